@@ -1,0 +1,537 @@
+//! The PUB/SUB side: requests and answers of the namespaces, heartbeats, who listens where.
+//!
+//! One connection does it all. Commands are sent in the order in which they were asked for, so a
+//! census counts our own subscription. Payloads are upstream's msgpack and pass through whole.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::{FromRedisValue, Pipeline, PushInfo, PushKind, Value};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::error::{Error, Result};
+use super::inbox::{Answer, CallId, Census, Event, Inbox, NamespaceHandle};
+use super::membership::Members;
+use super::options::Options;
+use super::redis::{Backoff, Commands, Connection, Connector};
+use super::stats::Stats;
+use super::warnings::Warnings;
+use super::wire::{MemberMessage, MemberNews};
+
+/// How often silent nodes are looked for.
+const LOOK: Duration = Duration::from_secs(1);
+/// How late that may be before we take ourselves for stopped, and nobody else for dead.
+const OWN_PAUSE: Duration = Duration::from_secs(2);
+/// Most commands in one pipeline.
+const BATCH: usize = 500;
+
+const TASK: &str = "control";
+
+/// Everything that the control task is asked to do.
+enum Job {
+    Subscribe { channels: [String; 2] },
+    Unsubscribe { channels: [String; 2] },
+    Publish { channel: String, payload: Vec<u8> },
+    Census { call: CallId, nsp: String, asked: Vec<String> },
+    SayAlive,
+    Stop { done: oneshot::Sender<()> },
+}
+
+/// What the task, its callers and the connection's push handler share.
+struct Shared {
+    uid: Arc<str>,
+    options: Arc<Options>,
+    prefix: String,
+    inbox: Arc<Inbox>,
+    stats: Arc<Stats>,
+    warnings: Arc<Warnings>,
+    /// Channel, as on the wire, to the namespace that gets its messages.
+    routes: Mutex<HashMap<String, NamespaceHandle>>,
+    members: Mutex<Members>,
+    queued_bytes: AtomicUsize,
+    connected: AtomicBool,
+}
+
+/// Asks the control task to do things; callers never wait.
+pub struct Control {
+    shared: Arc<Shared>,
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+/// The control task's side.
+pub struct ControlTask {
+    shared: Arc<Shared>,
+    connector: Arc<Connector>,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    own_jobs: mpsc::WeakUnboundedSender<Job>,
+    /// Taken from `jobs` too early.
+    held: Option<Job>,
+    censuses: JoinSet<()>,
+    connected_before: bool,
+}
+
+impl Control {
+    /// Makes both sides; nothing runs yet.
+    pub fn new(
+        uid: Arc<str>,
+        options: Arc<Options>,
+        connector: Arc<Connector>,
+        inbox: Arc<Inbox>,
+        stats: Arc<Stats>,
+        warnings: Arc<Warnings>,
+    ) -> (Self, ControlTask) {
+        let settings = connector.settings();
+        let prefix = if options.use_sharded_pub_sub && settings.prefix_sharded_channels {
+            settings.key_prefix.clone()
+        } else {
+            String::new()
+        };
+        let members = Mutex::new(Members::new(options.heartbeat_timeout()));
+        let shared = Arc::new(Shared {
+            uid,
+            options,
+            prefix,
+            inbox,
+            stats,
+            warnings,
+            routes: Mutex::default(),
+            members,
+            queued_bytes: AtomicUsize::new(0),
+            connected: AtomicBool::new(false),
+        });
+        let (sender, jobs) = mpsc::unbounded_channel();
+        let task = ControlTask {
+            shared: shared.clone(),
+            connector,
+            jobs,
+            own_jobs: sender.downgrade(),
+            held: None,
+            censuses: JoinSet::new(),
+            connected_before: false,
+        };
+        (Self { shared, jobs: sender }, task)
+    }
+
+    /// Listens for a namespace's requests and answers.
+    pub fn open(&self, nsp: &str, handle: NamespaceHandle) {
+        let channels = self.channels(nsp);
+        let mut routes = self.shared.routes();
+        for channel in &channels {
+            routes.insert(channel.clone(), handle);
+        }
+        drop(routes);
+        self.ask(Job::Subscribe { channels });
+    }
+
+    /// Stops listening for a namespace.
+    pub fn close(&self, nsp: &str) {
+        let channels = self.channels(nsp);
+        let mut routes = self.shared.routes();
+        for channel in &channels {
+            routes.remove(channel);
+        }
+        drop(routes);
+        self.ask(Job::Unsubscribe { channels });
+    }
+
+    /// Publishes a request to the other nodes of a namespace.
+    pub fn request(&self, nsp: &str, payload: Vec<u8>) -> Result<()> {
+        self.publish(self.shared.options.request_channel(nsp), payload)
+    }
+
+    /// Publishes an answer to one node.
+    pub fn respond(&self, nsp: &str, uid: &str, payload: Vec<u8>) -> Result<()> {
+        self.publish(self.shared.options.answer_channel(nsp, uid), payload)
+    }
+
+    /// Counts who listens to a namespace's requests; `asked` are uids of which it is to be said
+    /// whether they are among them. The answer comes through the inbox.
+    pub fn census(&self, call: CallId, nsp: &str, asked: Vec<String>) {
+        self.ask(Job::Census { call, nsp: nsp.to_owned(), asked });
+    }
+
+    /// Says goodbye and ends once everything asked for before has been sent.
+    pub async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        self.ask(Job::Stop { done });
+        // An error means that the task has ended already.
+        let _ = stopped.await;
+    }
+
+    /// True when the engine's end has to wait for [`Control::stop`]: somebody can be told, or
+    /// something waits to be sent.
+    pub fn has_something_to_say(&self) -> bool {
+        self.shared.connected.load(Ordering::Relaxed)
+            || self.shared.queued_bytes.load(Ordering::Relaxed) > 0
+    }
+
+    fn publish(&self, channel: String, payload: Vec<u8>) -> Result<()> {
+        let bound = self.shared.options.publish_queue_bytes;
+        let queued = self.shared.queued_bytes.fetch_add(payload.len(), Ordering::Relaxed);
+        if queued + payload.len() > bound {
+            self.shared.queued_bytes.fetch_sub(payload.len(), Ordering::Relaxed);
+            return Err(Error::QueueFull { queued, bound });
+        }
+        self.ask(Job::Publish { channel: self.shared.on_wire(channel), payload });
+        Ok(())
+    }
+
+    fn channels(&self, nsp: &str) -> [String; 2] {
+        let options = &self.shared.options;
+        [options.request_channel(nsp), options.answer_channel(nsp, &self.shared.uid)]
+            .map(|channel| self.shared.on_wire(channel))
+    }
+
+    fn ask(&self, job: Job) {
+        // The task ends only with the engine: nobody is left to be told.
+        let _ = self.jobs.send(job);
+    }
+}
+
+impl ControlTask {
+    /// Runs until it is stopped: connects, and connects again.
+    pub async fn run(mut self) {
+        let mut backoff = Backoff::new(self.connector.settings().reconnect_delay);
+        loop {
+            let ended = self.serve(&mut backoff).await;
+            self.shared.connected.store(false, Ordering::Relaxed);
+            match ended {
+                Ok(done) => {
+                    let _ = done.send(());
+                    return;
+                }
+                Err(error) => self.shared.warnings.warn(TASK, &error),
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// One connection's life. `Ok` when the engine stops.
+    async fn serve(&mut self, backoff: &mut Backoff) -> Result<oneshot::Sender<()>> {
+        let broken = Arc::new(Notify::new());
+        let (shared, own_jobs, on_break) =
+            (self.shared.clone(), self.own_jobs.clone(), broken.clone());
+        let mut connection = self
+            .connector
+            .connect_push(move |push| {
+                if push.kind == PushKind::Disconnection {
+                    on_break.notify_one();
+                } else if let Some(job) = shared.receive(push)
+                    && let Some(jobs) = own_jobs.upgrade()
+                {
+                    let _ = jobs.send(job);
+                }
+            })
+            .await?;
+        if std::mem::replace(&mut self.connected_before, true) {
+            self.shared.stats.reconnects.add(1);
+        }
+        self.subscribe_all(&mut connection).await?;
+        backoff.reset();
+        self.shared.warnings.clear(TASK);
+        self.shared.members().listen_again();
+        self.shared.connected.store(true, Ordering::Relaxed);
+        self.say(&mut connection, MemberNews::Hello).await?;
+
+        let mut heartbeat = ticks(self.shared.options.heartbeat_interval());
+        let mut look = ticks(LOOK);
+        let mut looked = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                () = broken.notified() => {
+                    let address = self.connector.settings().address();
+                    return Err(Error::Connection { address, reason: "connection lost".into() });
+                }
+                _ = heartbeat.tick() => self.say(&mut connection, MemberNews::Alive).await?,
+                _ = look.tick() => self.look(&mut looked),
+                Some(job) = next_job(&mut self.held, &mut self.jobs) => {
+                    if let Some(done) = self.work(job, &mut connection).await? {
+                        return Ok(done);
+                    }
+                }
+                Some(_) = self.censuses.join_next() => {}
+            }
+        }
+    }
+
+    async fn subscribe_all(&mut self, connection: &mut Connection) -> Result<()> {
+        let mut channels: Vec<String> = self.shared.routes().keys().cloned().collect();
+        channels.push(self.shared.members_channel());
+        for channels in channels.chunks(BATCH) {
+            self.subscription(connection, true, channels).await?;
+        }
+        Ok(())
+    }
+
+    /// Subscribes or unsubscribes. A refusal is said; the rest goes on without.
+    async fn subscription(
+        &self,
+        connection: &mut Connection,
+        on: bool,
+        channels: &[String],
+    ) -> Result<()> {
+        let name = match (on, self.shared.options.use_sharded_pub_sub) {
+            (true, false) => "SUBSCRIBE",
+            (true, true) => "SSUBSCRIBE",
+            (false, false) => "UNSUBSCRIBE",
+            (false, true) => "SUNSUBSCRIBE",
+        };
+        let mut pipeline = Pipeline::with_capacity(channels.len());
+        pipeline.ignore_errors();
+        for channel in channels {
+            pipeline.cmd(name).arg(channel);
+        }
+        let key = channels.first().map_or("", String::as_str);
+        for reply in connection.send_all(name, key, &pipeline).await? {
+            if let Value::ServerError(error) = reply {
+                let error = connection.error_reply(name, key, error);
+                self.shared.warnings.warn("control, subscriptions", &error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does one job, and with it the ones of the same kind that stand right behind it.
+    async fn work(
+        &mut self,
+        job: Job,
+        connection: &mut Connection,
+    ) -> Result<Option<oneshot::Sender<()>>> {
+        match job {
+            Job::Subscribe { channels } => {
+                let more = self.take_behind(|job| match job {
+                    Job::Subscribe { channels } => Ok(channels),
+                    other => Err(other),
+                });
+                let channels: Vec<String> = [channels].into_iter().chain(more).flatten().collect();
+                self.subscription(connection, true, &channels).await?;
+            }
+            Job::Unsubscribe { channels } => {
+                self.subscription(connection, false, &channels).await?;
+            }
+            Job::Publish { channel, payload } => {
+                let mut messages = vec![(channel, payload)];
+                messages.append(&mut self.take_behind(|job| match job {
+                    Job::Publish { channel, payload } => Ok((channel, payload)),
+                    other => Err(other),
+                }));
+                self.publish(connection, messages).await?;
+            }
+            Job::Census { call, nsp, asked } => {
+                let (shared, commands) = (self.shared.clone(), connection.commands());
+                self.censuses.spawn(async move {
+                    let result = shared.count(commands, &nsp, &asked).await.map(Answer::Census);
+                    shared.inbox.push(Event::Answer { call, result });
+                });
+            }
+            Job::SayAlive => self.say(connection, MemberNews::Alive).await?,
+            Job::Stop { done } => {
+                self.say(connection, MemberNews::Bye).await?;
+                return Ok(Some(done));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes jobs as long as `pick` wants them; the first other one is held for later.
+    fn take_behind<T>(&mut self, pick: impl Fn(Job) -> std::result::Result<T, Job>) -> Vec<T> {
+        let mut taken = Vec::new();
+        while taken.len() < BATCH
+            && let Ok(job) = self.jobs.try_recv()
+        {
+            match pick(job) {
+                Ok(wanted) => taken.push(wanted),
+                Err(other) => {
+                    self.held = Some(other);
+                    break;
+                }
+            }
+        }
+        taken
+    }
+
+    /// PUBLISH is at most once: what was on its way when the connection broke is not sent again.
+    async fn publish(
+        &self,
+        connection: &mut Connection,
+        messages: Vec<(String, Vec<u8>)>,
+    ) -> Result<()> {
+        let name = self.shared.publish_command();
+        let mut pipeline = Pipeline::with_capacity(messages.len());
+        pipeline.ignore_errors();
+        for (channel, payload) in &messages {
+            self.shared.queued_bytes.fetch_sub(payload.len(), Ordering::Relaxed);
+            pipeline.cmd(name).arg(channel).arg(payload);
+        }
+        let key = messages.first().map_or("", |(channel, _)| channel.as_str());
+        for reply in connection.send_all(name, key, &pipeline).await? {
+            if let Value::ServerError(error) = reply {
+                let error = connection.error_reply(name, key, error);
+                self.shared.warnings.warn("control, requests", &error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn say(&self, connection: &mut Connection, news: MemberNews) -> Result<()> {
+        let message = MemberMessage { uid: self.shared.uid.to_string(), news };
+        let Ok(json) = serde_json::to_vec(&message) else { return Ok(()) };
+        let (name, channel) = (self.shared.publish_command(), self.shared.members_channel());
+        let mut command = redis::cmd(name);
+        command.arg(&channel).arg(json);
+        match connection.send(name, &channel, &command).await {
+            Err(error) if error.connection_survives() => {
+                self.shared.warnings.warn("control, heartbeat", &error);
+                Ok(())
+            }
+            other => other.map(drop),
+        }
+    }
+
+    fn look(&self, looked: &mut Instant) {
+        let mut members = self.shared.members();
+        if looked.elapsed() > LOOK + OWN_PAUSE {
+            members.listen_again();
+        }
+        *looked = Instant::now();
+        if members.look() {
+            self.shared.inbox.push(Event::MembersChanged);
+        }
+    }
+}
+
+impl Shared {
+    /// A message was pushed. May ask for something to be done about it.
+    fn receive(&self, push: PushInfo) -> Option<Job> {
+        if !matches!(push.kind, PushKind::Message | PushKind::SMessage) {
+            return None;
+        }
+        let mut data = push.data.into_iter();
+        let (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) =
+            (data.next(), data.next())
+        else {
+            return None;
+        };
+        let channel = String::from_utf8(channel).ok()?;
+        let handle = self.routes().get(&channel).copied();
+        if let Some(namespace) = handle {
+            if self.inbox.offer(Event::Message { namespace, payload }) {
+                self.stats.delivered.add(1);
+            } else {
+                self.stats.dropped.add(1);
+                tracing::debug!("inbox full: PUB/SUB message on {channel} dropped");
+            }
+            return None;
+        }
+        if channel == self.members_channel() {
+            return self.hear(&payload);
+        }
+        None
+    }
+
+    fn hear(&self, payload: &[u8]) -> Option<Job> {
+        let message: MemberMessage = serde_json::from_slice(payload).ok()?;
+        if message.uid == *self.uid {
+            return None;
+        }
+        let mut members = self.members();
+        match message.news {
+            MemberNews::Bye => members.leave(&message.uid),
+            MemberNews::Hello | MemberNews::Alive => members.hear(message.uid),
+        }
+        if members.look() {
+            self.inbox.push(Event::MembersChanged);
+        }
+        (message.news == MemberNews::Hello).then_some(Job::SayAlive)
+    }
+
+    /// Who listens to a namespace's requests: our own kind by the private channels that each node
+    /// listens on, the rest by number.
+    async fn count(&self, mut commands: Commands, nsp: &str, asked: &[String]) -> Result<Census> {
+        let members = self.members().all();
+        let uids = members.iter().map(|(uid, _)| uid.as_str());
+        let uids: Vec<&str> =
+            [&*self.uid].into_iter().chain(uids).chain(asked.iter().map(String::as_str)).collect();
+        let sharded = self.options.use_sharded_pub_sub;
+        let mut command = redis::cmd("PUBSUB");
+        command.arg(if sharded { "SHARDNUMSUB" } else { "NUMSUB" });
+        let requests = self.on_wire(self.options.request_channel(nsp));
+        command.arg(&requests);
+        for uid in &uids {
+            command.arg(self.on_wire(self.options.answer_channel(nsp, uid)));
+        }
+        let reply = commands.send("PUBSUB", &requests, &command).await?;
+        let counts = parse_counts(reply)?;
+        let [total, ourselves, rest @ ..] = counts.as_slice() else {
+            return Err(unexpected("too few counts"));
+        };
+        if rest.len() != members.len() + asked.len() {
+            return Err(unexpected("too few counts"));
+        }
+        let (of_members, of_asked) = rest.split_at(members.len());
+        let known_total: u32 = of_members.iter().sum();
+        let listening = members.iter().zip(of_members).filter(|(_, count)| **count > 0);
+        Ok(Census {
+            known: listening
+                .filter(|((_, alive), _)| *alive)
+                .map(|((uid, _), _)| uid.clone())
+                .collect(),
+            others: total.saturating_sub(*ourselves).saturating_sub(known_total),
+            present: of_asked.iter().map(|count| *count > 0).collect(),
+        })
+    }
+
+    fn on_wire(&self, channel: String) -> String {
+        if self.prefix.is_empty() { channel } else { format!("{}{channel}", self.prefix) }
+    }
+
+    fn members_channel(&self) -> String {
+        self.on_wire(self.options.members_channel())
+    }
+
+    fn publish_command(&self) -> &'static str {
+        if self.options.use_sharded_pub_sub { "SPUBLISH" } else { "PUBLISH" }
+    }
+
+    fn routes(&self) -> MutexGuard<'_, HashMap<String, NamespaceHandle>> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `[channel, count, …]`, also where RESP3 makes a map of it.
+fn parse_counts(reply: Value) -> Result<Vec<u32>> {
+    let counts: Vec<Value> = match reply {
+        Value::Array(flat) => flat.into_iter().skip(1).step_by(2).collect(),
+        Value::Map(pairs) => pairs.into_iter().map(|(_, count)| count).collect(),
+        _ => return Err(unexpected("no array")),
+    };
+    let count =
+        |value| u32::from_redis_value(value).map_err(|_| unexpected("a count is no number"));
+    counts.into_iter().map(count).collect()
+}
+
+fn unexpected(reason: &str) -> Error {
+    Error::Protocol { command: "PUBSUB", reason: reason.to_owned() }
+}
+
+async fn next_job(held: &mut Option<Job>, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Option<Job> {
+    match held.take() {
+        Some(job) => Some(job),
+        None => jobs.recv().await,
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,369 @@
+//! Starts, wires and stops the rest.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber;
+
+use super::control::Control;
+use super::error::{Error, Result};
+use super::inbox::{Answer, CallId, Event, Inbox, NamespaceHandle};
+use super::log;
+use super::namespaces::Namespaces;
+use super::options::Options;
+use super::redis::{Connector, Credentials, CredentialsSource, Settings};
+use super::runtime::SharedRuntime;
+use super::session::{Restore, Sessions};
+use super::stats::Stats;
+use super::stream::{EntryId, FLUSH_LIMIT, Publish, Reader, Stream, Ticket, Writer};
+use super::warnings::Warnings;
+use super::wire::{Data, MessageType};
+
+/// How long a connection attempt waits for JS to give the credentials.
+const CREDENTIALS_LIMIT: Duration = Duration::from_secs(10);
+
+/// One node's side of the cluster: its streams, its PUB/SUB, its sessions.
+pub struct Engine {
+    uid: Arc<str>,
+    options: Arc<Options>,
+    settings: Settings,
+    inbox: Arc<Inbox>,
+    stats: Arc<Stats>,
+    namespaces: Arc<Namespaces>,
+    streams: Vec<Arc<Stream>>,
+    control: Control,
+    sessions: Sessions,
+    credentials: Arc<CredentialRequests>,
+    next_ticket: AtomicU32,
+    closing: AtomicBool,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    dispatch: Dispatch,
+    runtime: Arc<SharedRuntime>,
+}
+
+impl Engine {
+    /// Starts an engine; it connects on its own and goes on trying. `wake` is called, from any
+    /// thread, when the inbox is to be drained; `debug` turns log lines on.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] when certificates or keys cannot be used.
+    pub fn start(
+        settings: Settings,
+        options: Options,
+        debug: bool,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Arc<Self>> {
+        let runtime = SharedRuntime::get()?;
+        let uid: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
+        let inbox = Arc::new(Inbox::new(options.inbox_bytes, wake));
+        let credentials = Arc::new(CredentialRequests::new(inbox.clone()));
+        let source = settings.ask_credentials.then(|| credentials.clone().source());
+        let connector = Arc::new(Connector::new(settings.clone(), source)?);
+        let options = Arc::new(options);
+        let stats = Arc::new(Stats::default());
+        let warnings = Arc::new(Warnings::new(inbox.clone()));
+        let queue_bytes = options.publish_queue_bytes;
+        let history_bytes = options.history_bytes / options.stream_count as usize;
+        let names = options.stream_names().into_iter();
+        let streams = names
+            .map(|name| Arc::new(Stream::new(settings.key(&name), queue_bytes, history_bytes)))
+            .collect();
+        let (control, control_task) = Control::new(
+            uid.clone(),
+            options.clone(),
+            connector.clone(),
+            inbox.clone(),
+            stats.clone(),
+            warnings.clone(),
+        );
+        let (sessions, session_task) =
+            Sessions::new(connector.clone(), inbox.clone(), warnings.clone());
+        let engine = Arc::new(Self {
+            uid,
+            dispatch: log::dispatch(&inbox, debug),
+            options,
+            settings,
+            inbox,
+            stats,
+            namespaces: Arc::default(),
+            streams,
+            control,
+            sessions,
+            credentials,
+            next_ticket: AtomicU32::new(0),
+            closing: AtomicBool::new(false),
+            tasks: Mutex::default(),
+            runtime,
+        });
+        engine.spawn(control_task.run());
+        engine.spawn(session_task.run());
+        for stream in &engine.streams {
+            engine.spawn(engine.reader(stream, &connector, &warnings).run());
+            engine.spawn(engine.writer(stream, &connector, &warnings).run());
+        }
+        Ok(engine)
+    }
+
+    fn reader(
+        &self,
+        stream: &Arc<Stream>,
+        connector: &Arc<Connector>,
+        warnings: &Arc<Warnings>,
+    ) -> Reader {
+        Reader {
+            stream: stream.clone(),
+            connector: connector.clone(),
+            inbox: self.inbox.clone(),
+            namespaces: self.namespaces.clone(),
+            stats: self.stats.clone(),
+            warnings: warnings.clone(),
+            count: self.options.read_count,
+            block: Duration::from_millis(self.options.block_time_in_ms),
+        }
+    }
+
+    fn writer(
+        &self,
+        stream: &Arc<Stream>,
+        connector: &Arc<Connector>,
+        warnings: &Arc<Warnings>,
+    ) -> Writer {
+        Writer::new(
+            stream.clone(),
+            connector.clone(),
+            self.inbox.clone(),
+            self.stats.clone(),
+            warnings.clone(),
+            self.options.max_len,
+        )
+    }
+
+    /// Names this node, 16 hex digits: the same in all its namespaces.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// Where events for JS come out.
+    pub fn inbox(&self) -> &Inbox {
+        &self.inbox
+    }
+
+    /// Opens a namespace. With `recovery` the stream's history is kept for it.
+    pub fn open(&self, nsp: &str, recovery: bool) -> NamespaceHandle {
+        let handle = self.namespaces.open(nsp);
+        if recovery {
+            let mut cursor = self.stream(nsp).cursor.lock().unwrap_or_else(PoisonError::into_inner);
+            let position = cursor.position;
+            cursor.history.start(position);
+        }
+        self.control.open(nsp, handle);
+        handle
+    }
+
+    /// Writes a message to the namespace's stream. It ends with [`Event::Published`].
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`], [`Error::Closed`].
+    pub fn publish(&self, nsp: &str, kind: MessageType, data: Option<Data>) -> Result<Ticket> {
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(Error::Closed);
+        }
+        let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
+        let publish = Publish { ticket, uid: self.uid.clone(), nsp: nsp.into(), kind, data };
+        match self.stream(nsp).queue.push(publish) {
+            Ok(()) => Ok(ticket),
+            Err(error) => {
+                self.stats.failed.add(1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Publishes a request to the other nodes of a namespace, msgpack of the whole message.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`].
+    pub fn request(&self, nsp: &str, payload: Vec<u8>) -> Result<()> {
+        self.control.request(nsp, payload)
+    }
+
+    /// Publishes an answer to one node, msgpack of the whole message.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`].
+    pub fn respond(&self, nsp: &str, uid: &str, payload: Vec<u8>) -> Result<()> {
+        self.control.respond(nsp, uid, payload)
+    }
+
+    /// Asks who listens in a namespace; see [`Answer::Census`].
+    pub fn census(&self, call: CallId, nsp: &str, asked: Vec<String>) {
+        self.control.census(call, nsp, asked);
+    }
+
+    /// Keeps a session, msgpack of `{sid, pid, rooms, data}`, for some time.
+    pub fn persist_session(&self, pid: &str, session: Vec<u8>, keep: Duration) {
+        self.sessions.persist(self.session_key(pid), session, keep);
+    }
+
+    /// Gives a session back; see [`Answer::Session`].
+    ///
+    /// # Errors
+    /// [`Error::NotRestored`] when the offset, which comes from the client, is none.
+    pub fn restore_session(&self, call: CallId, nsp: &str, pid: &str, offset: &str) -> Result<()> {
+        let offset: EntryId =
+            offset.parse().map_err(|_| Error::NotRestored("the offset is no entry ID"))?;
+        self.sessions.restore(Restore {
+            call,
+            stream: self.stream(nsp).clone(),
+            nsp: nsp.to_owned(),
+            key: self.session_key(pid),
+            offset,
+        });
+        Ok(())
+    }
+
+    /// Closes a namespace and answers the call once everything it has published is out.
+    pub fn close_namespace(self: &Arc<Self>, call: CallId, nsp: &str, handle: NamespaceHandle) {
+        if self.namespaces.close(nsp, handle) {
+            self.control.close(nsp);
+        }
+        let (engine, stream) = (self.clone(), self.stream(nsp).clone());
+        self.spawn(async move {
+            let flushed = tokio::time::timeout(FLUSH_LIMIT, stream.queue.flushed()).await;
+            if flushed.is_err() {
+                tracing::debug!("a namespace closes with publishes still on their way");
+            }
+            engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done) });
+        });
+    }
+
+    /// Ends the engine: what was accepted goes out, within a time limit, then all connections
+    /// close and the call is answered.
+    pub fn close(self: &Arc<Self>, call: CallId) {
+        self.closing.store(true, Ordering::Relaxed);
+        let engine = self.clone();
+        let work = async move {
+            let flush = async {
+                for stream in &engine.streams {
+                    stream.queue.flushed().await;
+                }
+                engine.sessions.stop().await;
+                if engine.control.has_something_to_say() {
+                    engine.control.stop().await;
+                }
+            };
+            if tokio::time::timeout(FLUSH_LIMIT, flush).await.is_err() {
+                tracing::debug!("closed with publishes still on their way");
+            }
+            for task in engine.abort() {
+                // Ended by the abort: there is nothing to learn from it.
+                let _ = task.await;
+            }
+            engine.complete_rest();
+            engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done) });
+        };
+        // Not among the tasks that it ends.
+        drop(self.runtime.handle().spawn(work.with_subscriber(self.dispatch.clone())));
+    }
+
+    /// Ends all tasks at once; connections close with them. For those who want to see them end,
+    /// the tasks are given back.
+    pub fn abort(&self) -> Vec<JoinHandle<()>> {
+        self.closing.store(true, Ordering::Relaxed);
+        let tasks = std::mem::take(&mut *self.tasks());
+        tasks.iter().for_each(JoinHandle::abort);
+        tasks
+    }
+
+    /// JS answers [`Event::CredentialsWanted`].
+    pub fn provide_credentials(&self, request: u32, credentials: Result<Credentials>) {
+        self.credentials.provide(request, credentials);
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The stream that a namespace is routed to.
+    pub fn stream(&self, nsp: &str) -> &Arc<Stream> {
+        &self.streams[self.options.stream_of(nsp)]
+    }
+
+    fn session_key(&self, pid: &str) -> String {
+        self.settings.key(&format!("{}{pid}", self.options.session_key_prefix))
+    }
+
+    fn complete_rest(&self) {
+        for stream in &self.streams {
+            let mut cursor = stream.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+            let rest = cursor.own.take_all(&Error::Closed);
+            let queued = stream.queue.take_rest();
+            let events = rest.into_iter().chain(queued).map(Event::Published);
+            self.inbox.push_all(events);
+        }
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let task = self.runtime.handle().spawn(work.with_subscriber(self.dispatch.clone()));
+        let mut tasks = self.tasks();
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+/// Connection attempts that wait for JS to give the credentials.
+struct CredentialRequests {
+    inbox: Arc<Inbox>,
+    next: AtomicU32,
+    waiting: Mutex<HashMap<u32, oneshot::Sender<Result<Credentials>>>>,
+}
+
+impl CredentialRequests {
+    fn new(inbox: Arc<Inbox>) -> Self {
+        Self { inbox, next: AtomicU32::new(0), waiting: Mutex::default() }
+    }
+
+    fn source(self: Arc<Self>) -> CredentialsSource {
+        Arc::new(move || Box::pin(self.clone().ask()))
+    }
+
+    async fn ask(self: Arc<Self>) -> Result<Credentials> {
+        let request = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        self.waiting().insert(request, answer);
+        self.inbox.push(Event::CredentialsWanted { request });
+        let result = tokio::time::timeout(CREDENTIALS_LIMIT, answered).await;
+        self.waiting().remove(&request);
+        match result {
+            Ok(Ok(credentials)) => credentials,
+            _ => Err(Error::Timeout { command: "credentials", after: CREDENTIALS_LIMIT }),
+        }
+    }
+
+    fn provide(&self, request: u32, credentials: Result<Credentials>) {
+        if let Some(answer) = self.waiting().remove(&request) {
+            // The attempt may have given up.
+            let _ = answer.send(credentials);
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u32, oneshot::Sender<Result<Credentials>>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,252 @@
+//! Every way in which the engine can fail, with stable codes for the JS side.
+
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// Result of the engine's own operations.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong. `Display` says what to do; [`Error::code`] is stable and meant for programs.
+///
+/// No variant carries a password or a key.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The settings or options handed over by JS could not be used.
+    #[error("invalid {what}: {reason}")]
+    Settings {
+        /// Which setting.
+        what: &'static str,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// No connection to Redis: it is down or unreachable, or the connection broke.
+    #[error("no connection to Redis at {address}: {reason}")]
+    Connection {
+        /// `host:port` or the unix socket's path.
+        address: String,
+        /// The operating system's or the client library's words.
+        reason: String,
+    },
+    /// TLS was refused by one of the two sides.
+    #[error(
+        "TLS handshake with Redis at {address} failed: {reason}; check `tls.ca`, `tls.cert`, `tls.key` and `tls.servername` of the Redis client"
+    )]
+    Tls {
+        /// `host:port`.
+        address: String,
+        /// rustls's words.
+        reason: String,
+    },
+    /// Redis refused the user or the password.
+    #[error(
+        "Redis at {address} refused the credentials: {reason}; check `username` and `password` of the Redis client"
+    )]
+    Auth {
+        /// `host:port` or the unix socket's path.
+        address: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// Redis refused a command, and would refuse it again.
+    #[error("Redis refused {command} on `{key}`: {reason}; {advice}")]
+    Refused {
+        /// The command's name.
+        command: &'static str,
+        /// The key or channel that it was for.
+        key: String,
+        /// The server's words.
+        reason: String,
+        /// What to do about it.
+        advice: &'static str,
+        /// Which refusal this is.
+        refusal: Refusal,
+    },
+    /// Redis cannot serve the command now (loading, failing over, busy): it is tried again.
+    #[error("Redis cannot serve {command} now: {reason}")]
+    Unavailable {
+        /// The command's name.
+        command: &'static str,
+        /// The server's words.
+        reason: String,
+    },
+    /// An answer did not come in time.
+    #[error("Redis did not answer {command} within {} ms", .after.as_millis())]
+    Timeout {
+        /// The command's name.
+        command: &'static str,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The server sent something that the command cannot answer.
+    #[error("Redis answered {command} with something unexpected: {reason}")]
+    Protocol {
+        /// The command's name.
+        command: &'static str,
+        /// What was wrong about it.
+        reason: String,
+    },
+    /// Too much waits to be published.
+    #[error(
+        "{queued} bytes wait to be published, the bound is {bound}: the packet went to local clients only; is Redis down? See the option `publishQueueBytes`"
+    )]
+    QueueFull {
+        /// What waits.
+        queued: usize,
+        /// The bound, option `publishQueueBytes`.
+        bound: usize,
+    },
+    /// A session cannot be restored, or not provably without a hole.
+    #[error("session not restored: {0}")]
+    NotRestored(&'static str),
+    /// The engine was closed.
+    #[error("the adapter is closed")]
+    Closed,
+}
+
+/// The refusals that users meet, each with a code of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// An ACL rule forbids the command, the key or the channel.
+    NoPermission,
+    /// The key holds something that is no stream.
+    WrongType,
+    /// `maxmemory` is reached.
+    OutOfMemory,
+    /// The server does not know the command.
+    Unsupported,
+    /// Any other error reply.
+    Other,
+}
+
+impl Error {
+    /// Stable code, carried by JS errors and warnings as `code`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Settings { .. } => "ERR_SIO_REDIS_SETTING",
+            Error::Connection { .. } => "ERR_SIO_REDIS_CONNECTION",
+            Error::Tls { .. } => "ERR_SIO_REDIS_TLS",
+            Error::Auth { .. } => "ERR_SIO_REDIS_AUTH",
+            Error::Refused { refusal, .. } => match refusal {
+                Refusal::NoPermission => "ERR_SIO_REDIS_NOPERM",
+                Refusal::WrongType => "ERR_SIO_REDIS_WRONGTYPE",
+                Refusal::OutOfMemory => "ERR_SIO_REDIS_OOM",
+                Refusal::Unsupported => "ERR_SIO_REDIS_UNSUPPORTED",
+                Refusal::Other => "ERR_SIO_REDIS_REFUSED",
+            },
+            Error::Unavailable { .. } => "ERR_SIO_REDIS_UNAVAILABLE",
+            Error::Timeout { .. } => "ERR_SIO_REDIS_TIMEOUT",
+            Error::Protocol { .. } => "ERR_SIO_REDIS_PROTOCOL",
+            Error::QueueFull { .. } => "ERR_SIO_REDIS_QUEUE_FULL",
+            Error::NotRestored(_) => "ERR_SIO_REDIS_NOT_RESTORED",
+            Error::Closed => "ERR_SIO_REDIS_CLOSED",
+        }
+    }
+
+    /// True when trying the same again cannot help until somebody changes Redis or the settings.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Error::Refused { .. } | Error::Auth { .. } | Error::Tls { .. } | Error::Settings { .. }
+        )
+    }
+
+    /// True when the connection on which this came up is still good.
+    pub fn connection_survives(&self) -> bool {
+        matches!(self, Error::Refused { .. } | Error::Unavailable { .. } | Error::NotRestored(_))
+    }
+
+    /// Sorts an error of redis-rs, met while sending `command` for `key`.
+    pub fn from_redis(command: &'static str, key: &str, address: &str, error: &RedisError) -> Self {
+        let reason = server_words(error);
+        match error.kind() {
+            ErrorKind::Server(kind) => match kind {
+                ServerErrorKind::BusyLoading
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly
+                | ServerErrorKind::Moved
+                | ServerErrorKind::Ask => Error::Unavailable { command, reason },
+                _ => Error::refused(command, key, reason),
+            },
+            ErrorKind::Extension => {
+                let code = error.code().unwrap_or_default();
+                if matches!(code, "BUSY" | "UNBLOCKED") {
+                    return Error::Unavailable { command, reason };
+                }
+                Error::refused(command, key, format!("{code} {reason}"))
+            }
+            ErrorKind::AuthenticationFailed => Error::Auth { address: address.to_owned(), reason },
+            _ => Error::Connection { address: address.to_owned(), reason: error.to_string() },
+        }
+    }
+
+    fn refused(command: &'static str, key: &str, reason: String) -> Self {
+        let (refusal, advice) = advice_for(&reason);
+        Error::Refused { command, key: key.to_owned(), reason, advice, refusal }
+    }
+}
+
+/// The error reply as the server sent it, which redis-rs takes apart.
+fn server_words(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) if !detail.starts_with(code) => format!("{code} {detail}"),
+        (_, Some(detail)) => detail.to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn advice_for(reason: &str) -> (Refusal, &'static str) {
+    const ADVICE: &[(&str, Refusal, &str)] = &[
+        (
+            "NOPERM",
+            Refusal::NoPermission,
+            "grant the ACL user this command, key and channel (see the README's list of rights)",
+        ),
+        (
+            "WRONGTYPE",
+            Refusal::WrongType,
+            "the key is used by something else: delete it or choose another `streamName`",
+        ),
+        (
+            "OOM",
+            Refusal::OutOfMemory,
+            "raise Redis's `maxmemory`, or lower the adapter's option `maxLen`",
+        ),
+        (
+            "unknown command",
+            Refusal::Unsupported,
+            "Redis 6.0 or newer is needed, and the command must not be renamed or disabled",
+        ),
+        ("unknown subcommand", Refusal::Unsupported, "a newer Redis is needed for this option"),
+    ];
+    ADVICE
+        .iter()
+        .find(|(pattern, ..)| reason.to_ascii_lowercase().contains(&pattern.to_ascii_lowercase()))
+        .map_or((Refusal::Other, "see the server's message"), |(_, refusal, advice)| {
+            (*refusal, *advice)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_get_a_code_and_advice() {
+        let words = [
+            ("NOPERM this user has no permissions", "ERR_SIO_REDIS_NOPERM"),
+            ("WRONGTYPE Operation against a key", "ERR_SIO_REDIS_WRONGTYPE"),
+            ("OOM command not allowed", "ERR_SIO_REDIS_OOM"),
+            ("ERR unknown command 'XADD'", "ERR_SIO_REDIS_UNSUPPORTED"),
+            ("ERR whatever", "ERR_SIO_REDIS_REFUSED"),
+        ];
+        for (reason, code) in words {
+            let error = Error::refused("XADD", "socket.io", reason.to_owned());
+            assert_eq!(error.code(), code);
+            assert!(error.is_refusal());
+            assert!(error.to_string().contains("XADD") && error.to_string().contains("socket.io"));
+        }
+    }
+}

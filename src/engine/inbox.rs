@@ -1,0 +1,273 @@
+//! What waits for the JS thread: bounded in bytes, in the order in which it is to be handled.
+//!
+//! The owner is woken once when something comes into an empty inbox and drains it in slices until
+//! it is empty again.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::error::Error;
+use super::stream::{Completion, EntryId, Missed};
+use super::wire::{Data, MessageType};
+
+/// Names an open namespace between JS and the engine.
+pub type NamespaceHandle = u32;
+
+/// Names a question of JS to the engine.
+pub type CallId = u32;
+
+/// Something for JS to handle.
+#[derive(Debug)]
+pub enum Event {
+    /// An entry that another node wrote.
+    Entry {
+        /// For which namespace.
+        namespace: NamespaceHandle,
+        /// Who wrote it.
+        uid: Arc<str>,
+        /// Type of the message.
+        kind: MessageType,
+        /// The entry's ID.
+        id: EntryId,
+        /// Data of the message.
+        data: Option<Data>,
+    },
+    /// One of our own publishes has ended: it is its turn.
+    Published(Completion),
+    /// A PUB/SUB message: msgpack of a whole message.
+    Message {
+        /// For which namespace.
+        namespace: NamespaceHandle,
+        /// The payload as it came.
+        payload: Vec<u8>,
+    },
+    /// The answer to a call.
+    Answer {
+        /// Which call.
+        call: CallId,
+        /// The answer.
+        result: Result<Answer, Error>,
+    },
+    /// A node of our own kind has come or gone: whoever waits for answers looks again.
+    MembersChanged,
+    /// The credentials are wanted for a new connection.
+    CredentialsWanted {
+        /// To be given back with them.
+        request: u32,
+    },
+    /// Something that the operator has to know.
+    Warning {
+        /// What it is.
+        error: Error,
+    },
+    /// A line for `DEBUG=`.
+    Debug {
+        /// The text.
+        line: String,
+    },
+}
+
+/// What a call gets.
+#[derive(Debug)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// Who listens in a namespace.
+    Census(Census),
+    /// A session that was restored, with everything up to here: what comes behind this event in
+    /// the inbox is live.
+    Session {
+        /// msgpack of `{sid, pid, rooms, data}`.
+        session: Vec<u8>,
+        /// What the client missed, in order.
+        missed: Vec<Missed>,
+    },
+}
+
+/// Who listens to a namespace's requests, besides this node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Nodes of our own kind that are alive.
+    pub known: Vec<String>,
+    /// How many further ones there are: upstream nodes, and those not heard of yet.
+    pub others: u32,
+    /// For each uid that was asked about: whether it is among those.
+    pub present: Vec<bool>,
+}
+
+impl Event {
+    /// Rough size in bytes, for the bound.
+    fn size(&self) -> usize {
+        const OVERHEAD: usize = 128;
+        OVERHEAD
+            + match self {
+                Event::Entry { data, .. } => data.as_ref().map_or(0, Data::len),
+                Event::Message { payload, .. } => payload.len(),
+                Event::Answer { result: Ok(Answer::Session { session, missed }), .. } => {
+                    session.len() + missed.iter().map(|m| OVERHEAD + m.data.len()).sum::<usize>()
+                }
+                Event::Debug { line } => line.len(),
+                _ => 0,
+            }
+    }
+}
+
+/// The queue between the engine's tasks and the JS thread.
+pub struct Inbox {
+    state: Mutex<State>,
+    bound: usize,
+    wake: Box<dyn Fn() + Send + Sync>,
+    space: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    events: VecDeque<Event>,
+    bytes: usize,
+}
+
+impl Inbox {
+    /// `wake` is called when the first event comes into an empty inbox.
+    pub fn new(bound: usize, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { state: Mutex::default(), bound, wake: Box::new(wake), space: Notify::new() }
+    }
+
+    /// Adds events, over the bound if need be: the reader waits for space before it reads on.
+    pub fn push_all(&self, events: impl IntoIterator<Item = Event>) {
+        let mut state = self.lock();
+        let was_empty = state.events.is_empty();
+        for event in events {
+            state.bytes += event.size();
+            state.events.push_back(event);
+        }
+        let wake = was_empty && !state.events.is_empty();
+        drop(state);
+        if wake {
+            (self.wake)();
+        }
+    }
+
+    /// Adds one event.
+    pub fn push(&self, event: Event) {
+        self.push_all([event]);
+    }
+
+    /// Adds an event unless the inbox is full; false when it was dropped.
+    #[must_use]
+    pub fn offer(&self, event: Event) -> bool {
+        if self.is_full() {
+            return false;
+        }
+        self.push(event);
+        true
+    }
+
+    /// Waits until the inbox is below its bound.
+    pub async fn has_space(&self) {
+        loop {
+            let space = self.space.notified();
+            tokio::pin!(space);
+            space.as_mut().enable();
+            if !self.is_full() {
+                return;
+            }
+            space.await;
+        }
+    }
+
+    /// Takes up to `most` events, and ends behind a restored session: the socket joins its rooms
+    /// before the next slice is handled. An empty answer means that the next event wakes again.
+    pub fn drain(&self, most: usize) -> Vec<Event> {
+        let mut state = self.lock();
+        let mut taken = Vec::with_capacity(most.min(state.events.len()));
+        while taken.len() < most
+            && let Some(event) = state.events.pop_front()
+        {
+            state.bytes -= event.size();
+            let ends = matches!(event, Event::Answer { result: Ok(Answer::Session { .. }), .. });
+            taken.push(event);
+            if ends {
+                break;
+            }
+        }
+        drop(state);
+        if !taken.is_empty() {
+            self.space.notify_waiters();
+        }
+        taken
+    }
+
+    /// Number and bytes of what waits.
+    pub fn len_and_bytes(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.events.len(), state.bytes)
+    }
+
+    fn is_full(&self) -> bool {
+        self.lock().bytes >= self.bound
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn message(bytes: usize) -> Event {
+        Event::Message { namespace: 0, payload: vec![0; bytes] }
+    }
+
+    #[test]
+    fn wakes_once_per_filling() {
+        let wakes = Arc::new(AtomicUsize::new(0));
+        let counted = wakes.clone();
+        let inbox = Inbox::new(1 << 20, move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        inbox.push(message(1));
+        inbox.push(message(1));
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        assert_eq!(inbox.drain(1).len(), 1);
+        inbox.push(message(1));
+        assert_eq!(wakes.load(Ordering::Relaxed), 1, "the owner has not seen it empty yet");
+        assert_eq!(inbox.drain(10).len(), 2);
+        inbox.push(message(1));
+        assert_eq!(wakes.load(Ordering::Relaxed), 2);
+        assert_eq!(inbox.len_and_bytes(), (1, 129));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn full_drops_offers_and_holds_the_reader() {
+        let inbox = Arc::new(Inbox::new(1000, || {}));
+        inbox.push(message(2000));
+        assert!(!inbox.offer(message(1)));
+        let waiting = tokio::spawn({
+            let inbox = inbox.clone();
+            async move { inbox.has_space().await }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!waiting.is_finished());
+        inbox.drain(1);
+        waiting.await.unwrap();
+        assert!(inbox.offer(message(1)));
+    }
+
+    #[test]
+    fn a_slice_ends_behind_a_restored_session() {
+        let inbox = Inbox::new(1 << 20, || {});
+        let session = Answer::Session { session: vec![], missed: vec![] };
+        inbox.push(message(1));
+        inbox.push(Event::Answer { call: 1, result: Ok(session) });
+        inbox.push(message(1));
+        assert_eq!(inbox.drain(10).len(), 2);
+        assert_eq!(inbox.drain(10).len(), 1);
+    }
+}

@@ -1,0 +1,19 @@
+//! The engine, in plain Rust: everything that does not need Node.
+
+pub mod control;
+mod engine;
+pub mod error;
+pub mod inbox;
+pub mod log;
+pub mod membership;
+pub mod namespaces;
+pub mod options;
+pub mod redis;
+mod runtime;
+pub mod session;
+pub mod stats;
+pub mod stream;
+pub mod warnings;
+pub mod wire;
+
+pub use engine::Engine;

@@ -1,0 +1,120 @@
+//! The adapter's options as they come from JS, where they were checked (`lib/options.js`).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::stream::stream_index;
+
+/// Options of one engine. Field by field the ones that the README documents.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Options {
+    /// Name of the stream, or its prefix with several streams.
+    pub stream_name: String,
+    /// How many streams share the namespaces.
+    pub stream_count: u32,
+    /// Prefix of the PUB/SUB channels.
+    pub channel_prefix: String,
+    /// SSUBSCRIBE and SPUBLISH instead of SUBSCRIBE and PUBLISH.
+    pub use_sharded_pub_sub: bool,
+    /// Approximate length at which the stream is trimmed.
+    pub max_len: u64,
+    /// Entries per XREAD.
+    pub read_count: u32,
+    /// How long one XREAD waits, in ms; 0 is without limit.
+    pub block_time_in_ms: u64,
+    /// Prefix of the session keys.
+    pub session_key_prefix: String,
+    /// Time between two heartbeats of a node, in ms.
+    pub heartbeat_interval: u64,
+    /// A node unheard of for this long is not waited for, in ms.
+    pub heartbeat_timeout: u64,
+    /// Bound of what waits to be published, in bytes.
+    pub publish_queue_bytes: usize,
+    /// Bound of what was read and waits for the JS thread, in bytes.
+    pub inbox_bytes: usize,
+    /// Bound of the history kept for connection state recovery, in bytes.
+    pub history_bytes: usize,
+}
+
+impl Options {
+    /// Names of all streams, without any key prefix.
+    pub fn stream_names(&self) -> Vec<String> {
+        if self.stream_count == 1 {
+            return vec![self.stream_name.clone()];
+        }
+        (0..self.stream_count).map(|i| format!("{}-{i}", self.stream_name)).collect()
+    }
+
+    /// Which of [`Options::stream_names`] a namespace is routed to.
+    pub fn stream_of(&self, nsp: &str) -> usize {
+        stream_index(nsp, self.stream_count)
+    }
+
+    /// Channel of the requests of a namespace.
+    pub fn request_channel(&self, nsp: &str) -> String {
+        format!("{}#{nsp}#", self.channel_prefix)
+    }
+
+    /// Channel of the answers to one node in a namespace.
+    pub fn answer_channel(&self, nsp: &str, uid: &str) -> String {
+        format!("{}#{nsp}#{uid}#", self.channel_prefix)
+    }
+
+    /// Channel of the heartbeats among nodes of our own kind. No namespace's channel can be equal:
+    /// their names start with a slash. Upstream nodes do not listen here.
+    pub fn members_channel(&self) -> String {
+        format!("{}#members#", self.channel_prefix)
+    }
+
+    /// [`Options::heartbeat_interval`] as a duration.
+    pub fn heartbeat_interval(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_interval)
+    }
+
+    /// [`Options::heartbeat_timeout`] as a duration.
+    pub fn heartbeat_timeout(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_timeout)
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn defaults() -> Options {
+    Options {
+        stream_name: "socket.io".into(),
+        stream_count: 1,
+        channel_prefix: "socket.io".into(),
+        use_sharded_pub_sub: false,
+        max_len: 10_000,
+        read_count: 100,
+        block_time_in_ms: 5_000,
+        session_key_prefix: "sio:session:".into(),
+        heartbeat_interval: 5_000,
+        heartbeat_timeout: 10_000,
+        publish_queue_bytes: 64 << 20,
+        inbox_bytes: 64 << 20,
+        history_bytes: 64 << 20,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_stream_keeps_its_name_and_several_are_numbered() {
+        let mut options = defaults();
+        assert_eq!(options.stream_names(), ["socket.io"]);
+        assert_eq!(options.stream_of("/notifications"), 0);
+        options.stream_count = 3;
+        assert_eq!(options.stream_names(), ["socket.io-0", "socket.io-1", "socket.io-2"]);
+    }
+
+    #[test]
+    fn channels_are_upstreams() {
+        let options = defaults();
+        assert_eq!(options.request_channel("/chat"), "socket.io#/chat#");
+        assert_eq!(options.answer_channel("/chat", "ab"), "socket.io#/chat#ab#");
+    }
+}

@@ -1,0 +1,222 @@
+//! One connection: made by a [`Connector`], closed when dropped.
+
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::aio::SendError;
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, ProtocolVersion, PushInfo,
+    RedisConnectionInfo, RedisError, ServerError, Value,
+};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+
+use super::{Credentials, Settings, dial};
+use crate::engine::error::{Error, Result};
+
+/// How long the server may take to answer a command that does not block.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Asks JS for the credentials, for clients with a credentials provider.
+pub type CredentialsSource =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Credentials>> + Send>> + Send + Sync>;
+
+/// Makes connections as the settings say.
+pub struct Connector {
+    settings: Settings,
+    tls: Option<TlsConnector>,
+    credentials: Option<CredentialsSource>,
+}
+
+impl Connector {
+    /// Reads certificates and keys; nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] when a certificate or key cannot be used.
+    pub fn new(settings: Settings, credentials: Option<CredentialsSource>) -> Result<Self> {
+        let tls = settings.tls.as_ref().map(dial::tls_connector).transpose()?;
+        Ok(Self { settings, tls, credentials })
+    }
+
+    /// The settings that connections are made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A connection for commands, in RESP2.
+    pub async fn connect(&self) -> Result<Connection> {
+        self.open(ProtocolVersion::RESP2, None).await
+    }
+
+    /// A connection for PUB/SUB and commands, in RESP3: `on_push` is called with what is pushed,
+    /// and told of the end of the connection. It must not block.
+    pub async fn connect_push(
+        &self,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Connection> {
+        let on_push = Box::new(on_push);
+        self.open(ProtocolVersion::RESP3, Some(on_push)).await
+    }
+
+    async fn open(
+        &self,
+        protocol: ProtocolVersion,
+        on_push: Option<Box<dyn Fn(PushInfo) + Send + Sync>>,
+    ) -> Result<Connection> {
+        let address = self.settings.address();
+        let credentials = match &self.credentials {
+            Some(ask) => ask().await?,
+            None => self.settings.credentials.clone(),
+        };
+        let mut info = RedisConnectionInfo::default()
+            .set_db(self.settings.database)
+            .set_protocol(protocol)
+            .set_skip_set_lib_name();
+        if let Some(username) = credentials.username {
+            info = info.set_username(username);
+        }
+        if let Some(password) = credentials.password {
+            info = info.set_password(password);
+        }
+        let socket = dial::dial(&self.settings, self.tls.as_ref()).await?;
+        let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
+        if let Some(on_push) = on_push {
+            config = config.set_push_sender(move |push| {
+                on_push(push);
+                Ok::<(), SendError>(())
+            });
+        }
+        let handshake = MultiplexedConnection::new_with_config(&info, socket, config);
+        let (connection, driver) = limited("HELLO", ANSWER_LIMIT, handshake)
+            .await?
+            .map_err(|e| handshake_error(&address, &e))?;
+        let commands = Commands { inner: connection, address: address.into() };
+        let mut connection = Connection { commands, driver: tokio::spawn(driver) };
+        if let Some(name) = &self.settings.client_name {
+            // The name only helps humans: servers that forbid CLIENT do not matter.
+            let mut command = redis::cmd("CLIENT");
+            command.arg("SETNAME").arg(name);
+            if let Err(e) = connection.send("CLIENT", name, &command).await {
+                tracing::debug!("connection not named: {e}");
+            }
+        }
+        Ok(connection)
+    }
+}
+
+/// An open connection. The socket closes when this is dropped, whatever is on its way.
+pub struct Connection {
+    commands: Commands,
+    driver: JoinHandle<()>,
+}
+
+impl Connection {
+    /// A handle for sending commands while the connection is owned elsewhere. It does not keep the
+    /// socket open: commands fail once the connection was dropped.
+    pub fn commands(&self) -> Commands {
+        self.commands.clone()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Deref for Connection {
+    type Target = Commands;
+
+    fn deref(&self) -> &Commands {
+        &self.commands
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Commands {
+        &mut self.commands
+    }
+}
+
+/// Sends commands on a connection and waits for their answers.
+#[derive(Clone)]
+pub struct Commands {
+    inner: MultiplexedConnection,
+    address: Arc<str>,
+}
+
+impl Commands {
+    /// Sends one command and waits for its answer, at most 5 s. `key` is for the error's words.
+    pub async fn send(&mut self, name: &'static str, key: &str, command: &Cmd) -> Result<Value> {
+        self.send_within(ANSWER_LIMIT, name, key, command).await
+    }
+
+    /// The same with a time limit of its own, for commands that block.
+    pub async fn send_within(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<Value> {
+        let answer = limited(name, limit, self.inner.send_packed_command(command)).await?;
+        answer
+            .and_then(Value::extract_error)
+            .map_err(|e| Error::from_redis(name, key, &self.address, &e))
+    }
+
+    /// Sends a pipeline and waits for all answers. With [`Pipeline::ignore_errors`] single error
+    /// replies are [`Value::ServerError`]s among the answers.
+    pub async fn send_all(
+        &mut self,
+        name: &'static str,
+        key: &str,
+        pipeline: &Pipeline,
+    ) -> Result<Vec<Value>> {
+        let answers = limited(name, ANSWER_LIMIT, pipeline.query_async(&mut self.inner));
+        answers.await?.map_err(|e| {
+            // A transaction that was aborted: what matters is which of its commands was refused.
+            let first = e.clone().into_server_errors().and_then(|all| all.first().cloned());
+            let cause = first.map_or(e, |(_, refused)| RedisError::from(refused));
+            Error::from_redis(name, key, &self.address, &cause)
+        })
+    }
+
+    /// Sorts an error reply that stood among a pipeline's answers.
+    pub fn error_reply(&self, name: &'static str, key: &str, reply: ServerError) -> Error {
+        Error::from_redis(name, key, &self.address, &RedisError::from(reply))
+    }
+}
+
+async fn limited<T>(
+    command: &'static str,
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T> {
+    tokio::time::timeout(limit, work).await.map_err(|_| Error::Timeout { command, after: limit })
+}
+
+/// Errors of the first commands: HELLO, AUTH and SELECT.
+fn handshake_error(address: &str, error: &RedisError) -> Error {
+    let words = error.to_string();
+    let refused_login = ["WRONGPASS", "NOAUTH", "invalid password", "no password is set"]
+        .iter()
+        .any(|sign| words.contains(sign));
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => {
+            Error::Auth { address: address.to_owned(), reason: words }
+        }
+        _ if refused_login => Error::Auth { address: address.to_owned(), reason: words },
+        ErrorKind::RESP3NotSupported => Error::from_redis(
+            "HELLO",
+            "",
+            address,
+            &RedisError::from((ErrorKind::Extension, "ERR", "unknown command 'HELLO'".to_owned())),
+        ),
+        _ => Error::from_redis("HELLO", "", address, error),
+    }
+}

@@ -1,0 +1,184 @@
+//! Opens the socket: TCP or unix, with TLS on top where the settings say so.
+//!
+//! Done here and not by redis-rs because of `servername`, `family`, keepalive and TCP_NODELAY,
+//! which it does not let us set together.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::{Settings, TlsSettings};
+use crate::engine::error::{Error, Result};
+
+/// A socket of any kind.
+pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
+
+/// A dead peer is noticed after about 30 s of silence even when no time limit of ours runs.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Opens a socket as the settings say, within their time limit.
+pub async fn dial(settings: &Settings, tls: Option<&TlsConnector>) -> Result<Box<dyn Socket>> {
+    let limit = settings.connect_timeout();
+    match tokio::time::timeout(limit, dial_without_limit(settings, tls)).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Timeout { command: "connect", after: limit }),
+    }
+}
+
+async fn dial_without_limit(
+    settings: &Settings,
+    tls: Option<&TlsConnector>,
+) -> Result<Box<dyn Socket>> {
+    let failed =
+        |e: io::Error| Error::Connection { address: settings.address(), reason: e.to_string() };
+    if let Some(path) = &settings.path {
+        return dial_unix(path).await.map_err(failed);
+    }
+    let tcp = dial_tcp(settings).await.map_err(failed)?;
+    let (Some(connector), Some(tls)) = (tls, &settings.tls) else {
+        return Ok(Box::new(tcp));
+    };
+    let refused = |reason: String| Error::Tls { address: settings.address(), reason };
+    let name = tls.servername.as_deref().unwrap_or(settings.host()).to_owned();
+    let name = ServerName::try_from(name).map_err(|e| refused(e.to_string()))?;
+    let stream = connector.connect(name, tcp).await.map_err(|e| {
+        // The handshake fails with the peer's or our verdict, or because the connection broke.
+        if e.kind() == io::ErrorKind::InvalidData { refused(e.to_string()) } else { failed(e) }
+    })?;
+    Ok(Box::new(stream))
+}
+
+async fn dial_tcp(settings: &Settings) -> io::Result<TcpStream> {
+    let addresses = tokio::net::lookup_host((settings.host(), settings.port())).await?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+    for address in addresses {
+        let wanted = match settings.family {
+            4 => address.is_ipv4(),
+            6 => address.is_ipv6(),
+            _ => true,
+        };
+        if !wanted {
+            continue;
+        }
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                let keepalive = socket2::TcpKeepalive::new()
+                    .with_time(KEEPALIVE_IDLE)
+                    .with_interval(KEEPALIVE_INTERVAL);
+                socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+                return Ok(stream);
+            }
+            Err(e) => last = e,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(unix)]
+async fn dial_unix(path: &str) -> io::Result<Box<dyn Socket>> {
+    Ok(Box::new(tokio::net::UnixStream::connect(path).await?))
+}
+
+#[cfg(not(unix))]
+async fn dial_unix(_path: &str) -> io::Result<Box<dyn Socket>> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "unix sockets do not exist on this platform"))
+}
+
+/// Reads the certificates and keys once, so that a wrong one is said when the engine is made.
+pub fn tls_connector(tls: &TlsSettings) -> Result<TlsConnector> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| unusable("tls", e))?;
+    let builder = if tls.reject_unauthorized {
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots(&tls.ca)?), provider)
+                .build()
+                .map_err(|e| unusable("tls.ca", e))?;
+        builder.with_webpki_verifier(verifier)
+    } else {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+    };
+    let config = match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => {
+            let chain = CertificateDer::pem_slice_iter(cert.as_bytes())
+                .collect::<std::result::Result<Vec<_>, _>>()
+                .map_err(|e| unusable("tls.cert", e))?;
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+                .map_err(|e| unusable("tls.key", e))?;
+            builder.with_client_auth_cert(chain, key).map_err(|e| unusable("tls.cert", e))?
+        }
+        (None, None) => builder.with_no_client_auth(),
+        _ => return Err(unusable("tls.cert", "`cert` and `key` must be given together")),
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn roots(pems: &[String]) -> Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    for pem in pems {
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let certificate = certificate.map_err(|e| unusable("tls.ca", e))?;
+            store.add(certificate).map_err(|e| unusable("tls.ca", e))?;
+        }
+    }
+    Ok(store)
+}
+
+fn unusable(what: &'static str, reason: impl ToString) -> Error {
+    Error::Settings { what, reason: reason.to_string() }
+}
+
+/// Accepts any server certificate: only for users who set `rejectUnauthorized: false` themselves.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

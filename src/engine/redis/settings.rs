@@ -1,0 +1,143 @@
+//! Connection settings as `lib/connection/` makes them out of a JS client, a URL or an object.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Where Redis is and how to get in.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// Host name or IP address, IPv6 without brackets.
+    pub host: Option<String>,
+    /// TCP port, 6379 when not given.
+    pub port: Option<u16>,
+    /// Unix socket; wins over host and port.
+    pub path: Option<String>,
+    /// 4 or 6 to use only that address family.
+    #[serde(default)]
+    pub family: u8,
+    /// Present when TLS is used.
+    pub tls: Option<TlsSettings>,
+    /// ACL user and password.
+    #[serde(flatten)]
+    pub credentials: Credentials,
+    /// Database number.
+    #[serde(default)]
+    pub database: i64,
+    /// Name shown by CLIENT LIST.
+    pub client_name: Option<String>,
+    /// Time limit for making a connection, in ms.
+    pub connect_timeout: Option<u64>,
+    /// Fixed time between two attempts, in ms, in place of the growing one.
+    pub reconnect_delay: Option<u64>,
+    /// Put before stream and session keys.
+    #[serde(default)]
+    pub key_prefix: String,
+    /// True when the prefix also goes before sharded PUB/SUB channels (ioredis does that).
+    #[serde(default)]
+    pub prefix_sharded_channels: bool,
+    /// True when JS is to be asked for the credentials at each connect.
+    #[serde(default)]
+    pub ask_credentials: bool,
+}
+
+/// User and password; `Debug` shows neither.
+#[derive(Clone, Default, Deserialize)]
+pub struct Credentials {
+    /// ACL user; the server's `default` when not given.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<String>,
+}
+
+/// TLS as the JS side prepared it: PEM throughout, keys already decrypted.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsSettings {
+    /// Trusted certificate authorities, PEM.
+    #[serde(default)]
+    pub ca: Vec<String>,
+    /// Client certificate chain, PEM.
+    pub cert: Option<String>,
+    /// The client certificate's private key, PEM.
+    pub key: Option<String>,
+    /// Name expected in the server's certificate, when it is not the host.
+    pub servername: Option<String>,
+    /// False only when the user turned verification off.
+    pub reject_unauthorized: bool,
+}
+
+impl Settings {
+    /// `host:port` or the unix socket's path, for messages.
+    pub fn address(&self) -> String {
+        match &self.path {
+            Some(path) => path.clone(),
+            None => format!("{}:{}", self.host(), self.port()),
+        }
+    }
+
+    /// The host, `localhost` when not given.
+    pub fn host(&self) -> &str {
+        self.host.as_deref().unwrap_or("localhost")
+    }
+
+    /// The port, 6379 when not given.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(6379)
+    }
+
+    /// Time limit for making a connection.
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout.filter(|ms| *ms > 0).unwrap_or(5_000))
+    }
+
+    /// A stream or session key with the user's prefix.
+    pub fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.key_prefix)
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("address", &self.address())
+            .field("tls", &self.tls.is_some())
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let settings: Settings = serde_json::from_str(
+            r#"{"host":"h","username":"bob","password":"hunter2","tls":{"rejectUnauthorized":true,"key":"SECRET"}}"#,
+        )
+        .unwrap();
+        let shown = format!("{settings:?} {:?}", settings.credentials);
+        assert!(shown.contains("h:6379"));
+        for secret in ["hunter2", "bob", "SECRET"] {
+            assert!(!shown.contains(secret));
+        }
+    }
+
+    #[test]
+    fn defaults_are_redis_own() {
+        let settings: Settings = serde_json::from_str("{}").unwrap();
+        assert_eq!(settings.address(), "localhost:6379");
+        assert_eq!(settings.connect_timeout(), Duration::from_secs(5));
+        let unix: Settings = serde_json::from_str(r#"{"path":"/run/r.sock","host":"x"}"#).unwrap();
+        assert_eq!(unix.address(), "/run/r.sock");
+    }
+}

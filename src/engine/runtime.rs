@@ -1,0 +1,53 @@
+//! One tokio runtime for all engines of the process, gone when the last of them is.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::error::{Error, Result};
+
+/// Keeps the runtime alive.
+pub struct SharedRuntime {
+    runtime: Option<Runtime>,
+    handle: Handle,
+}
+
+static SHARED: Mutex<Weak<SharedRuntime>> = Mutex::new(Weak::new());
+
+impl SharedRuntime {
+    /// The runtime, started when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] when the system gives us no threads.
+    pub fn get() -> Result<Arc<Self>> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = shared.upgrade() {
+            return Ok(runtime);
+        }
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("sio-redis")
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|e| Error::Settings { what: "runtime", reason: e.to_string() })?;
+        let handle = runtime.handle().clone();
+        let runtime = Arc::new(Self { runtime: Some(runtime), handle });
+        *shared = Arc::downgrade(&runtime);
+        Ok(runtime)
+    }
+
+    /// For spawning.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for SharedRuntime {
+    fn drop(&mut self) {
+        // May be dropped by a task of its own, where waiting for the threads would panic.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

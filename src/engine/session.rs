@@ -1,0 +1,295 @@
+//! Sessions of connection state recovery: kept as keys in Redis, given back with what was missed.
+//!
+//! A restore happens at one position of the stream: what comes up to it is missed, what comes
+//! after it is live. The marker between the two is the answer's place in the inbox.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use redis::{Pipeline, Value};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::error::{Error, Result};
+use super::inbox::{Answer, CallId, Event, Inbox};
+use super::redis::{Backoff, Commands, Connection, Connector};
+use super::stream::{EntryId, Missed, Progress, Stream, is_missed, read_entries};
+use super::warnings::Warnings;
+use super::wire::{
+    BROADCAST, BroadcastHead, Room, decode_session, encode_session, parse_entry, session_rooms,
+};
+
+/// Entries per XRANGE.
+const PAGE: usize = 500;
+/// How long a restore waits for our own reader to reach the client's offset.
+const CATCH_UP: Duration = Duration::from_secs(2);
+/// How long one restore may take: the client waits for its connection meanwhile.
+const RESTORE_LIMIT: Duration = Duration::from_secs(10);
+
+const TASK: &str = "sessions";
+
+/// What the session task is asked to do.
+enum Job {
+    Persist { key: String, session: Vec<u8>, keep: Duration, until: Instant },
+    Restore(Restore),
+    Stop { done: oneshot::Sender<()> },
+}
+
+/// A client that came back.
+pub struct Restore {
+    /// The call to answer.
+    pub call: CallId,
+    /// The namespace's stream.
+    pub stream: Arc<Stream>,
+    /// The namespace.
+    pub nsp: String,
+    /// The session's key, prefixes included.
+    pub key: String,
+    /// The last entry that the client has seen, as it says.
+    pub offset: EntryId,
+}
+
+/// Asks the session task to do things; callers never wait.
+pub struct Sessions {
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+/// The session task's side.
+pub struct SessionTask {
+    connector: Arc<Connector>,
+    inbox: Arc<Inbox>,
+    warnings: Arc<Warnings>,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    connection: Option<Connection>,
+    backoff: Backoff,
+    restores: JoinSet<()>,
+}
+
+impl Sessions {
+    /// Makes both sides; nothing is connected before the first job.
+    pub fn new(
+        connector: Arc<Connector>,
+        inbox: Arc<Inbox>,
+        warnings: Arc<Warnings>,
+    ) -> (Self, SessionTask) {
+        let (sender, jobs) = mpsc::unbounded_channel();
+        let backoff = Backoff::new(connector.settings().reconnect_delay);
+        let task = SessionTask {
+            connector,
+            inbox,
+            warnings,
+            jobs,
+            connection: None,
+            backoff,
+            restores: JoinSet::new(),
+        };
+        (Self { jobs: sender }, task)
+    }
+
+    /// Keeps a session for a time; tried again through an outage until that time is over.
+    pub fn persist(&self, key: String, session: Vec<u8>, keep: Duration) {
+        self.ask(Job::Persist { key, session, keep, until: Instant::now() + keep });
+    }
+
+    /// Gives a session back once; the answer comes through the inbox.
+    pub fn restore(&self, restore: Restore) {
+        self.ask(Job::Restore(restore));
+    }
+
+    /// Ends once everything asked for before was done.
+    pub async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        self.ask(Job::Stop { done });
+        let _ = stopped.await;
+    }
+
+    fn ask(&self, job: Job) {
+        // The task ends only with the engine: nobody is left to be told.
+        let _ = self.jobs.send(job);
+    }
+}
+
+impl SessionTask {
+    /// Runs until it is stopped.
+    pub async fn run(mut self) {
+        while let Some(job) = self.jobs.recv().await {
+            match job {
+                Job::Persist { key, session, keep, until } => {
+                    self.persist(&key, &session, keep, until).await;
+                }
+                Job::Restore(restore) => self.restore(restore).await,
+                Job::Stop { done } => {
+                    while self.restores.join_next().await.is_some() {}
+                    let _ = done.send(());
+                    return;
+                }
+            }
+            while self.restores.try_join_next().is_some() {}
+        }
+    }
+
+    async fn persist(&mut self, key: &str, session: &[u8], keep: Duration, until: Instant) {
+        let value = encode_session(session);
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(value).arg("PX").arg(keep.as_millis().max(1) as u64);
+        loop {
+            let result = match self.connected().await {
+                Ok(connection) => connection.send("SET", key, &command).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = result else {
+                self.backoff.reset();
+                return self.warnings.clear(TASK);
+            };
+            self.failed(&error);
+            if error.is_refusal() || Instant::now() > until {
+                return;
+            }
+            self.backoff.wait().await;
+        }
+    }
+
+    async fn restore(&mut self, restore: Restore) {
+        let commands = match self.connected().await {
+            Ok(connection) => connection.commands(),
+            Err(error) => {
+                self.failed(&error);
+                self.inbox.push(Event::Answer { call: restore.call, result: Err(error) });
+                return;
+            }
+        };
+        let inbox = self.inbox.clone();
+        self.restores.spawn(async move {
+            let call = restore.call;
+            let work = restore.run(commands, &inbox);
+            let result = tokio::time::timeout(RESTORE_LIMIT, work).await;
+            let error = match result {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error,
+                Err(_) => Error::Timeout { command: "XRANGE", after: RESTORE_LIMIT },
+            };
+            inbox.push(Event::Answer { call, result: Err(error) });
+        });
+    }
+
+    async fn connected(&mut self) -> Result<&mut Connection> {
+        match &mut self.connection {
+            Some(connection) => Ok(connection),
+            empty => Ok(empty.insert(self.connector.connect().await?)),
+        }
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.warnings.warn(TASK, error);
+        if !error.connection_survives() {
+            self.connection = None;
+        }
+    }
+}
+
+impl Restore {
+    /// Answers through the inbox, at the position up to which everything missed was found.
+    async fn run(self, mut commands: Commands, inbox: &Inbox) -> Result<()> {
+        let session = self.take_session(&mut commands).await?;
+        let rooms = session_rooms(&session).ok_or(Error::NotRestored("the session is damaged"))?;
+        self.reader_at_offset().await?;
+        if !self.offset_exists(&mut commands).await? {
+            return Err(Error::NotRestored("the offset is not in the stream (any more)"));
+        }
+        let mut missed = Vec::new();
+        let mut reached = self.offset;
+        loop {
+            // What is older than the history is read from the stream; meanwhile the history goes
+            // on, and may let go of what was just beyond it.
+            let history_from = {
+                let cursor = self.stream.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+                match cursor.history.covered_from() {
+                    Some(from) if from <= reached => {
+                        missed.append(&mut cursor.history.missed(&self.nsp, reached, &rooms));
+                        let answer = Answer::Session { session, missed };
+                        // Pushed under the lock: what the reader pushes next comes behind it.
+                        inbox.push(Event::Answer { call: self.call, result: Ok(answer) });
+                        return Ok(());
+                    }
+                    Some(from) => from,
+                    None => return Err(Error::NotRestored("recovery is off")),
+                }
+            };
+            self.read_page(&mut commands, &rooms, &mut reached, history_from, &mut missed).await?;
+            if reached >= history_from && !self.offset_in_stream(&mut commands).await? {
+                return Err(Error::NotRestored("the stream was trimmed past the offset"));
+            }
+        }
+    }
+
+    /// The session is read and deleted at once: it is restored once.
+    async fn take_session(&self, commands: &mut Commands) -> Result<Vec<u8>> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.atomic();
+        pipeline.cmd("GET").arg(&self.key);
+        pipeline.cmd("DEL").arg(&self.key);
+        let replies = commands.send_all("GET", &self.key, &pipeline).await?;
+        match replies.into_iter().next() {
+            Some(Value::BulkString(value)) => {
+                decode_session(&value).ok_or(Error::NotRestored("the session is damaged"))
+            }
+            _ => Err(Error::NotRestored("no such session, or it has expired")),
+        }
+    }
+
+    /// A client may have seen more of the stream on another node than our reader has read.
+    async fn reader_at_offset(&self) -> Result<()> {
+        let mut progress = self.stream.progress.subscribe();
+        let reached = progress.wait_for(|progress| match progress {
+            Progress::At(position) => *position >= self.offset,
+            Progress::Starting | Progress::Refused => false,
+        });
+        match tokio::time::timeout(CATCH_UP, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Error::NotRestored("the offset is ahead of the stream")),
+        }
+    }
+
+    async fn offset_exists(&self, commands: &mut Commands) -> Result<bool> {
+        let in_history = {
+            let cursor = self.stream.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+            cursor.history.contains(self.offset)
+        };
+        Ok(in_history || self.offset_in_stream(commands).await?)
+    }
+
+    async fn offset_in_stream(&self, commands: &mut Commands) -> Result<bool> {
+        let (key, offset) = (&self.stream.key, self.offset);
+        Ok(!read_entries(commands, key, offset, Some(offset), 1).await?.is_empty())
+    }
+
+    /// Reads on from `reached`, up to `last`.
+    async fn read_page(
+        &self,
+        commands: &mut Commands,
+        rooms: &[Room],
+        reached: &mut EntryId,
+        last: EntryId,
+        missed: &mut Vec<Missed>,
+    ) -> Result<()> {
+        let first = reached.next();
+        let page = read_entries(commands, &self.stream.key, first, Some(last), PAGE).await?;
+        let whole = page.len() < PAGE;
+        for raw in page {
+            *reached = raw.id;
+            let Ok(entry) = parse_entry(raw.id, &raw.fields) else { continue };
+            let Some(data) = entry.data else { continue };
+            if entry.kind == BROADCAST
+                && *entry.nsp == *self.nsp
+                && is_missed(BroadcastHead::decode(&data).as_ref(), rooms)
+            {
+                missed.push(Missed { id: entry.id, data });
+            }
+        }
+        if whole {
+            *reached = last;
+        }
+        Ok(())
+    }
+}

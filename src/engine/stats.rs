@@ -1,0 +1,44 @@
+//! Counters of one engine.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter that only rises.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the engine has seen and done since it was started.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Entries read from the streams.
+    pub read: Counter,
+    /// Entries and PUB/SUB messages handed to JS.
+    pub delivered: Counter,
+    /// Entries that nobody here wants.
+    pub skipped: Counter,
+    /// Entries that could not be understood.
+    pub malformed: Counter,
+    /// Entries dropped because a resend had doubled them.
+    pub doubled: Counter,
+    /// Entries written and acknowledged.
+    pub published: Counter,
+    /// Publishes that failed.
+    pub failed: Counter,
+    /// Publishes that were sent again without proof that the first time was lost.
+    pub doubtful: Counter,
+    /// PUB/SUB messages dropped because the inbox was full.
+    pub dropped: Counter,
+    /// Connections made again after one broke.
+    pub reconnects: Counter,
+}

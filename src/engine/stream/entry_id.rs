@@ -1,0 +1,83 @@
+//! Entry IDs: `<ms>-<sequence>`, ordered.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// ID of a stream entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// Server time in ms.
+    pub ms: u64,
+    /// Counts entries within the same ms.
+    pub seq: u64,
+}
+
+impl EntryId {
+    /// Before every entry.
+    pub const ZERO: EntryId = EntryId { ms: 0, seq: 0 };
+
+    /// The smallest ID above this one, for exclusive ranges on servers without `(`.
+    pub fn next(self) -> Self {
+        match self.seq.checked_add(1) {
+            Some(seq) => Self { ms: self.ms, seq },
+            None => Self { ms: self.ms.saturating_add(1), seq: 0 },
+        }
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+/// The text is no entry ID.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotAnEntryId;
+
+impl FromStr for EntryId {
+    type Err = NotAnEntryId;
+
+    /// Digits, a hyphen, digits, both within 64 bits; nothing else, since offsets come from
+    /// clients.
+    fn from_str(text: &str) -> Result<Self, NotAnEntryId> {
+        let (ms, seq) = text.split_once('-').ok_or(NotAnEntryId)?;
+        let number = |digits: &str| {
+            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(NotAnEntryId);
+            }
+            digits.parse().map_err(|_| NotAnEntryId)
+        };
+        Ok(Self { ms: number(ms)?, seq: number(seq)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_what_redis_writes_and_nothing_else() {
+        let id: EntryId = "1526919030474-55".parse().unwrap();
+        assert_eq!(id, EntryId { ms: 1526919030474, seq: 55 });
+        assert_eq!(id.to_string(), "1526919030474-55");
+        for bad in ["", "-", "1", "1-", "-1", "+1-1", "1-+1", " 1-1", "1-1 ", "1-1-1", "1-x", "$"] {
+            assert_eq!(bad.parse::<EntryId>(), Err(NotAnEntryId), "{bad:?}");
+        }
+        assert!("18446744073709551615-18446744073709551615".parse::<EntryId>().is_ok());
+        assert!("18446744073709551616-0".parse::<EntryId>().is_err());
+    }
+
+    #[test]
+    fn orders_by_number_not_by_text() {
+        let id = |text: &str| text.parse::<EntryId>().unwrap();
+        assert!(id("9-0") < id("10-0"));
+        assert!(id("10-9") < id("10-10"));
+    }
+
+    #[test]
+    fn next_carries_over() {
+        assert_eq!(EntryId { ms: 1, seq: 1 }.next(), EntryId { ms: 1, seq: 2 });
+        assert_eq!(EntryId { ms: 1, seq: u64::MAX }.next(), EntryId { ms: 2, seq: 0 });
+    }
+}

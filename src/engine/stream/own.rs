@@ -1,0 +1,196 @@
+//! Our own entries between being written and being read back.
+//!
+//! A local broadcast is delivered at its entry's place in the stream, so each publish waits here
+//! until the reader comes by. Entries are written and read in the same order, which makes this a
+//! queue.
+
+use std::collections::VecDeque;
+
+use super::EntryId;
+use crate::engine::error::Error;
+
+/// Names one publish between JS and the engine.
+pub type Ticket = u32;
+
+/// How a publish ended.
+#[derive(Debug)]
+pub struct Completion {
+    /// The publish.
+    pub ticket: Ticket,
+    /// The entry's ID when it is known, or why there is none.
+    pub outcome: Result<Option<EntryId>, Error>,
+}
+
+/// The queue of own entries, in the order of their sequences.
+#[derive(Debug, Default)]
+pub struct OwnEntries {
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: Ticket,
+    /// Sequence in the stream; that of the entry before it for a publish that failed.
+    seq: u64,
+    /// Known once Redis has answered.
+    id: Option<EntryId>,
+    /// Set for a publish that failed and waits for its turn.
+    error: Option<Error>,
+}
+
+impl Waiting {
+    fn complete(self, id: Option<EntryId>) -> Completion {
+        let outcome = match self.error {
+            Some(error) => Err(error),
+            None => Ok(id.or(self.id)),
+        };
+        Completion { ticket: self.ticket, outcome }
+    }
+}
+
+impl OwnEntries {
+    /// Called before the entries are sent, since the reader may be there before the answer is.
+    pub fn sent(&mut self, first_seq: u64, tickets: impl IntoIterator<Item = Ticket>) {
+        for (seq, ticket) in (first_seq..).zip(tickets) {
+            self.waiting.push_back(Waiting { ticket, seq, id: None, error: None });
+        }
+    }
+
+    /// Redis has answered with the IDs of the entries from `first_seq` on.
+    pub fn acknowledged(&mut self, first_seq: u64, ids: &[EntryId]) {
+        for waiting in self.waiting.iter_mut().filter(|w| w.error.is_none()) {
+            let place = waiting.seq.checked_sub(first_seq).map(|place| place as usize);
+            if let Some(id) = place.and_then(|place| ids.get(place)) {
+                waiting.id = Some(*id);
+            }
+        }
+    }
+
+    /// Redis has refused the entries from `first_seq` on: they keep their place behind what was
+    /// published before them.
+    pub fn refused(&mut self, first_seq: u64, error: &Error) -> Vec<Completion> {
+        for waiting in self.waiting.iter_mut().filter(|w| w.error.is_none() && w.seq >= first_seq) {
+            waiting.error = Some(error.clone());
+            waiting.seq = first_seq.saturating_sub(1);
+        }
+        self.take_failed()
+    }
+
+    /// The reader has met our entry `seq`. What stands before it and was not met was trimmed
+    /// before the reader came by, and completes as well.
+    pub fn read(&mut self, seq: u64, id: EntryId) -> Vec<Completion> {
+        let mut done = Vec::new();
+        while let Some(waiting) = self.waiting.pop_front_if(|w| w.seq <= seq) {
+            let read = (waiting.seq == seq).then_some(id);
+            done.push(waiting.complete(read));
+        }
+        done.append(&mut self.take_failed());
+        done
+    }
+
+    /// The reader has passed `position`: what was acknowledged at or before it was trimmed.
+    pub fn passed(&mut self, position: EntryId) -> Vec<Completion> {
+        let mut done = Vec::new();
+        while let Some(waiting) = self
+            .waiting
+            .pop_front_if(|w| w.error.is_some() || w.id.is_some_and(|id| id <= position))
+        {
+            done.push(waiting.complete(None));
+        }
+        done
+    }
+
+    /// Completes all that Redis has acknowledged: for when nobody reads the stream.
+    pub fn take_acknowledged(&mut self) -> Vec<Completion> {
+        let mut done = Vec::new();
+        while let Some(waiting) = self.waiting.pop_front_if(|w| w.error.is_some() || w.id.is_some())
+        {
+            done.push(waiting.complete(None));
+        }
+        done
+    }
+
+    /// Completes everything: the engine ends.
+    pub fn take_all(&mut self, error: &Error) -> Vec<Completion> {
+        let fail = |mut waiting: Waiting| {
+            if waiting.id.is_none() {
+                waiting.error.get_or_insert_with(|| error.clone());
+            }
+            waiting.complete(None)
+        };
+        self.waiting.drain(..).map(fail).collect()
+    }
+
+    /// True while the entry `seq` was neither read back nor refused.
+    pub fn is_waiting_for(&self, seq: u64) -> bool {
+        self.waiting.iter().any(|w| w.error.is_none() && w.seq == seq)
+    }
+
+    /// True when nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn take_failed(&mut self) -> Vec<Completion> {
+        let mut done = Vec::new();
+        while let Some(waiting) = self.waiting.pop_front_if(|w| w.error.is_some()) {
+            done.push(waiting.complete(None));
+        }
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(ms: u64) -> EntryId {
+        EntryId { ms, seq: 0 }
+    }
+
+    fn outcomes(done: Vec<Completion>) -> Vec<(Ticket, Option<Option<EntryId>>)> {
+        done.into_iter().map(|c| (c.ticket, c.outcome.ok())).collect()
+    }
+
+    #[test]
+    fn completes_in_order_whether_the_answer_or_the_reader_comes_first() {
+        let mut own = OwnEntries::default();
+        own.sent(1, [10, 11, 12]);
+        assert_eq!(outcomes(own.read(1, id(5))), [(10, Some(Some(id(5))))]);
+        own.acknowledged(1, &[id(5), id(6), id(7)]);
+        assert_eq!(outcomes(own.read(2, id(6))), [(11, Some(Some(id(6))))]);
+        assert_eq!(outcomes(own.read(3, id(7))), [(12, Some(Some(id(7))))]);
+        assert!(own.is_empty());
+    }
+
+    #[test]
+    fn a_trimmed_entry_completes_when_the_reader_has_passed_it() {
+        let mut own = OwnEntries::default();
+        own.sent(1, [10, 11]);
+        own.acknowledged(1, &[id(5), id(6)]);
+        assert!(own.passed(id(4)).is_empty());
+        assert_eq!(outcomes(own.passed(id(5))), [(10, Some(Some(id(5))))]);
+        own.sent(3, [12]);
+        let done = outcomes(own.read(3, id(9)));
+        assert_eq!(done, [(11, Some(Some(id(6)))), (12, Some(Some(id(9))))]);
+    }
+
+    #[test]
+    fn a_refused_publish_waits_for_its_turn() {
+        let mut own = OwnEntries::default();
+        own.sent(1, [10]);
+        own.sent(2, [11]);
+        assert!(own.refused(2, &Error::Closed).is_empty());
+        assert_eq!(outcomes(own.read(1, id(5))), [(10, Some(Some(id(5)))), (11, None)]);
+        own.sent(2, [12]);
+        assert_eq!(outcomes(own.refused(2, &Error::Closed)), [(12, None)]);
+    }
+
+    #[test]
+    fn the_end_tells_what_was_written_from_what_was_not() {
+        let mut own = OwnEntries::default();
+        own.sent(1, [10, 11]);
+        own.acknowledged(1, &[id(5)]);
+        assert_eq!(outcomes(own.take_all(&Error::Closed)), [(10, Some(Some(id(5)))), (11, None)]);
+    }
+}

@@ -1,0 +1,374 @@
+//! Reads one stream, on a connection of its own, from an explicit position from the first read on.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use redis::Value;
+use tokio::time::Instant;
+
+use super::{Cursor, EntryId, Progress, Stream};
+use crate::engine::error::{Error, Result};
+use crate::engine::inbox::{Event, Inbox};
+use crate::engine::namespaces::Namespaces;
+use crate::engine::redis::{Backoff, Commands, Connection, Connector};
+use crate::engine::stats::Stats;
+use crate::engine::warnings::Warnings;
+use crate::engine::wire::{BROADCAST, Entry, EntryError, Origin, parse_entry};
+
+/// How much later than asked an XREAD may answer before the connection counts as dead.
+const GRACE: Duration = Duration::from_secs(5);
+/// Stands for "without limit": short enough to notice a dead server.
+const LONGEST_BLOCK: Duration = Duration::from_secs(30);
+/// A writer unheard of for this long is forgotten. It resends within seconds or never.
+const WRITER_IDLE: Duration = Duration::from_secs(3600);
+/// Writers are swept when there are more than this.
+const WRITERS_KEPT: usize = 256;
+/// Messages that nodes of this protocol handle; heartbeats of the 0.2 protocol are no business
+/// of ours here.
+const HANDLED: std::ops::RangeInclusive<u32> = 3..=12;
+const HEARTBEATS: [u32; 3] = [1, 2, 13];
+
+const TASK: &str = "reader";
+
+/// Reads a stream and hands its entries on.
+pub struct Reader {
+    /// The stream.
+    pub stream: Arc<Stream>,
+    /// Makes the connection.
+    pub connector: Arc<Connector>,
+    /// Where entries go.
+    pub inbox: Arc<Inbox>,
+    /// Which entries are wanted.
+    pub namespaces: Arc<Namespaces>,
+    /// Counters.
+    pub stats: Arc<Stats>,
+    /// For refusals and outages.
+    pub warnings: Arc<Warnings>,
+    /// Entries per read.
+    pub count: u32,
+    /// How long one read waits; zero is without limit.
+    pub block: Duration,
+}
+
+impl Reader {
+    /// Runs until it is dropped.
+    pub async fn run(self) {
+        let mut backoff = Backoff::new(self.connector.settings().reconnect_delay);
+        let mut writers = Writers::default();
+        let mut connected_before = false;
+        loop {
+            let error = match self.read(&mut writers, &mut backoff, &mut connected_before).await {
+                Ok(never) => match never {},
+                Err(error) => error,
+            };
+            self.warnings.warn(TASK, &error);
+            if error.is_refusal() {
+                self.refused();
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// Connects and reads until something fails.
+    async fn read(
+        &self,
+        writers: &mut Writers,
+        backoff: &mut Backoff,
+        connected_before: &mut bool,
+    ) -> Result<std::convert::Infallible> {
+        let mut connection = self.connector.connect().await?;
+        if std::mem::replace(connected_before, true) {
+            self.stats.reconnects.add(1);
+        }
+        self.find_start(&mut connection).await?;
+        loop {
+            self.inbox.has_space().await;
+            let position = self.cursor().position;
+            let entries = self.next_entries(&mut connection, position).await?;
+            backoff.reset();
+            self.warnings.clear(TASK);
+            self.hand_on(entries, writers);
+        }
+    }
+
+    /// The first position is the stream's tail as it is now. It is not read with `$`: between two
+    /// reads with `$`, entries vanish.
+    async fn find_start(&self, connection: &mut Connection) -> Result<()> {
+        if *self.stream.progress.borrow() != Progress::Starting
+            && self.cursor().position != EntryId::ZERO
+        {
+            return Ok(());
+        }
+        let tail = tail(connection, &self.stream.key).await?.unwrap_or(EntryId::ZERO);
+        let mut cursor = self.cursor();
+        if cursor.position == EntryId::ZERO {
+            cursor.position = tail;
+            cursor.history.restart(tail);
+        }
+        drop(cursor);
+        tracing::debug!("reading {} from {tail}", self.stream.key);
+        Ok(())
+    }
+
+    async fn next_entries(
+        &self,
+        connection: &mut Connection,
+        position: EntryId,
+    ) -> Result<Vec<RawEntry>> {
+        self.stream.progress.send_if_modified(|progress| {
+            let now = Progress::At(position);
+            std::mem::replace(progress, now) != now
+        });
+        let block = if self.block.is_zero() { LONGEST_BLOCK } else { self.block };
+        let mut command = redis::cmd("XREAD");
+        command
+            .arg("BLOCK")
+            .arg(block.as_millis() as u64)
+            .arg("COUNT")
+            .arg(self.count)
+            .arg("STREAMS")
+            .arg(&self.stream.key)
+            .arg(position.to_string());
+        let reply =
+            connection.send_within(block + GRACE, "XREAD", &self.stream.key, &command).await?;
+        parse_xread(reply)
+    }
+
+    /// Hands a batch on, all of it under the cursor's lock, so that restores see whole batches.
+    fn hand_on(&self, entries: Vec<RawEntry>, writers: &mut Writers) {
+        let mut events = Vec::with_capacity(entries.len());
+        let mut cursor = self.cursor();
+        for RawEntry { id, fields } in &entries {
+            self.stats.read.add(1);
+            match parse_entry(*id, fields) {
+                Ok(entry) => self.sort(entry, writers, &mut cursor, &mut events),
+                Err(EntryError::Foreign) => self.stats.skipped.add(1),
+                Err(EntryError::Malformed(what)) => {
+                    self.stats.malformed.add(1);
+                    tracing::debug!("entry {id} skipped: {what}");
+                }
+            }
+            cursor.position = *id;
+        }
+        let position = cursor.position;
+        events.extend(cursor.own.passed(position).into_iter().map(Event::Published));
+        self.inbox.push_all(events);
+        drop(cursor);
+        self.stream.progress.send_replace(Progress::At(position));
+    }
+
+    /// Decides what becomes of an entry.
+    fn sort(
+        &self,
+        entry: Entry,
+        writers: &mut Writers,
+        cursor: &mut Cursor,
+        events: &mut Vec<Event>,
+    ) {
+        if let Some(origin) = entry.origin
+            && writers.has_seen(origin)
+        {
+            self.stats.doubled.add(1);
+            tracing::debug!("entry {} dropped: it doubles an earlier one", entry.id);
+            return;
+        }
+        if let (BROADCAST, Some(data)) = (entry.kind, &entry.data) {
+            cursor.history.push(entry.id, &entry.nsp, data);
+        }
+        match entry.origin {
+            Some(origin) if origin.writer == self.stream.writer_id => {
+                let done = cursor.own.read(origin.seq, entry.id);
+                events.extend(done.into_iter().map(Event::Published));
+                return;
+            }
+            _ => {}
+        }
+        if !HANDLED.contains(&entry.kind) {
+            if HEARTBEATS.contains(&entry.kind) {
+                self.stats.skipped.add(1);
+            } else {
+                self.stats.malformed.add(1);
+                tracing::debug!("entry {} skipped: unknown type {}", entry.id, entry.kind);
+            }
+            return;
+        }
+        let Some(namespace) = self.namespaces.get(&entry.nsp) else {
+            self.stats.skipped.add(1);
+            return;
+        };
+        self.stats.delivered.add(1);
+        events.push(Event::Entry {
+            namespace,
+            uid: entry.uid,
+            kind: entry.kind,
+            id: entry.id,
+            data: entry.data,
+        });
+    }
+
+    /// Redis does not let us read: what is written is delivered at the reply from now on.
+    fn refused(&self) {
+        let mut cursor = self.cursor();
+        self.stream.progress.send_replace(Progress::Refused);
+        let done = cursor.own.take_acknowledged();
+        self.inbox.push_all(done.into_iter().map(Event::Published));
+    }
+
+    fn cursor(&self) -> std::sync::MutexGuard<'_, Cursor> {
+        self.stream.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The highest sequence of each writer, by which doubles are known: within a stream a writer's
+/// sequences only rise.
+#[derive(Default)]
+struct Writers {
+    marks: HashMap<u64, (u64, Instant)>,
+}
+
+impl Writers {
+    fn has_seen(&mut self, origin: Origin) -> bool {
+        let now = Instant::now();
+        if self.marks.len() > WRITERS_KEPT && !self.marks.contains_key(&origin.writer) {
+            self.marks.retain(|_, (_, heard)| now.duration_since(*heard) < WRITER_IDLE);
+        }
+        let mark = self.marks.entry(origin.writer).or_insert((0, now));
+        mark.1 = now;
+        if origin.seq <= mark.0 {
+            return true;
+        }
+        mark.0 = origin.seq;
+        false
+    }
+}
+
+/// An entry whose fields were not looked at yet.
+pub struct RawEntry {
+    /// Its ID.
+    pub id: EntryId,
+    /// Names and values in turn.
+    pub fields: Vec<Value>,
+}
+
+/// The ID of a stream's last entry; `None` when it has none.
+pub async fn tail(commands: &mut Commands, key: &str) -> Result<Option<EntryId>> {
+    let mut command = redis::cmd("XREVRANGE");
+    command.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
+    let reply = commands.send("XREVRANGE", key, &command).await?;
+    Ok(parse_entries("XREVRANGE", reply)?.first().map(|entry| entry.id))
+}
+
+/// Up to `count` entries from `first` to `last`, both included; without `last` to the end.
+pub async fn read_entries(
+    commands: &mut Commands,
+    key: &str,
+    first: EntryId,
+    last: Option<EntryId>,
+    count: usize,
+) -> Result<Vec<RawEntry>> {
+    let last = last.map_or_else(|| "+".to_owned(), |id| id.to_string());
+    let mut command = redis::cmd("XRANGE");
+    command.arg(key).arg(first.to_string()).arg(last).arg("COUNT").arg(count);
+    parse_entries("XRANGE", commands.send("XRANGE", key, &command).await?)
+}
+
+/// XREAD of one stream: nil, or `[[key, [entry, …]]]`.
+fn parse_xread(reply: Value) -> Result<Vec<RawEntry>> {
+    let streams = match reply {
+        Value::Nil => return Ok(Vec::new()),
+        Value::Array(streams) => streams,
+        _ => return Err(unexpected("XREAD", "no array")),
+    };
+    match streams.into_iter().next() {
+        Some(Value::Array(stream)) => match <[Value; 2]>::try_from(stream) {
+            Ok([_key, entries]) => parse_entries("XREAD", entries),
+            Err(_) => Err(unexpected("XREAD", "no pair of key and entries")),
+        },
+        _ => Err(unexpected("XREAD", "no stream")),
+    }
+}
+
+/// `[[id, [name, value, …]], …]`. An entry deleted under the range's hands has nil for its fields.
+fn parse_entries(command: &'static str, reply: Value) -> Result<Vec<RawEntry>> {
+    let Value::Array(entries) = reply else {
+        return Err(unexpected(command, "no array of entries"));
+    };
+    entries
+        .into_iter()
+        .map(|entry| {
+            let Value::Array(entry) = entry else {
+                return Err(unexpected(command, "an entry is no array"));
+            };
+            let Ok([Value::BulkString(id), fields]) = <[Value; 2]>::try_from(entry) else {
+                return Err(unexpected(command, "an entry is no pair"));
+            };
+            let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok());
+            let id = id.ok_or_else(|| unexpected(command, "no entry ID"))?;
+            match fields {
+                Value::Array(fields) => Ok(RawEntry { id, fields }),
+                Value::Nil => Ok(RawEntry { id, fields: Vec::new() }),
+                _ => Err(unexpected(command, "fields are no array")),
+            }
+        })
+        .collect()
+}
+
+fn unexpected(command: &'static str, reason: &str) -> Error {
+    Error::Protocol { command, reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn string(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn replies_of_xread() {
+        assert!(parse_xread(Value::Nil).unwrap().is_empty());
+        let entry = Value::Array(vec![string("1-2"), Value::Array(vec![string("a"), string("b")])]);
+        let stream = Value::Array(vec![string("key"), Value::Array(vec![entry])]);
+        let entries = parse_xread(Value::Array(vec![stream])).unwrap();
+        assert_eq!(entries[0].id, EntryId { ms: 1, seq: 2 });
+        assert_eq!(entries[0].fields.len(), 2);
+    }
+
+    #[test]
+    fn odd_replies_are_errors() {
+        for odd in [
+            Value::Okay,
+            Value::Array(vec![]),
+            Value::Array(vec![string("x")]),
+            Value::Array(vec![Value::Array(vec![string("key")])]),
+            Value::Array(vec![Value::Array(vec![
+                string("key"),
+                Value::Array(vec![Value::Array(vec![string("x"), Value::Array(vec![])])]),
+            ])]),
+        ] {
+            assert!(matches!(parse_xread(odd), Err(Error::Protocol { .. })));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn doubles_are_known_by_writer_and_sequence() {
+        let mut writers = Writers::default();
+        let origin = |writer, seq| Origin { writer, seq };
+        assert!(!writers.has_seen(origin(1, 1)));
+        assert!(!writers.has_seen(origin(1, 2)));
+        assert!(writers.has_seen(origin(1, 1)));
+        assert!(writers.has_seen(origin(1, 2)));
+        assert!(!writers.has_seen(origin(2, 1)));
+        assert!(!writers.has_seen(origin(1, 9)));
+        // Idle writers go when many came, the others stay.
+        tokio::time::advance(WRITER_IDLE).await;
+        assert!(!writers.has_seen(origin(2, 2)));
+        for writer in 10..=10 + WRITERS_KEPT as u64 {
+            writers.has_seen(origin(writer, 1));
+        }
+        assert!(writers.has_seen(origin(2, 2)));
+        assert!(!writers.marks.contains_key(&1));
+    }
+}

@@ -1,0 +1,539 @@
+//! Writes one stream: what is queued goes out in batches, each all or nothing, one at a time.
+//!
+//! After a connection broke it is not known whether the last batch arrived. The writer then makes
+//! sure that nothing more comes out of the old connection, looks for the batch in the stream, and
+//! sends again only what is not there. New publishes wait meanwhile.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::{FromRedisValue, Value};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::own::{Completion, Ticket};
+use super::{Cursor, EntryId, Progress, Stream, read_entries, tail};
+use crate::engine::error::{Error, Result};
+use crate::engine::inbox::{Event, Inbox};
+use crate::engine::redis::{Backoff, Connection, Connector};
+use crate::engine::stats::Stats;
+use crate::engine::warnings::Warnings;
+use crate::engine::wire::{Data, MessageType, Origin, parse_entry};
+
+/// Bounds of one batch.
+const BATCH_ENTRIES: usize = 1_000;
+const BATCH_BYTES: usize = 512 << 10;
+/// Entries per page when looking for a batch in doubt.
+const PAGE: usize = 1_000;
+/// Bookkeeping per publish, roughly.
+const OVERHEAD: usize = 128;
+
+const TASK: &str = "writer";
+
+/// A message to be written.
+pub struct Publish {
+    /// Comes back with the completion.
+    pub ticket: Ticket,
+    /// The sender.
+    pub uid: Arc<str>,
+    /// Its namespace.
+    pub nsp: Arc<str>,
+    /// Type of the message.
+    pub kind: MessageType,
+    /// Its data.
+    pub data: Option<Data>,
+}
+
+impl Publish {
+    fn size(&self) -> usize {
+        OVERHEAD + self.nsp.len() + self.data.as_ref().map_or(0, Data::len)
+    }
+}
+
+/// What waits to be written, bounded in bytes.
+pub struct WriteQueue {
+    state: Mutex<QueueState>,
+    bound: usize,
+    filled: Notify,
+    /// Publishes that were accepted and have not ended: written or failed.
+    open: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct QueueState {
+    waiting: VecDeque<Publish>,
+    bytes: usize,
+}
+
+impl WriteQueue {
+    /// An empty queue.
+    pub fn new(bound: usize) -> Self {
+        Self { state: Mutex::default(), bound, filled: Notify::new(), open: watch::Sender::new(0) }
+    }
+
+    /// Adds a publish.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] when it does not fit the bound.
+    pub fn push(&self, publish: Publish) -> Result<()> {
+        let mut state = self.lock();
+        let size = publish.size();
+        if state.bytes + size > self.bound {
+            return Err(Error::QueueFull { queued: state.bytes, bound: self.bound });
+        }
+        state.bytes += size;
+        state.waiting.push_back(publish);
+        self.open.send_modify(|open| *open += 1);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Number of publishes that have not ended, and bytes of those not yet in a batch.
+    pub fn len_and_bytes(&self) -> (usize, usize) {
+        (*self.open.borrow(), self.lock().bytes)
+    }
+
+    /// Waits until everything accepted was written or has failed.
+    pub async fn flushed(&self) {
+        // The sender lives as long as `self`: this cannot fail.
+        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+
+    /// Fails everything that no batch has taken: the engine ends.
+    pub fn take_rest(&self) -> Vec<Completion> {
+        let mut state = self.lock();
+        state.bytes = 0;
+        let fail =
+            |publish: Publish| Completion { ticket: publish.ticket, outcome: Err(Error::Closed) };
+        state.waiting.drain(..).map(fail).collect()
+    }
+
+    async fn next_batch(&self) -> Vec<Publish> {
+        loop {
+            let batch = self.take_batch();
+            if !batch.is_empty() {
+                return batch;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    fn take_batch(&self) -> Vec<Publish> {
+        let mut state = self.lock();
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < BATCH_ENTRIES
+            && let Some(publish) =
+                state.waiting.pop_front_if(|p| bytes == 0 || bytes + p.size() <= BATCH_BYTES)
+        {
+            bytes += publish.size();
+            batch.push(publish);
+        }
+        state.bytes -= bytes;
+        batch
+    }
+
+    fn ended(&self, count: usize) {
+        self.open.send_modify(|open| *open -= count);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes what is queued.
+pub struct Writer {
+    stream: Arc<Stream>,
+    connector: Arc<Connector>,
+    inbox: Arc<Inbox>,
+    stats: Arc<Stats>,
+    warnings: Arc<Warnings>,
+    max_len: u64,
+    connection: Option<(Connection, Option<Identity>)>,
+    connected_before: bool,
+    backoff: Backoff,
+    /// A refused connection is not tried again before this: publishes fail at once until then.
+    refused_until: Option<(Instant, Error)>,
+    /// The sequence of the next entry.
+    next_seq: u64,
+    /// The last entry that Redis acknowledged: a batch in doubt stands behind it or nowhere.
+    written: EntryId,
+}
+
+/// What it takes to end a connection from another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Identity {
+    client_id: String,
+    address: String,
+    /// IDs of clients start again with the server.
+    run_id: String,
+}
+
+/// A batch on its way.
+struct Batch {
+    publishes: Vec<Publish>,
+    seqs: Range<u64>,
+}
+
+/// What is known of a batch that was sent on a connection that broke.
+enum Doubt {
+    /// It never left, or was answered.
+    None,
+    /// It may have arrived, or still arrive from the connection with this identity.
+    Sent(Option<Identity>),
+}
+
+impl Writer {
+    /// A writer that has written nothing.
+    pub fn new(
+        stream: Arc<Stream>,
+        connector: Arc<Connector>,
+        inbox: Arc<Inbox>,
+        stats: Arc<Stats>,
+        warnings: Arc<Warnings>,
+        max_len: u64,
+    ) -> Self {
+        let backoff = Backoff::new(connector.settings().reconnect_delay);
+        Self {
+            stream,
+            connector,
+            inbox,
+            stats,
+            warnings,
+            max_len,
+            connection: None,
+            connected_before: false,
+            backoff,
+            refused_until: None,
+            next_seq: 1,
+            written: EntryId::ZERO,
+        }
+    }
+
+    /// Runs until it is dropped. Nothing is written before the reader knows where it starts, or
+    /// it would miss our own entries.
+    pub async fn run(mut self) {
+        let mut progress = self.stream.progress.subscribe();
+        let started = progress.wait_for(|progress| *progress != Progress::Starting).await;
+        if let Ok(Progress::At(position)) = started.map(|progress| *progress) {
+            self.written = position;
+        }
+        loop {
+            let stream = self.stream.clone();
+            let publishes = stream.queue.next_batch().await;
+            let seqs = self.next_seq..self.next_seq + publishes.len() as u64;
+            let tickets = publishes.iter().map(|publish| publish.ticket);
+            self.cursor().own.sent(seqs.start, tickets);
+            self.deliver(Batch { publishes, seqs }).await;
+        }
+    }
+
+    /// Sends a batch until Redis has taken or refused it.
+    async fn deliver(&mut self, batch: Batch) {
+        let mut doubt = Doubt::None;
+        loop {
+            match self.try_to_deliver(&batch, &mut doubt).await {
+                Ok(ids) => return self.acknowledged(&batch, &ids),
+                Err(error) => {
+                    self.warnings.warn(TASK, &error);
+                    if error.is_refusal() {
+                        return self.refused(&batch, &error, &doubt);
+                    }
+                    if !error.connection_survives() {
+                        self.connection = None;
+                    }
+                }
+            }
+            self.backoff.wait().await;
+        }
+    }
+
+    async fn try_to_deliver(&mut self, batch: &Batch, doubt: &mut Doubt) -> Result<Vec<EntryId>> {
+        self.ensure_connection().await?;
+        if let Doubt::Sent(old) = doubt {
+            let found = self.settle(batch, old.as_ref()).await?;
+            *doubt = Doubt::None;
+            if let Some(ids) = found {
+                tracing::debug!("a batch of {} had arrived before the cut", ids.len());
+                return Ok(ids);
+            }
+        }
+        let result = self.send(batch).await;
+        if result.as_ref().is_err_and(|error| !error.connection_survives()) {
+            let identity = self.connection.as_ref().and_then(|(_, identity)| identity.clone());
+            *doubt = Doubt::Sent(identity);
+        }
+        result
+    }
+
+    async fn ensure_connection(&mut self) -> Result<()> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        if let Some((until, error)) = &self.refused_until
+            && Instant::now() < *until
+        {
+            return Err(error.clone());
+        }
+        let connected = self.connector.connect().await;
+        let mut connection = match connected {
+            Ok(connection) => connection,
+            Err(error) => {
+                if error.is_refusal() {
+                    let until = Instant::now() + self.backoff.delay();
+                    self.refused_until = Some((until, error.clone()));
+                }
+                return Err(error);
+            }
+        };
+        let identity = identify(&mut connection).await;
+        if std::mem::replace(&mut self.connected_before, true) {
+            self.stats.reconnects.add(1);
+        }
+        self.refused_until = None;
+        self.connection = Some((connection, identity));
+        Ok(())
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection> {
+        self.connection.as_mut().map(|(connection, _)| connection).ok_or(Error::Closed)
+    }
+
+    async fn send(&mut self, batch: &Batch) -> Result<Vec<EntryId>> {
+        let mut pipeline = redis::pipe();
+        if batch.publishes.len() > 1 {
+            pipeline.atomic();
+        }
+        pipeline.ignore_errors();
+        for (seq, publish) in batch.seqs.clone().zip(&batch.publishes) {
+            let command = pipeline.cmd("XADD");
+            command.arg(&self.stream.key).arg("MAXLEN").arg("~").arg(self.max_len).arg("*");
+            command.arg("uid").arg(&*publish.uid).arg("nsp").arg(&*publish.nsp);
+            command.arg("type").arg(publish.kind);
+            if let Some(data) = &publish.data {
+                command.arg("data").arg(&*data.to_field());
+            }
+            command.arg("wid").arg(format!("{:016x}", self.stream.writer_id));
+            command.arg("seq").arg(seq);
+        }
+        let key = self.stream.key.clone();
+        let connection = self.connection()?;
+        let replies = connection.send_all("XADD", &key, &pipeline).await?;
+        let mut ids = Vec::with_capacity(replies.len());
+        for reply in replies {
+            match reply {
+                Value::ServerError(error) => {
+                    return Err(connection.error_reply("XADD", &key, error));
+                }
+                reply => ids.push(parse_id(reply)?),
+            }
+        }
+        if ids.len() != batch.publishes.len() {
+            let reason = format!("{} IDs for {} entries", ids.len(), batch.publishes.len());
+            return Err(Error::Protocol { command: "XADD", reason });
+        }
+        Ok(ids)
+    }
+
+    /// Finds out whether a batch in doubt has arrived: its entries' IDs, or `None` when it has
+    /// not and cannot any more.
+    async fn settle(
+        &mut self,
+        batch: &Batch,
+        old: Option<&Identity>,
+    ) -> Result<Option<Vec<EntryId>>> {
+        let sure = self.end_old_connection(old).await?;
+        if self.was_read_back(batch) {
+            return Ok(Some(Vec::new()));
+        }
+        let (key, writer, written) = (self.stream.key.clone(), self.stream.writer_id, self.written);
+        let connection = self.connection()?;
+        let mut ids = Vec::new();
+        let mut from = written.next();
+        loop {
+            let page = read_entries(connection, &key, from, None, PAGE).await?;
+            for raw in &page {
+                let origin = parse_entry(raw.id, &raw.fields).ok().and_then(|entry| entry.origin);
+                if origin.is_some_and(|Origin { writer: w, seq }| {
+                    w == writer && batch.seqs.contains(&seq)
+                }) {
+                    ids.push(raw.id);
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE && ids.len() < batch.publishes.len() => {
+                    from = last.id.next();
+                }
+                _ => break,
+            }
+        }
+        if ids.len() == batch.publishes.len() {
+            return Ok(Some(ids));
+        }
+        // It is not there. What was trimmed behind our last entry could have held it.
+        let first = read_entries(connection, &key, EntryId::ZERO, None, 1).await?;
+        let trimmed = first.first().is_some_and(|first| first.id > written)
+            && tail(connection, &key).await?.is_some_and(|tail| tail > written);
+        let trimmed = trimmed && written != EntryId::ZERO;
+        if !sure || trimmed {
+            self.stats.doubtful.add(batch.publishes.len() as u64);
+            tracing::debug!("a batch of {} is sent again in doubt", batch.publishes.len());
+        }
+        Ok(None)
+    }
+
+    /// Makes sure that the server reads nothing more from the old connection. False when that
+    /// could not be made sure.
+    async fn end_old_connection(&mut self, old: Option<&Identity>) -> Result<bool> {
+        let Some((connection, new)) = &mut self.connection else { return Err(Error::Closed) };
+        let (Some(old), Some(new)) = (old, new) else { return Ok(false) };
+        if old.run_id != new.run_id {
+            // Another server, or it was started again: the old connection ended with it.
+            return Ok(true);
+        }
+        let mut command = redis::cmd("CLIENT");
+        command.arg("KILL").arg("ID").arg(&old.client_id).arg("ADDR").arg(&old.address);
+        match connection.send("CLIENT", &old.client_id, &command).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.connection_survives() => {
+                self.warnings.warn("writer, CLIENT KILL", &error);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The reader may have met the batch already.
+    fn was_read_back(&self, batch: &Batch) -> bool {
+        !self.cursor().own.is_waiting_for(batch.seqs.start)
+    }
+
+    fn acknowledged(&mut self, batch: &Batch, ids: &[EntryId]) {
+        self.next_seq = batch.seqs.end;
+        self.written = ids.last().copied().unwrap_or(self.written).max(self.written);
+        self.backoff.reset();
+        self.warnings.clear(TASK);
+        self.stats.published.add(batch.publishes.len() as u64);
+        let mut cursor = self.cursor();
+        cursor.own.acknowledged(batch.seqs.start, ids);
+        let mut done = Vec::new();
+        // Where the reader has passed already, or reads nothing at all, nobody else completes.
+        if *self.stream.progress.borrow() == Progress::Refused {
+            done = cursor.own.take_acknowledged();
+        } else {
+            let position = cursor.position;
+            done.append(&mut cursor.own.passed(position));
+        }
+        self.hand_over(cursor, done);
+        self.stream.queue.ended(batch.publishes.len());
+    }
+
+    fn refused(&mut self, batch: &Batch, error: &Error, doubt: &Doubt) {
+        if matches!(doubt, Doubt::Sent(_)) {
+            // They may be in the stream after all: these sequences are used up.
+            self.next_seq = batch.seqs.end;
+        }
+        self.stats.failed.add(batch.publishes.len() as u64);
+        let mut cursor = self.cursor();
+        let done = cursor.own.refused(batch.seqs.start, error);
+        self.hand_over(cursor, done);
+        self.stream.queue.ended(batch.publishes.len());
+    }
+
+    /// Pushes completions before the cursor is let go, so that they stay in the stream's order.
+    fn hand_over(&self, cursor: MutexGuard<'_, Cursor>, done: Vec<Completion>) {
+        self.inbox.push_all(done.into_iter().map(Event::Published));
+        drop(cursor);
+    }
+
+    fn cursor(&self) -> MutexGuard<'_, Cursor> {
+        self.stream.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks the server who we are. Servers that do not tell leave a resend in doubt, no more.
+async fn identify(connection: &mut Connection) -> Option<Identity> {
+    let mut info = redis::cmd("CLIENT");
+    info.arg("INFO");
+    let client = text(connection.send("CLIENT", "INFO", &info).await)?;
+    let mut info = redis::cmd("INFO");
+    info.arg("server");
+    let server = text(connection.send("INFO", "server", &info).await)?;
+    let field = |name: &str| {
+        client.split_whitespace().find_map(|field| field.strip_prefix(name)).map(str::to_owned)
+    };
+    let run_id = server.lines().find_map(|line| line.strip_prefix("run_id:"))?;
+    Some(Identity { client_id: field("id=")?, address: field("addr=")?, run_id: run_id.to_owned() })
+}
+
+fn text(reply: Result<Value>) -> Option<String> {
+    match reply {
+        Ok(value) => String::from_redis_value(value).ok(),
+        Err(error) => {
+            tracing::debug!("{error}");
+            None
+        }
+    }
+}
+
+fn parse_id(reply: Value) -> Result<EntryId> {
+    let id = match &reply {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok().and_then(|id| id.parse().ok()),
+        _ => None,
+    };
+    id.ok_or(Error::Protocol { command: "XADD", reason: "no entry ID".to_owned() })
+}
+
+/// How long a flush may take when the engine ends.
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish(ticket: Ticket, bytes: usize) -> Publish {
+        let data = Data::Json("x".repeat(bytes).into());
+        Publish { ticket, uid: "u".into(), nsp: "/".into(), kind: 3, data: Some(data) }
+    }
+
+    #[test]
+    fn batches_are_bounded_and_keep_the_order() {
+        let queue = WriteQueue::new(64 << 20);
+        for ticket in 0..1_500 {
+            queue.push(publish(ticket, 1)).unwrap();
+        }
+        queue.push(publish(1_500, 2 * BATCH_BYTES)).unwrap();
+        queue.push(publish(1_501, 1)).unwrap();
+        let sizes: Vec<usize> = std::iter::repeat_with(|| queue.take_batch())
+            .map(|batch| batch.len())
+            .take_while(|len| *len > 0)
+            .collect();
+        assert_eq!(sizes, [1_000, 500, 1, 1]);
+        assert_eq!(queue.len_and_bytes(), (1_502, 0));
+    }
+
+    #[test]
+    fn over_the_bound_a_publish_fails_and_says_why() {
+        let queue = WriteQueue::new(1_000);
+        queue.push(publish(1, 500)).unwrap();
+        let error = queue.push(publish(2, 500)).unwrap_err();
+        assert_eq!(error.code(), "ERR_SIO_REDIS_QUEUE_FULL");
+        assert!(error.to_string().contains("publishQueueBytes"));
+        queue.push(publish(3, 10)).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn flushed_waits_for_what_was_taken_too() {
+        let queue = WriteQueue::new(1_000);
+        queue.push(publish(1, 1)).unwrap();
+        assert_eq!(queue.next_batch().await.len(), 1);
+        let late = tokio::time::timeout(Duration::from_secs(1), queue.flushed()).await;
+        assert!(late.is_err());
+        queue.ended(1);
+        queue.flushed().await;
+    }
+}

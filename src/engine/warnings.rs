@@ -1,0 +1,62 @@
+//! Says what the operator has to know: once per cause, and again after it had gone.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::error::Error;
+use super::inbox::{Event, Inbox};
+
+/// Sends warnings to JS, which hands them to `process.emitWarning`.
+pub struct Warnings {
+    inbox: Arc<Inbox>,
+    said: Mutex<HashSet<(&'static str, &'static str)>>,
+}
+
+impl Warnings {
+    /// Nothing was said yet.
+    pub fn new(inbox: Arc<Inbox>) -> Self {
+        Self { inbox, said: Mutex::default() }
+    }
+
+    /// Warns of an error met by `task`, unless this cause was said and has not gone since.
+    pub fn warn(&self, task: &'static str, error: &Error) {
+        tracing::debug!("{task}: {error}");
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        // One outage is met by every task: say it once.
+        let who = if error.is_refusal() { task } else { "" };
+        if said.insert((who, error.code())) {
+            self.inbox.push(Event::Warning { error: error.clone() });
+        }
+    }
+
+    /// The task works again: its causes have gone, and so has an outage.
+    pub fn clear(&self, task: &'static str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if !said.is_empty() {
+            said.retain(|(who, _)| *who != task && !who.is_empty());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn once_per_cause_and_again_after_it_had_gone() {
+        let inbox = Arc::new(Inbox::new(1 << 20, || {}));
+        let warnings = Warnings::new(inbox.clone());
+        let outage = Error::Connection { address: "a:1".into(), reason: "refused".into() };
+        let login = Error::Auth { address: "a:1".into(), reason: "WRONGPASS".into() };
+        for _ in 0..3 {
+            warnings.warn("reader", &outage);
+            warnings.warn("writer", &outage);
+            warnings.warn("writer", &login);
+        }
+        assert_eq!(inbox.drain(10).len(), 2);
+        warnings.clear("writer");
+        warnings.warn("writer", &login);
+        warnings.warn("writer", &outage);
+        assert_eq!(inbox.drain(10).len(), 2);
+    }
+}

@@ -1,0 +1,215 @@
+//! Stream entries: upstream's fields `uid`, `nsp`, `type`, `data`, and our two, `wid` and `seq`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use redis::Value;
+
+use crate::engine::stream::EntryId;
+
+/// Type of a message, by upstream's numbers.
+pub type MessageType = u32;
+
+/// Type 3: a broadcast.
+pub const BROADCAST: MessageType = 3;
+
+/// An entry, as far as it was decoded.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its ID, which is also the offset of connection state recovery.
+    pub id: EntryId,
+    /// The sender, `emitter` for the emitter package.
+    pub uid: Arc<str>,
+    /// Namespace.
+    pub nsp: Arc<str>,
+    /// Type of the message.
+    pub kind: MessageType,
+    /// The message's data, not decoded.
+    pub data: Option<Data>,
+    /// Present when a node of our kind wrote the entry.
+    pub origin: Option<Origin>,
+}
+
+/// Data of a message: JSON text, or msgpack when the payload holds binary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// JSON, starts with `{`.
+    Json(Arc<str>),
+    /// msgpack, out of its base64.
+    Msgpack(Arc<[u8]>),
+}
+
+impl Data {
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Data::Json(text) => text.len(),
+            Data::Msgpack(bytes) => bytes.len(),
+        }
+    }
+
+    /// True when there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// As it stands in the entry's field `data`.
+    pub fn to_field(&self) -> std::borrow::Cow<'_, str> {
+        match self {
+            Data::Json(text) => text.as_ref().into(),
+            Data::Msgpack(bytes) => STANDARD.encode(bytes).into(),
+        }
+    }
+}
+
+/// Who of our own kind wrote an entry, and as which one: what was doubled by a resend is dropped
+/// by these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Random, one per engine start and stream.
+    pub writer: u64,
+    /// Rises by one from entry to entry.
+    pub seq: u64,
+}
+
+/// Why an entry is left out.
+#[derive(Debug, PartialEq, Eq)]
+pub enum EntryError {
+    /// No field `nsp`: not for us, upstream skips it too.
+    Foreign,
+    /// Something that a node of the cluster would not have written.
+    Malformed(&'static str),
+}
+
+impl fmt::Display for EntryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EntryError::Foreign => f.write_str("no namespace"),
+            EntryError::Malformed(what) => f.write_str(what),
+        }
+    }
+}
+
+/// Decodes the fields of one entry, `[name, value, name, value, …]`. Where a name stands twice,
+/// the last one counts, as in JS.
+pub fn parse_entry(id: EntryId, fields: &[Value]) -> Result<Entry, EntryError> {
+    let (mut uid, mut nsp, mut kind, mut data, mut writer, mut seq) =
+        (None, None, None, None, None, None);
+    for pair in fields.chunks_exact(2) {
+        let [Value::BulkString(name), Value::BulkString(value)] = pair else {
+            return Err(EntryError::Malformed("a field is no string"));
+        };
+        let slot = match name.as_slice() {
+            b"uid" => &mut uid,
+            b"nsp" => &mut nsp,
+            b"type" => &mut kind,
+            b"data" => &mut data,
+            b"wid" => &mut writer,
+            b"seq" => &mut seq,
+            _ => continue,
+        };
+        *slot = Some(value.as_slice());
+    }
+    let nsp = text(nsp.filter(|nsp| !nsp.is_empty()).ok_or(EntryError::Foreign)?)?;
+    let uid = text(uid.ok_or(EntryError::Malformed("no uid"))?)?;
+    let kind = text(kind.ok_or(EntryError::Malformed("no type"))?)?
+        .parse()
+        .map_err(|_| EntryError::Malformed("the type is no number"))?;
+    Ok(Entry {
+        id,
+        uid: uid.into(),
+        nsp: nsp.into(),
+        kind,
+        data: data.filter(|data| !data.is_empty()).map(parse_data).transpose()?,
+        origin: parse_origin(writer, seq),
+    })
+}
+
+fn text(bytes: &[u8]) -> Result<&str, EntryError> {
+    std::str::from_utf8(bytes).map_err(|_| EntryError::Malformed("invalid UTF-8"))
+}
+
+fn parse_data(field: &[u8]) -> Result<Data, EntryError> {
+    if field.first() == Some(&b'{') {
+        return Ok(Data::Json(text(field)?.into()));
+    }
+    let bytes = STANDARD.decode(field).map_err(|_| EntryError::Malformed("invalid base64"))?;
+    Ok(Data::Msgpack(bytes.into()))
+}
+
+/// Entries whose origin cannot be read are treated as those of upstream nodes.
+fn parse_origin(writer: Option<&[u8]>, seq: Option<&[u8]>) -> Option<Origin> {
+    let writer = u64::from_str_radix(std::str::from_utf8(writer?).ok()?, 16).ok()?;
+    let seq = std::str::from_utf8(seq?).ok()?.parse().ok()?;
+    Some(Origin { writer, seq })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(pairs: &[(&str, &[u8])]) -> Vec<Value> {
+        let string = |bytes: &[u8]| Value::BulkString(bytes.to_vec());
+        pairs.iter().flat_map(|(k, v)| [string(k.as_bytes()), string(v)]).collect()
+    }
+
+    fn parse(pairs: &[(&str, &[u8])]) -> Result<Entry, EntryError> {
+        parse_entry(EntryId { ms: 1, seq: 2 }, &fields(pairs))
+    }
+
+    #[test]
+    fn upstreams_entries() {
+        let entry = parse(&[
+            ("uid", b"0123456789abcdef"),
+            ("nsp", b"/chat"),
+            ("type", b"3"),
+            ("data", br#"{"a":1}"#),
+        ])
+        .unwrap();
+        assert_eq!((&*entry.nsp, entry.kind, entry.origin), ("/chat", 3, None));
+        assert_eq!(entry.data, Some(Data::Json(r#"{"a":1}"#.into())));
+
+        let entry =
+            parse(&[("uid", b"a"), ("nsp", b"/"), ("type", b"3"), ("data", b"gaFhAQ==")]).unwrap();
+        let data = entry.data.unwrap();
+        assert_eq!(data, Data::Msgpack([0x81, 0xa1, b'a', 1].as_slice().into()));
+        assert_eq!(data.to_field(), "gaFhAQ==");
+    }
+
+    #[test]
+    fn our_origin_is_read_and_a_broken_one_ignored() {
+        let base: [(&str, &[u8]); 3] = [("uid", b"a"), ("nsp", b"/"), ("type", b"2")];
+        let with = |wid: &'static [u8], seq: &'static [u8]| {
+            let mut pairs = base.to_vec();
+            pairs.extend([("wid", wid), ("seq", seq)]);
+            parse(&pairs).unwrap().origin
+        };
+        assert_eq!(with(b"ff", b"7"), Some(Origin { writer: 255, seq: 7 }));
+        assert_eq!(with(b"xyz", b"7"), None);
+        assert_eq!(with(b"ff", b"-7"), None);
+    }
+
+    #[test]
+    fn bad_entries_are_told_apart_from_foreign_ones() {
+        assert_eq!(parse(&[("a", b"b")]).unwrap_err(), EntryError::Foreign);
+        assert_eq!(parse(&[("nsp", b"")]).unwrap_err(), EntryError::Foreign);
+        for bad in [
+            parse(&[("nsp", b"/")]),
+            parse(&[("nsp", b"/"), ("uid", b"a")]),
+            parse(&[("nsp", b"/"), ("uid", b"a"), ("type", b"x")]),
+            parse(&[("nsp", b"/"), ("uid", b"a"), ("type", b"3"), ("data", b"gaFhAQ=")]),
+            parse(&[("nsp", b"/"), ("uid", b"a"), ("type", b"3"), ("data", b"{\xff")]),
+            parse(&[("nsp", b"\xff"), ("uid", b"a"), ("type", b"3")]),
+        ] {
+            assert!(matches!(bad, Err(EntryError::Malformed(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_two_equal_fields_counts() {
+        let entry = parse(&[("nsp", b"/a"), ("uid", b"u"), ("type", b"3"), ("nsp", b"/b")]);
+        assert_eq!(&*entry.unwrap().nsp, "/b");
+    }
+}

@@ -1,0 +1,38 @@
+//! What nodes of our own kind say to each other about being there, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+/// A message on the members channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberMessage {
+    /// The node.
+    pub uid: String,
+    /// What it says.
+    pub news: MemberNews,
+}
+
+/// What a node says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemberNews {
+    /// It has just come (back): the others answer with [`MemberNews::Alive`].
+    Hello,
+    /// It is there.
+    Alive,
+    /// It leaves.
+    Bye,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stays_readable_for_other_versions() {
+        let message = MemberMessage { uid: "ab".into(), news: MemberNews::Hello };
+        let json = serde_json::to_string(&message).unwrap();
+        assert_eq!(json, r#"{"uid":"ab","news":"hello"}"#);
+        let newer = r#"{"uid":"ab","news":"alive","extra":1}"#;
+        assert!(serde_json::from_str::<MemberMessage>(newer).is_ok());
+    }
+}

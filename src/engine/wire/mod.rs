@@ -1,0 +1,13 @@
+//! What travels: stream entries, broadcasts inside them, sessions, heartbeats among our nodes.
+
+mod broadcast;
+mod entry;
+mod member;
+mod room;
+mod session;
+
+pub use broadcast::{BroadcastHead, Judgement};
+pub use entry::{BROADCAST, Data, Entry, EntryError, MessageType, Origin, parse_entry};
+pub use member::{MemberMessage, MemberNews};
+pub use room::Room;
+pub use session::{decode_session, encode_session, session_rooms};

@@ -1,0 +1,29 @@
+//! The engine of `socket.io-redis-streams-native`: lets several Socket.IO servers (nodes) act as
+//! one, over Redis Streams.
+//!
+//! # How does it work?
+//!
+//! ```text
+//! emit → Adapter.broadcast → Engine::publish ─► Writer ══XADD══► Redis stream
+//!                                                                  ║ XREAD
+//! local sockets ◄─ Adapter (one wake per batch) ◄─ Inbox ◄───── Reader ─► History
+//! requests (fetchSockets, serverSideEmit, acks) ◄──── PUB/SUB ────► Control
+//! who is alive ◄──── heartbeats ────► Membership
+//! ```
+//!
+//! # Layout
+//!
+//! - [`engine`]: plain Rust, knows nothing of Node.
+//!   - [`engine::Engine`] starts, wires and stops the rest.
+//!   - [`engine::redis`]: connection settings, dialling (TCP, unix socket, TLS), backoff.
+//!   - [`engine::stream`]: entry IDs, the reader, the writer, own entries on their way, history.
+//!   - [`engine::wire`]: what travels in stream entries, sessions and heartbeats.
+//!   - [`engine::control`]: the PUB/SUB connection, requests and answers.
+//!   - [`engine::membership`]: which nodes of our own kind are alive.
+//!   - [`engine::session`]: sessions of connection state recovery.
+//!   - [`engine::inbox`]: what waits for the JS thread, bounded in bytes.
+//!   - [`engine::stats`], [`engine::log`], [`engine::error`]: counters, `DEBUG=` lines, errors.
+//! - `node`: the N-API face, the only module that names napi.
+
+pub mod engine;
+mod node;

@@ -1,0 +1,162 @@
+//! Events as JS objects.
+
+use napi::bindgen_prelude::Buffer;
+use napi_derive::napi;
+
+use super::js_error;
+use crate::engine::error::Error;
+use crate::engine::inbox::{Answer, Event};
+use crate::engine::wire::Data;
+
+/// An event of the inbox. `kind` says which of the other fields are there.
+#[napi(object, object_from_js = false)]
+#[derive(Default)]
+pub struct NativeEvent {
+    /// `entry`, `published`, `message`, `answer`, `members`, `credentials`, `warning`, `debug`.
+    pub kind: &'static str,
+    /// entry, message: the namespace's handle.
+    pub namespace: Option<u32>,
+    /// entry: the sender.
+    pub uid: Option<String>,
+    /// entry: the message's type.
+    pub r#type: Option<u32>,
+    /// entry, published: the entry's ID.
+    pub id: Option<String>,
+    /// entry: data as JSON. debug: the line.
+    pub text: Option<String>,
+    /// entry: data as msgpack. message: the payload. answer: a session.
+    pub bytes: Option<Buffer>,
+    /// published: the ticket. answer: the call. credentials: the request.
+    pub ticket: Option<u32>,
+    /// published, answer, warning: what went wrong.
+    pub error: Option<NativeError>,
+    /// answer: a census.
+    pub census: Option<NativeCensus>,
+    /// answer: what the client of a restored session missed.
+    pub missed: Option<Vec<NativeMissed>>,
+}
+
+/// An error with its stable code.
+#[napi(object, object_from_js = false)]
+pub struct NativeError {
+    /// Stable code.
+    pub code: &'static str,
+    /// What went wrong and what to do.
+    pub message: String,
+}
+
+/// See `engine::inbox::Census`.
+#[napi(object, object_from_js = false)]
+pub struct NativeCensus {
+    /// Living nodes of our own kind.
+    pub known: Vec<String>,
+    /// Number of further ones.
+    pub others: u32,
+    /// For each uid asked about.
+    pub present: Vec<bool>,
+}
+
+/// A packet that a client missed.
+#[napi(object, object_from_js = false)]
+pub struct NativeMissed {
+    /// The entry's ID.
+    pub id: String,
+    /// Data as JSON, or
+    pub text: Option<String>,
+    /// as msgpack.
+    pub bytes: Option<Buffer>,
+}
+
+impl From<Error> for NativeError {
+    fn from(error: Error) -> Self {
+        let error = js_error(error);
+        Self { code: error.status, message: error.reason.to_string() }
+    }
+}
+
+impl From<Event> for NativeEvent {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Entry { namespace, uid, kind, id, data } => {
+                let (text, bytes) = split(data);
+                Self {
+                    kind: "entry",
+                    namespace: Some(namespace),
+                    uid: Some(uid.to_string()),
+                    r#type: Some(kind),
+                    id: Some(id.to_string()),
+                    text,
+                    bytes,
+                    ..Self::default()
+                }
+            }
+            Event::Published(completion) => {
+                let (id, error) = match completion.outcome {
+                    Ok(id) => (id.map(|id| id.to_string()), None),
+                    Err(error) => (None, Some(error.into())),
+                };
+                Self {
+                    kind: "published",
+                    ticket: Some(completion.ticket),
+                    id,
+                    error,
+                    ..Self::default()
+                }
+            }
+            Event::Message { namespace, payload } => Self {
+                kind: "message",
+                namespace: Some(namespace),
+                bytes: Some(payload.into()),
+                ..Self::default()
+            },
+            Event::Answer { call, result } => {
+                let event = Self { kind: "answer", ticket: Some(call), ..Self::default() };
+                match result {
+                    Ok(answer) => event.with_answer(answer),
+                    Err(error) => Self { error: Some(error.into()), ..event },
+                }
+            }
+            Event::MembersChanged => Self { kind: "members", ..Self::default() },
+            Event::CredentialsWanted { request } => {
+                Self { kind: "credentials", ticket: Some(request), ..Self::default() }
+            }
+            Event::Warning { error } => {
+                Self { kind: "warning", error: Some(error.into()), ..Self::default() }
+            }
+            Event::Debug { line } => Self { kind: "debug", text: Some(line), ..Self::default() },
+        }
+    }
+}
+
+impl NativeEvent {
+    fn with_answer(mut self, answer: Answer) -> Self {
+        match answer {
+            Answer::Done => {}
+            Answer::Census(census) => {
+                self.census = Some(NativeCensus {
+                    known: census.known,
+                    others: census.others,
+                    present: census.present,
+                });
+            }
+            Answer::Session { session, missed } => {
+                self.bytes = Some(session.into());
+                let missed = missed.into_iter().map(|missed| {
+                    let (text, bytes) = split(Some(missed.data));
+                    NativeMissed { id: missed.id.to_string(), text, bytes }
+                });
+                self.missed = Some(missed.collect());
+            }
+        }
+        self
+    }
+}
+
+/// Data as text or as bytes.
+fn split(data: Option<Data>) -> (Option<String>, Option<Buffer>) {
+    match data {
+        Some(Data::Json(text)) => (Some(text.to_string()), None),
+        Some(Data::Msgpack(bytes)) => (None, Some(bytes.to_vec().into())),
+        None => (None, None),
+    }
+}

@@ -1,0 +1,247 @@
+//! The N-API face of the engine: the only module that names napi. `lib/engine.js` is its user.
+
+mod event;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use napi::bindgen_prelude::{Function, Uint8Array};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi_derive::napi;
+
+use crate::engine::Engine;
+use crate::engine::error::{Error, Result};
+use crate::engine::options::Options;
+use crate::engine::redis::{Credentials, Settings};
+use crate::engine::stream::Progress;
+use crate::engine::wire::Data;
+use event::NativeEvent;
+
+/// A JS error whose `code` is one of ours.
+type JsError = napi::Error<&'static str>;
+
+fn js_error(error: Error) -> JsError {
+    JsError::new(error.code(), error.to_string())
+}
+
+/// One node's engine. It runs on threads of its own; JS drains its events.
+#[napi]
+pub struct NativeEngine {
+    engine: Arc<Engine>,
+}
+
+#[napi]
+impl NativeEngine {
+    /// Starts an engine. `settings` and `options` are JSON; `wake` is called, without keeping the
+    /// process alive, when there is something to drain.
+    #[napi(constructor)]
+    pub fn new(
+        settings: String,
+        options: String,
+        debug: bool,
+        wake: Function<'_, (), ()>,
+    ) -> std::result::Result<Self, JsError> {
+        let settings: Settings = from_json("connection settings", &settings).map_err(js_error)?;
+        let options: Options = from_json("options", &options).map_err(js_error)?;
+        let wake = wake
+            .build_threadsafe_function::<()>()
+            .weak::<true>()
+            .callee_handled::<false>()
+            .build()
+            .map_err(|e| {
+                js_error(Error::Settings { what: "wake", reason: e.reason.to_string() })
+            })?;
+        let wake = move || {
+            // Fails only while the environment ends, when nobody drains any more.
+            let _ = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        };
+        let engine = Engine::start(settings, options, debug, wake).map_err(js_error)?;
+        Ok(Self { engine })
+    }
+
+    /// Names this node, 16 hex digits.
+    #[napi(getter)]
+    pub fn uid(&self) -> String {
+        self.engine.uid().to_owned()
+    }
+
+    /// Opens a namespace; the handle stands in its events.
+    #[napi]
+    pub fn open(&self, nsp: String, recovery: bool) -> u32 {
+        self.engine.open(&nsp, recovery)
+    }
+
+    /// Writes a message to the stream; `data` is JSON text, or msgpack where it holds binary. The
+    /// ticket comes back with the event that ends it.
+    #[napi]
+    pub fn publish(
+        &self,
+        nsp: String,
+        kind: u32,
+        json: Option<String>,
+        msgpack: Option<Uint8Array>,
+    ) -> std::result::Result<u32, JsError> {
+        let data = match (json, msgpack) {
+            (Some(json), _) => Some(Data::Json(json.into())),
+            (None, Some(msgpack)) => Some(Data::Msgpack(msgpack.as_ref().into())),
+            (None, None) => None,
+        };
+        self.engine.publish(&nsp, kind, data).map_err(js_error)
+    }
+
+    /// Publishes a request to the other nodes, msgpack of the whole message.
+    #[napi]
+    pub fn request(&self, nsp: String, payload: Uint8Array) -> std::result::Result<(), JsError> {
+        self.engine.request(&nsp, payload.to_vec()).map_err(js_error)
+    }
+
+    /// Publishes an answer to one node, msgpack of the whole message.
+    #[napi]
+    pub fn respond(
+        &self,
+        nsp: String,
+        uid: String,
+        payload: Uint8Array,
+    ) -> std::result::Result<(), JsError> {
+        self.engine.respond(&nsp, &uid, payload.to_vec()).map_err(js_error)
+    }
+
+    /// Asks who listens in a namespace; answered by an event.
+    #[napi]
+    pub fn census(&self, call: u32, nsp: String, asked: Vec<String>) {
+        self.engine.census(call, &nsp, asked);
+    }
+
+    /// Keeps a session, msgpack, for `keep` ms.
+    #[napi]
+    pub fn persist_session(&self, pid: String, session: Uint8Array, keep: f64) {
+        let keep = Duration::try_from_secs_f64(keep / 1_000.0).unwrap_or(Duration::ZERO);
+        self.engine.persist_session(&pid, session.to_vec(), keep);
+    }
+
+    /// Gives a session back; answered by an event.
+    #[napi]
+    pub fn restore_session(
+        &self,
+        call: u32,
+        nsp: String,
+        pid: String,
+        offset: String,
+    ) -> std::result::Result<(), JsError> {
+        self.engine.restore_session(call, &nsp, &pid, &offset).map_err(js_error)
+    }
+
+    /// Closes a namespace; answered by an event once what it published is out.
+    #[napi]
+    pub fn close_namespace(&self, call: u32, nsp: String, handle: u32) {
+        self.engine.close_namespace(call, &nsp, handle);
+    }
+
+    /// Ends the engine; answered by its last event.
+    #[napi]
+    pub fn close(&self, call: u32) {
+        self.engine.close(call);
+    }
+
+    /// Answers a `credentials` event; without a `failure` with what the provider gave.
+    #[napi]
+    pub fn provide_credentials(
+        &self,
+        request: u32,
+        username: Option<String>,
+        password: Option<String>,
+        failure: Option<String>,
+    ) {
+        let credentials = match failure {
+            Some(reason) => {
+                Err(Error::Connection { address: "the credentials provider".into(), reason })
+            }
+            None => Ok(Credentials { username, password }),
+        };
+        self.engine.provide_credentials(request, credentials);
+    }
+
+    /// Takes up to `most` events. An empty array means that the next event wakes again.
+    #[napi]
+    pub fn drain(&self, most: u32) -> Vec<NativeEvent> {
+        self.engine.inbox().drain(most as usize).into_iter().map(NativeEvent::from).collect()
+    }
+
+    /// The counters, and the state of the stream that a namespace is routed to.
+    #[napi]
+    pub fn stats(&self, nsp: String) -> NativeStats {
+        let stats = self.engine.stats();
+        let stream = self.engine.stream(&nsp);
+        let (queue_length, queue_bytes) = stream.queue.len_and_bytes();
+        let (inbox_length, inbox_bytes) = self.engine.inbox().len_and_bytes();
+        let position = match *stream.progress.borrow() {
+            Progress::At(id) => Some(id.to_string()),
+            Progress::Starting | Progress::Refused => None,
+        };
+        NativeStats {
+            read: stats.read.get() as f64,
+            delivered: stats.delivered.get() as f64,
+            skipped: stats.skipped.get() as f64,
+            malformed: stats.malformed.get() as f64,
+            doubled: stats.doubled.get() as f64,
+            published: stats.published.get() as f64,
+            failed: stats.failed.get() as f64,
+            doubtful: stats.doubtful.get() as f64,
+            dropped: stats.dropped.get() as f64,
+            reconnects: stats.reconnects.get() as f64,
+            position,
+            queue_length: queue_length as f64,
+            queue_bytes: queue_bytes as f64,
+            inbox_length: inbox_length as f64,
+            inbox_bytes: inbox_bytes as f64,
+        }
+    }
+}
+
+impl Drop for NativeEngine {
+    /// The environment ends (a worker, say) without having closed the adapter.
+    fn drop(&mut self) {
+        self.engine.abort();
+    }
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, json: &str) -> Result<T> {
+    // serde_json's message could quote a value: only its place is said.
+    serde_json::from_str(json)
+        .map_err(|e| Error::Settings { what, reason: format!("at column {}", e.column()) })
+}
+
+/// See `AdapterStats` in `index.d.ts`.
+#[napi(object)]
+pub struct NativeStats {
+    /// Entries read.
+    pub read: f64,
+    /// Entries and messages handed to JS.
+    pub delivered: f64,
+    /// Entries nobody here wants.
+    pub skipped: f64,
+    /// Entries not understood.
+    pub malformed: f64,
+    /// Doubles dropped.
+    pub doubled: f64,
+    /// Entries written.
+    pub published: f64,
+    /// Publishes failed.
+    pub failed: f64,
+    /// Publishes sent again in doubt.
+    pub doubtful: f64,
+    /// PUB/SUB messages dropped.
+    pub dropped: f64,
+    /// Connections made again.
+    pub reconnects: f64,
+    /// The reader's position.
+    pub position: Option<String>,
+    /// Publishes not ended.
+    pub queue_length: f64,
+    /// Bytes of those not yet in a batch.
+    pub queue_bytes: f64,
+    /// Events not drained.
+    pub inbox_length: f64,
+    /// Their bytes.
+    pub inbox_bytes: f64,
+}
