@@ -1,0 +1,105 @@
+// A real Socket.IO client that keeps a record of what it receives.
+
+"use strict";
+
+const { io } = require("socket.io-client");
+const { once, waitFor } = require("./wait");
+
+/**
+ * @typedef {object} SocketClientOptions
+ * @property {string} [nsp] the namespace, default "/"
+ * @property {object} [auth]
+ * @property {Record<string, string>} [query]
+ * @property {string[]} [transports] default websocket only
+ * @property {any} [parser]
+ */
+
+class SocketClient {
+  /**
+   * @param {string} url
+   * @param {SocketClientOptions} [options]
+   */
+  constructor(url, { nsp = "/", transports = ["websocket"], ...options } = {}) {
+    this.nsp = nsp;
+    this.socket = io(url + nsp, { transports, forceNew: true, reconnection: false, ...options });
+    /** Every event received, in order, as `[event, ...args]`. @type {any[][]} */
+    this.record = [];
+    this.socket.onAny((...args) => {
+      this.record.push(args.filter((arg) => typeof arg !== "function"));
+    });
+  }
+
+  /** The id of the server's socket; the last known one while disconnected. */
+  get id() {
+    return /** @type {string} */ (this.lastId);
+  }
+
+  /** Waits until the client is connected. */
+  async connected() {
+    const { socket } = this;
+    await Promise.race([
+      once(socket, "connect"),
+      new Promise((_, reject) => socket.once("connect_error", reject)),
+    ]);
+    this.lastId = socket.id;
+    return this;
+  }
+
+  /**
+   * The arguments of each `event` received so far.
+   *
+   * @param {string} event
+   * @returns {any[][]}
+   */
+  received(event) {
+    return this.record.filter(([name]) => name === event).map(([, ...args]) => args);
+  }
+
+  /**
+   * Waits until at least `count` times `event` was received, and returns the arguments of each.
+   *
+   * @param {string} event
+   * @param {number} [count]
+   */
+  async receives(event, count = 1) {
+    await waitFor(() => this.received(event).length >= count, {
+      what: () =>
+        `${count} × "${event}" at the client ${this.id}, which received ${JSON.stringify(this.record)}`,
+    });
+    return this.received(event);
+  }
+
+  /** Cuts the transport as a bad network does; the session may be recovered. */
+  cut() {
+    this.socket.io.engine.close();
+  }
+
+  /**
+   * Connects again, to another server when `url` is given, with session and offset if there are any.
+   *
+   * @param {string} [url]
+   */
+  reconnect(url) {
+    if (url) {
+      Object.assign(this.socket.io, { uri: url });
+    }
+    const connected = this.connected();
+    this.socket.connect();
+    return connected;
+  }
+
+  disconnect() {
+    this.socket.disconnect();
+  }
+}
+
+/**
+ * @param {string} url of a server, without namespace
+ * @param {SocketClientOptions} [options]
+ * @returns {Promise<SocketClient>} connected
+ */
+function connectClient(url, options) {
+  return new SocketClient(url, options).connected();
+}
+
+module.exports = { connectClient, SocketClient };

@@ -1,0 +1,183 @@
+import type { ClusterAdapter, ClusterAdapterOptions } from "socket.io-adapter";
+
+/** Options, with the names and defaults of `@socket.io/redis-streams-adapter`; then ours. */
+export interface RedisStreamsAdapterOptions {
+  /**
+   * The name of the Redis stream, or its prefix when there are several: `<streamName>-<i>`.
+   * @default "socket.io"
+   */
+  streamName?: string;
+  /**
+   * The number of streams. Each namespace belongs to one of them; all nodes need the same number.
+   * @default 1
+   */
+  streamCount?: number;
+  /**
+   * The prefix of the PUB/SUB channels.
+   * @default "socket.io"
+   */
+  channelPrefix?: string;
+  /**
+   * Whether requests travel over sharded PUB/SUB (Redis 7.0 and newer).
+   * @default false
+   */
+  useShardedPubSub?: boolean;
+  /**
+   * The number of entries to which the stream is trimmed, approximately (`MAXLEN ~`).
+   * @default 10_000
+   */
+  maxLen?: number;
+  /**
+   * The number of entries per XREAD.
+   * @default 100
+   */
+  readCount?: number;
+  /**
+   * How long one XREAD waits for entries, in ms; 0 is without limit.
+   * @default 5_000
+   */
+  blockTimeInMs?: number;
+  /**
+   * The prefix of the keys that hold sessions of connection state recovery.
+   * @default "sio:session:"
+   */
+  sessionKeyPrefix?: string;
+  /**
+   * Set it when no payload ever holds binary: the search for binary is left out.
+   * @default false
+   */
+  onlyPlaintext?: boolean;
+  /**
+   * Time between two heartbeats of this node, in ms.
+   * @default 5_000
+   */
+  heartbeatInterval?: number;
+  /**
+   * A node unheard of for this long is not waited for, in ms. Greater than `heartbeatInterval`.
+   * @default 10_000
+   */
+  heartbeatTimeout?: number;
+  /**
+   * Bound of what waits to be published, in bytes. Over it, packets go to local clients only, with
+   * a warning.
+   * @default 67_108_864
+   */
+  publishQueueBytes?: number;
+  /**
+   * Bound of what was read and waits for the event loop, in bytes. Over it, reading pauses.
+   * @default 67_108_864
+   */
+  inboxBytes?: number;
+  /**
+   * Bound of the recent broadcasts kept in memory for connection state recovery, in bytes. Older
+   * ones are read from Redis.
+   * @default 67_108_864
+   */
+  historyBytes?: number;
+}
+
+/** TLS settings; certificates and keys are PEM. */
+export interface TlsSettings {
+  /** Trusted certificate authorities; those of Node.js by default. */
+  ca?: string | Buffer | Array<string | Buffer>;
+  /** The client certificate chain. */
+  cert?: string | Buffer | Array<string | Buffer>;
+  /** The client certificate's private key. */
+  key?: string | Buffer;
+  /** The key's passphrase. */
+  passphrase?: string;
+  /** The name expected in the server's certificate; the host by default. */
+  servername?: string;
+  /**
+   * Whether the server's certificate is verified.
+   * @default true
+   */
+  rejectUnauthorized?: boolean;
+}
+
+/** Where Redis is, for users without a Redis client. */
+export interface ConnectionOptions {
+  /** `redis://`, `rediss://` or `unix://`; the other fields win over its parts. */
+  url?: string | URL;
+  /** @default "localhost" */
+  host?: string;
+  /** @default 6379 */
+  port?: number;
+  /** A unix socket, instead of host and port. */
+  path?: string;
+  username?: string;
+  password?: string;
+  /** The database number. */
+  database?: number;
+  /** The same as `database`. */
+  db?: number;
+  tls?: boolean | TlsSettings;
+  /** The name shown by CLIENT LIST. */
+  clientName?: string;
+  /** Time limit for making a connection, in ms. */
+  connectTimeout?: number;
+  /** Put before stream and session keys. */
+  keyPrefix?: string;
+  /** Only addresses of this family. */
+  family?: 0 | 4 | 6;
+  /** Asked at each connect; wins over `username` and `password`. */
+  credentials?: () =>
+    { username?: string; password?: string } | Promise<{ username?: string; password?: string }>;
+}
+
+/** Counters since this node's engine was started, and its state. */
+export interface AdapterStats {
+  /** Entries read from all streams. */
+  read: number;
+  /** Entries and PUB/SUB messages handed to the event loop. */
+  delivered: number;
+  /** Entries that nobody here wants: other namespaces, heartbeats of old versions. */
+  skipped: number;
+  /** Entries and messages that could not be understood. */
+  malformed: number;
+  /** Entries dropped because a resend had doubled them. */
+  doubled: number;
+  /** Entries written and acknowledged by Redis. */
+  published: number;
+  /** Publishes that failed: their packets went to local clients only. */
+  failed: number;
+  /** Publishes sent again without proof that they had not arrived. */
+  doubtful: number;
+  /** PUB/SUB messages dropped because the event loop was too far behind. */
+  dropped: number;
+  /** Connections made again after one broke. */
+  reconnects: number;
+  /** ID of the last entry read from this namespace's stream; absent before the first read. */
+  position?: string;
+  /** Publishes to this namespace's stream that were neither written nor failed. */
+  queueLength: number;
+  /** Bytes of those that wait. */
+  queueBytes: number;
+  /** Events that wait for the event loop. */
+  inboxLength: number;
+  /** Their bytes. */
+  inboxBytes: number;
+}
+
+/** The adapter of one namespace, `io.of(name).adapter`. */
+export declare class RedisStreamsAdapter extends ClusterAdapter {
+  /** Counters of this node, and the state of this namespace's stream. */
+  stats(): AdapterStats;
+  /** Resolves once everything published is out, or after 5 s without Redis. Never rejects. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes the option `adapter` of a Socket.IO server.
+ *
+ * @param redisClient a client of `redis` (node-redis 4, 5, 6), `ioredis` (5, 6) or `iovalkey`,
+ * connected or not; or a URL; or settings. The adapter takes the settings out of a client and
+ * opens connections of its own.
+ * @param opts options
+ * @throws TypeError with `code` `ERR_SIO_REDIS_CLIENT` (not a client), `ERR_SIO_REDIS_SETTING` (a
+ * setting cannot be carried) or `ERR_SIO_REDIS_OPTION`; RangeError with `ERR_SIO_REDIS_OPTION`
+ */
+export declare function createAdapter(
+  redisClient: any | string | URL | ConnectionOptions,
+  opts?: RedisStreamsAdapterOptions & ClusterAdapterOptions,
+): (nsp: any) => RedisStreamsAdapter;

@@ -1,0 +1,33 @@
+"use strict";
+// The public face: `createAdapter`, by the name and with the options of
+// @socket.io/redis-streams-adapter.
+
+const { RedisStreamsAdapter } = require("./lib/adapter");
+const { connectionSettings } = require("./lib/connection");
+const { Engine } = require("./lib/engine");
+const { resolveOptions } = require("./lib/options");
+const { warn } = require("./lib/warnings");
+
+/**
+ * @param {any} redisClient a client of `redis`, `ioredis` or `iovalkey`, a URL, or settings
+ * @param {import("./index").RedisStreamsAdapterOptions & Record<string, any>} [opts]
+ * @returns {any} for the option `adapter` of a Socket.IO server, which calls it with `new`
+ */
+function createAdapter(redisClient, opts) {
+  const settings = connectionSettings(redisClient, { warn });
+  const options = resolveOptions(opts, { warn });
+  /** One engine per Socket.IO server, started with its first namespace, and again after its end.
+   * @type {WeakMap<object, Engine>} */
+  const engines = new WeakMap();
+
+  return function adapterOf(/** @type {any} */ nsp) {
+    let engine = engines.get(nsp.server);
+    if (engine === undefined || engine.closed) {
+      engine = new Engine(settings, options);
+      engines.set(nsp.server, engine);
+    }
+    return new RedisStreamsAdapter(nsp, engine, options);
+  };
+}
+
+exports.createAdapter = createAdapter;

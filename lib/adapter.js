@@ -1,0 +1,369 @@
+"use strict";
+// The adapter of one namespace: socket.io's calls become messages of the cluster, and the
+// cluster's messages become calls of the in-memory adapter.
+
+const { ClusterAdapter, MessageType } = require("socket.io-adapter");
+
+const { encodeMsgpack, decodeMsgpack, encodeData, decodeData } = require("./codec");
+const debug = require("./debug");
+const { isWellFormed } = require("./message-shape");
+const { Requests } = require("./requests");
+const { encodeTargets } = require("./targets");
+const { warnOfHandler } = require("./warnings");
+
+/** The adapter that does the local part; ClusterAdapter's own methods publish. */
+const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
+
+/** Packet type of the Socket.IO protocol. */
+const EVENT = 2;
+/** Session IDs are 20 characters; whatever is much longer is none. */
+const LONGEST_PID = 128;
+
+/** The messages that travel over PUB/SUB: they want answers, or nobody who was away needs them. */
+const REQUESTS = new Set([MessageType.SERVER_SIDE_EMIT, MessageType.FETCH_SOCKETS]);
+
+/**
+ * @typedef {import("./engine").Engine} Engine
+ * @typedef {import("./options").Options} Options
+ * @typedef {import("./native-binding").NativeEvent} NativeEvent
+ * @typedef {import("./targets").Targets} Targets
+ */
+
+class RedisStreamsAdapter extends ClusterAdapter {
+  #engine;
+  #options;
+  #handle;
+  /** @type {Promise<void> | undefined} */
+  #closing;
+  #requests;
+  #malformed = 0;
+
+  /**
+   * @param {any} nsp
+   * @param {Engine} engine
+   * @param {Options} options
+   */
+  constructor(nsp, engine, options) {
+    super(nsp);
+    this.#engine = engine;
+    this.#options = options;
+    // One uid for all namespaces of a node, so that nodes can tell each other apart everywhere.
+    /** @type {string} */
+    this.uid = engine.uid;
+    this.#requests = new Requests(this, (asked) => engine.census(nsp.name, asked));
+    this.#handle = engine.open(nsp.name, this.#recovery !== undefined, {
+      onEntry: (event) => this.#onEntry(event),
+      onPayload: (payload) => this.#onPayload(payload),
+      onMembersChanged: () => this.#requests.look(),
+    });
+  }
+
+  get #recovery() {
+    return this.nsp.server.opts.connectionStateRecovery;
+  }
+
+  // What other nodes send
+
+  /** @param {NativeEvent} event */
+  #onEntry(event) {
+    let data;
+    try {
+      data = decodeData(event);
+    } catch (error) {
+      return this.#skip(`entry ${event.id}`, error);
+    }
+    this.#receive({ uid: event.uid, nsp: this.nsp.name, type: event.type, data }, event.id);
+  }
+
+  /** @param {Uint8Array} payload */
+  #onPayload(payload) {
+    let message;
+    try {
+      message = decodeMsgpack(payload);
+    } catch (error) {
+      return this.#skip("PUB/SUB message", error);
+    }
+    this.#receive(message);
+  }
+
+  /**
+   * @param {any} message
+   * @param {string} [offset]
+   */
+  #receive(message, offset) {
+    if (!isWellFormed(message)) {
+      return this.#skip(offset ? `entry ${offset}` : "PUB/SUB message", "malformed");
+    }
+    try {
+      this.onMessage(message, /** @type {any} */ (offset));
+    } catch (error) {
+      if (error instanceof RangeError) {
+        // Nested deeper than the stack: whoever sent it could not have sent it to a client.
+        return this.#skip(offset ? `entry ${offset}` : "PUB/SUB message", error);
+      }
+      throw error;
+    }
+  }
+
+  /**
+   * @param {string} what
+   * @param {unknown} why
+   */
+  #skip(what, why) {
+    this.#malformed++;
+    debug("%s in %s skipped: %s", what, this.nsp.name, why);
+  }
+
+  /** @param {any} response */
+  onResponse(response) {
+    this.#requests.onResponse(response);
+  }
+
+  // What goes out
+
+  /**
+   * @param {any} message
+   * @returns {Promise<any>} the entry's ID; empty for what travels over PUB/SUB
+   */
+  doPublish(message) {
+    const isRequest =
+      REQUESTS.has(message.type) ||
+      (message.type === MessageType.BROADCAST && message.data.requestId !== undefined);
+    if (isRequest) {
+      const payload = encodeMsgpack(message);
+      try {
+        this.#engine.request(this.nsp.name, payload);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+      return Promise.resolve("");
+    }
+    return new Promise((resolve, reject) => {
+      this.#write(message.type, message.data, (error, id) => (error ? reject(error) : resolve(id)));
+    });
+  }
+
+  /**
+   * @param {string} requesterUid
+   * @param {any} response
+   */
+  async doPublishResponse(requesterUid, response) {
+    let payload;
+    try {
+      payload = encodeMsgpack(response);
+    } catch (error) {
+      warnOfHandler("an answer to another server cannot be encoded, and was not sent", error);
+      return;
+    }
+    this.#engine.respond(this.nsp.name, requesterUid, payload);
+  }
+
+  /**
+   * @param {number} type
+   * @param {any} data
+   * @param {import("./engine").Published} published
+   */
+  #write(type, data, published) {
+    const encoded = encodeData(type, data, this.#options.onlyPlaintext);
+    this.#engine.publish(this.nsp.name, type, encoded, published);
+  }
+
+  /**
+   * Writes a message and does the local part at its place in the stream; at once when it could not
+   * be written, and when it is for this node only. Throws only when the data cannot be encoded.
+   *
+   * @param {number} type
+   * @param {any} data
+   * @param {Targets} opts
+   * @param {(offset?: string) => void} local
+   * @returns {Promise<void>} resolved when the local part is done
+   */
+  #writeThen(type, data, opts, local) {
+    if (opts.flags?.local) {
+      local();
+      return Promise.resolve();
+    }
+    /** @type {() => void} */
+    let done = () => {};
+    /** @type {Promise<void>} */
+    const promise = new Promise((resolve) => (done = resolve));
+    this.#write(type, { ...data, opts: encodeTargets(opts) }, (error, offset) => {
+      if (error) {
+        debug("message of type %d in %s not published: %s", type, this.nsp.name, error.message);
+      }
+      // Before the handlers of the local part, which may throw.
+      done();
+      local(offset);
+    });
+    return promise;
+  }
+
+  /**
+   * @param {any} packet
+   * @param {any} opts
+   */
+  broadcast(packet, opts) {
+    return this.#writeThen(MessageType.BROADCAST, { packet }, opts, (offset) => {
+      // A copy: the broadcast of a parent namespace gives each child the same packet, and each
+      // adds its own offset.
+      const own = { ...packet, data: [...packet.data] };
+      if (offset !== undefined) {
+        // Private in its types only.
+        /** @type {any} */ (this).addOffsetIfNecessary(own, opts, offset);
+      }
+      InMemoryAdapter.broadcast.call(this, own, opts);
+    });
+  }
+
+  /**
+   * @param {any} opts
+   * @param {string[]} rooms
+   */
+  addSockets(opts, rooms) {
+    return this.#writeThen(MessageType.SOCKETS_JOIN, { rooms }, opts, () =>
+      InMemoryAdapter.addSockets.call(this, opts, rooms),
+    );
+  }
+
+  /**
+   * @param {any} opts
+   * @param {string[]} rooms
+   */
+  delSockets(opts, rooms) {
+    return this.#writeThen(MessageType.SOCKETS_LEAVE, { rooms }, opts, () =>
+      InMemoryAdapter.delSockets.call(this, opts, rooms),
+    );
+  }
+
+  /**
+   * @param {any} opts
+   * @param {boolean} close
+   */
+  disconnectSockets(opts, close) {
+    return this.#writeThen(MessageType.DISCONNECT_SOCKETS, { close }, opts, () =>
+      InMemoryAdapter.disconnectSockets.call(this, opts, close),
+    );
+  }
+
+  // Requests
+
+  /** @returns {Promise<number>} never rejects */
+  serverCount() {
+    return this.#requests.serverCount();
+  }
+
+  /**
+   * @param {any} opts
+   * @returns {Promise<any[]>}
+   */
+  fetchSockets(opts) {
+    return this.#requests.fetchSockets(opts);
+  }
+
+  /**
+   * @param {any[]} packet
+   * @returns {any}
+   */
+  serverSideEmit(packet) {
+    this.#requests.serverSideEmit(packet);
+  }
+
+  /**
+   * @param {any} packet
+   * @param {any} opts
+   * @param {(clients: number) => void} clientCountCallback
+   * @param {(...args: any[]) => void} ack
+   */
+  broadcastWithAck(packet, opts, clientCountCallback, ack) {
+    this.#requests.broadcastWithAck(packet, opts, clientCountCallback, ack);
+  }
+
+  // Connection state recovery
+
+  /** @param {any} session */
+  persistSession(session) {
+    let encoded;
+    try {
+      encoded = encodeMsgpack(session);
+    } catch (error) {
+      warnOfHandler("`socket.data` cannot be encoded, and was not kept for recovery", error);
+      return;
+    }
+    this.#engine.persistSession(session.pid, encoded, this.#recovery.maxDisconnectionDuration);
+  }
+
+  /**
+   * Both parameters come from the client.
+   *
+   * @param {string} pid
+   * @param {string} offset
+   * @returns {Promise<any>}
+   */
+  async restoreSession(pid, offset) {
+    if (pid.length === 0 || pid.length > LONGEST_PID) {
+      throw new Error("session not restored: the session ID is none");
+    }
+    const restored = await this.#engine.restoreSession(this.nsp.name, pid, offset);
+    const session = /** @type {any} */ (decodeMsgpack(restored.session));
+    session.missedPackets = missedPackets(restored.missed, session.rooms);
+    return session;
+  }
+
+  /**
+   * Counters of this node and the state of this namespace's stream; see index.d.ts.
+   */
+  stats() {
+    const stats = this.#engine.stats(this.nsp.name);
+    return { ...stats, malformed: stats.malformed + this.#malformed };
+  }
+
+  /**
+   * Resolves once everything that was published is out, or after a few seconds without Redis.
+   *
+   * @returns {Promise<void>} never rejects
+   */
+  close() {
+    if (this.#closing === undefined) {
+      this.#requests.close();
+      this.#closing = this.#engine.close(this.nsp.name, this.#handle);
+    }
+    return this.#closing;
+  }
+}
+
+/**
+ * The packets that a client missed, ready to be sent.
+ *
+ * @param {import("./native-binding").NativeMissed[]} missed broadcasts that the engine takes for
+ * missed, or could not judge
+ * @param {any[]} rooms the session's rooms
+ */
+function missedPackets(missed, rooms) {
+  const packets = [];
+  for (const entry of missed) {
+    let data;
+    try {
+      data = decodeData(entry);
+    } catch (error) {
+      debug("entry %s skipped: %s", entry.id, error);
+      continue;
+    }
+    if (!isWellFormed({ uid: "", nsp: "", type: MessageType.BROADCAST, data })) {
+      continue;
+    }
+    const { packet, opts, requestId } = data;
+    const isIncluded = opts.rooms.length === 0 || rooms.some((room) => opts.rooms.includes(room));
+    const isExcluded = rooms.some((room) => opts.except.includes(room));
+    const canBeSentAgain =
+      packet.type === EVENT &&
+      packet.id === undefined &&
+      requestId === undefined &&
+      !opts.flags?.volatile;
+    if (isIncluded && !isExcluded && canBeSentAgain) {
+      packets.push([...packet.data, entry.id]);
+    }
+  }
+  return packets;
+}
+
+module.exports = { RedisStreamsAdapter };

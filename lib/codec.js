@@ -1,0 +1,109 @@
+"use strict";
+// Messages as they stand in stream entries and PUB/SUB payloads, in upstream's formats.
+
+const { encode, decode } = require("@msgpack/msgpack");
+const { MessageType } = require("socket.io-adapter");
+
+/** The messages whose data comes from users, and may hold binary. */
+const WITH_PAYLOAD = new Set([
+  MessageType.BROADCAST,
+  MessageType.FETCH_SOCKETS_RESPONSE,
+  MessageType.SERVER_SIDE_EMIT,
+  MessageType.SERVER_SIDE_EMIT_RESPONSE,
+  MessageType.BROADCAST_ACK,
+]);
+
+/**
+ * Whether there is binary somewhere in a payload, also behind a `toJSON()`.
+ *
+ * @param {unknown} value
+ * @param {boolean} [fromToJSON]
+ * @returns {boolean}
+ */
+function hasBinary(value, fromToJSON = false) {
+  if (typeof value !== "object" || value === null) {
+    return false;
+  }
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
+    return true;
+  }
+  if (Array.isArray(value)) {
+    return value.some((item) => hasBinary(item));
+  }
+  if ("toJSON" in value && typeof value.toJSON === "function" && !fromToJSON) {
+    return hasBinary(value.toJSON(), true);
+  }
+  return Object.values(value).some((item) => hasBinary(item));
+}
+
+/**
+ * A copy with what JSON would make of everything but binary: msgpack refuses functions, which JSON
+ * leaves out.
+ *
+ * @param {any} value
+ * @returns {any}
+ */
+function toPlain(value) {
+  if (typeof value === "function" || typeof value === "symbol") {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null) {
+    return value;
+  }
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
+    return value;
+  }
+  if (typeof value.toJSON === "function") {
+    return toPlain(value.toJSON());
+  }
+  if (Array.isArray(value)) {
+    return value.map(toPlain);
+  }
+  const entries = Object.entries(value).map(([key, item]) => [key, toPlain(item)]);
+  return Object.fromEntries(entries.filter(([, item]) => item !== undefined));
+}
+
+/**
+ * @param {unknown} value
+ * @returns {Uint8Array}
+ */
+function encodeMsgpack(value) {
+  try {
+    return encode(value);
+  } catch {
+    return encode(toPlain(value));
+  }
+}
+
+/**
+ * The data of a stream entry: JSON, or msgpack when there is binary in it.
+ *
+ * @param {number} type
+ * @param {unknown} data
+ * @param {boolean} onlyPlaintext
+ * @returns {{ json?: string, msgpack?: Uint8Array }}
+ */
+function encodeData(type, data, onlyPlaintext) {
+  if (data === undefined) {
+    return {};
+  }
+  if (!onlyPlaintext && WITH_PAYLOAD.has(type) && hasBinary(data)) {
+    return { msgpack: encodeMsgpack(data) };
+  }
+  return { json: JSON.stringify(data) };
+}
+
+/**
+ * The data of a stream entry, as the engine hands it over.
+ *
+ * @param {{ text?: string, bytes?: Uint8Array }} entry
+ * @returns {any}
+ */
+function decodeData({ text, bytes }) {
+  if (text !== undefined) {
+    return JSON.parse(text);
+  }
+  return bytes === undefined ? undefined : decode(bytes);
+}
+
+module.exports = { encodeMsgpack, decodeMsgpack: decode, encodeData, decodeData };

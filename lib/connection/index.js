@@ -1,0 +1,103 @@
+"use strict";
+// Turns what the user passed to `createAdapter` into settings with which the engine opens
+// connections of its own. One file per kind of input; what they share is in values.js and tls.js.
+
+const { clientError } = require("./errors.js");
+const { ioredisSettings } = require("./ioredis.js");
+const { nodeRedisSettings } = require("./node-redis.js");
+const { clientKind } = require("./recognize.js");
+const { plainSettings, urlSettings } = require("./settings.js");
+const { isUrl } = require("./url.js");
+const { typeName } = require("./values.js");
+
+/**
+ * Handed to the engine as it is. What is undefined is not there at all.
+ *
+ * @typedef {object} ConnectionSettings
+ * @property {string} kind "standalone"
+ * @property {string} [host] IPv6 without brackets
+ * @property {number} [port]
+ * @property {string} [path] unix socket, in place of host and port
+ * @property {4 | 6} [family] only addresses of this family
+ * @property {import("./tls.js").TlsSettings} [tls] when it is there, TLS is used
+ * @property {string} [username] never without a password, which may be empty
+ * @property {string} [password]
+ * @property {number} [database] 0 when not there
+ * @property {string} [clientName]
+ * @property {number} [connectTimeout] ms
+ * @property {number} [reconnectDelay] ms, a fixed delay between attempts; may be 0
+ * @property {string} [keyPrefix] of stream and session keys
+ * @property {boolean} [prefixShardedChannels] the prefix goes before sharded channels, too
+ * @property {import("./credentials.js").AskCredentials} [credentials] asked at each connect, in
+ *   place of username and password
+ */
+
+const INSTEAD =
+  "a client of a single server (node-redis 4 to 6, ioredis 5 or 6, iovalkey), a URL such as " +
+  '"redis://localhost:6379", or a settings object such as { host, port, password }';
+
+const UNSUPPORTED = {
+  "node-redis cluster": "a node-redis cluster client",
+  "node-redis sentinel": "a node-redis sentinel client",
+  "node-redis pool": "a node-redis client pool",
+  "ioredis cluster": "an ioredis or iovalkey cluster client",
+  "ioredis sentinel": "an ioredis or iovalkey sentinel client",
+};
+
+/**
+ * @param {unknown} input a client, a URL or a settings object
+ * @param {object} callbacks
+ * @param {(code: string, message: string) => void} callbacks.warn called for each setting of the
+ *   user's that has no effect on the engine's connections
+ * @returns {ConnectionSettings}
+ * @throws {TypeError} with the code ERR_SIO_REDIS_CLIENT or ERR_SIO_REDIS_SETTING
+ */
+function connectionSettings(input, { warn }) {
+  const kind = clientKind(input);
+  switch (kind) {
+    case "node-redis":
+      return nodeRedisSettings(input, { source: "the node-redis client", warn });
+    case "ioredis":
+      return ioredisSettings(input, { source: "the ioredis or iovalkey client", warn });
+    case undefined:
+      return withoutClient(input, warn);
+    default:
+      throw clientError(
+        `${UNSUPPORTED[kind]} was passed, which this version does not support yet: pass ${INSTEAD}`,
+      );
+  }
+}
+
+/**
+ * @param {unknown} input
+ * @param {(code: string, message: string) => void} warn
+ */
+function withoutClient(input, warn) {
+  if (typeof input === "string") {
+    return urlSettings(input, { source: "the URL", warn });
+  }
+  if (isUrl(input)) {
+    return urlSettings(input.href, { source: "the URL", warn });
+  }
+  if (isPlainObject(input)) {
+    return plainSettings(input, { source: "the settings object", warn });
+  }
+  if (typeof (/** @type {any} */ (input)?.then) === "function") {
+    throw clientError(`a promise was passed: await it first, then pass ${INSTEAD}`);
+  }
+  throw clientError(`${typeName(input)} was passed: pass ${INSTEAD}`);
+}
+
+/**
+ * @param {unknown} input
+ * @returns {input is object} of any realm, as in isUrl
+ */
+function isPlainObject(input) {
+  if (typeof input !== "object" || input === null || Array.isArray(input)) {
+    return false;
+  }
+  const prototype = Object.getPrototypeOf(input);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+module.exports = { connectionSettings };

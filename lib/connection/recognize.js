@@ -1,0 +1,58 @@
+"use strict";
+// Tells the Redis clients apart. By what they can do: their constructors have no telling names, and
+// the package that a client came from may be another copy than any that could be loaded here.
+
+/**
+ * @typedef {"node-redis" | "node-redis cluster" | "node-redis sentinel" | "node-redis pool" |
+ *   "ioredis" | "ioredis cluster" | "ioredis sentinel"} ClientKind
+ */
+
+/**
+ * @param {any} client
+ * @returns {ClientKind | undefined} undefined when it is none of them
+ */
+function clientKind(client) {
+  if (typeof client !== "object" || client === null) {
+    return undefined;
+  }
+  return nodeRedisKind(client) ?? ioredisKind(client);
+}
+
+/**
+ * @param {any} client
+ * @returns {ClientKind | undefined}
+ */
+function nodeRedisKind(client) {
+  if (typeof client.sSubscribe !== "function") {
+    const isPool = typeof client.execute === "function" && typeof client.totalClients === "number";
+    return isPool ? "node-redis pool" : undefined;
+  }
+  if (typeof client.getSentinelNode === "function") {
+    return "node-redis sentinel";
+  }
+  if (typeof client.nodeClient === "function" || Array.isArray(client.masters)) {
+    return "node-redis cluster";
+  }
+  return "node-redis";
+}
+
+/**
+ * @param {any} client
+ * @returns {ClientKind | undefined}
+ */
+function ioredisKind(client) {
+  if (client.isCluster === true && client.startupNodes) {
+    return "ioredis cluster";
+  }
+  if (
+    typeof client.xread !== "function" ||
+    typeof client.duplicate !== "function" ||
+    typeof client.options !== "object" ||
+    client.options === null
+  ) {
+    return undefined;
+  }
+  return client.options.sentinels ? "ioredis sentinel" : "ioredis";
+}
+
+module.exports = { clientKind };

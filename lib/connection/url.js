@@ -1,0 +1,142 @@
+"use strict";
+// Parses redis://, rediss:// and unix:// URLs. Their text never gets into an error: with a character
+// that should have been percent-encoded, any part of a URL may hold a piece of the password.
+
+const { settingError } = require("./errors.js");
+
+/** @typedef {import("./errors.js").Context} Context */
+
+/**
+ * @typedef {object} UrlParts
+ * @property {string} [host]
+ * @property {string} [port]
+ * @property {string} [path]
+ * @property {string} [username]
+ * @property {string} [password]
+ * @property {string} [database]
+ * @property {boolean} tls
+ */
+
+/** The schemes of TCP URLs, and whether they mean TLS. */
+const TCP_SCHEMES = new Map([
+  ["redis:", false],
+  ["rediss:", true],
+  ["valkey:", false],
+  ["valkeys:", true],
+]);
+
+// The standard's parser refuses a login without a host, which is what a unix socket's URL has.
+const UNIX = /^(?:redis\+)?unix:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?(\/[^?#]+)(?:\?([^#]*))?$/i;
+
+const EXPECTED =
+  "must be redis://[user:password@]host[:port][/database], the same with rediss:// for TLS, or " +
+  "unix://[user:password@]/path/to/socket[?db=database]";
+
+/**
+ * @param {Context} context
+ * @param {string} setting what the URL is called, "" when it was passed as it is
+ * @param {string} url
+ * @returns {UrlParts}
+ */
+function parseUrl(context, setting, url) {
+  /** @param {string} problem */
+  const failed = (problem) =>
+    settingError(
+      context,
+      setting,
+      `${problem} (in a user name or password, percent-encode what is no letter or digit)`,
+    );
+  return /^(redis\+)?unix:/i.test(url) ? parseUnix(url, failed) : parseTcp(url, failed);
+}
+
+/**
+ * @param {string} url
+ * @param {(problem: string) => Error} failed
+ * @returns {UrlParts}
+ */
+function parseUnix(url, failed) {
+  const match = UNIX.exec(url);
+  if (match === null) {
+    throw failed(EXPECTED);
+  }
+  const [, username = "", password = "", path, query = ""] = match;
+  return {
+    path: decode(path, failed),
+    username: decode(username, failed),
+    password: decode(password, failed),
+    database: databaseOf(new URLSearchParams(query), undefined, failed),
+    tls: false,
+  };
+}
+
+/**
+ * @param {string} text
+ * @param {(problem: string) => Error} failed
+ * @returns {UrlParts}
+ */
+function parseTcp(text, failed) {
+  let url;
+  try {
+    url = new URL(text);
+  } catch {
+    // Not passed on as the cause: it holds the URL.
+    throw failed(EXPECTED);
+  }
+  const tls = TCP_SCHEMES.get(url.protocol);
+  if (tls === undefined) {
+    throw failed(EXPECTED);
+  }
+  if (url.hash !== "") {
+    throw failed("must not have a fragment (#)");
+  }
+  const path = url.pathname.replace(/^\//, "");
+  return {
+    host: decode(url.hostname, failed),
+    port: url.port === "" ? undefined : url.port,
+    username: decode(url.username, failed),
+    password: decode(url.password, failed),
+    database: databaseOf(url.searchParams, path === "" ? undefined : path, failed),
+    tls,
+  };
+}
+
+/**
+ * @param {URLSearchParams} query
+ * @param {string | undefined} path
+ * @param {(problem: string) => Error} failed
+ */
+function databaseOf(query, path, failed) {
+  if ([...query.keys()].some((name) => name !== "db")) {
+    throw failed("has a query parameter other than `db`: pass a settings object instead");
+  }
+  const all = [path, ...query.getAll("db")].filter((database) => database !== undefined);
+  if (all.some((database) => !/^\d{1,9}$/.test(database))) {
+    throw failed("has a database that is no number");
+  }
+  if (all.length > 1) {
+    throw failed("names the database twice");
+  }
+  return all[0];
+}
+
+/**
+ * @param {string} part
+ * @param {(problem: string) => Error} failed
+ */
+function decode(part, failed) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw failed("has a % that is no percent-encoding");
+  }
+}
+
+/**
+ * @param {unknown} input
+ * @returns {input is URL} of any realm: test runners such as jest have their own
+ */
+function isUrl(input) {
+  return Object.prototype.toString.call(input) === "[object URL]";
+}
+
+module.exports = { isUrl, parseUrl };

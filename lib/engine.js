@@ -1,0 +1,280 @@
+"use strict";
+// The JS side of the Rust engine: hands its events on, keeps track of what was asked of it, and
+// keeps the process alive while something is on its way.
+
+const debug = require("./debug");
+const { NativeEngine } = require("./native");
+const { warn, warnOfHandler } = require("./warnings");
+
+/** Events handled before other callbacks get their turn. */
+const SLICE = 256;
+
+/**
+ * @typedef {import("./native-binding").NativeEvent} NativeEvent
+ * @typedef {import("./connection").ConnectionSettings} ConnectionSettings
+ * @typedef {import("./options").Options} Options
+ *
+ * @typedef {object} NamespaceListener what the engine calls back, one per open namespace
+ * @property {(event: NativeEvent) => void} onEntry
+ * @property {(payload: Uint8Array) => void} onPayload
+ * @property {() => void} onMembersChanged
+ *
+ * @callback Published called once per publish, in the stream's order: with the entry's ID, or with
+ * an error when it was not written
+ * @param {Error | null} error
+ * @param {string} [id]
+ */
+
+/** An error of the engine, with its stable code. */
+class EngineError extends Error {
+  /** @param {{ code: string, message: string }} error */
+  constructor({ code, message }) {
+    super(message);
+    this.name = "SocketIORedisError";
+    this.code = code;
+  }
+}
+
+class Engine {
+  #native;
+  #settings;
+  /** @type {Map<number, NamespaceListener>} */
+  #namespaces = new Map();
+  /** @type {Map<number, Published>} */
+  #publishes = new Map();
+  /** @type {Map<number, { resolve: (event: NativeEvent) => void, reject: (e: Error) => void }>} */
+  #calls = new Map();
+  #nextCall = 0;
+  #queueIsFull = false;
+  #draining = false;
+  /** Keeps the process alive while it is referenced; does nothing else. */
+  #keepAlive = setInterval(() => {}, 2 ** 30).unref();
+  /** True from the moment at which the last namespace was closed. */
+  closed = false;
+
+  /**
+   * @param {ConnectionSettings} settings
+   * @param {Options} options
+   */
+  constructor(settings, options) {
+    this.#settings = settings;
+    const askCredentials = settings.credentials !== undefined;
+    this.#native = new NativeEngine(
+      JSON.stringify({ ...settings, askCredentials }),
+      JSON.stringify(options),
+      Boolean(debug.enabled),
+      () => this.#drain(),
+    );
+  }
+
+  /** Names this node, 16 hex digits; the same in all its namespaces. */
+  get uid() {
+    return this.#native.uid;
+  }
+
+  /**
+   * @param {string} nsp
+   * @param {boolean} recovery whether clients' state is recovered there
+   * @param {NamespaceListener} listener
+   * @returns {number} the namespace's handle
+   */
+  open(nsp, recovery, listener) {
+    const handle = this.#native.open(nsp, recovery);
+    this.#namespaces.set(handle, listener);
+    return handle;
+  }
+
+  /**
+   * Resolves once everything that the namespace published is out. The last one ends the engine.
+   *
+   * @param {string} nsp
+   * @param {number} handle
+   */
+  async close(nsp, handle) {
+    this.#namespaces.delete(handle);
+    if (this.#namespaces.size > 0) {
+      await this.#call((call) => this.#native.closeNamespace(call, nsp, handle));
+      return;
+    }
+    this.closed = true;
+    await this.#call((call) => this.#native.close(call));
+    const error = new EngineError({
+      code: "ERR_SIO_REDIS_CLOSED",
+      message: "the adapter is closed",
+    });
+    this.#calls.forEach(({ reject }) => reject(error));
+    this.#calls.clear();
+    clearInterval(this.#keepAlive);
+  }
+
+  /**
+   * @param {string} nsp
+   * @param {number} type
+   * @param {{ json?: string, msgpack?: Uint8Array }} data
+   * @param {Published} published
+   */
+  publish(nsp, type, { json, msgpack }, published) {
+    let ticket;
+    try {
+      ticket = this.#native.publish(nsp, type, json, msgpack);
+    } catch (error) {
+      this.#warnOfFullQueue(/** @type {EngineError} */ (error));
+      return published(/** @type {Error} */ (error));
+    }
+    this.#queueIsFull = false;
+    this.#publishes.set(ticket, published);
+    this.#keepAlive.ref();
+  }
+
+  /**
+   * @param {string} nsp
+   * @param {Uint8Array} payload msgpack of a whole message, for the other nodes
+   */
+  request(nsp, payload) {
+    this.#native.request(nsp, payload);
+  }
+
+  /**
+   * @param {string} nsp
+   * @param {string} uid
+   * @param {Uint8Array} payload msgpack of a whole message, for one node
+   */
+  respond(nsp, uid, payload) {
+    this.#native.respond(nsp, uid, payload);
+  }
+
+  /**
+   * @param {string} nsp
+   * @param {string[]} asked uids of which it is to be said whether they listen
+   */
+  async census(nsp, asked) {
+    const { census } = await this.#call((call) => this.#native.census(call, nsp, asked));
+    return /** @type {import("./native-binding").NativeCensus} */ (census);
+  }
+
+  /**
+   * @param {string} pid
+   * @param {Uint8Array} session
+   * @param {number} keep ms
+   */
+  persistSession(pid, session, keep) {
+    this.#native.persistSession(pid, session, keep);
+  }
+
+  /**
+   * @param {string} nsp
+   * @param {string} pid
+   * @param {string} offset
+   */
+  async restoreSession(nsp, pid, offset) {
+    const { bytes, missed } = await this.#call((call) =>
+      this.#native.restoreSession(call, nsp, pid, offset),
+    );
+    return { session: /** @type {Uint8Array} */ (bytes), missed: missed ?? [] };
+  }
+
+  /** @param {string} nsp */
+  stats(nsp) {
+    return this.#native.stats(nsp);
+  }
+
+  /**
+   * @param {(call: number) => void} ask
+   * @returns {Promise<NativeEvent>}
+   */
+  #call(ask) {
+    return new Promise((resolve, reject) => {
+      const call = this.#nextCall++ >>> 0;
+      ask(call);
+      this.#calls.set(call, { resolve, reject });
+      this.#keepAlive.ref();
+    });
+  }
+
+  /** Handles a slice of what waits, and comes back for the rest. */
+  #drain() {
+    if (this.#draining) {
+      return;
+    }
+    const events = this.#native.drain(SLICE);
+    for (const event of events) {
+      try {
+        this.#handle(event);
+      } catch (error) {
+        warnOfHandler("a handler has thrown while a message of the cluster was delivered", error);
+      }
+    }
+    if (this.#publishes.size === 0 && this.#calls.size === 0) {
+      this.#keepAlive.unref();
+    }
+    if (events.length > 0) {
+      this.#draining = true;
+      setImmediate(() => {
+        this.#draining = false;
+        this.#drain();
+      });
+    }
+  }
+
+  /** @param {NativeEvent} event */
+  #handle(event) {
+    const listener = this.#namespaces.get(event.namespace ?? -1);
+    switch (event.kind) {
+      case "entry":
+        return listener?.onEntry(event);
+      case "message":
+        return listener?.onPayload(/** @type {Uint8Array} */ (event.bytes));
+      case "published":
+        return this.#onPublished(event);
+      case "answer":
+        return this.#onAnswer(event);
+      case "members":
+        return this.#namespaces.forEach((each) => each.onMembersChanged());
+      case "credentials":
+        return this.#provideCredentials(/** @type {number} */ (event.ticket));
+      case "warning":
+        return event.error && warn(event.error.code, event.error.message);
+      case "debug":
+        return debug("%s", event.text);
+    }
+  }
+
+  /** @param {NativeEvent} event */
+  #onPublished({ ticket, error, id }) {
+    const published = this.#publishes.get(/** @type {number} */ (ticket));
+    this.#publishes.delete(/** @type {number} */ (ticket));
+    published?.(error ? new EngineError(error) : null, id);
+  }
+
+  /** @param {NativeEvent} event */
+  #onAnswer(event) {
+    const call = this.#calls.get(/** @type {number} */ (event.ticket));
+    this.#calls.delete(/** @type {number} */ (event.ticket));
+    if (event.error) {
+      call?.reject(new EngineError(event.error));
+    } else {
+      call?.resolve(event);
+    }
+  }
+
+  /** @param {number} request */
+  async #provideCredentials(request) {
+    try {
+      const credentials = (await this.#settings.credentials?.()) ?? {};
+      this.#native.provideCredentials(request, credentials.username, credentials.password);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#native.provideCredentials(request, undefined, undefined, reason);
+    }
+  }
+
+  /** @param {EngineError} error */
+  #warnOfFullQueue(error) {
+    if (error.code === "ERR_SIO_REDIS_QUEUE_FULL" && !this.#queueIsFull) {
+      this.#queueIsFull = true;
+      warn(error.code, error.message);
+    }
+  }
+}
+
+module.exports = { Engine, EngineError };

@@ -1,0 +1,51 @@
+"use strict";
+// Whether a message that came from Redis looks as its type demands. What passes can be handed to
+// socket.io-adapter, which does not check.
+
+const { MessageType } = require("socket.io-adapter");
+
+/** @param {any} value */
+const isObject = (value) => typeof value === "object" && value !== null;
+
+/** @param {any} opts */
+const hasTargets = (opts) =>
+  isObject(opts) && Array.isArray(opts.rooms) && Array.isArray(opts.except);
+
+/** @param {any} data */
+const isAnswer = (data) => typeof data.requestId === "string";
+
+/** @type {Record<number, (data: any) => boolean>} */
+const SHAPES = {
+  [MessageType.BROADCAST]: ({ opts, packet }) =>
+    hasTargets(opts) &&
+    isObject(packet) &&
+    Number.isInteger(packet.type) &&
+    Array.isArray(packet.data),
+  [MessageType.SOCKETS_JOIN]: ({ opts, rooms }) => hasTargets(opts) && Array.isArray(rooms),
+  [MessageType.SOCKETS_LEAVE]: ({ opts, rooms }) => hasTargets(opts) && Array.isArray(rooms),
+  [MessageType.DISCONNECT_SOCKETS]: ({ opts }) => hasTargets(opts),
+  [MessageType.FETCH_SOCKETS]: ({ opts, requestId }) =>
+    hasTargets(opts) && typeof requestId === "string",
+  [MessageType.FETCH_SOCKETS_RESPONSE]: (data) => isAnswer(data) && Array.isArray(data.sockets),
+  [MessageType.SERVER_SIDE_EMIT]: ({ packet }) => Array.isArray(packet),
+  [MessageType.SERVER_SIDE_EMIT_RESPONSE]: isAnswer,
+  [MessageType.BROADCAST_CLIENT_COUNT]: (data) =>
+    isAnswer(data) && Number.isInteger(data.clientCount),
+  [MessageType.BROADCAST_ACK]: isAnswer,
+};
+
+/**
+ * @param {any} message
+ * @returns {boolean}
+ */
+function isWellFormed(message) {
+  return (
+    isObject(message) &&
+    typeof message.uid === "string" &&
+    typeof message.nsp === "string" &&
+    isObject(message.data) &&
+    SHAPES[message.type]?.(message.data) === true
+  );
+}
+
+module.exports = { isWellFormed };

@@ -1,0 +1,232 @@
+"use strict";
+// The adapter's options: their names, defaults and ranges, and the checks of what the user gave.
+
+const { inspect } = require("node:util");
+
+/**
+ * Names and defaults of the first eleven are those of @socket.io/redis-streams-adapter.
+ *
+ * @typedef {object} Options
+ * @property {string} streamName
+ * @property {number} streamCount
+ * @property {string} channelPrefix
+ * @property {boolean} useShardedPubSub
+ * @property {number} maxLen
+ * @property {number} readCount
+ * @property {number} blockTimeInMs ms; 0: a read waits without limit
+ * @property {string} sessionKeyPrefix
+ * @property {boolean} onlyPlaintext
+ * @property {number} heartbeatInterval ms
+ * @property {number} heartbeatTimeout ms
+ * @property {number} publishQueueBytes bound of the packets that are not published yet
+ * @property {number} inboxBytes bound of what was read and waits for the JS thread
+ * @property {number} historyBytes bound of what is kept for connection state recovery
+ */
+
+/**
+ * @typedef {object} Flag
+ * @property {"boolean"} type
+ * @property {boolean} default
+ */
+/**
+ * @typedef {object} Text never empty
+ * @property {"string"} type
+ * @property {string} default
+ */
+/**
+ * @typedef {object} Integer
+ * @property {"integer"} type
+ * @property {number} default
+ * @property {number} min
+ * @property {number} max
+ */
+
+/** The largest signed 32-bit integer: as ms, also what a timer can wait for. */
+const MAX_INT32 = 2 ** 31 - 1;
+const MAX_SAFE = Number.MAX_SAFE_INTEGER;
+const MIB = 2 ** 20;
+
+/**
+ * @param {string} value
+ * @returns {Text}
+ */
+const text = (value) => ({ type: "string", default: value });
+/**
+ * @param {boolean} value
+ * @returns {Flag}
+ */
+const flag = (value) => ({ type: "boolean", default: value });
+/**
+ * @param {number} value
+ * @param {number} min
+ * @param {number} max
+ * @returns {Integer}
+ */
+const integer = (value, min, max) => ({ type: "integer", default: value, min, max });
+
+/** @type {Record<keyof Options, Flag | Text | Integer>} */
+const TABLE = {
+  streamName: text("socket.io"),
+  // Each stream takes a connection, and a Redis takes 10,000 of them unless it was told otherwise.
+  streamCount: integer(1, 1, 10_000),
+  channelPrefix: text("socket.io"),
+  useShardedPubSub: flag(false),
+  maxLen: integer(10_000, 1, MAX_SAFE),
+  readCount: integer(100, 1, MAX_INT32),
+  // 0 is XREAD's BLOCK 0, which upstream passes on as well.
+  blockTimeInMs: integer(5_000, 0, MAX_INT32),
+  // Not empty: what follows is chosen by the client that asks for its session, so without a prefix
+  // it could have any key of the database read and deleted.
+  sessionKeyPrefix: text("sio:session:"),
+  onlyPlaintext: flag(false),
+  heartbeatInterval: integer(5_000, 1, MAX_INT32),
+  heartbeatTimeout: integer(10_000, 1, MAX_INT32),
+  publishQueueBytes: integer(64 * MIB, 1, MAX_SAFE),
+  inboxBytes: integer(64 * MIB, 1, MAX_SAFE),
+  // 0: nothing is kept, and all that a client missed is read from Redis.
+  historyBytes: integer(64 * MIB, 0, MAX_SAFE),
+};
+
+/** Unknown names that this process was warned of. */
+const warnedOf = new Set();
+
+/**
+ * @param {unknown} given what the user passed as options
+ * @param {object} callbacks
+ * @param {(code: string, message: string) => void} callbacks.warn called for an unknown option,
+ *   once per name and process
+ * @returns {Options}
+ * @throws {TypeError | RangeError} with the code ERR_SIO_REDIS_OPTION
+ */
+function resolveOptions(given, { warn }) {
+  if (given === undefined || given === null) {
+    given = {};
+  }
+  if (typeof given !== "object" || Array.isArray(given)) {
+    throw coded(new TypeError(`createAdapter: the options must be an object, not ${show(given)}`));
+  }
+  const options = /** @type {Record<string, unknown>} */ (given);
+  warnOfUnknown(Object.keys(options), warn);
+
+  const resolved = /** @type {Options} */ (
+    Object.fromEntries(
+      Object.entries(TABLE).map(([name, rule]) => {
+        const value = options[name];
+        return [name, value === undefined ? rule.default : checked(name, rule, value)];
+      }),
+    )
+  );
+  const { heartbeatInterval, heartbeatTimeout } = resolved;
+  if (heartbeatTimeout <= heartbeatInterval) {
+    throw coded(
+      new RangeError(
+        `createAdapter: \`heartbeatTimeout\` (${heartbeatTimeout}) must be greater than ` +
+          `\`heartbeatInterval\` (${heartbeatInterval}), or every node looks dead between two heartbeats`,
+      ),
+    );
+  }
+  return resolved;
+}
+
+/**
+ * @param {string} name
+ * @param {Flag | Text | Integer} rule
+ * @param {unknown} value
+ */
+function checked(name, rule, value) {
+  const message = `createAdapter: \`${name}\` must be ${allowed(rule)}, not ${show(value)}`;
+  if (typeof value !== (rule.type === "integer" ? "number" : rule.type)) {
+    throw coded(new TypeError(message));
+  }
+  if (rule.type === "string" && value === "") {
+    throw coded(new RangeError(message));
+  }
+  if (rule.type === "integer") {
+    const number = /** @type {number} */ (value);
+    if (!Number.isInteger(number) || number < rule.min || number > rule.max) {
+      throw coded(new RangeError(message));
+    }
+  }
+  return value;
+}
+
+/** @param {Flag | Text | Integer} rule */
+function allowed(rule) {
+  switch (rule.type) {
+    case "boolean":
+      return "true or false";
+    case "string":
+      return "a string that is not empty";
+    default:
+      return `an integer from ${rule.min} to ${rule.max}`;
+  }
+}
+
+/**
+ * @template {Error} E
+ * @param {E} error
+ */
+function coded(error) {
+  return Object.assign(error, { code: "ERR_SIO_REDIS_OPTION" });
+}
+
+/** @param {unknown} value */
+function show(value) {
+  return inspect(value, { depth: 0, maxStringLength: 100, breakLength: Infinity });
+}
+
+/**
+ * @param {string[]} names
+ * @param {(code: string, message: string) => void} warn
+ */
+function warnOfUnknown(names, warn) {
+  for (const name of names) {
+    if (Object.hasOwn(TABLE, name) || warnedOf.has(name)) {
+      continue;
+    }
+    warnedOf.add(name);
+    const similar = closest(name, Object.keys(TABLE));
+    warn(
+      "SIO_REDIS_UNKNOWN_OPTION",
+      `createAdapter: \`${name}\` is no option and has no effect` +
+        (similar === undefined ? "" : `; did you mean \`${similar}\`?`),
+    );
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {string[]} candidates
+ * @returns {string | undefined} the candidate that one would have meant, when there is one
+ */
+function closest(name, candidates) {
+  const wanted = name.toLowerCase();
+  const [best] = candidates
+    .map((candidate) => ({ candidate, edits: editDistance(wanted, candidate.toLowerCase()) }))
+    .sort((a, b) => a.edits - b.edits);
+  const lowerCase = best.candidate.toLowerCase();
+  const isLonger = wanted.startsWith(lowerCase); // "maxLength"
+  const isMistyped = best.edits <= best.candidate.length / 3; // "blockTime", but not "host"
+  return isLonger || isMistyped ? best.candidate : undefined;
+}
+
+/**
+ * Levenshtein's distance.
+ *
+ * @param {string} a
+ * @param {string} b
+ */
+function editDistance(a, b) {
+  let previous = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= a.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= b.length; column++) {
+      const replaced = previous[column - 1] + (a[row - 1] === b[column - 1] ? 0 : 1);
+      current.push(Math.min(replaced, previous[column] + 1, current[column - 1] + 1));
+    }
+    previous = current;
+  }
+  return previous[b.length];
+}
+
+module.exports = { resolveOptions };

@@ -1,0 +1,285 @@
+"use strict";
+// Requests to the other nodes that want answers: fetchSockets, serverSideEmit and broadcasts with
+// acknowledgements. They travel over PUB/SUB and end when everyone who is alive has answered.
+
+const { randomBytes } = require("node:crypto");
+const { ClusterAdapter, MessageType } = require("socket.io-adapter");
+
+const { encodeTargets } = require("./targets");
+const { Waits } = require("./waits");
+
+/** The adapter that does the local part; ClusterAdapter's own methods publish. */
+const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
+
+/** How long a request waits for its answers unless told otherwise, ms. */
+const DEFAULT_TIMEOUT = 5_000;
+/** How long the number of servers is waited for while Redis is away, ms. */
+const COUNT_TIMEOUT = 5_000;
+
+/**
+ * @typedef {import("./native-binding").NativeCensus} Census
+ * @typedef {import("./targets").Targets} Targets
+ *
+ * @typedef {object} Answers what a request has collected; also what `adapter.requests` holds
+ * @property {number} type
+ * @property {number} current
+ * @property {number} expected
+ * @property {any[]} responses
+ * @property {(...args: any[]) => void} resolve
+ * @property {NodeJS.Timeout} timeout
+ * @property {(reason: string) => void} giveUp
+ */
+
+const randomId = () => randomBytes(8).toString("hex");
+
+class Requests {
+  #adapter;
+  #waits;
+  #lastCount = 1;
+  #closed = false;
+
+  /**
+   * @param {any} adapter whose `requests` and `ackRequests` hold what is open, as suites written
+   * for upstream expect
+   * @param {(asked: string[]) => Promise<Census>} takeCensus
+   */
+  constructor(adapter, takeCensus) {
+    this.#adapter = adapter;
+    this.#waits = new Waits(takeCensus);
+  }
+
+  /** Somebody has come or gone. */
+  look() {
+    this.#waits.look();
+  }
+
+  /**
+   * The number of servers, this one included. Never rejects, since socket.io has nobody to tell:
+   * while Redis is away the last known number serves.
+   *
+   * @returns {Promise<number>}
+   */
+  async serverCount() {
+    if (this.#closed) {
+      return 1;
+    }
+    /** @type {NodeJS.Timeout | undefined} */
+    let timer;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, COUNT_TIMEOUT).unref();
+    });
+    try {
+      const census = /** @type {Census | undefined} */ (
+        await Promise.race([this.#waits.census(), late])
+      );
+      if (census) {
+        this.#lastCount = 1 + census.known.length + census.others;
+      }
+    } catch {
+      // The last known number it is.
+    }
+    clearTimeout(timer);
+    return this.#lastCount;
+  }
+
+  /** @param {any} response */
+  onResponse(response) {
+    this.#waits.answer(response.data.requestId, response.uid, response);
+  }
+
+  /**
+   * @param {Targets} opts
+   * @returns {Promise<any[]>} local sockets, then details of remote ones
+   */
+  async fetchSockets(opts) {
+    const sockets = await InMemoryAdapter.fetchSockets.call(this.#adapter, opts);
+    if (opts.flags?.local || this.#closed) {
+      return sockets;
+    }
+    return new Promise((resolve, reject) => {
+      this.#collect({
+        type: MessageType.FETCH_SOCKETS,
+        data: { opts: encodeTargets(opts) },
+        timeout: opts.flags?.timeout || DEFAULT_TIMEOUT,
+        responses: sockets,
+        pick: (data) => data.sockets,
+        resolve,
+        fail: reject,
+      });
+    });
+  }
+
+  /** @param {any[]} packet event, arguments, and a callback when answers are wanted */
+  serverSideEmit(packet) {
+    const type = MessageType.SERVER_SIDE_EMIT;
+    const ack = packet[packet.length - 1];
+    if (typeof ack !== "function") {
+      this.#adapter.publish({ type, data: { packet } });
+      return;
+    }
+    packet.pop();
+    this.#collect({
+      type,
+      data: { packet },
+      timeout: DEFAULT_TIMEOUT,
+      responses: [],
+      pick: (data) => [data.packet],
+      resolve: (responses) => ack(null, responses),
+      fail: (error, responses) => ack(error, responses),
+    });
+  }
+
+  /**
+   * Publishes a request and collects one answer of each node.
+   *
+   * @param {object} request
+   * @param {number} request.type
+   * @param {object} request.data
+   * @param {number} request.timeout ms
+   * @param {any[]} request.responses answers are added here
+   * @param {(data: any) => any[]} request.pick an answer's part of the responses
+   * @param {(responses: any[]) => void} request.resolve
+   * @param {(error: Error, responses: any[]) => void} request.fail
+   */
+  #collect({ type, data, timeout, responses, pick, resolve, fail }) {
+    const requestId = randomId();
+    const end = () => {
+      clearTimeout(answers.timeout);
+      this.#adapter.requests.delete(requestId);
+      this.#waits.close(requestId);
+    };
+    /** @param {string} reason */
+    const giveUp = (reason) => {
+      end();
+      const { current, expected } = answers;
+      const message = `${reason}: only ${current} responses received out of ${expected}`;
+      fail(new Error(message), responses);
+    };
+    /** @type {Answers} */
+    const answers = {
+      type,
+      current: 0,
+      expected: 0,
+      responses,
+      resolve,
+      giveUp,
+      timeout: setTimeout(giveUp, timeout, "timeout reached"),
+    };
+    try {
+      this.#adapter.publish({ type, data: { ...data, requestId } });
+    } catch (error) {
+      clearTimeout(answers.timeout);
+      throw error;
+    }
+    this.#adapter.requests.set(requestId, answers);
+    this.#waits.open(requestId, {
+      begin: (expected) => {
+        answers.expected = expected;
+      },
+      accept: (_uid, response) => {
+        answers.current++;
+        responses.push(...pick(response.data));
+        return true;
+      },
+      leave: () => {},
+      complete: () => {
+        end();
+        resolve(responses);
+      },
+    });
+  }
+
+  /**
+   * @param {any} packet
+   * @param {Targets} opts
+   * @param {(clients: number) => void} clientCountCallback called once per server
+   * @param {(...args: any[]) => void} ack called once per client that answers
+   */
+  broadcastWithAck(packet, opts, clientCountCallback, ack) {
+    const local = () =>
+      InMemoryAdapter.broadcastWithAck.call(this.#adapter, packet, opts, clientCountCallback, ack);
+    if (opts.flags?.local || this.#closed) {
+      return local();
+    }
+    const requestId = randomId();
+    this.#adapter.publish({
+      type: MessageType.BROADCAST,
+      data: { packet, requestId, opts: encodeTargets(opts) },
+    });
+    const end = () => {
+      clearTimeout(timer);
+      this.#adapter.ackRequests.delete(requestId);
+      this.#waits.close(requestId);
+    };
+    const timer = setTimeout(end, opts.flags?.timeout);
+    this.#adapter.ackRequests.set(requestId, { clientCountCallback, ack });
+    this.#waits.open(requestId, new AckWaiter(clientCountCallback, ack, end));
+    local();
+  }
+
+  /** Fails what is open: the adapter is closed. */
+  close() {
+    this.#closed = true;
+    this.#adapter.requests.forEach((/** @type {Answers} */ answers) => {
+      answers.giveUp("the adapter was closed");
+    });
+  }
+}
+
+/**
+ * Acknowledgements of the clients of remote nodes. socket.io waits for as many servers as there
+ * were when the broadcast was made, and for as many clients as they report. So a node's number of
+ * clients is reported only when all of them have answered, or, when the node has gone, with the
+ * number that did.
+ */
+class AckWaiter {
+  #clientCountCallback;
+  #ack;
+  #end;
+  /** @type {Map<string, { clients?: number, acks: number }>} */
+  #nodes = new Map();
+
+  /**
+   * @param {(clients: number) => void} clientCountCallback
+   * @param {(...args: any[]) => void} ack
+   * @param {() => void} end
+   */
+  constructor(clientCountCallback, ack, end) {
+    this.#clientCountCallback = clientCountCallback;
+    this.#ack = ack;
+    this.#end = end;
+  }
+
+  begin() {}
+
+  /**
+   * @param {string} uid
+   * @param {any} response
+   */
+  accept(uid, { type, data }) {
+    const node = this.#nodes.get(uid) ?? { acks: 0 };
+    this.#nodes.set(uid, node);
+    if (type === MessageType.BROADCAST_CLIENT_COUNT) {
+      node.clients = data.clientCount;
+    } else {
+      node.acks++;
+      this.#ack(data.packet);
+    }
+    const isComplete = node.clients === node.acks;
+    if (isComplete) {
+      this.#clientCountCallback(node.acks);
+    }
+    return isComplete;
+  }
+
+  /** @param {string} [uid] */
+  leave(uid) {
+    this.#clientCountCallback((uid !== undefined && this.#nodes.get(uid)?.acks) || 0);
+  }
+
+  complete() {
+    this.#end();
+  }
+}
+
+module.exports = { Requests };

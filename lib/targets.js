@@ -1,0 +1,16 @@
+"use strict";
+// Which sockets an operation is for, as socket.io has it and as it travels.
+
+/**
+ * @typedef {object} Targets
+ * @property {Set<string>} rooms empty: all sockets
+ * @property {Set<string>} [except]
+ * @property {Record<string, any>} [flags]
+ */
+
+/** @param {Targets} targets */
+function encodeTargets({ rooms, except, flags }) {
+  return { rooms: [...rooms], except: [...(except ?? [])], flags };
+}
+
+module.exports = { encodeTargets };

@@ -1,0 +1,135 @@
+"use strict";
+// `npm run pack`: puts the tarballs that this platform needs into dist/: the package itself and the
+// engine for this platform. Installed together they work without Rust.
+//
+//     npm run pack -- --for-registry     the package names the engines of all platforms
+//     npm run pack -- --out folder       instead of dist/
+
+const fs = require("node:fs");
+const { tmpdir } = require("node:os");
+const { join, resolve } = require("node:path");
+const { parseArgs } = require("node:util");
+
+const { SUPPORTED, binaryName, packageName, platformId } = require("../lib/platform");
+const { build, TYPES } = require("./build");
+const { ROOT, ScriptError, npm, main } = require("./run");
+const { installPackages } = require("./setup");
+
+/** What npm adds to a package besides its `files`. */
+const ALWAYS = ["README.md", "LICENSE"];
+/** What only developers need of package.json. */
+const FOR_DEVELOPERS = ["scripts", "devDependencies", "overrides", "napi"];
+
+/** @param {string} folder */
+function readManifest(folder) {
+  return JSON.parse(fs.readFileSync(join(folder, "package.json"), "utf8"));
+}
+
+/**
+ * The manifest as users get it. Of the engines that it names npm installs the one that fits.
+ *
+ * Outside a registry only those are named that are packed with it: `npm install` passes over an
+ * optional dependency that cannot be found, but `npm ci` then refuses the lock file. The repository's
+ * own package.json names none for the same reason.
+ *
+ * @param {Record<string, any>} manifest
+ * @param {string[]} platforms
+ */
+function publishedManifest(manifest, platforms) {
+  const kept = Object.entries(manifest).filter(([key]) => !FOR_DEVELOPERS.includes(key));
+  const optionalDependencies = Object.fromEntries(
+    platforms.map((platform) => [packageName(platform), manifest.version]),
+  );
+  return { ...Object.fromEntries(kept), optionalDependencies };
+}
+
+/**
+ * @param {string} from
+ * @param {string} to
+ */
+function copy(from, to) {
+  if (fs.existsSync(from)) {
+    const filter = (/** @type {string} */ path) => path !== join(ROOT, TYPES);
+    fs.cpSync(from, to, { recursive: true, filter });
+  }
+}
+
+/**
+ * @param {string} folder the main package is put together here
+ * @param {string[]} platforms
+ */
+function stageMain(folder, platforms) {
+  const manifest = readManifest(ROOT);
+  fs.mkdirSync(folder);
+  for (const file of [...manifest.files, ...ALWAYS]) {
+    copy(join(ROOT, file), join(folder, file));
+  }
+  const published = JSON.stringify(publishedManifest(manifest, platforms), null, 2);
+  fs.writeFileSync(join(folder, "package.json"), `${published}\n`);
+}
+
+/**
+ * @param {string} folder the platform's package is put together here
+ * @param {string} binary
+ */
+function stagePlatform(folder, binary) {
+  const platform = platformId();
+  const source = join(ROOT, "npm", platform);
+  const { version } = readManifest(source);
+  if (version !== readManifest(ROOT).version) {
+    throw new ScriptError(`The versions in package.json and npm/${platform} differ`);
+  }
+  copy(source, folder);
+  copy(binary, join(folder, binaryName(platform)));
+  copy(join(ROOT, "LICENSE"), join(folder, "LICENSE"));
+}
+
+/**
+ * Those of an earlier version would be installed together with the new ones.
+ *
+ * @param {string} out
+ */
+function removeTarballs(out) {
+  const prefix = `${readManifest(ROOT).name}-`;
+  const old = fs.readdirSync(out).filter((name) => name.startsWith(prefix));
+  for (const file of old.filter((name) => name.endsWith(".tgz"))) {
+    fs.rmSync(join(out, file));
+  }
+}
+
+/**
+ * @param {string} out
+ * @param {boolean} forRegistry
+ */
+function pack(out, forRegistry) {
+  const platform = platformId();
+  if (!SUPPORTED.includes(platform)) {
+    throw new ScriptError(`There is no package for ${platform} under npm/`);
+  }
+  const binary = build();
+  const staging = fs.mkdtempSync(join(tmpdir(), "sio-pack-"));
+  try {
+    const folders = [join(staging, "main"), join(staging, "platform")];
+    stageMain(folders[0], forRegistry ? SUPPORTED : [platform]);
+    stagePlatform(folders[1], binary);
+
+    fs.mkdirSync(out, { recursive: true });
+    removeTarballs(out);
+    for (const cwd of folders) {
+      npm(["pack", "--loglevel=error", "--pack-destination", out], { cwd });
+    }
+  } finally {
+    fs.rmSync(staging, { recursive: true, force: true });
+  }
+}
+
+main(() => {
+  const { values } = parseArgs({
+    options: {
+      out: { type: "string", default: "dist" },
+      "for-registry": { type: "boolean", default: false },
+    },
+  });
+  installPackages();
+  pack(resolve(ROOT, values.out), values["for-registry"]);
+});

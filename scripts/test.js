@@ -1,0 +1,43 @@
+"use strict";
+// `npm test`: sets up what is missing, then runs every test, the Rust ones too.
+
+const { readdirSync } = require("node:fs");
+const { join, sep } = require("node:path");
+
+const { ROOT, ScriptError, succeeds, main } = require("./run");
+const { setup } = require("./setup");
+
+/** The parity suite has a runner of its own, since it runs once for each kind of cluster. */
+const PARITY = join("__test__", "parity") + sep;
+const CLUSTERS = ["upstream", "native", "mixed", "mixed-upstream-first"];
+
+/** A file that hangs fails after this long (ms), so that the rest still runs. */
+const FILE_TIMEOUT = 600_000;
+
+/** @returns {string[]} */
+function testFiles() {
+  return readdirSync(join(ROOT, "__test__"), { recursive: true })
+    .map((file) => join("__test__", String(file)))
+    .filter((file) => file.endsWith(".test.js") && !file.startsWith(PARITY))
+    .sort();
+}
+
+main(() => {
+  setup();
+
+  /** @type {[string, string, string[]][]} */
+  const steps = [
+    ["Rust tests", "cargo", ["test"]],
+    ["parity suite", process.execPath, [join("__test__", "run-parity.js"), ...CLUSTERS]],
+    ["tests", process.execPath, ["--test", `--test-timeout=${FILE_TIMEOUT}`, ...testFiles()]],
+  ];
+  const failed = steps
+    .filter(([name, program, args]) => {
+      console.log(`\n# ${name}`);
+      return !succeeds(program, args);
+    })
+    .map(([name]) => name);
+  if (failed.length > 0) {
+    throw new ScriptError(`\nFailed: ${failed.join(", ")}`);
+  }
+});
