@@ -25,19 +25,22 @@ const NODES = ["node-1", "node-2", "node-3"];
  * @returns {number[]}
  */
 function descendants(ancestor) {
+  /** @type {Map<number, number>} */
   const parents = new Map();
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
       // The program's name, in parentheses, may hold anything; the parent is the second word after.
-      const [, parent] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1).split(" ");
+      const [, parent] = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/.*\) /s, "").split(" ");
       parents.set(Number(pid), Number(parent));
     } catch {
       // ended meanwhile
     }
   }
-  const below = (/** @type {number} */ pid) =>
-    pid === ancestor || (parents.has(pid) && below(parents.get(pid)));
-  return [...parents.keys()].filter((pid) => pid !== ancestor && below(pid));
+  const found = [ancestor];
+  for (const each of found) {
+    found.push(...[...parents].filter(([, parent]) => parent === each).map(([pid]) => pid));
+  }
+  return found.slice(1);
 }
 
 /** @param {number} pid */
@@ -54,6 +57,8 @@ class Chat {
   constructor(env) {
     const { REDIS_URL, HOST, ...inherited } = process.env;
     this.output = "";
+    /** By the node's name, once started. @type {Record<string, string>} */
+    this.addresses = {};
     // A group of its own, as a terminal makes for each command: Ctrl-C signals the whole of it.
     this.child = spawn("npm", ["start"], {
       cwd: join(__dirname, ".."),
@@ -74,7 +79,6 @@ class Chat {
 
   /** Waits until it printed the addresses. */
   async started() {
-    /** @type {Record<string, string>} */
     this.addresses = await waitFor(
       () => {
         assert.equal(this.child.exitCode, null, this.output);

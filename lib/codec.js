@@ -64,14 +64,46 @@ function toPlain(value) {
 }
 
 /**
+ * The value with views in place of ArrayBuffers, which the msgpack library takes for empty objects.
+ * What holds none is not copied.
+ *
+ * @param {any} value
+ * @returns {any}
+ */
+function withViews(value) {
+  if (value instanceof ArrayBuffer) {
+    return new Uint8Array(value);
+  }
+  if (Array.isArray(value)) {
+    const items = value.map(withViews);
+    return items.some((item, i) => item !== value[i]) ? items : value;
+  }
+  if (!isPlainObject(value)) {
+    return value;
+  }
+  const entries = Object.entries(value).map(([key, item]) => [key, withViews(item)]);
+  return entries.some(([key, item]) => item !== value[key]) ? Object.fromEntries(entries) : value;
+}
+
+/** @param {any} value */
+function isPlainObject(value) {
+  if (typeof value !== "object" || value === null) {
+    return false;
+  }
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+/**
  * @param {unknown} value
  * @returns {Uint8Array}
  */
 function encodeMsgpack(value) {
+  const encodable = withViews(value);
   try {
-    return encode(value);
+    return encode(encodable);
   } catch {
-    return encode(toPlain(value));
+    return encode(toPlain(encodable));
   }
 }
 

@@ -3,6 +3,7 @@
 // answered. While one is open, it is looked again and again who is still there.
 
 const { RollCall } = require("./roll-call");
+const { warnOfHandler } = require("./warnings");
 
 /** First and longest time between two looks, ms. */
 const FIRST_LOOK = 50;
@@ -19,6 +20,19 @@ const LONGEST_LOOK = 500;
  * that had said nothing yet
  * @property {() => void} complete nobody is left to be waited for
  */
+
+/**
+ * Runs what may end a request, and so call a callback of the user's that throws.
+ *
+ * @param {() => void} work
+ */
+function guarded(work) {
+  try {
+    work();
+  } catch (error) {
+    warnOfHandler("a callback for the answers of other servers has thrown", error);
+  }
+}
 
 /** One request. */
 class Wait {
@@ -123,16 +137,20 @@ class Waits {
   async open(requestId, waiter) {
     const wait = new Wait(waiter);
     this.#open.set(requestId, wait);
-    while (this.#open.get(requestId) === wait && wait.rollCall === undefined) {
+    let census;
+    while (census === undefined && this.#open.get(requestId) === wait) {
       try {
-        wait.begin(await this.census());
+        census = await this.census();
       } catch {
         // The connection broke under the question; the request's own time-out ends this.
         await new Promise((resolve) => setTimeout(resolve, FIRST_LOOK).unref());
       }
     }
-    this.#delay = FIRST_LOOK;
-    this.#schedule();
+    if (census !== undefined && this.#open.get(requestId) === wait) {
+      guarded(() => wait.begin(census));
+      this.#delay = FIRST_LOOK;
+      this.#schedule();
+    }
   }
 
   /**
@@ -163,7 +181,9 @@ class Waits {
     try {
       const census = await this.#takeCensus(asked);
       const present = new Set(asked.filter((_, i) => census.present[i]));
-      waits.forEach((wait) => wait.look(census, (uid) => present.has(uid)));
+      for (const wait of waits) {
+        guarded(() => wait.look(census, (uid) => present.has(uid)));
+      }
     } catch {
       // Asked again soon.
     }

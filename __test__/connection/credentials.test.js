@@ -90,6 +90,17 @@ for (const { name, create } of VERSIONS.slice(1, 3)) {
       }
     });
 
+    test("the user's own is asked even if it reads like the client's", async () => {
+      const options = { username: USERNAME, password: "rotated later" };
+      const credentialsProvider = {
+        type: "async-credentials-provider",
+        credentials: async () => ({ username: options.username, password: options.password }),
+      };
+      const settings = settingsOf(client({ credentialsProvider }));
+      options.password = PASSWORD;
+      assert.equal((await settings.credentials?.())?.password, PASSWORD);
+    });
+
     test("a login in the URL wins over it, as in the client", () => {
       const credentialsProvider = {
         type: "async-credentials-provider",

@@ -133,11 +133,12 @@ describe("the process's own settings", () => {
    * In a process of its own, for newer versions of Node read them when they start.
    *
    * @param {NodeJS.ProcessEnv} env
+   * @param {string} [input] as source text
    */
-  function tlsWith(env) {
+  function tlsWith(env, input = '"rediss://redis.test"') {
     const script = `
       const { connectionSettings } = require("./lib/connection");
-      const { tls } = connectionSettings("rediss://redis.test", { warn() {} });
+      const { tls } = connectionSettings(${input}, { warn() {} });
       console.log(JSON.stringify(tls));`;
     const output = execFileSync(process.execPath, ["--no-warnings", "-e", script], {
       cwd: `${__dirname}/../..`,
@@ -159,8 +160,13 @@ describe("the process's own settings", () => {
   });
 
   test("NODE_TLS_REJECT_UNAUTHORIZED=0 counts where the user says nothing", () => {
-    assert.equal(tlsWith({ NODE_TLS_REJECT_UNAUTHORIZED: "0" }).rejectUnauthorized, false);
+    const off = { NODE_TLS_REJECT_UNAUTHORIZED: "0" };
+    assert.equal(tlsWith(off).rejectUnauthorized, false);
     assert.equal(tlsWith({ NODE_TLS_REJECT_UNAUTHORIZED: "1" }).rejectUnauthorized, true);
+    for (const value of ["true", "undefined"]) {
+      const input = `{ tls: { rejectUnauthorized: ${value} } }`;
+      assert.equal(tlsWith(off, input).rejectUnauthorized, true, "as in Node");
+    }
   });
 });
 
@@ -218,6 +224,15 @@ for (const { name, family, create } of VERSIONS) {
         assert.equal(warnings.length, 1);
         assert.ok(warnings[0].includes(`\`${at}.${option}\` is ignored`));
       }
+    });
+
+    test("only false turns verification off, as in Node", (t) => {
+      for (const value of [0, "", null, true]) {
+        const { rejectUnauthorized } = resultOf(client({ rejectUnauthorized: value }, t)).tls ?? {};
+        assert.equal(rejectUnauthorized, true);
+      }
+      const off = resultOf(client({ rejectUnauthorized: false }, t)).tls;
+      assert.equal(off?.rejectUnauthorized, false);
     });
 
     test("what is undefined is not given", (t) => {

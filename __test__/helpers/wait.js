@@ -4,6 +4,11 @@
 
 const DEFAULT_TIMEOUT = 8_000;
 const POLL_INTERVAL = 5;
+/**
+ * The time-out of requests whose answers do come. No longer than needed: upstream's timer of a
+ * broadcast with acknowledgements keeps the process alive until it has passed.
+ */
+const ANSWER_TIMEOUT = 2_000;
 
 /**
  * @param {number} ms
@@ -85,4 +90,4 @@ function settle(ms = 100) {
   return sleep(ms);
 }
 
-module.exports = { waitFor, within, once, settle };
+module.exports = { ANSWER_TIMEOUT, waitFor, within, once, settle };

@@ -5,12 +5,10 @@
 const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { adapters, useCluster } = require("../helpers/cluster");
-const { settle } = require("../helpers/wait");
+const { ANSWER_TIMEOUT, settle } = require("../helpers/wait");
 const { lastEntryId, toBuffer } = require("../helpers/wire");
 
 const NODES = [0, 1, 2];
-/** Long enough for answers that come; the tests do not wait for it to pass. */
-const AMPLE = 5_000;
 /** For answers that do not come: has to pass. */
 const SHORT = 250;
 
@@ -40,14 +38,14 @@ for (const sender of NODES) {
     const io = () => context.cluster.io(sender);
 
     test("every client answers: emitWithAck", async () => {
-      const responses = await io().timeout(AMPLE).emitWithAck("ask", "q");
+      const responses = await io().timeout(ANSWER_TIMEOUT).emitWithAck("ask", "q");
       assert.deepEqual(responses.sort(), answers("q"));
     });
 
     test("every client answers: callback", async () => {
       const [error, responses] = await new Promise((resolve) =>
         io()
-          .timeout(AMPLE)
+          .timeout(ANSWER_TIMEOUT)
           .emit("ask", "q", (/** @type {any[]} */ ...args) => resolve(args)),
       );
       assert.equal(error, null);
@@ -58,7 +56,7 @@ for (const sender of NODES) {
       const { cluster, admin } = context;
       const starts = cluster.clients.map((client) => client.received("ask").length);
       const last = await lastEntryId(admin, "socket.io");
-      await io().timeout(AMPLE).emitWithAck("ask", "once");
+      await io().timeout(ANSWER_TIMEOUT).emitWithAck("ask", "once");
       assert.equal(await lastEntryId(admin, "socket.io"), last);
       cluster.clients.forEach((client, i) =>
         assert.deepEqual(client.received("ask").slice(starts[i]), [["once"]]),
@@ -70,14 +68,14 @@ for (const sender of NODES) {
       const room = `ack-${sender}`;
       [1, 2, 4].forEach((i) => cluster.serverSocket(cluster.clients[i]).join(room));
       for (const operator of [
-        io().timeout(AMPLE).to(room),
-        io().to(room).timeout(AMPLE),
-        io().in(room).timeout(AMPLE),
+        io().timeout(ANSWER_TIMEOUT).to(room),
+        io().to(room).timeout(ANSWER_TIMEOUT),
+        io().in(room).timeout(ANSWER_TIMEOUT),
       ]) {
         const responses = await operator.emitWithAck("ask", "q");
         assert.deepEqual(responses.sort(), answers("q", [1, 2, 4]));
       }
-      const responses = await io().timeout(AMPLE).except(room).emitWithAck("ask", "q");
+      const responses = await io().timeout(ANSWER_TIMEOUT).except(room).emitWithAck("ask", "q");
       assert.deepEqual(responses.sort(), answers("q", [0, 3, 5]));
     });
 
@@ -90,28 +88,28 @@ for (const sender of NODES) {
       [own, others[0], others[4]].forEach((i) =>
         cluster.serverSocket(cluster.clients[i]).join(room),
       );
-      const all = await socket.broadcast.timeout(AMPLE).emitWithAck("ask", "q");
+      const all = await socket.broadcast.timeout(ANSWER_TIMEOUT).emitWithAck("ask", "q");
       assert.deepEqual(all.sort(), answers("q", others));
-      const some = await socket.timeout(AMPLE).to(room).emitWithAck("ask", "q");
+      const some = await socket.timeout(ANSWER_TIMEOUT).to(room).emitWithAck("ask", "q");
       assert.deepEqual(some.sort(), answers("q", [others[0], others[4]]));
     });
 
     test("one room of one client, on each node", async () => {
       for (const [i, client] of context.cluster.clients.entries()) {
-        assert.deepEqual(await io().to(client.id).timeout(AMPLE).emitWithAck("ask", "q"), [
+        assert.deepEqual(await io().to(client.id).timeout(ANSWER_TIMEOUT).emitWithAck("ask", "q"), [
           `q-${i}`,
         ]);
       }
     });
 
     test("no clients: an empty array, at once", async () => {
-      assert.deepEqual(await io().to("nobody").timeout(AMPLE).emitWithAck("ask", "q"), []);
+      assert.deepEqual(await io().to("nobody").timeout(ANSWER_TIMEOUT).emitWithAck("ask", "q"), []);
     });
 
     test("only the first argument of an answer counts; none is undefined or null", async () => {
-      const several = await io().timeout(AMPLE).emitWithAck("several");
+      const several = await io().timeout(ANSWER_TIMEOUT).emitWithAck("several");
       assert.deepEqual(several.sort(), [0, 1, 2, 3, 4, 5]);
-      const none = await io().timeout(AMPLE).emitWithAck("nothing");
+      const none = await io().timeout(ANSWER_TIMEOUT).emitWithAck("nothing");
       assert.equal(none.length, 6);
       for (const value of none) {
         assert.ok(value === undefined || value === null, `${value}`);
@@ -119,18 +117,18 @@ for (const sender of NODES) {
     });
 
     test("answers that take their time", async () => {
-      const responses = await io().timeout(AMPLE).emitWithAck("slow");
+      const responses = await io().timeout(ANSWER_TIMEOUT).emitWithAck("slow");
       assert.deepEqual(responses.sort(), [0, 1, 2, 3, 4, 5]);
     });
 
     test("values and binary there and back", async () => {
       const value = { text: "é🎉", numbers: [1.5, -1, null], nested: { list: [true] } };
-      const responses = await io().timeout(AMPLE).emitWithAck("echo", value);
+      const responses = await io().timeout(ANSWER_TIMEOUT).emitWithAck("echo", value);
       assert.deepEqual(responses, Array(6).fill(value));
 
       const bytes = Buffer.from([0, 127, 128, 255]);
       const binary = await io()
-        .timeout(AMPLE)
+        .timeout(ANSWER_TIMEOUT)
         .emitWithAck("echo", { bytes, more: [bytes] });
       assert.equal(binary.length, 6);
       for (const response of binary) {
@@ -173,7 +171,10 @@ for (const sender of NODES) {
       );
       await settle(SHORT);
       assert.equal(calls, 1);
-      assert.deepEqual((await io().timeout(AMPLE).emitWithAck("ask", "q")).sort(), answers("q"));
+      assert.deepEqual(
+        (await io().timeout(ANSWER_TIMEOUT).emitWithAck("ask", "q")).sort(),
+        answers("q"),
+      );
     });
 
     test("a client that leaves without an answer: an error, with the answers that came", async () => {
@@ -190,7 +191,7 @@ for (const sender of NODES) {
     test("many at once, each with its own answers", async () => {
       const rounds = Array.from({ length: 30 }, (_, i) => `round${i}`);
       const responses = await Promise.all(
-        rounds.map((round) => io().timeout(AMPLE).emitWithAck("ask", round)),
+        rounds.map((round) => io().timeout(ANSWER_TIMEOUT).emitWithAck("ask", round)),
       );
       responses.forEach((response, i) => assert.deepEqual(response.sort(), answers(rounds[i])));
     });
@@ -200,7 +201,7 @@ for (const sender of NODES) {
       for (const [i, client] of cluster.clients.entries()) {
         const [remote] = await io().in(client.id).fetchSockets();
         // one of the sockets is local: its flags last for one emit
-        const timed = () => /** @type {any} */ (remote.timeout(AMPLE));
+        const timed = () => /** @type {any} */ (remote.timeout(ANSWER_TIMEOUT));
         assert.equal(await timed().emitWithAck("ask", "q"), `q-${i}`);
         const args = await new Promise((resolve) =>
           timed().emit("ask", "q", (/** @type {any[]} */ ...values) => resolve(values)),
@@ -223,14 +224,14 @@ for (const sender of NODES) {
       const { cluster } = context;
       const [client] = cluster.clientsOf(sender);
       cluster.serverSocket(client).once("question", (answer) => answer("yes"));
-      assert.equal(await client.socket.timeout(AMPLE).emitWithAck("question"), "yes");
+      assert.equal(await client.socket.timeout(ANSWER_TIMEOUT).emitWithAck("question"), "yes");
     });
 
     test("socket.emitWithAck", async () => {
       const { cluster } = context;
       const [client] = cluster.clientsOf(sender);
       const socket = cluster.serverSocket(client);
-      assert.equal(await socket.timeout(AMPLE).emitWithAck("ask", "q"), `q-${sender * 2}`);
+      assert.equal(await socket.timeout(ANSWER_TIMEOUT).emitWithAck("ask", "q"), `q-${sender * 2}`);
       await assert.rejects(socket.timeout(50).emitWithAck("silent"), /timed out/);
     });
   });

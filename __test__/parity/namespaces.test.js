@@ -6,7 +6,7 @@ const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { adapters, useCluster } = require("../helpers/cluster");
 const { assertReceivers, flushed } = require("../helpers/delivery");
-const { settle, waitFor } = require("../helpers/wait");
+const { ANSWER_TIMEOUT, waitFor } = require("../helpers/wait");
 const { connectClient } = require("../helpers/socket-client");
 
 /** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
@@ -86,7 +86,7 @@ describe("static namespaces", () => {
           client.socket.on("where", listener);
           return listener;
         });
-        const responses = await of("/news").timeout(5_000).emitWithAck("where");
+        const responses = await of("/news").timeout(ANSWER_TIMEOUT).emitWithAck("where");
         assert.deepEqual(responses, ["/news", "/news", "/news"]);
         context.cluster.clients.forEach(({ socket }, i) => socket.off("where", listeners[i]));
       });
@@ -184,7 +184,10 @@ describe("dynamic namespaces", () => {
             clients.map(({ id }) => id).sort(),
           );
           clients.forEach(({ socket }, i) => socket.on("ask", (answer) => answer(i)));
-          assert.deepEqual((await namespace.timeout(5_000).emitWithAck("ask")).sort(), NODES);
+          assert.deepEqual(
+            (await namespace.timeout(ANSWER_TIMEOUT).emitWithAck("ask")).sort(),
+            NODES,
+          );
           await Promise.all(clients.map((client) => cluster.disconnect(client)));
         });
       }
@@ -194,7 +197,7 @@ describe("dynamic namespaces", () => {
         for (const options of [
           { nsp: "/unknown" },
           { nsp: "/dynamic-no-match" },
-          { nsp: "/function-1", auth: { token: "wrong" } },
+          { nsp: "/function-refused", auth: { token: "wrong" } },
         ]) {
           await assert.rejects(connectClient(url, options), /Invalid namespace/);
         }
@@ -291,9 +294,9 @@ describe("cleanupEmptyChildNamespaces", () => {
           await assertReceivers(
             cluster,
             node,
-            () => cluster.io(node).of(nsp).emit("hello", -round),
+            () => cluster.io(node).of(nsp).emit("hello", "own", round),
             [client, stayer],
-            ["hello", -round],
+            ["hello", "own", round],
             { clients: [client, stayer] },
           );
           await cluster.disconnect(client);
@@ -357,26 +360,35 @@ describe("cleanupEmptyChildNamespaces", () => {
         },
       );
 
-      test("the last member's leaving and the next one's coming at the same time", async () => {
-        const { cluster } = context;
-        const nsp = `/child-e${node}`;
-        let client = await cluster.connect(node, { nsp });
-        for (let round = 0; round < 10; round++) {
-          const [next] = await Promise.all([
-            cluster.connect(node, { nsp }),
-            cluster.disconnect(client),
-          ]);
-          client = next;
-        }
-        // the namespace may be gone under the feet of its last member, that is socket.io's; once
-        // opened anew all is well
-        await cluster.disconnect(client);
-        await settle(10);
-        const last = await cluster.connect(node, { nsp });
-        cluster.io(node).of(nsp).emit("hello");
-        assert.deepEqual(await last.receives("hello"), [[]]);
-        await cluster.disconnect(last);
-      });
+      test(
+        "an adapter that is closed a second time leaves its successor alone",
+        {
+          skip: adapters.upstreamCannot("it forgets whichever adapter has the namespace's name", [
+            node,
+          ]),
+        },
+        async () => {
+          const { cluster } = context;
+          const nsp = `/child-e${node}`;
+          const first = await cluster.connect(node, { nsp });
+          const adapter = cluster.adapter(node, nsp);
+          await cluster.disconnect(first);
+          await waitFor(() => !isOpen(node, nsp));
+          const second = await cluster.connect(node, { nsp });
+          assert.notEqual(cluster.adapter(node, nsp), adapter);
+          adapter.close();
+          const clients = [second, await cluster.connect(other, { nsp })];
+          await assertReceivers(
+            cluster,
+            other,
+            () => cluster.io(other).of(nsp).emit("hello"),
+            clients,
+            ["hello"],
+            { clients },
+          );
+          await Promise.all(clients.map((client) => cluster.disconnect(client)));
+        },
+      );
     });
   }
 });

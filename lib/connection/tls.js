@@ -66,7 +66,7 @@ function tlsSettings(context, at, options) {
       : certificates(context, `${at}ca`, [options.ca].flat()),
     ...clientCertificate(context, at, options),
     ...(servername === undefined ? {} : { servername }),
-    rejectUnauthorized: rejectsUnauthorized(options.rejectUnauthorized),
+    rejectUnauthorized: rejectsUnauthorized(options),
   };
 }
 
@@ -107,11 +107,15 @@ function refuseUncarried(context, at, options) {
 }
 
 /**
- * @param {unknown} value
- * @returns {boolean} as Node sees it, its environment variable included
+ * As Node does it, whose environment variable loses against an undefined that was written down.
+ *
+ * @param {any} options
+ * @returns {boolean}
  */
-function rejectsUnauthorized(value) {
-  return isMissing(value) ? process.env.NODE_TLS_REJECT_UNAUTHORIZED !== "0" : value !== false;
+function rejectsUnauthorized(options) {
+  return "rejectUnauthorized" in options
+    ? options.rejectUnauthorized !== false
+    : process.env.NODE_TLS_REJECT_UNAUTHORIZED !== "0";
 }
 
 /**

@@ -29,7 +29,12 @@ const OWN_PAUSE: Duration = Duration::from_secs(2);
 /// Most commands in one pipeline.
 const BATCH: usize = 500;
 
+/// Causes of warnings, each cleared by itself.
 const TASK: &str = "control";
+const SUBSCRIBING: &str = "control, subscriptions";
+const PUBLISHING: &str = "control, requests";
+const HEARTBEAT: &str = "control, heartbeat";
+const COUNTING: &str = "control, number of servers";
 
 /// Everything that the control task is asked to do.
 enum Job {
@@ -70,6 +75,8 @@ pub struct ControlTask {
     own_jobs: mpsc::WeakUnboundedSender<Job>,
     /// Taken from `jobs` too early.
     held: Option<Job>,
+    /// Channels that Redis does not let us subscribe to; tried again with each heartbeat.
+    refused: Vec<String>,
     censuses: JoinSet<()>,
     connected_before: bool,
 }
@@ -110,6 +117,7 @@ impl Control {
             jobs,
             own_jobs: sender.downgrade(),
             held: None,
+            refused: Vec::new(),
             censuses: JoinSet::new(),
             connected_before: false,
         };
@@ -247,7 +255,10 @@ impl ControlTask {
                     let address = self.connector.settings().address();
                     return Err(Error::Connection { address, reason: "connection lost".into() });
                 }
-                _ = heartbeat.tick() => self.say(&mut connection, MemberNews::Alive).await?,
+                _ = heartbeat.tick() => {
+                    self.say(&mut connection, MemberNews::Alive).await?;
+                    self.subscribe_refused(&mut connection).await?;
+                }
                 _ = look.tick() => self.look(&mut looked),
                 Some(job) = next_job(&mut self.held, &mut self.jobs) => {
                     if let Some(done) = self.work(job, &mut connection).await? {
@@ -260,6 +271,7 @@ impl ControlTask {
     }
 
     async fn subscribe_all(&mut self, connection: &mut Connection) -> Result<()> {
+        self.refused.clear();
         let mut channels: Vec<String> = self.shared.routes().keys().cloned().collect();
         channels.push(self.shared.members_channel());
         for channels in channels.chunks(BATCH) {
@@ -268,9 +280,21 @@ impl ControlTask {
         Ok(())
     }
 
+    async fn subscribe_refused(&mut self, connection: &mut Connection) -> Result<()> {
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        let channels = std::mem::take(&mut self.refused);
+        self.subscription(connection, true, &channels).await?;
+        if self.refused.is_empty() {
+            self.shared.warnings.clear(SUBSCRIBING);
+        }
+        Ok(())
+    }
+
     /// Subscribes or unsubscribes. A refusal is said; the rest goes on without.
     async fn subscription(
-        &self,
+        &mut self,
         connection: &mut Connection,
         on: bool,
         channels: &[String],
@@ -287,10 +311,12 @@ impl ControlTask {
             pipeline.cmd(name).arg(channel);
         }
         let key = channels.first().map_or("", String::as_str);
-        for reply in connection.send_all(name, key, &pipeline).await? {
+        let replies = connection.send_all(name, key, &pipeline).await?;
+        for (channel, reply) in channels.iter().zip(replies) {
             if let Value::ServerError(error) = reply {
-                let error = connection.error_reply(name, key, error);
-                self.shared.warnings.warn("control, subscriptions", &error);
+                let error = connection.error_reply(name, channel, error);
+                self.shared.warnings.warn(SUBSCRIBING, &error);
+                self.refused.push(channel.clone());
             }
         }
         Ok(())
@@ -325,7 +351,9 @@ impl ControlTask {
             Job::Census { call, nsp, asked } => {
                 let (shared, commands) = (self.shared.clone(), connection.commands());
                 self.censuses.spawn(async move {
-                    let result = shared.count(commands, &nsp, &asked).await.map(Answer::Census);
+                    let counted = shared.count(commands, &nsp, &asked).await;
+                    let result = counted.or_else(|error| shared.count_by_heartbeats(error, &asked));
+                    let result = result.map(Answer::Census);
                     shared.inbox.push(Event::Answer { call, result });
                 });
             }
@@ -369,11 +397,20 @@ impl ControlTask {
             pipeline.cmd(name).arg(channel).arg(payload);
         }
         let key = messages.first().map_or("", |(channel, _)| channel.as_str());
-        for reply in connection.send_all(name, key, &pipeline).await? {
+        let replies = connection.send_all(name, key, &pipeline).await.inspect_err(|_| {
+            self.shared.stats.dropped.add(messages.len() as u64);
+        })?;
+        let mut refused = false;
+        for ((channel, _), reply) in messages.iter().zip(replies) {
             if let Value::ServerError(error) = reply {
-                let error = connection.error_reply(name, key, error);
-                self.shared.warnings.warn("control, requests", &error);
+                refused = true;
+                self.shared.stats.dropped.add(1);
+                let error = connection.error_reply(name, channel, error);
+                self.shared.warnings.warn(PUBLISHING, &error);
             }
+        }
+        if !refused {
+            self.shared.warnings.clear(PUBLISHING);
         }
         Ok(())
     }
@@ -385,11 +422,15 @@ impl ControlTask {
         let mut command = redis::cmd(name);
         command.arg(&channel).arg(json);
         match connection.send(name, &channel, &command).await {
-            Err(error) if error.connection_survives() => {
-                self.shared.warnings.warn("control, heartbeat", &error);
+            Ok(_) => {
+                self.shared.warnings.clear(HEARTBEAT);
                 Ok(())
             }
-            other => other.map(drop),
+            Err(error) if error.connection_survives() => {
+                self.shared.warnings.warn(HEARTBEAT, &error);
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -473,6 +514,7 @@ impl Shared {
         if rest.len() != members.len() + asked.len() {
             return Err(unexpected("too few counts"));
         }
+        self.warnings.clear(COUNTING);
         let (of_members, of_asked) = rest.split_at(members.len());
         let known_total: u32 = of_members.iter().sum();
         let listening = members.iter().zip(of_members).filter(|(_, count)| **count > 0);
@@ -484,6 +526,18 @@ impl Shared {
             others: total.saturating_sub(*ourselves).saturating_sub(known_total),
             present: of_asked.iter().map(|count| *count > 0).collect(),
         })
+    }
+
+    /// Where Redis does not let us count: the nodes that are heard.
+    fn count_by_heartbeats(&self, error: Error, asked: &[String]) -> Result<Census> {
+        if !error.is_refusal() {
+            return Err(error);
+        }
+        self.warnings.warn(COUNTING, &error);
+        let alive = self.members().all().into_iter().filter(|(_, alive)| *alive);
+        let known: Vec<String> = alive.map(|(uid, _)| uid).collect();
+        let present = asked.iter().map(|uid| known.contains(uid)).collect();
+        Ok(Census { known, others: 0, present })
     }
 
     fn on_wire(&self, channel: String) -> String {

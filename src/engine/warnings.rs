@@ -22,18 +22,18 @@ impl Warnings {
     pub fn warn(&self, task: &'static str, error: &Error) {
         tracing::debug!("{task}: {error}");
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        // One outage is met by every task: say it once.
-        let who = if error.is_refusal() { task } else { "" };
-        if said.insert((who, error.code())) {
+        // One outage is met by every task: it is said once.
+        let known = !error.is_refusal() && said.iter().any(|(_, code)| *code == error.code());
+        if said.insert((task, error.code())) && !known {
             self.inbox.push(Event::Warning { error: error.clone() });
         }
     }
 
-    /// The task works again: its causes have gone, and so has an outage.
+    /// The task works again: its causes have gone.
     pub fn clear(&self, task: &'static str) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if !said.is_empty() {
-            said.retain(|(who, _)| *who != task && !who.is_empty());
+            said.retain(|(who, _)| *who != task);
         }
     }
 }
@@ -57,6 +57,10 @@ mod tests {
         warnings.clear("writer");
         warnings.warn("writer", &login);
         warnings.warn("writer", &outage);
-        assert_eq!(inbox.drain(10).len(), 2);
+        assert_eq!(inbox.drain(10).len(), 1, "the reader's outage goes on");
+        warnings.clear("reader");
+        warnings.clear("writer");
+        warnings.warn("reader", &outage);
+        assert_eq!(inbox.drain(10).len(), 1);
     }
 }

@@ -130,9 +130,13 @@ pub fn tls_connector(tls: &TlsSettings) -> Result<TlsConnector> {
 fn roots(pems: &[String]) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     for pem in pems {
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let certificate = certificate.map_err(|e| unusable("tls.ca", e))?;
-            store.add(certificate).map_err(|e| unusable("tls.ca", e))?;
+        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(|e| unusable("tls.ca", e))?;
+        // Among the many that Node trusts there may be one that rustls cannot read.
+        let (added, ignored) = store.add_parsable_certificates(certificates);
+        if added == 0 && ignored > 0 {
+            return Err(unusable("tls.ca", "a certificate cannot be read"));
         }
     }
     Ok(store)

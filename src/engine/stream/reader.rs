@@ -1,6 +1,7 @@
 //! Reads one stream, on a connection of its own, from an explicit position from the first read on.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,15 @@ const HEARTBEATS: [u32; 3] = [1, 2, 13];
 
 const TASK: &str = "reader";
 
+/// What a reader has reached once and for all.
+#[derive(Default)]
+struct Life {
+    connected: bool,
+    /// The first position is known. It is never asked for again: what came meanwhile would be
+    /// left out.
+    started: bool,
+}
+
 /// Reads a stream and hands its entries on.
 pub struct Reader {
     /// The stream.
@@ -56,9 +66,9 @@ impl Reader {
     pub async fn run(self) {
         let mut backoff = Backoff::new(self.connector.settings().reconnect_delay);
         let mut writers = Writers::default();
-        let mut connected_before = false;
+        let mut life = Life::default();
         loop {
-            let error = match self.read(&mut writers, &mut backoff, &mut connected_before).await {
+            let error = match self.read(&mut writers, &mut backoff, &mut life).await {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
@@ -75,13 +85,16 @@ impl Reader {
         &self,
         writers: &mut Writers,
         backoff: &mut Backoff,
-        connected_before: &mut bool,
-    ) -> Result<std::convert::Infallible> {
+        life: &mut Life,
+    ) -> Result<Infallible> {
         let mut connection = self.connector.connect().await?;
-        if std::mem::replace(connected_before, true) {
+        if std::mem::replace(&mut life.connected, true) {
             self.stats.reconnects.add(1);
         }
-        self.find_start(&mut connection).await?;
+        if !life.started {
+            self.find_start(&mut connection).await?;
+            life.started = true;
+        }
         loop {
             self.inbox.has_space().await;
             let position = self.cursor().position;
@@ -95,17 +108,10 @@ impl Reader {
     /// The first position is the stream's tail as it is now. It is not read with `$`: between two
     /// reads with `$`, entries vanish.
     async fn find_start(&self, connection: &mut Connection) -> Result<()> {
-        if *self.stream.progress.borrow() != Progress::Starting
-            && self.cursor().position != EntryId::ZERO
-        {
-            return Ok(());
-        }
         let tail = tail(connection, &self.stream.key).await?.unwrap_or(EntryId::ZERO);
         let mut cursor = self.cursor();
-        if cursor.position == EntryId::ZERO {
-            cursor.position = tail;
-            cursor.history.restart(tail);
-        }
+        cursor.position = tail;
+        cursor.history.restart(tail);
         drop(cursor);
         tracing::debug!("reading {} from {tail}", self.stream.key);
         Ok(())
