@@ -137,6 +137,10 @@ export interface AdapterStats {
   malformed: number;
   /** Entries dropped because a resend had doubled them. */
   doubled: number;
+  /** Entries known to have been lost: trimmed before they were read, or in a failover. */
+  lost: number;
+  /** Times that the stream was deleted, replaced, or fell back. */
+  resets: number;
   /** Entries written and acknowledged by Redis. */
   published: number;
   /** Publishes that failed: their packets went to local clients only. */
@@ -159,10 +163,28 @@ export interface AdapterStats {
   inboxBytes: number;
 }
 
+/** Entries of the namespace's stream were lost: argument of the adapter's event `loss`. */
+export interface Loss {
+  /**
+   * `trimmed`: they were trimmed before this node came by (see `maxLen`), or lost in a failover.
+   * `deleted`: the stream was deleted, or replaced by another one.
+   * `fell back`: its last entry lies before what was read: a replica without the latest entries
+   * took over, or Redis's clock went back.
+   * `wrong type`: something else stands at the stream's key.
+   */
+  reason: "trimmed" | "deleted" | "fell back" | "wrong type";
+  /** How many, where that is known. */
+  entries?: number;
+}
+
 /** The adapter of one namespace, `io.of(name).adapter`. */
 export declare class RedisStreamsAdapter extends ClusterAdapter {
   /** Counters of this node, and the state of this namespace's stream. */
   stats(): AdapterStats;
+  /** @internal */
+  protected doPublish(message: any): Promise<any>;
+  /** @internal */
+  protected doPublishResponse(requesterUid: string, response: any): Promise<void>;
   /** Resolves once everything published is out, or after 5 s without Redis. Never rejects. */
   close(): Promise<void>;
 }

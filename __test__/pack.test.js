@@ -14,12 +14,13 @@ const { SUPPORTED, binaryName, packageName, platformId } = require("../lib/platf
 const { guard } = require("./helpers/guard");
 const { startRedis } = require("./helpers/redis-server");
 const { connectClient } = require("./helpers/socket-client");
-const { once, waitFor } = require("./helpers/wait");
+const { waitFor, within } = require("./helpers/wait");
 
 const ROOT = join(__dirname, "..");
 const NAME = "socket.io-redis-streams-native";
 const ALIAS = "@socket.io/redis-streams-adapter";
 const PLATFORM = platformId();
+/** @type {Record<string, any>} */
 const manifest = require("../package.json");
 
 /** npm asks the registry for a few dozen packages. */
@@ -132,7 +133,7 @@ async function startNode(folder, format, name, redisUrl) {
     env: { ...env, REDIS_URL: redisUrl },
   });
   const release = guard(child);
-  const exited = once(child, "exit");
+  const exited = new Promise((resolve) => child.once("exit", resolve));
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text) => (output += text));
@@ -149,9 +150,8 @@ async function startNode(folder, format, name, redisUrl) {
     /** Ends by itself once its server is closed. */
     async close() {
       child.stdin.end();
-      const [code] = await exited;
+      assert.equal(await within(exited, "the node's end"), 0, output);
       release();
-      assert.equal(code, 0, output);
     },
   };
 }

@@ -67,7 +67,7 @@ class Chat {
       detached: true,
     });
     this.release = guard(this.child);
-    this.exited = once(this.child, "exit", 2 ** 31 - 1);
+    this.exited = new Promise((resolve) => this.child.once("exit", resolve));
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => (this.output += text));
     }

@@ -7,15 +7,14 @@ const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 const { encodeMsgpack, decodeMsgpack, encodeData, decodeData } = require("./codec");
 const debug = require("./debug");
 const { isWellFormed } = require("./message-shape");
+const { Recovery } = require("./recovery");
 const { Requests } = require("./requests");
-const { encodeTargets } = require("./targets");
+const { decodeTargets, encodeTargets } = require("./targets");
 const { warnOfHandler } = require("./warnings");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
 const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
 
-/** Packet type of the Socket.IO protocol. */
-const EVENT = 2;
 /** Session IDs are 20 characters; whatever is much longer is none. */
 const LONGEST_PID = 128;
 
@@ -36,6 +35,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
   /** @type {Promise<void> | undefined} */
   #closing;
   #requests;
+  /** @type {Recovery | undefined} */
+  #recovery;
   #malformed = 0;
 
   /**
@@ -48,18 +49,18 @@ class RedisStreamsAdapter extends ClusterAdapter {
     this.#engine = engine;
     this.#options = options;
     // One uid for all namespaces of a node, so that nodes can tell each other apart everywhere.
-    /** @type {string} */
-    this.uid = engine.uid;
+    // Read-only in its types only.
+    /** @type {any} */ (this).uid = engine.uid;
     this.#requests = new Requests(this, (asked) => engine.census(nsp.name, asked));
+    if (nsp.server.opts.connectionStateRecovery) {
+      this.#recovery = new Recovery(nsp, (session) => this.#persist(session));
+    }
     this.#handle = engine.open(nsp.name, this.#recovery !== undefined, {
       onEntry: (event) => this.#onEntry(event),
       onPayload: (payload) => this.#onPayload(payload),
       onMembersChanged: () => this.#requests.look(),
+      onLost: (loss) => this.#onLost(loss),
     });
-  }
-
-  get #recovery() {
-    return this.nsp.server.opts.connectionStateRecovery;
   }
 
   // What other nodes send
@@ -72,7 +73,21 @@ class RedisStreamsAdapter extends ClusterAdapter {
     } catch (error) {
       return this.#skip(`entry ${event.id}`, error);
     }
+    this.#reach(event.id);
     this.#receive({ uid: event.uid, nsp: this.nsp.name, type: event.type, data }, event.id);
+  }
+
+  /** @param {import("../index").Loss} loss */
+  #onLost(loss) {
+    debug("entries lost in %s: %o", this.nsp.name, loss);
+    this.emit("loss", loss);
+  }
+
+  /** @param {string} [position] */
+  #reach(position) {
+    if (this.#recovery && position !== undefined) {
+      this.#recovery.position = position;
+    }
   }
 
   /** @param {Uint8Array} payload */
@@ -95,7 +110,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
       return this.#skip(offset ? `entry ${offset}` : "PUB/SUB message", "malformed");
     }
     try {
-      this.onMessage(message, /** @type {any} */ (offset));
+      this.#act(message, offset);
     } catch (error) {
       if (error instanceof RangeError) {
         // Nested deeper than the stack: whoever sent it could not have sent it to a client.
@@ -103,6 +118,21 @@ class RedisStreamsAdapter extends ClusterAdapter {
       }
       throw error;
     }
+  }
+
+  /**
+   * @param {any} message
+   * @param {string} [offset]
+   */
+  #act(message, offset) {
+    const { uid, type, data } = message;
+    if (uid === this.uid) {
+      return;
+    }
+    if (type === MessageType.BROADCAST && data.requestId === undefined) {
+      return this.#broadcastLocally(data.packet, decodeTargets(data.opts), offset);
+    }
+    this.onMessage(message, /** @type {any} */ (offset));
   }
 
   /**
@@ -191,6 +221,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
       if (error) {
         debug("message of type %d in %s not published: %s", type, this.nsp.name, error.message);
       }
+      this.#reach(offset);
       // Before the handlers of the local part, which may throw.
       done();
       local(offset);
@@ -206,13 +237,22 @@ class RedisStreamsAdapter extends ClusterAdapter {
     return this.#writeThen(MessageType.BROADCAST, { packet }, opts, (offset) => {
       // A copy: the broadcast of a parent namespace gives each child the same packet, and each
       // adds its own offset.
-      const own = { ...packet, data: [...packet.data] };
-      if (offset !== undefined) {
-        // Private in its types only.
-        /** @type {any} */ (this).addOffsetIfNecessary(own, opts, offset);
-      }
-      InMemoryAdapter.broadcast.call(this, own, opts);
+      this.#broadcastLocally({ ...packet, data: [...packet.data] }, opts, offset);
     });
+  }
+
+  /**
+   * @param {any} packet
+   * @param {Targets} opts
+   * @param {string} [offset]
+   */
+  #broadcastLocally(packet, opts, offset) {
+    if (offset !== undefined) {
+      // Private in its types only.
+      /** @type {any} */ (this).addOffsetIfNecessary(packet, opts, offset);
+    }
+    InMemoryAdapter.broadcast.call(this, packet, opts);
+    this.#recovery?.keep(packet, opts);
   }
 
   /**
@@ -280,8 +320,37 @@ class RedisStreamsAdapter extends ClusterAdapter {
 
   // Connection state recovery
 
+  /**
+   * @param {string} id
+   * @param {Set<string>} rooms
+   */
+  addAll(id, rooms) {
+    super.addAll(id, rooms);
+    this.#recovery?.join(id, rooms);
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} room
+   */
+  del(id, room) {
+    super.del(id, room);
+    this.#recovery?.leave(id, room);
+  }
+
+  /** @param {string} id */
+  delAll(id) {
+    super.delAll(id);
+    this.#recovery?.leaveAll(id);
+  }
+
   /** @param {any} session */
   persistSession(session) {
+    this.#persist(this.#recovery?.withSince(session) ?? session);
+  }
+
+  /** @param {any} session */
+  #persist(session) {
     let encoded;
     try {
       encoded = encodeMsgpack(session);
@@ -289,7 +358,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
       warnOfHandler("`socket.data` cannot be encoded, and was not kept for recovery", error);
       return;
     }
-    this.#engine.persistSession(session.pid, encoded, this.#recovery.maxDisconnectionDuration);
+    const { maxDisconnectionDuration } = this.nsp.server.opts.connectionStateRecovery;
+    this.#engine.persistSession(session.pid, encoded, maxDisconnectionDuration);
   }
 
   /**
@@ -300,13 +370,15 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @returns {Promise<any>}
    */
   async restoreSession(pid, offset) {
-    if (pid.length === 0 || pid.length > LONGEST_PID) {
+    if (pid.length === 0 || pid.length > LONGEST_PID || this.#recovery === undefined) {
       throw new Error("session not restored: the session ID is none");
     }
-    const restored = await this.#engine.restoreSession(this.nsp.name, pid, offset);
-    const session = /** @type {any} */ (decodeMsgpack(restored.session));
-    session.missedPackets = missedPackets(restored.missed, session.rooms);
-    return session;
+    const { session, missed, position } = await this.#engine.restoreSession(
+      this.nsp.name,
+      pid,
+      offset,
+    );
+    return this.#recovery.restore(/** @type {any} */ (decodeMsgpack(session)), missed, position);
   }
 
   /**
@@ -329,41 +401,6 @@ class RedisStreamsAdapter extends ClusterAdapter {
     }
     return this.#closing;
   }
-}
-
-/**
- * The packets that a client missed, ready to be sent.
- *
- * @param {import("./native-binding").NativeMissed[]} missed broadcasts that the engine takes for
- * missed, or could not judge
- * @param {any[]} rooms the session's rooms
- */
-function missedPackets(missed, rooms) {
-  const packets = [];
-  for (const entry of missed) {
-    let data;
-    try {
-      data = decodeData(entry);
-    } catch (error) {
-      debug("entry %s skipped: %s", entry.id, error);
-      continue;
-    }
-    if (!isWellFormed({ uid: "", nsp: "", type: MessageType.BROADCAST, data })) {
-      continue;
-    }
-    const { packet, opts, requestId } = data;
-    const isIncluded = opts.rooms.length === 0 || rooms.some((room) => opts.rooms.includes(room));
-    const isExcluded = rooms.some((room) => opts.except.includes(room));
-    const canBeSentAgain =
-      packet.type === EVENT &&
-      packet.id === undefined &&
-      requestId === undefined &&
-      !opts.flags?.volatile;
-    if (isIncluded && !isExcluded && canBeSentAgain) {
-      packets.push([...packet.data, entry.id]);
-    }
-  }
-  return packets;
 }
 
 module.exports = { RedisStreamsAdapter };

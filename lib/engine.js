@@ -18,6 +18,9 @@ const SLICE = 256;
  * @property {(event: NativeEvent) => void} onEntry
  * @property {(payload: Uint8Array) => void} onPayload
  * @property {() => void} onMembersChanged
+ * @property {(loss: Loss) => void} onLost
+ *
+ * @typedef {import("../index").Loss} Loss
  *
  * @callback Published called once per publish, in the stream's order: with the entry's ID, or with
  * an error when it was not written
@@ -38,7 +41,7 @@ class EngineError extends Error {
 class Engine {
   #native;
   #settings;
-  /** @type {Map<number, NamespaceListener>} */
+  /** @type {Map<number, { nsp: string, listener: NamespaceListener }>} */
   #namespaces = new Map();
   /** @type {Map<number, Published>} */
   #publishes = new Map();
@@ -80,7 +83,7 @@ class Engine {
    */
   open(nsp, recovery, listener) {
     const handle = this.#native.open(nsp, recovery);
-    this.#namespaces.set(handle, listener);
+    this.#namespaces.set(handle, { nsp, listener });
     return handle;
   }
 
@@ -167,10 +170,14 @@ class Engine {
    * @param {string} offset
    */
   async restoreSession(nsp, pid, offset) {
-    const { bytes, missed } = await this.#call((call) =>
+    const { bytes, missed, id } = await this.#call((call) =>
       this.#native.restoreSession(call, nsp, pid, offset),
     );
-    return { session: /** @type {Uint8Array} */ (bytes), missed: missed ?? [] };
+    return {
+      session: /** @type {Uint8Array} */ (bytes),
+      missed: missed ?? [],
+      position: /** @type {string} */ (id),
+    };
   }
 
   /** @param {string} nsp */
@@ -218,7 +225,7 @@ class Engine {
 
   /** @param {NativeEvent} event */
   #handle(event) {
-    const listener = this.#namespaces.get(event.namespace ?? -1);
+    const listener = this.#namespaces.get(event.namespace ?? -1)?.listener;
     switch (event.kind) {
       case "entry":
         return listener?.onEntry(event);
@@ -228,8 +235,10 @@ class Engine {
         return this.#onPublished(event);
       case "answer":
         return this.#onAnswer(event);
+      case "lost":
+        return this.#onLost(event);
       case "members":
-        return this.#namespaces.forEach((each) => each.onMembersChanged());
+        return this.#namespaces.forEach((each) => each.listener.onMembersChanged());
       case "credentials":
         return this.#provideCredentials(/** @type {number} */ (event.ticket));
       case "warning":
@@ -254,6 +263,16 @@ class Engine {
       call?.reject(new EngineError(event.error));
     } else {
       call?.resolve(event);
+    }
+  }
+
+  /** @param {NativeEvent} event */
+  #onLost({ namespace: stream, text, entries }) {
+    const loss = /** @type {Loss} */ ({ reason: text, entries });
+    for (const { nsp, listener } of this.#namespaces.values()) {
+      if (this.#native.streamIndex(nsp) === stream) {
+        listener.onLost(loss);
+      }
     }
   }
 

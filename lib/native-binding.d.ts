@@ -12,6 +12,8 @@ export declare class NativeEngine {
   get uid(): string;
   /** Opens a namespace; the handle stands in its events. */
   open(nsp: string, recovery: boolean): number;
+  /** Which stream a namespace is routed to; stands in `lost` events. */
+  streamIndex(nsp: string): number;
   /**
    * Writes a message to the stream; `data` is JSON text, or msgpack where it holds binary. The
    * ticket comes back with the event that ends it.
@@ -69,20 +71,22 @@ export interface NativeError {
 
 /** An event of the inbox. `kind` says which of the other fields are there. */
 export interface NativeEvent {
-  /** `entry`, `published`, `message`, `answer`, `members`, `credentials`, `warning`, `debug`. */
+  /** `entry`, `published`, `message`, `answer`, `lost`, `members`, `credentials`, `warning`, `debug`. */
   kind: string;
-  /** entry, message: the namespace's handle. */
+  /** entry, message: the namespace's handle. lost: the stream's index. */
   namespace?: number;
   /** entry: the sender. */
   uid?: string;
   /** entry: the message's type. */
   type?: number;
-  /** entry, published: the entry's ID. */
+  /** entry, published: the entry's ID. answer: the position of a restored session. */
   id?: string;
-  /** entry: data as JSON. debug: the line. */
+  /** entry: data as JSON. debug: the line. lost: how. */
   text?: string;
   /** entry: data as msgpack. message: the payload. answer: a session. */
   bytes?: Buffer;
+  /** lost: how many entries, where that is known. */
+  entries?: number;
   /** published: the ticket. answer: the call. credentials: the request. */
   ticket?: number;
   /** published, answer, warning: what went wrong. */
@@ -115,6 +119,10 @@ export interface NativeStats {
   malformed: number;
   /** Doubles dropped. */
   doubled: number;
+  /** Entries known to be lost. */
+  lost: number;
+  /** Times the stream was deleted, replaced, or fell back. */
+  resets: number;
   /** Entries written. */
   published: number;
   /** Publishes failed. */

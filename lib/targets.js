@@ -13,4 +13,12 @@ function encodeTargets({ rooms, except, flags }) {
   return { rooms: [...rooms], except: [...(except ?? [])], flags };
 }
 
-module.exports = { encodeTargets };
+/**
+ * @param {{ rooms: any[], except: any[], flags?: Record<string, any> }} targets
+ * @returns {Targets & { except: Set<string> }}
+ */
+function decodeTargets({ rooms, except, flags }) {
+  return { rooms: new Set(rooms), except: new Set(except), flags };
+}
+
+module.exports = { encodeTargets, decodeTargets };

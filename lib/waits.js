@@ -137,6 +137,7 @@ class Waits {
   async open(requestId, waiter) {
     const wait = new Wait(waiter);
     this.#open.set(requestId, wait);
+    /** @type {Census | undefined} */
     let census;
     while (census === undefined && this.#open.get(requestId) === wait) {
       try {
@@ -146,8 +147,9 @@ class Waits {
         await new Promise((resolve) => setTimeout(resolve, FIRST_LOOK).unref());
       }
     }
-    if (census !== undefined && this.#open.get(requestId) === wait) {
-      guarded(() => wait.begin(census));
+    const taken = census;
+    if (taken !== undefined && this.#open.get(requestId) === wait) {
+      guarded(() => wait.begin(taken));
       this.#delay = FIRST_LOOK;
       this.#schedule();
     }

@@ -33,6 +33,7 @@ function isUpToDate() {
   );
 }
 
+/** Sees to it that `cargo` can be run. */
 function requireCargo() {
   if (which("cargo")) {
     return;
@@ -42,7 +43,7 @@ function requireCargo() {
   process.env.PATH = [process.env.PATH, folder].filter(Boolean).join(delimiter);
   if (!which("cargo")) {
     throw new ScriptError(
-      "Building the engine needs Rust: https://www.rust-lang.org/tools/install",
+      "Rust is needed to build the engine: https://www.rust-lang.org/tools/install",
     );
   }
 }
@@ -61,7 +62,7 @@ function build() {
   return BINARY;
 }
 
-module.exports = { TYPES, build };
+module.exports = { TYPES, build, requireCargo };
 
 if (require.main === module) {
   main(() => {

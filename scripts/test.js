@@ -5,6 +5,7 @@ const { readdirSync } = require("node:fs");
 const { join, sep } = require("node:path");
 
 const { ROOT, ScriptError, succeeds, main } = require("./run");
+const { requireCargo } = require("./build");
 const { setup } = require("./setup");
 
 /** The parity suite has a runner of its own, since it runs once for each kind of cluster. */
@@ -13,6 +14,7 @@ const CLUSTERS = ["upstream", "native", "mixed", "mixed-upstream-first"];
 
 /** A file that hangs fails after this long (ms), so that the rest still runs. */
 const FILE_TIMEOUT = 600_000;
+const TEST_RUNNER = ["--test", "--test-reporter=spec", `--test-timeout=${FILE_TIMEOUT}`];
 
 /** @returns {string[]} */
 function testFiles() {
@@ -24,12 +26,13 @@ function testFiles() {
 
 main(() => {
   setup();
+  requireCargo();
 
   /** @type {[string, string, string[]][]} */
   const steps = [
     ["Rust tests", "cargo", ["test"]],
     ["parity suite", process.execPath, [join("__test__", "run-parity.js"), ...CLUSTERS]],
-    ["tests", process.execPath, ["--test", `--test-timeout=${FILE_TIMEOUT}`, ...testFiles()]],
+    ["tests", process.execPath, [...TEST_RUNNER, ...testFiles()]],
   ];
   const failed = steps
     .filter(([name, program, args]) => {

@@ -10,6 +10,7 @@ const { startNode } = require("../helpers/node");
 const { connectClient } = require("../helpers/socket-client");
 const { settle, waitFor, within } = require("../helpers/wait");
 const { MessageType } = require("../helpers/wire");
+const { defer } = require("./defer");
 const { startNodeProcess } = require("./node-process");
 
 /** @typedef {import("../helpers/adapters").Kind} Kind */
@@ -82,7 +83,7 @@ class Trio {
    */
   async startVictim(t, kind = "native") {
     const victim = await this.startProcess(VICTIM, kind);
-    t.after(async () => {
+    defer(t, async () => {
       await victim.kill();
       await this.counts(2);
     });
@@ -269,7 +270,7 @@ describe("a node goes while a request is open", () => {
     const { trio } = fixture;
     const victim = await trio.startVictim(t);
     const second = await trio.startProcess(3, "upstream");
-    t.after(() => second.kill());
+    defer(t, () => second.kill());
     await trio.counts(4);
     await Promise.all([victim.call("mute"), second.call("mute")]);
     const open = Object.entries(REQUESTS).map(([request, send]) => ({ request, ...send(trio) }));
@@ -305,7 +306,7 @@ describe("a node is silent or busy while a request is open", () => {
     const { trio } = fixture;
     const victim = await trio.startVictim(t);
     const client = await trio.connect(victim.url, VICTIM);
-    t.after(() => trio.clients.pop());
+    defer(t, () => trio.clients.pop());
     victim.pause();
     const without = await within(REQUESTS.fetchSockets(trio).result, "the first", WELL_BEFORE);
     assert.deepEqual(without, ANSWERS.fetchSockets(trio));
@@ -322,7 +323,7 @@ describe("a node is silent or busy while a request is open", () => {
     const { trio } = fixture;
     const victim = await trio.startVictim(t);
     const client = await trio.connect(victim.url, VICTIM);
-    t.after(() => trio.clients.pop());
+    defer(t, () => trio.clients.pop());
     const start = Date.now();
     await victim.call("block", 2 * SILENCE);
     await settle(20); // the process answers first, then blocks

@@ -64,7 +64,8 @@ class SocketClient {
   async receives(event, count = 1) {
     await waitFor(() => this.received(event).length >= count, {
       what: () =>
-        `${count} × "${event}" at the client ${this.id}, which received ${JSON.stringify(this.record)}`,
+        `${count} × "${event}" at the client ${this.id}, which received ${this.received(event).length}; ` +
+        `its last events: ${JSON.stringify(this.record.slice(-10))}`,
     });
     return this.received(event);
   }

@@ -19,13 +19,18 @@ use super::membership::Members;
 use super::options::Options;
 use super::redis::{Backoff, Commands, Connection, Connector};
 use super::stats::Stats;
+use super::stream::{EntryId, Progress, Stream};
 use super::warnings::Warnings;
-use super::wire::{MemberMessage, MemberNews};
+use super::wire::{MemberMessage, MemberNews, position, with_position};
 
 /// How often silent nodes are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// How late that may be before we take ourselves for stopped, and nobody else for dead.
 const OWN_PAUSE: Duration = Duration::from_secs(2);
+/// How long a request waits for the publishes before it.
+const ORDER_LIMIT: Duration = Duration::from_secs(1);
+/// Most messages held for a stream.
+const MOST_HELD: usize = 10_000;
 /// Most commands in one pipeline.
 const BATCH: usize = 500;
 
@@ -40,10 +45,17 @@ const COUNTING: &str = "control, number of servers";
 enum Job {
     Subscribe { channels: [String; 2] },
     Unsubscribe { channels: [String; 2] },
-    Publish { channel: String, payload: Vec<u8> },
+    Publish(Message),
     Census { call: CallId, nsp: String, asked: Vec<String> },
     SayAlive,
     Stop { done: oneshot::Sender<()> },
+}
+
+/// Where the messages of a channel go.
+#[derive(Clone)]
+struct Route {
+    namespace: NamespaceHandle,
+    stream: Arc<Stream>,
 }
 
 /// What the task, its callers and the connection's push handler share.
@@ -55,16 +67,73 @@ struct Shared {
     stats: Arc<Stats>,
     warnings: Arc<Warnings>,
     /// Channel, as on the wire, to the namespace that gets its messages.
-    routes: Mutex<HashMap<String, NamespaceHandle>>,
+    routes: Mutex<HashMap<String, Route>>,
     members: Mutex<Members>,
     queued_bytes: AtomicUsize,
     connected: AtomicBool,
+}
+
+/// A message to be published.
+struct Message {
+    channel: String,
+    payload: Vec<u8>,
+    /// Bytes that it counts for in the queue.
+    counted: usize,
+}
+
+/// A message on its way to the control task.
+struct Outgoing {
+    message: Message,
+    /// The publishes of a stream that have to be written before.
+    behind: Option<(Arc<Stream>, u64)>,
+}
+
+enum Order {
+    Send(Outgoing),
+    Stop { done: oneshot::Sender<()> },
 }
 
 /// Asks the control task to do things; callers never wait.
 pub struct Control {
     shared: Arc<Shared>,
     jobs: mpsc::UnboundedSender<Job>,
+    outgoing: mpsc::UnboundedSender<Order>,
+}
+
+/// Lets requests wait for what was published before them, then hands them to the control task.
+pub struct OrderTask {
+    orders: mpsc::UnboundedReceiver<Order>,
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl OrderTask {
+    /// Runs until it is stopped.
+    pub async fn run(mut self) {
+        while let Some(order) = self.orders.recv().await {
+            let job = match order {
+                Order::Send(Outgoing { mut message, behind }) => {
+                    if let Some((stream, count)) = behind {
+                        message.payload = behind_writes(message.payload, &stream, count).await;
+                    }
+                    Job::Publish(message)
+                }
+                Order::Stop { done } => Job::Stop { done },
+            };
+            // The control task ends only with the engine.
+            let _ = self.jobs.send(job);
+        }
+    }
+}
+
+/// Waits until a stream's first `count` publishes are written, and says in the message how far
+/// the stream then was.
+async fn behind_writes(payload: Vec<u8>, stream: &Stream, count: u64) -> Vec<u8> {
+    let written = tokio::time::timeout(ORDER_LIMIT, stream.queue.ended(count)).await;
+    if written.is_err() {
+        tracing::debug!("a request overtakes publishes that cannot be written");
+    }
+    let position = stream.cursor().written;
+    with_position(payload, position)
 }
 
 /// The control task's side.
@@ -82,7 +151,7 @@ pub struct ControlTask {
 }
 
 impl Control {
-    /// Makes both sides; nothing runs yet.
+    /// Makes the handle and its tasks; nothing runs yet.
     pub fn new(
         uid: Arc<str>,
         options: Arc<Options>,
@@ -90,7 +159,7 @@ impl Control {
         inbox: Arc<Inbox>,
         stats: Arc<Stats>,
         warnings: Arc<Warnings>,
-    ) -> (Self, ControlTask) {
+    ) -> (Self, ControlTask, OrderTask) {
         let settings = connector.settings();
         let prefix = if options.use_sharded_pub_sub && settings.prefix_sharded_channels {
             settings.key_prefix.clone()
@@ -121,15 +190,17 @@ impl Control {
             censuses: JoinSet::new(),
             connected_before: false,
         };
-        (Self { shared, jobs: sender }, task)
+        let (outgoing, orders) = mpsc::unbounded_channel();
+        let order_task = OrderTask { orders, jobs: sender.clone() };
+        (Self { shared, jobs: sender, outgoing }, task, order_task)
     }
 
     /// Listens for a namespace's requests and answers.
-    pub fn open(&self, nsp: &str, handle: NamespaceHandle) {
+    pub fn open(&self, nsp: &str, namespace: NamespaceHandle, stream: &Arc<Stream>) {
         let channels = self.channels(nsp);
         let mut routes = self.shared.routes();
         for channel in &channels {
-            routes.insert(channel.clone(), handle);
+            routes.insert(channel.clone(), Route { namespace, stream: stream.clone() });
         }
         drop(routes);
         self.ask(Job::Subscribe { channels });
@@ -146,14 +217,23 @@ impl Control {
         self.ask(Job::Unsubscribe { channels });
     }
 
-    /// Publishes a request to the other nodes of a namespace.
-    pub fn request(&self, nsp: &str, payload: Vec<u8>) -> Result<()> {
-        self.publish(self.shared.options.request_channel(nsp), payload)
+    /// Publishes a request to the other nodes of a namespace, behind what was published to its
+    /// stream before.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`]
+    pub fn request(&self, nsp: &str, payload: Vec<u8>, stream: &Arc<Stream>) -> Result<()> {
+        let channel = self.shared.options.request_channel(nsp);
+        let behind = Some((stream.clone(), stream.queue.accepted()));
+        self.publish(channel, payload, behind)
     }
 
     /// Publishes an answer to one node.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`]
     pub fn respond(&self, nsp: &str, uid: &str, payload: Vec<u8>) -> Result<()> {
-        self.publish(self.shared.options.answer_channel(nsp, uid), payload)
+        self.publish(self.shared.options.answer_channel(nsp, uid), payload, None)
     }
 
     /// Counts who listens to a namespace's requests; `asked` are uids of which it is to be said
@@ -165,7 +245,7 @@ impl Control {
     /// Says goodbye and ends once everything asked for before has been sent.
     pub async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
-        self.ask(Job::Stop { done });
+        let _ = self.outgoing.send(Order::Stop { done });
         // An error means that the task has ended already.
         let _ = stopped.await;
     }
@@ -177,14 +257,22 @@ impl Control {
             || self.shared.queued_bytes.load(Ordering::Relaxed) > 0
     }
 
-    fn publish(&self, channel: String, payload: Vec<u8>) -> Result<()> {
+    fn publish(
+        &self,
+        channel: String,
+        payload: Vec<u8>,
+        behind: Option<(Arc<Stream>, u64)>,
+    ) -> Result<()> {
         let bound = self.shared.options.publish_queue_bytes;
         let queued = self.shared.queued_bytes.fetch_add(payload.len(), Ordering::Relaxed);
         if queued + payload.len() > bound {
             self.shared.queued_bytes.fetch_sub(payload.len(), Ordering::Relaxed);
             return Err(Error::QueueFull { queued, bound });
         }
-        self.ask(Job::Publish { channel: self.shared.on_wire(channel), payload });
+        let (channel, counted) = (self.shared.on_wire(channel), payload.len());
+        let message = Message { channel, payload, counted };
+        // The task ends only with the engine: nobody is left to be told.
+        let _ = self.outgoing.send(Order::Send(Outgoing { message, behind }));
         Ok(())
     }
 
@@ -316,7 +404,9 @@ impl ControlTask {
             if let Value::ServerError(error) = reply {
                 let error = connection.error_reply(name, channel, error);
                 self.shared.warnings.warn(SUBSCRIBING, &error);
-                self.refused.push(channel.clone());
+                if on {
+                    self.refused.push(channel.clone());
+                }
             }
         }
         Ok(())
@@ -340,10 +430,10 @@ impl ControlTask {
             Job::Unsubscribe { channels } => {
                 self.subscription(connection, false, &channels).await?;
             }
-            Job::Publish { channel, payload } => {
-                let mut messages = vec![(channel, payload)];
+            Job::Publish(message) => {
+                let mut messages = vec![message];
                 messages.append(&mut self.take_behind(|job| match job {
-                    Job::Publish { channel, payload } => Ok((channel, payload)),
+                    Job::Publish(message) => Ok(message),
                     other => Err(other),
                 }));
                 self.publish(connection, messages).await?;
@@ -384,28 +474,24 @@ impl ControlTask {
     }
 
     /// PUBLISH is at most once: what was on its way when the connection broke is not sent again.
-    async fn publish(
-        &self,
-        connection: &mut Connection,
-        messages: Vec<(String, Vec<u8>)>,
-    ) -> Result<()> {
+    async fn publish(&self, connection: &mut Connection, messages: Vec<Message>) -> Result<()> {
         let name = self.shared.publish_command();
         let mut pipeline = Pipeline::with_capacity(messages.len());
         pipeline.ignore_errors();
-        for (channel, payload) in &messages {
-            self.shared.queued_bytes.fetch_sub(payload.len(), Ordering::Relaxed);
+        for Message { channel, payload, counted } in &messages {
+            self.shared.queued_bytes.fetch_sub(*counted, Ordering::Relaxed);
             pipeline.cmd(name).arg(channel).arg(payload);
         }
-        let key = messages.first().map_or("", |(channel, _)| channel.as_str());
+        let key = messages.first().map_or("", |message| message.channel.as_str());
         let replies = connection.send_all(name, key, &pipeline).await.inspect_err(|_| {
             self.shared.stats.dropped.add(messages.len() as u64);
         })?;
         let mut refused = false;
-        for ((channel, _), reply) in messages.iter().zip(replies) {
+        for (message, reply) in messages.iter().zip(replies) {
             if let Value::ServerError(error) = reply {
                 refused = true;
                 self.shared.stats.dropped.add(1);
-                let error = connection.error_reply(name, channel, error);
+                let error = connection.error_reply(name, &message.channel, error);
                 self.shared.warnings.warn(PUBLISHING, &error);
             }
         }
@@ -440,6 +526,7 @@ impl ControlTask {
             members.listen_again();
         }
         *looked = Instant::now();
+        self.shared.release_held();
         if members.look() {
             self.shared.inbox.push(Event::MembersChanged);
         }
@@ -447,6 +534,19 @@ impl ControlTask {
 }
 
 impl Shared {
+    /// Lets go of messages that were held long enough.
+    fn release_held(&self) {
+        let routes = self.routes();
+        let mut streams: Vec<&Arc<Stream>> = routes.values().map(|route| &route.stream).collect();
+        streams.sort_unstable_by_key(|stream| stream.index);
+        streams.dedup_by_key(|stream| stream.index);
+        for stream in streams {
+            let mut cursor = stream.cursor();
+            let position = cursor.position;
+            self.inbox.push_all(cursor.held.release(position));
+        }
+    }
+
     /// A message was pushed. May ask for something to be done about it.
     fn receive(&self, push: PushInfo) -> Option<Job> {
         if !matches!(push.kind, PushKind::Message | PushKind::SMessage) {
@@ -459,20 +559,34 @@ impl Shared {
             return None;
         };
         let channel = String::from_utf8(channel).ok()?;
-        let handle = self.routes().get(&channel).copied();
-        if let Some(namespace) = handle {
-            if self.inbox.offer(Event::Message { namespace, payload }) {
-                self.stats.delivered.add(1);
-            } else {
-                self.stats.dropped.add(1);
-                tracing::debug!("inbox full: PUB/SUB message on {channel} dropped");
-            }
+        let route = self.routes().get(&channel).cloned();
+        if let Some(route) = route {
+            self.take_in(&channel, &route, payload);
             return None;
         }
         if channel == self.members_channel() {
             return self.hear(&payload);
         }
         None
+    }
+
+    /// Hands a message to its namespace, or holds it until the reader has come as far as the
+    /// sender had when it was sent.
+    fn take_in(&self, channel: &str, route: &Route, payload: Vec<u8>) {
+        let until = position(&payload).unwrap_or(EntryId::ZERO);
+        let event = Event::Message { namespace: route.namespace, payload };
+        let mut cursor = route.stream.cursor();
+        let is_reading = matches!(*route.stream.progress.borrow(), Progress::At(_));
+        let has_to_wait = until > cursor.position || !cursor.held.is_empty();
+        if is_reading && has_to_wait && cursor.held.len() < MOST_HELD {
+            cursor.held.hold(until, event);
+        } else if !self.inbox.offer(event) {
+            drop(cursor);
+            self.stats.dropped.add(1);
+            tracing::debug!("inbox full: PUB/SUB message on {channel} dropped");
+            return;
+        }
+        self.stats.delivered.add(1);
     }
 
     fn hear(&self, payload: &[u8]) -> Option<Job> {
@@ -552,7 +666,7 @@ impl Shared {
         if self.options.use_sharded_pub_sub { "SPUBLISH" } else { "PUBLISH" }
     }
 
-    fn routes(&self) -> MutexGuard<'_, HashMap<String, NamespaceHandle>> {
+    fn routes(&self) -> MutexGuard<'_, HashMap<String, Route>> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -70,10 +70,13 @@ impl Engine {
         let queue_bytes = options.publish_queue_bytes;
         let history_bytes = options.history_bytes / options.stream_count as usize;
         let names = options.stream_names().into_iter();
-        let streams = names
-            .map(|name| Arc::new(Stream::new(settings.key(&name), queue_bytes, history_bytes)))
+        let streams: Vec<_> = (0..)
+            .zip(names)
+            .map(|(index, name)| {
+                Arc::new(Stream::new(index, settings.key(&name), queue_bytes, history_bytes))
+            })
             .collect();
-        let (control, control_task) = Control::new(
+        let (control, control_task, order_task) = Control::new(
             uid.clone(),
             options.clone(),
             connector.clone(),
@@ -101,6 +104,7 @@ impl Engine {
             runtime,
         });
         engine.spawn(control_task.run());
+        engine.spawn(order_task.run());
         engine.spawn(session_task.run());
         for stream in &engine.streams {
             engine.spawn(engine.reader(stream, &connector, &warnings).run());
@@ -157,11 +161,11 @@ impl Engine {
     pub fn open(&self, nsp: &str, recovery: bool) -> NamespaceHandle {
         let handle = self.namespaces.open(nsp);
         if recovery {
-            let mut cursor = self.stream(nsp).cursor.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut cursor = self.stream(nsp).cursor();
             let position = cursor.position;
             cursor.history.start(position);
         }
-        self.control.open(nsp, handle);
+        self.control.open(nsp, handle, self.stream(nsp));
         handle
     }
 
@@ -189,7 +193,7 @@ impl Engine {
     /// # Errors
     /// [`Error::QueueFull`].
     pub fn request(&self, nsp: &str, payload: Vec<u8>) -> Result<()> {
-        self.control.request(nsp, payload)
+        self.control.request(nsp, payload, self.stream(nsp))
     }
 
     /// Publishes an answer to one node, msgpack of the whole message.
@@ -234,7 +238,8 @@ impl Engine {
         }
         let (engine, stream) = (self.clone(), self.stream(nsp).clone());
         self.spawn(async move {
-            let flushed = tokio::time::timeout(FLUSH_LIMIT, stream.queue.flushed()).await;
+            let accepted = stream.queue.accepted();
+            let flushed = tokio::time::timeout(FLUSH_LIMIT, stream.queue.ended(accepted)).await;
             if flushed.is_err() {
                 tracing::debug!("a namespace closes with publishes still on their way");
             }
@@ -250,7 +255,7 @@ impl Engine {
         let work = async move {
             let flush = async {
                 for stream in &engine.streams {
-                    stream.queue.flushed().await;
+                    stream.queue.ended(stream.queue.accepted()).await;
                 }
                 engine.sessions.stop().await;
                 if engine.control.has_something_to_say() {
@@ -301,7 +306,7 @@ impl Engine {
 
     fn complete_rest(&self) {
         for stream in &self.streams {
-            let mut cursor = stream.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut cursor = stream.cursor();
             let rest = cursor.own.take_all(&Error::Closed);
             let queued = stream.queue.take_rest();
             let events = rest.into_iter().chain(queued).map(Event::Published);

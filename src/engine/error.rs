@@ -205,6 +205,11 @@ fn advice_for(reason: &str) -> (Refusal, &'static str) {
             "grant the ACL user this command, key and channel (see the README's list of rights)",
         ),
         (
+            "no permissions",
+            Refusal::NoPermission,
+            "grant the ACL user this command (see the README's list of rights)",
+        ),
+        (
             "WRONGTYPE",
             Refusal::WrongType,
             "the key is used by something else: delete it or choose another `streamName`",

@@ -50,6 +50,15 @@ pub enum Event {
         /// The answer.
         result: Result<Answer, Error>,
     },
+    /// Entries of a stream were lost, or may have been.
+    Lost {
+        /// Which of the engine's streams.
+        stream: u32,
+        /// What happened.
+        loss: Loss,
+        /// How many entries, where that is known.
+        entries: Option<u64>,
+    },
     /// A node of our own kind has come or gone: whoever waits for answers looks again.
     MembersChanged,
     /// The credentials are wanted for a new connection.
@@ -69,6 +78,31 @@ pub enum Event {
     },
 }
 
+/// How entries were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// They were trimmed before we came by, or lost in a failover.
+    Trimmed,
+    /// The stream was deleted, or replaced by another one.
+    Deleted,
+    /// The stream fell back behind what we had read.
+    FellBack,
+    /// Something else stands at the stream's key.
+    WrongType,
+}
+
+impl Loss {
+    /// The name that JS gets.
+    pub fn name(self) -> &'static str {
+        match self {
+            Loss::Trimmed => "trimmed",
+            Loss::Deleted => "deleted",
+            Loss::FellBack => "fell back",
+            Loss::WrongType => "wrong type",
+        }
+    }
+}
+
 /// What a call gets.
 #[derive(Debug)]
 pub enum Answer {
@@ -83,6 +117,8 @@ pub enum Answer {
         session: Vec<u8>,
         /// What the client missed, in order.
         missed: Vec<Missed>,
+        /// The position up to which that is.
+        position: EntryId,
     },
 }
 
@@ -105,7 +141,7 @@ impl Event {
             + match self {
                 Event::Entry { data, .. } => data.as_ref().map_or(0, Data::len),
                 Event::Message { payload, .. } => payload.len(),
-                Event::Answer { result: Ok(Answer::Session { session, missed }), .. } => {
+                Event::Answer { result: Ok(Answer::Session { session, missed, .. }), .. } => {
                     session.len() + missed.iter().map(|m| OVERHEAD + m.data.len()).sum::<usize>()
                 }
                 Event::Debug { line } => line.len(),
@@ -263,7 +299,7 @@ mod tests {
     #[test]
     fn a_slice_ends_behind_a_restored_session() {
         let inbox = Inbox::new(1 << 20, || {});
-        let session = Answer::Session { session: vec![], missed: vec![] };
+        let session = Answer::Session { session: vec![], missed: vec![], position: EntryId::ZERO };
         inbox.push(message(1));
         inbox.push(Event::Answer { call: 1, result: Ok(session) });
         inbox.push(message(1));

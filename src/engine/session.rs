@@ -3,21 +3,22 @@
 //! A restore happens at one position of the stream: what comes up to it is missed, what comes
 //! after it is live. The marker between the two is the answer's place in the inbox.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Pipeline, Value};
-use tokio::sync::{mpsc, oneshot};
+use redis::Value;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::error::{Error, Result};
 use super::inbox::{Answer, CallId, Event, Inbox};
 use super::redis::{Backoff, Commands, Connection, Connector};
-use super::stream::{EntryId, Missed, Progress, Stream, is_missed, read_entries};
+use super::stream::{EntryId, Marks, Missed, Progress, Step, Stream, is_missed, read_entries};
 use super::warnings::Warnings;
 use super::wire::{
-    BROADCAST, BroadcastHead, Room, decode_session, encode_session, parse_entry, session_rooms,
+    BROADCAST, BroadcastHead, Membership, decode_session, encode_session, parse_entry,
+    session_rooms,
 };
 
 /// Entries per XRANGE.
@@ -26,8 +27,16 @@ const PAGE: usize = 500;
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// How long one restore may take: the client waits for its connection meanwhile.
 const RESTORE_LIMIT: Duration = Duration::from_secs(10);
+/// Restores at a time: bounds what they hold in memory, and what Redis is asked for at once.
+const RESTORES: usize = 32;
 
+/// Stands for a session's key in errors: the key holds the session ID, which is the client's
+/// secret.
+const KEY_IN_WORDS: &str = "session keys (`sessionKeyPrefix`)";
+
+/// Causes of warnings, each cleared by itself.
 const TASK: &str = "sessions";
+const RESTORING: &str = "sessions, restores";
 
 /// What the session task is asked to do.
 enum Job {
@@ -64,6 +73,8 @@ pub struct SessionTask {
     connection: Option<Connection>,
     backoff: Backoff,
     restores: JoinSet<()>,
+    permits: Arc<Semaphore>,
+    own_jobs: mpsc::WeakUnboundedSender<Job>,
 }
 
 impl Sessions {
@@ -83,6 +94,8 @@ impl Sessions {
             connection: None,
             backoff,
             restores: JoinSet::new(),
+            permits: Arc::new(Semaphore::new(RESTORES)),
+            own_jobs: sender.downgrade(),
         };
         (Self { jobs: sender }, task)
     }
@@ -135,7 +148,7 @@ impl SessionTask {
         command.arg(key).arg(value).arg("PX").arg(keep.as_millis().max(1) as u64);
         loop {
             let result = match self.connected().await {
-                Ok(connection) => connection.send("SET", key, &command).await,
+                Ok(connection) => connection.send("SET", KEY_IN_WORDS, &command).await,
                 Err(error) => Err(error),
             };
             let Err(error) = result else {
@@ -159,16 +172,30 @@ impl SessionTask {
                 return;
             }
         };
-        let inbox = self.inbox.clone();
+        let (inbox, warnings) = (self.inbox.clone(), self.warnings.clone());
+        let (permits, jobs) = (self.permits.clone(), self.own_jobs.clone());
         self.restores.spawn(async move {
             let call = restore.call;
-            let work = restore.run(commands, &inbox);
-            let result = tokio::time::timeout(RESTORE_LIMIT, work).await;
-            let error = match result {
-                Ok(Ok(())) => return,
+            let mut taken = None;
+            let work = async {
+                // Only a closed semaphore refuses, and this one is never closed.
+                let _permit = permits.acquire().await;
+                restore.run(commands, &inbox, &mut taken).await
+            };
+            let error = match tokio::time::timeout(RESTORE_LIMIT, work).await {
+                Ok(Ok(())) => return warnings.clear(RESTORING),
                 Ok(Err(error)) => error,
                 Err(_) => Error::Timeout { command: "XRANGE", after: RESTORE_LIMIT },
             };
+            if let Error::NotRestored(_) = error {
+                tracing::debug!("{error}");
+            } else {
+                warnings.warn(RESTORING, &error);
+                // It is not the session's fault: the client's next attempt finds it again.
+                if let (Some(taken), Some(jobs)) = (taken, jobs.upgrade()) {
+                    let _ = jobs.send(taken);
+                }
+            }
             inbox.push(Event::Answer { call, result: Err(error) });
         });
     }
@@ -190,24 +217,33 @@ impl SessionTask {
 
 impl Restore {
     /// Answers through the inbox, at the position up to which everything missed was found.
-    async fn run(self, mut commands: Commands, inbox: &Inbox) -> Result<()> {
-        let session = self.take_session(&mut commands).await?;
+    /// What was taken out of Redis is left in `taken`, to be put back if this comes to nothing.
+    async fn run(
+        &self,
+        mut commands: Commands,
+        inbox: &Inbox,
+        taken: &mut Option<Job>,
+    ) -> Result<()> {
+        let (session, keep) = self.take_session(&mut commands).await?;
+        let (key, until) = (self.key.clone(), Instant::now() + keep);
+        *taken = Some(Job::Persist { key, session: session.clone(), keep, until });
         let rooms = session_rooms(&session).ok_or(Error::NotRestored("the session is damaged"))?;
         self.reader_at_offset().await?;
         if !self.offset_exists(&mut commands).await? {
             return Err(Error::NotRestored("the offset is not in the stream (any more)"));
         }
-        let mut missed = Vec::new();
+        let (mut missed, mut marks) = (Vec::new(), Marks::default());
         let mut reached = self.offset;
         loop {
             // What is older than the history is read from the stream; meanwhile the history goes
             // on, and may let go of what was just beyond it.
             let history_from = {
-                let cursor = self.stream.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+                let cursor = self.stream.cursor();
                 match cursor.history.covered_from() {
                     Some(from) if from <= reached => {
                         missed.append(&mut cursor.history.missed(&self.nsp, reached, &rooms));
-                        let answer = Answer::Session { session, missed };
+                        let position = cursor.position;
+                        let answer = Answer::Session { session, missed, position };
                         // Pushed under the lock: what the reader pushes next comes behind it.
                         inbox.push(Event::Answer { call: self.call, result: Ok(answer) });
                         return Ok(());
@@ -216,23 +252,36 @@ impl Restore {
                     None => return Err(Error::NotRestored("recovery is off")),
                 }
             };
-            self.read_page(&mut commands, &rooms, &mut reached, history_from, &mut missed).await?;
+            self.read_page(
+                &mut commands,
+                &rooms,
+                &mut marks,
+                &mut reached,
+                history_from,
+                &mut missed,
+            )
+            .await?;
             if reached >= history_from && !self.offset_in_stream(&mut commands).await? {
                 return Err(Error::NotRestored("the stream was trimmed past the offset"));
             }
         }
     }
 
-    /// The session is read and deleted at once: it is restored once.
-    async fn take_session(&self, commands: &mut Commands) -> Result<Vec<u8>> {
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.atomic();
-        pipeline.cmd("GET").arg(&self.key);
-        pipeline.cmd("DEL").arg(&self.key);
-        let replies = commands.send_all("GET", &self.key, &pipeline).await?;
-        match replies.into_iter().next() {
-            Some(Value::BulkString(value)) => {
-                decode_session(&value).ok_or(Error::NotRestored("the session is damaged"))
+    /// The session is read and deleted at once: it is restored once. With it comes how much longer
+    /// it would have been kept.
+    async fn take_session(&self, connection: &mut Commands) -> Result<(Vec<u8>, Duration)> {
+        let commands = ["PTTL", "GET", "DEL"].map(|name| {
+            let mut command = redis::cmd(name);
+            command.arg(&self.key);
+            command
+        });
+        let replies = connection.send_transaction("GET", KEY_IN_WORDS, commands.into()).await?;
+        let mut replies = replies.into_iter();
+        match (replies.next(), replies.next()) {
+            (Some(Value::Int(keep)), Some(Value::BulkString(value))) => {
+                let session =
+                    decode_session(&value).ok_or(Error::NotRestored("the session is damaged"))?;
+                Ok((session, Duration::from_millis(keep.max(1).unsigned_abs())))
             }
             _ => Err(Error::NotRestored("no such session, or it has expired")),
         }
@@ -253,7 +302,7 @@ impl Restore {
 
     async fn offset_exists(&self, commands: &mut Commands) -> Result<bool> {
         let in_history = {
-            let cursor = self.stream.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+            let cursor = self.stream.cursor();
             cursor.history.contains(self.offset)
         };
         Ok(in_history || self.offset_in_stream(commands).await?)
@@ -268,7 +317,8 @@ impl Restore {
     async fn read_page(
         &self,
         commands: &mut Commands,
-        rooms: &[Room],
+        rooms: &[Membership],
+        marks: &mut Marks,
         reached: &mut EntryId,
         last: EntryId,
         missed: &mut Vec<Missed>,
@@ -279,10 +329,11 @@ impl Restore {
         for raw in page {
             *reached = raw.id;
             let Ok(entry) = parse_entry(raw.id, &raw.fields) else { continue };
-            let Some(data) = entry.data else { continue };
+            let is_double = entry.origin.is_some_and(|origin| marks.step(origin) == Step::Double);
+            let Some(data) = entry.data.filter(|_| !is_double) else { continue };
             if entry.kind == BROADCAST
                 && *entry.nsp == *self.nsp
-                && is_missed(BroadcastHead::decode(&data).as_ref(), rooms)
+                && is_missed(BroadcastHead::decode(&data).as_ref(), entry.id, rooms)
             {
                 missed.push(Missed { id: entry.id, data });
             }

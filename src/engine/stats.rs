@@ -31,6 +31,10 @@ pub struct Stats {
     pub malformed: Counter,
     /// Entries dropped because a resend had doubled them.
     pub doubled: Counter,
+    /// Entries that are known to have been lost: trimmed before they were read, or in a failover.
+    pub lost: Counter,
+    /// Times that the stream was deleted, replaced, or fell back.
+    pub resets: Counter,
     /// Entries written and acknowledged.
     pub published: Counter,
     /// Publishes that failed.

@@ -12,20 +12,22 @@ use crate::engine::wire::Data;
 #[napi(object, object_from_js = false)]
 #[derive(Default)]
 pub struct NativeEvent {
-    /// `entry`, `published`, `message`, `answer`, `members`, `credentials`, `warning`, `debug`.
+    /// `entry`, `published`, `message`, `answer`, `lost`, `members`, `credentials`, `warning`, `debug`.
     pub kind: &'static str,
-    /// entry, message: the namespace's handle.
+    /// entry, message: the namespace's handle. lost: the stream's index.
     pub namespace: Option<u32>,
     /// entry: the sender.
     pub uid: Option<String>,
     /// entry: the message's type.
     pub r#type: Option<u32>,
-    /// entry, published: the entry's ID.
+    /// entry, published: the entry's ID. answer: the position of a restored session.
     pub id: Option<String>,
-    /// entry: data as JSON. debug: the line.
+    /// entry: data as JSON. debug: the line. lost: how.
     pub text: Option<String>,
     /// entry: data as msgpack. message: the payload. answer: a session.
     pub bytes: Option<Buffer>,
+    /// lost: how many entries, where that is known.
+    pub entries: Option<f64>,
     /// published: the ticket. answer: the call. credentials: the request.
     pub ticket: Option<u32>,
     /// published, answer, warning: what went wrong.
@@ -116,6 +118,13 @@ impl From<Event> for NativeEvent {
                     Err(error) => Self { error: Some(error.into()), ..event },
                 }
             }
+            Event::Lost { stream, loss, entries } => Self {
+                kind: "lost",
+                namespace: Some(stream),
+                text: Some(loss.name().to_owned()),
+                entries: entries.map(|entries| entries as f64),
+                ..Self::default()
+            },
             Event::MembersChanged => Self { kind: "members", ..Self::default() },
             Event::CredentialsWanted { request } => {
                 Self { kind: "credentials", ticket: Some(request), ..Self::default() }
@@ -139,7 +148,8 @@ impl NativeEvent {
                     present: census.present,
                 });
             }
-            Answer::Session { session, missed } => {
+            Answer::Session { session, missed, position } => {
+                self.id = Some(position.to_string());
                 self.bytes = Some(session.into());
                 let missed = missed.into_iter().map(|missed| {
                     let (text, bytes) = split(Some(missed.data));

@@ -71,6 +71,12 @@ impl NativeEngine {
         self.engine.open(&nsp, recovery)
     }
 
+    /// Which stream a namespace is routed to; stands in `lost` events.
+    #[napi]
+    pub fn stream_index(&self, nsp: String) -> u32 {
+        self.engine.stream(&nsp).index
+    }
+
     /// Writes a message to the stream; `data` is JSON text, or msgpack where it holds binary. The
     /// ticket comes back with the event that ends it.
     #[napi]
@@ -184,6 +190,8 @@ impl NativeEngine {
             skipped: stats.skipped.get() as f64,
             malformed: stats.malformed.get() as f64,
             doubled: stats.doubled.get() as f64,
+            lost: stats.lost.get() as f64,
+            resets: stats.resets.get() as f64,
             published: stats.published.get() as f64,
             failed: stats.failed.get() as f64,
             doubtful: stats.doubtful.get() as f64,
@@ -224,6 +232,10 @@ pub struct NativeStats {
     pub malformed: f64,
     /// Doubles dropped.
     pub doubled: f64,
+    /// Entries known to be lost.
+    pub lost: f64,
+    /// Times the stream was deleted, replaced, or fell back.
+    pub resets: f64,
     /// Entries written.
     pub published: f64,
     /// Publishes failed.

@@ -178,12 +178,37 @@ impl Commands {
         pipeline: &Pipeline,
     ) -> Result<Vec<Value>> {
         let answers = limited(name, ANSWER_LIMIT, pipeline.query_async(&mut self.inner));
-        answers.await?.map_err(|e| {
-            // A transaction that was aborted: what matters is which of its commands was refused.
-            let first = e.clone().into_server_errors().and_then(|all| all.first().cloned());
-            let cause = first.map_or(e, |(_, refused)| RedisError::from(refused));
-            Error::from_redis(name, key, &self.address, &cause)
-        })
+        answers.await?.map_err(|e| Error::from_redis(name, key, &self.address, &e))
+    }
+
+    /// Sends commands as one transaction: their answers, or the first refusal. Where MULTI itself
+    /// is refused, the commands are executed one by one.
+    pub async fn send_transaction(
+        &mut self,
+        name: &'static str,
+        key: &str,
+        commands: Vec<Cmd>,
+    ) -> Result<Vec<Value>> {
+        let mut pipeline = Pipeline::with_capacity(commands.len() + 2);
+        pipeline.ignore_errors();
+        pipeline.cmd("MULTI");
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        pipeline.cmd("EXEC");
+        let mut answers = self.send_all(name, key, &pipeline).await?;
+        let executed = answers.pop();
+        for (place, answer) in answers.into_iter().enumerate() {
+            if let Value::ServerError(error) = answer {
+                let name = if place == 0 { "MULTI" } else { name };
+                return Err(self.error_reply(name, key, error));
+            }
+        }
+        match executed {
+            Some(Value::Array(answers)) => Ok(answers),
+            Some(Value::ServerError(error)) => Err(self.error_reply("EXEC", key, error)),
+            _ => Err(Error::Protocol { command: "EXEC", reason: "no array".to_owned() }),
+        }
     }
 
     /// Sorts an error reply that stood among a pipeline's answers.
@@ -213,10 +238,11 @@ fn handshake_error(address: &str, error: &RedisError) -> Error {
         _ if refused_login => Error::Auth { address: address.to_owned(), reason: words },
         ErrorKind::RESP3NotSupported => Error::from_redis(
             "HELLO",
-            "",
+            "connection",
             address,
             &RedisError::from((ErrorKind::Extension, "ERR", "unknown command 'HELLO'".to_owned())),
         ),
-        _ => Error::from_redis("HELLO", "", address, error),
+        _ if words.contains("select") => Error::from_redis("SELECT", "database", address, error),
+        _ => Error::from_redis("HELLO", "connection", address, error),
     }
 }

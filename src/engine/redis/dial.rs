@@ -7,12 +7,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
+    SignatureScheme,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -104,11 +108,12 @@ pub fn tls_connector(tls: &TlsSettings) -> Result<TlsConnector> {
         .with_safe_default_protocol_versions()
         .map_err(|e| unusable("tls", e))?;
     let builder = if tls.reject_unauthorized {
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots(&tls.ca)?), provider)
-                .build()
-                .map_err(|e| unusable("tls.ca", e))?;
-        builder.with_webpki_verifier(verifier)
+        let trusted = certificates(&tls.ca)?;
+        let roots = Arc::new(roots(&trusted)?);
+        let webpki = WebPkiServerVerifier::builder_with_provider(roots, provider)
+            .build()
+            .map_err(|e| unusable("tls.ca", e))?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Verified { webpki, trusted }))
     } else {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
     };
@@ -127,23 +132,91 @@ pub fn tls_connector(tls: &TlsSettings) -> Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-fn roots(pems: &[String]) -> Result<RootCertStore> {
+fn certificates(pems: &[String]) -> Result<Vec<CertificateDer<'static>>> {
+    let certificates = pems.iter().flat_map(|pem| CertificateDer::pem_slice_iter(pem.as_bytes()));
+    certificates
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|e: rustls::pki_types::pem::Error| unusable("tls.ca", e))
+}
+
+fn roots(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
-    for pem in pems {
-        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
-            .collect::<std::result::Result<Vec<_>, _>>()
-            .map_err(|e| unusable("tls.ca", e))?;
-        // Among the many that Node trusts there may be one that rustls cannot read.
-        let (added, ignored) = store.add_parsable_certificates(certificates);
-        if added == 0 && ignored > 0 {
-            return Err(unusable("tls.ca", "a certificate cannot be read"));
-        }
+    // Among the many that Node trusts there may be one that rustls cannot read.
+    let (added, ignored) = store.add_parsable_certificates(certificates.iter().cloned());
+    if added == 0 && ignored > 0 {
+        return Err(unusable("tls.ca", "no certificate in it can be read"));
     }
     Ok(store)
 }
 
 fn unusable(what: &'static str, reason: impl ToString) -> Error {
     Error::Settings { what, reason: reason.to_string() }
+}
+
+/// Verifies server certificates as Node does: also accepts one that is itself in `tls.ca`. Many
+/// set-up guides make a single self-signed certificate, which says that it is an authority, for
+/// both; webpki refuses those as a server's own.
+#[derive(Debug)]
+struct Verified {
+    webpki: Arc<WebPkiServerVerifier>,
+    trusted: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Verified {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        let verdict = self.webpki.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        match verdict {
+            // webpki says this after it has checked the dates, and before the name.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))))
+                if is_ca_used_as_end_entity(&*cause) && self.trusted.contains(end_entity) =>
+            {
+                let certificate = ParsedCertificate::try_from(end_entity)?;
+                verify_server_name(&certificate, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
+    }
+}
+
+/// rustls does not re-export webpki's error: its name is all there is.
+fn is_ca_used_as_end_entity(cause: &dyn std::error::Error) -> bool {
+    format!("{cause:?}").contains("CaUsedAsEndEntity")
 }
 
 /// Accepts any server certificate: only for users who set `rejectUnauthorized: false` themselves.

@@ -1,11 +1,11 @@
 //! Recent broadcasts of one stream, as read, bounded in bytes: what a client that comes back
 //! missed is found here, without asking Redis.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::EntryId;
-use crate::engine::wire::{BroadcastHead, Data, Judgement, Room};
+use crate::engine::wire::{BroadcastHead, Data, Judgement, Membership, Room};
 
 /// Bookkeeping per entry, roughly, on top of its data.
 const OVERHEAD: usize = 256;
@@ -15,6 +15,9 @@ pub struct History {
     /// `None` while nobody needs it.
     covered_from: Option<EntryId>,
     entries: VecDeque<Remembered>,
+    /// How many entries were dropped: the place of the first one that is there.
+    dropped: u64,
+    namespaces: HashMap<Arc<str>, Index>,
     bytes: usize,
     bound: usize,
 }
@@ -27,6 +30,15 @@ struct Remembered {
     head: Option<BroadcastHead>,
 }
 
+/// Places of a namespace's entries, by who they are for. A place is counted from the first entry
+/// ever remembered, so that it stays when older ones are dropped.
+#[derive(Default)]
+struct Index {
+    /// For everyone, or for whom cannot be told here.
+    everyone: VecDeque<u64>,
+    rooms: HashMap<Box<str>, VecDeque<u64>>,
+}
+
 /// A packet that a client missed: to be sent with the entry's ID as its offset.
 #[derive(Debug, Clone)]
 pub struct Missed {
@@ -36,10 +48,29 @@ pub struct Missed {
     pub data: Data,
 }
 
+impl Remembered {
+    /// The rooms that it is listed under; `None` for everyone's list.
+    fn rooms(&self) -> Option<impl Iterator<Item = &str>> {
+        let rooms = self.head.as_ref()?.rooms();
+        let name = |room: &'_ Room| matches!(room, Room::Name(_));
+        if rooms.is_empty() || !rooms.iter().all(name) {
+            return None;
+        }
+        Some(rooms.iter().filter_map(Room::name))
+    }
+}
+
 impl History {
     /// Remembers nothing until [`History::start`].
     pub fn new(bound: usize) -> Self {
-        Self { covered_from: None, entries: VecDeque::new(), bytes: 0, bound }
+        Self {
+            covered_from: None,
+            entries: VecDeque::new(),
+            dropped: 0,
+            namespaces: HashMap::new(),
+            bytes: 0,
+            bound,
+        }
     }
 
     /// Remembers what comes after `position`. Does nothing when it does so already.
@@ -49,7 +80,9 @@ impl History {
 
     /// Forgets everything: the stream went on without us.
     pub fn restart(&mut self, position: EntryId) {
+        self.dropped += self.entries.len() as u64;
         self.entries.clear();
+        self.namespaces.clear();
         self.bytes = 0;
         if self.covered_from.is_some() {
             self.covered_from = Some(position);
@@ -66,28 +99,72 @@ impl History {
         self.entries.binary_search_by_key(&id, |entry| entry.id).is_ok()
     }
 
-    /// Adds a broadcast that was just read; drops the oldest ones over the bound.
+    /// Adds a broadcast that was just read, unless it is never sent again; drops the oldest ones
+    /// over the bound.
     pub fn push(&mut self, id: EntryId, nsp: &Arc<str>, data: &Data) {
         if self.covered_from.is_none() {
             return;
         }
         let head = BroadcastHead::decode(data);
+        if head.as_ref().is_some_and(|head| !head.is_sent_again()) {
+            return;
+        }
+        let entry = Remembered { id, nsp: nsp.clone(), data: data.clone(), head };
+        let place = self.dropped + self.entries.len() as u64;
+        let index = self.namespaces.entry(entry.nsp.clone()).or_default();
+        match entry.rooms() {
+            None => index.everyone.push_back(place),
+            Some(rooms) => {
+                for room in rooms {
+                    index.rooms.entry(room.into()).or_default().push_back(place);
+                }
+            }
+        }
         self.bytes += OVERHEAD + data.len();
-        self.entries.push_back(Remembered { id, nsp: nsp.clone(), data: data.clone(), head });
-        while self.bytes > self.bound
-            && let Some(oldest) = self.entries.pop_front()
-        {
-            self.bytes -= OVERHEAD + oldest.data.len();
-            self.covered_from = Some(oldest.id);
+        self.entries.push_back(entry);
+        while self.bytes > self.bound {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.entries.pop_front() else { return };
+        self.dropped += 1;
+        self.bytes -= OVERHEAD + oldest.data.len();
+        self.covered_from = Some(oldest.id);
+        let gone = self.dropped;
+        let Some(index) = self.namespaces.get_mut(&oldest.nsp) else { return };
+        while index.everyone.pop_front_if(|place| *place < gone).is_some() {}
+        for room in oldest.rooms().into_iter().flatten() {
+            if let Some(places) = index.rooms.get_mut(room) {
+                while places.pop_front_if(|place| *place < gone).is_some() {}
+                if places.is_empty() {
+                    index.rooms.remove(room);
+                }
+            }
+        }
+        if index.everyone.is_empty() && index.rooms.is_empty() {
+            self.namespaces.remove(&oldest.nsp);
         }
     }
 
     /// What a client of `nsp` in `rooms` missed after `offset`, in order.
-    pub fn missed(&self, nsp: &str, offset: EntryId, rooms: &[Room]) -> Vec<Missed> {
-        let first = self.entries.partition_point(|entry| entry.id <= offset);
-        self.entries
-            .range(first..)
-            .filter(|entry| &*entry.nsp == nsp && is_missed(entry.head.as_ref(), rooms))
+    pub fn missed(&self, nsp: &str, offset: EntryId, rooms: &[Membership]) -> Vec<Missed> {
+        let Some(index) = self.namespaces.get(nsp) else { return Vec::new() };
+        let first = self.dropped + self.entries.partition_point(|entry| entry.id <= offset) as u64;
+        let lists = rooms.iter().filter_map(|member| index.rooms.get(member.room.name()?));
+        let mut places: Vec<u64> = lists
+            .chain([&index.everyone])
+            .flat_map(|places| places.range(places.partition_point(|place| *place < first)..))
+            .copied()
+            .collect();
+        places.sort_unstable();
+        places.dedup();
+        let entries = places
+            .iter()
+            .filter_map(|place| self.entries.get(usize::try_from(place - self.dropped).ok()?));
+        entries
+            .filter(|entry| is_missed(entry.head.as_ref(), entry.id, rooms))
             .map(|entry| Missed { id: entry.id, data: entry.data.clone() })
             .collect()
     }
@@ -98,9 +175,9 @@ impl History {
     }
 }
 
-/// Whether JS is to see the broadcast: unless it is sure that it was not missed.
-pub fn is_missed(head: Option<&BroadcastHead>, rooms: &[Room]) -> bool {
-    head.is_none_or(|head| head.missed_by(rooms) != Judgement::No)
+/// Whether JS is to see the broadcast `id`: unless it is sure that it was not missed.
+pub fn is_missed(head: Option<&BroadcastHead>, id: EntryId, rooms: &[Membership]) -> bool {
+    head.is_none_or(|head| head.missed_by(id, rooms) != Judgement::No)
 }
 
 #[cfg(test)]
@@ -111,46 +188,76 @@ mod tests {
         EntryId { ms, seq: 0 }
     }
 
-    fn to(room: &str) -> Data {
-        let rooms = if room.is_empty() { String::new() } else { format!("{room:?}") };
+    fn to(rooms: &[&str]) -> Data {
         let json = format!(
-            r#"{{"opts":{{"rooms":[{rooms}],"except":[]}},"packet":{{"type":2,"data":[]}}}}"#
+            r#"{{"opts":{{"rooms":{rooms:?},"except":[]}},"packet":{{"type":2,"data":[]}}}}"#
         );
         Data::Json(json.into())
     }
 
-    fn missed(history: &History, offset: u64) -> Vec<u64> {
-        let rooms = [Room::Name("mine".into())];
-        history.missed("/", id(offset), &rooms).iter().map(|missed| missed.id.ms).collect()
+    fn member(room: &str, since: u64) -> Membership {
+        Membership { room: Room::Name(room.into()), since: id(since) }
+    }
+
+    fn missed(history: &History, offset: u64, rooms: &[Membership]) -> Vec<u64> {
+        history.missed("/", id(offset), rooms).iter().map(|missed| missed.id.ms).collect()
     }
 
     #[test]
-    fn finds_what_was_missed_in_order() {
+    fn finds_what_was_missed_in_order_and_once() {
         let mut history = History::new(1 << 20);
         let (root, other) = ("/".into(), "/other".into());
-        history.push(id(1), &root, &to(""));
+        history.push(id(1), &root, &to(&[]));
         assert!(!history.contains(id(1)), "remembers nothing before it is started");
         history.start(id(1));
-        history.push(id(2), &root, &to(""));
-        history.push(id(3), &root, &to("mine"));
-        history.push(id(4), &root, &to("theirs"));
-        history.push(id(5), &other, &to(""));
+        history.push(id(2), &root, &to(&[]));
+        history.push(id(3), &root, &to(&["mine", "too"]));
+        history.push(id(4), &root, &to(&["theirs"]));
+        history.push(id(5), &other, &to(&[]));
         history.push(id(6), &root, &Data::Json("{broken".into()));
-        assert_eq!(missed(&history, 1), [2, 3, 6]);
-        assert_eq!(missed(&history, 2), [3, 6]);
-        assert_eq!(missed(&history, 6), [0u64; 0]);
-        assert!(history.contains(id(3)) && !history.contains(id(7)));
+        history.push(id(7), &root, &to(&["too"]));
+        let rooms = [member("mine", 0), member("too", 0)];
+        assert_eq!(missed(&history, 1, &rooms), [2, 3, 6, 7]);
+        assert_eq!(missed(&history, 3, &rooms), [6, 7]);
+        assert_eq!(missed(&history, 7, &rooms), [0u64; 0]);
+        assert!(history.contains(id(3)) && !history.contains(id(8)));
     }
 
     #[test]
-    fn drops_the_oldest_over_its_bound_and_says_from_where_it_covers() {
-        let mut history = History::new(3 * (OVERHEAD + to("").len()));
+    fn what_went_to_a_room_before_the_client_was_in_it_was_not_missed() {
+        let mut history = History::new(1 << 20);
+        history.start(id(0));
+        for ms in 1..=4 {
+            history.push(id(ms), &"/".into(), &to(&["r"]));
+        }
+        assert_eq!(missed(&history, 0, &[member("r", 2)]), [3, 4]);
+    }
+
+    #[test]
+    fn what_is_never_sent_again_is_not_kept() {
+        let mut history = History::new(1 << 20);
+        history.start(id(0));
+        let volatile =
+            r#"{"opts":{"rooms":[],"except":[],"flags":{"volatile":true}},"packet":{"type":2}}"#;
+        history.push(id(1), &"/".into(), &Data::Json(volatile.into()));
+        assert_eq!(history.bytes(), 0);
+    }
+
+    #[test]
+    fn drops_the_oldest_over_its_bound_and_leaves_no_trace_of_them() {
+        let mut history = History::new(3 * (OVERHEAD + to(&["a"]).len()));
         history.start(id(0));
         for ms in 1..=5 {
-            history.push(id(ms), &"/".into(), &to(""));
+            history.push(id(ms), &"/".into(), &to(&[if ms < 3 { "a" } else { "b" }]));
         }
         assert_eq!(history.covered_from(), Some(id(2)));
-        assert_eq!(missed(&history, 2), [3, 4, 5]);
+        assert_eq!(missed(&history, 2, &[member("a", 0), member("b", 0)]), [3, 4, 5]);
         assert!(history.bytes() <= history.bound);
+        assert!(!history.namespaces["/"].rooms.contains_key("a"));
+        history.restart(id(9));
+        assert!(history.namespaces.is_empty() && history.bytes() == 0);
+        history.push(id(10), &"/".into(), &to(&["b"]));
+        assert_eq!(missed(&history, 9, &[member("b", 0)]), [10]);
+        assert_eq!(history.covered_from(), Some(id(9)));
     }
 }

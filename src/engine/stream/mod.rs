@@ -1,25 +1,33 @@
 //! The streams: entry IDs, reading, writing, own entries on their way, history.
 
 mod entry_id;
+mod held;
 mod history;
+mod marks;
 mod own;
 mod reader;
 mod route;
+mod watch;
 mod writer;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use entry_id::EntryId;
+pub use held::Held;
 pub use history::{History, Missed, is_missed};
+pub use marks::{Marks, Step};
 pub use own::{Completion, OwnEntries, Ticket};
 pub use reader::{Reader, read_entries, tail};
 pub use route::stream_index;
+pub use watch::{Finding, Watch};
 pub use writer::{FLUSH_LIMIT, Publish, WriteQueue, Writer};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch as channel};
 
-/// What the reader, the writer and restores of one stream share.
+/// What the reader, the writer, requests and restores of one stream share.
 pub struct Stream {
+    /// Its place among the engine's streams.
+    pub index: u32,
     /// The key in Redis, prefix included.
     pub key: String,
     /// Marks our entries in this stream: random, one per engine start and stream.
@@ -27,17 +35,34 @@ pub struct Stream {
     /// What waits to be written.
     pub queue: WriteQueue,
     /// Where reading stands. Held while a batch is handed on, so that nobody sees half of one.
-    pub cursor: Mutex<Cursor>,
+    cursor: Mutex<Cursor>,
     /// Follows the reader, for those who wait for it.
-    pub progress: watch::Sender<Progress>,
+    pub progress: channel::Sender<Progress>,
+    /// Told when the position was changed under the reader.
+    pub moved: Notify,
 }
 
 /// How far reading has come.
 pub struct Cursor {
     /// ID of the last entry that was read; reading goes on behind it.
     pub position: EntryId,
+    /// Rises when the position is changed by somebody else than the reader.
+    pub moves: u64,
+    /// The last entry that we have written.
+    pub written: EntryId,
+    /// How many entries were read.
+    pub read: u64,
+    /// Set when the stream is read from its start again: up to here what is new is told from what
+    /// was read before by its writers' marks alone.
+    pub read_again_to: Option<EntryId>,
+    /// Entries may have been trimmed past us: the next read shows how many.
+    pub trimmed: bool,
+    /// How far each writer of our kind has come.
+    pub marks: Marks,
     /// Own entries that were sent and not read back yet.
     pub own: OwnEntries,
+    /// Requests that came ahead of the stream.
+    pub held: Held,
     /// Recent broadcasts, while connection state recovery is on.
     pub history: History,
 }
@@ -55,17 +80,32 @@ pub enum Progress {
 
 impl Stream {
     /// A stream of which nothing was read yet.
-    pub fn new(key: String, queue_bytes: usize, history_bytes: usize) -> Self {
+    pub fn new(index: u32, key: String, queue_bytes: usize, history_bytes: usize) -> Self {
         Self {
+            index,
             key,
             writer_id: fastrand::u64(1..),
             queue: WriteQueue::new(queue_bytes),
             cursor: Mutex::new(Cursor {
                 position: EntryId::ZERO,
+                moves: 0,
+                written: EntryId::ZERO,
+                read: 0,
+                read_again_to: None,
+                trimmed: false,
+                marks: Marks::default(),
                 own: OwnEntries::default(),
+                held: Held::default(),
                 history: History::new(history_bytes),
             }),
-            progress: watch::Sender::new(Progress::Starting),
+            progress: channel::Sender::new(Progress::Starting),
+            moved: Notify::new(),
         }
+    }
+
+    /// Locks the cursor. Whatever is pushed into the inbox in the stream's order is pushed before
+    /// the lock is let go.
+    pub fn cursor(&self) -> MutexGuard<'_, Cursor> {
+        self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,30 +1,26 @@
 //! Reads one stream, on a connection of its own, from an explicit position from the first read on.
 
-use std::collections::HashMap;
-use std::convert::Infallible;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
-use tokio::time::Instant;
 
-use super::{Cursor, EntryId, Progress, Stream};
+use super::{Cursor, EntryId, Progress, Step, Stream};
 use crate::engine::error::{Error, Result};
-use crate::engine::inbox::{Event, Inbox};
+use crate::engine::inbox::{Event, Inbox, Loss};
 use crate::engine::namespaces::Namespaces;
 use crate::engine::redis::{Backoff, Commands, Connection, Connector};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::{BROADCAST, Entry, EntryError, Origin, parse_entry};
+use crate::engine::wire::{BROADCAST, Entry, EntryError, parse_entry};
 
 /// How much later than asked an XREAD may answer before the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(5);
+/// A reader that is behind asks for up to this many entries at a time, where the option asks for
+/// less: XADD trims what it leaves.
+const LARGEST_READ: u32 = 1_000;
 /// Stands for "without limit": short enough to notice a dead server.
 const LONGEST_BLOCK: Duration = Duration::from_secs(30);
-/// A writer unheard of for this long is forgotten. It resends within seconds or never.
-const WRITER_IDLE: Duration = Duration::from_secs(3600);
-/// Writers are swept when there are more than this.
-const WRITERS_KEPT: usize = 256;
 /// Messages that nodes of this protocol handle; heartbeats of the 0.2 protocol are no business
 /// of ours here.
 const HANDLED: std::ops::RangeInclusive<u32> = 3..=12;
@@ -65,13 +61,9 @@ impl Reader {
     /// Runs until it is dropped.
     pub async fn run(self) {
         let mut backoff = Backoff::new(self.connector.settings().reconnect_delay);
-        let mut writers = Writers::default();
         let mut life = Life::default();
         loop {
-            let error = match self.read(&mut writers, &mut backoff, &mut life).await {
-                Ok(never) => match never {},
-                Err(error) => error,
-            };
+            let Err(error) = self.read(&mut backoff, &mut life).await else { continue };
             self.warnings.warn(TASK, &error);
             if error.is_refusal() {
                 self.refused();
@@ -80,13 +72,8 @@ impl Reader {
         }
     }
 
-    /// Connects and reads until something fails.
-    async fn read(
-        &self,
-        writers: &mut Writers,
-        backoff: &mut Backoff,
-        life: &mut Life,
-    ) -> Result<Infallible> {
+    /// Connects and reads until something fails, or the position was moved under the reader.
+    async fn read(&self, backoff: &mut Backoff, life: &mut Life) -> Result<()> {
         let mut connection = self.connector.connect().await?;
         if std::mem::replace(&mut life.connected, true) {
             self.stats.reconnects.add(1);
@@ -95,13 +82,24 @@ impl Reader {
             self.find_start(&mut connection).await?;
             life.started = true;
         }
+        let mut count = self.count;
         loop {
             self.inbox.has_space().await;
-            let position = self.cursor().position;
-            let entries = self.next_entries(&mut connection, position).await?;
+            let (position, moves) = {
+                let cursor = self.stream.cursor();
+                (cursor.position, cursor.moves)
+            };
+            let entries = tokio::select! {
+                entries = self.next_entries(&mut connection, position, count) => entries?,
+                // The read that is under way would not end: a new connection starts over.
+                () = self.stream.moved.notified() => return Ok(()),
+            };
             backoff.reset();
             self.warnings.clear(TASK);
-            self.hand_on(entries, writers);
+            let is_behind = entries.len() as u64 >= u64::from(count);
+            count = if is_behind { count.saturating_mul(2).min(LARGEST_READ) } else { self.count };
+            count = count.max(self.count);
+            self.hand_on(entries, moves);
         }
     }
 
@@ -109,7 +107,7 @@ impl Reader {
     /// reads with `$`, entries vanish.
     async fn find_start(&self, connection: &mut Connection) -> Result<()> {
         let tail = tail(connection, &self.stream.key).await?.unwrap_or(EntryId::ZERO);
-        let mut cursor = self.cursor();
+        let mut cursor = self.stream.cursor();
         cursor.position = tail;
         cursor.history.restart(tail);
         drop(cursor);
@@ -121,6 +119,7 @@ impl Reader {
         &self,
         connection: &mut Connection,
         position: EntryId,
+        count: u32,
     ) -> Result<Vec<RawEntry>> {
         self.stream.progress.send_if_modified(|progress| {
             let now = Progress::At(position);
@@ -132,7 +131,7 @@ impl Reader {
             .arg("BLOCK")
             .arg(block.as_millis() as u64)
             .arg("COUNT")
-            .arg(self.count)
+            .arg(count)
             .arg("STREAMS")
             .arg(&self.stream.key)
             .arg(position.to_string());
@@ -142,13 +141,18 @@ impl Reader {
     }
 
     /// Hands a batch on, all of it under the cursor's lock, so that restores see whole batches.
-    fn hand_on(&self, entries: Vec<RawEntry>, writers: &mut Writers) {
+    fn hand_on(&self, entries: Vec<RawEntry>, moves: u64) {
         let mut events = Vec::with_capacity(entries.len());
-        let mut cursor = self.cursor();
+        let mut cursor = self.stream.cursor();
+        if cursor.moves != moves {
+            // Read from a position that does not count any more: it is read again.
+            return;
+        }
+        let mut gap = GapBefore::default();
         for RawEntry { id, fields } in &entries {
             self.stats.read.add(1);
             match parse_entry(*id, fields) {
-                Ok(entry) => self.sort(entry, writers, &mut cursor, &mut events),
+                Ok(entry) => self.sort(entry, &mut cursor, &mut events, &mut gap),
                 Err(EntryError::Foreign) => self.stats.skipped.add(1),
                 Err(EntryError::Malformed(what)) => {
                     self.stats.malformed.add(1);
@@ -157,8 +161,19 @@ impl Reader {
             }
             cursor.position = *id;
         }
+        cursor.read += entries.len() as u64;
         let position = cursor.position;
+        if !entries.is_empty() {
+            let may_have_lost = std::mem::take(&mut cursor.trimmed) && gap.unknown;
+            if gap.missing > 0 || may_have_lost {
+                self.stats.lost.add(gap.missing);
+                let entries = (gap.missing > 0).then_some(gap.missing);
+                let stream = self.stream.index;
+                events.insert(0, Event::Lost { stream, loss: Loss::Trimmed, entries });
+            }
+        }
         events.extend(cursor.own.passed(position).into_iter().map(Event::Published));
+        events.append(&mut cursor.held.release(position));
         self.inbox.push_all(events);
         drop(cursor);
         self.stream.progress.send_replace(Progress::At(position));
@@ -168,28 +183,54 @@ impl Reader {
     fn sort(
         &self,
         entry: Entry,
-        writers: &mut Writers,
         cursor: &mut Cursor,
         events: &mut Vec<Event>,
+        gap: &mut GapBefore,
     ) {
-        if let Some(origin) = entry.origin
-            && writers.has_seen(origin)
-        {
-            self.stats.doubled.add(1);
-            tracing::debug!("entry {} dropped: it doubles an earlier one", entry.id);
+        if self.is_old(&entry, cursor) {
+            self.stats.skipped.add(1);
             return;
+        }
+        match entry.origin.map(|origin| cursor.marks.step(origin)) {
+            Some(Step::Double) => {
+                self.stats.doubled.add(1);
+                tracing::debug!("entry {} dropped: it doubles an earlier one", entry.id);
+                return;
+            }
+            Some(Step::Gap(missing)) => {
+                // What a client that comes back has missed cannot be told across a hole.
+                cursor.history.restart(entry.id);
+                gap.missing += missing;
+            }
+            Some(Step::Next) => {}
+            Some(Step::First) | None => gap.unknown = true,
         }
         if let (BROADCAST, Some(data)) = (entry.kind, &entry.data) {
             cursor.history.push(entry.id, &entry.nsp, data);
         }
-        match entry.origin {
-            Some(origin) if origin.writer == self.stream.writer_id => {
-                let done = cursor.own.read(origin.seq, entry.id);
-                events.extend(done.into_iter().map(Event::Published));
-                return;
-            }
-            _ => {}
+        if let Some(origin) = entry.origin
+            && origin.writer == self.stream.writer_id
+        {
+            let done = cursor.own.read(origin.seq, entry.id);
+            events.extend(done.into_iter().map(Event::Published));
+        } else {
+            self.deliver(entry, events);
         }
+    }
+
+    /// While the stream is read again from its start: whether the entry is from before, as far as
+    /// its writer's mark does not tell.
+    fn is_old(&self, entry: &Entry, cursor: &mut Cursor) -> bool {
+        let Some(limit) = cursor.read_again_to else { return false };
+        if entry.id > limit {
+            cursor.read_again_to = None;
+            return false;
+        }
+        !entry.origin.is_some_and(|origin| cursor.marks.knows(origin.writer))
+    }
+
+    /// Another node's entry: goes to the namespace that it is for, when that is open here.
+    fn deliver(&self, entry: Entry, events: &mut Vec<Event>) {
         if !HANDLED.contains(&entry.kind) {
             if HEARTBEATS.contains(&entry.kind) {
                 self.stats.skipped.add(1);
@@ -215,38 +256,20 @@ impl Reader {
 
     /// Redis does not let us read: what is written is delivered at the reply from now on.
     fn refused(&self) {
-        let mut cursor = self.cursor();
+        let mut cursor = self.stream.cursor();
         self.stream.progress.send_replace(Progress::Refused);
         let done = cursor.own.take_acknowledged();
         self.inbox.push_all(done.into_iter().map(Event::Published));
     }
-
-    fn cursor(&self) -> std::sync::MutexGuard<'_, Cursor> {
-        self.stream.cursor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The highest sequence of each writer, by which doubles are known: within a stream a writer's
-/// sequences only rise.
+/// What a batch shows to be missing before its entries.
 #[derive(Default)]
-struct Writers {
-    marks: HashMap<u64, (u64, Instant)>,
-}
-
-impl Writers {
-    fn has_seen(&mut self, origin: Origin) -> bool {
-        let now = Instant::now();
-        if self.marks.len() > WRITERS_KEPT && !self.marks.contains_key(&origin.writer) {
-            self.marks.retain(|_, (_, heard)| now.duration_since(*heard) < WRITER_IDLE);
-        }
-        let mark = self.marks.entry(origin.writer).or_insert((0, now));
-        mark.1 = now;
-        if origin.seq <= mark.0 {
-            return true;
-        }
-        mark.0 = origin.seq;
-        false
-    }
+struct GapBefore {
+    /// Entries, by the sequences of their writers.
+    missing: u64,
+    /// There are entries that cannot show what is missing before them.
+    unknown: bool,
 }
 
 /// An entry whose fields were not looked at yet.
@@ -356,25 +379,5 @@ mod tests {
         ] {
             assert!(matches!(parse_xread(odd), Err(Error::Protocol { .. })));
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn doubles_are_known_by_writer_and_sequence() {
-        let mut writers = Writers::default();
-        let origin = |writer, seq| Origin { writer, seq };
-        assert!(!writers.has_seen(origin(1, 1)));
-        assert!(!writers.has_seen(origin(1, 2)));
-        assert!(writers.has_seen(origin(1, 1)));
-        assert!(writers.has_seen(origin(1, 2)));
-        assert!(!writers.has_seen(origin(2, 1)));
-        assert!(!writers.has_seen(origin(1, 9)));
-        // Idle writers go when many came, the others stay.
-        tokio::time::advance(WRITER_IDLE).await;
-        assert!(!writers.has_seen(origin(2, 2)));
-        for writer in 10..=10 + WRITERS_KEPT as u64 {
-            writers.has_seen(origin(writer, 1));
-        }
-        assert!(writers.has_seen(origin(2, 2)));
-        assert!(!writers.marks.contains_key(&1));
     }
 }

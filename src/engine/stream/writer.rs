@@ -9,14 +9,14 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::{FromRedisValue, Value};
+use redis::{Cmd, FromRedisValue, Value};
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::own::{Completion, Ticket};
-use super::{Cursor, EntryId, Progress, Stream, read_entries, tail};
-use crate::engine::error::{Error, Result};
-use crate::engine::inbox::{Event, Inbox};
+use super::{Cursor, EntryId, Finding, Progress, Stream, Watch, read_entries, tail};
+use crate::engine::error::{Error, Refusal, Result};
+use crate::engine::inbox::{Event, Inbox, Loss};
 use crate::engine::redis::{Backoff, Connection, Connector};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
@@ -27,10 +27,15 @@ const BATCH_ENTRIES: usize = 1_000;
 const BATCH_BYTES: usize = 512 << 10;
 /// Entries per page when looking for a batch in doubt.
 const PAGE: usize = 1_000;
+/// How often the stream's ends are compared with our position.
+const LOOK: Duration = Duration::from_secs(1);
 /// Bookkeeping per publish, roughly.
 const OVERHEAD: usize = 128;
 
+/// Causes of warnings, each cleared by itself.
 const TASK: &str = "writer";
+const IDENTIFYING: &str = "writer, CLIENT INFO and INFO";
+const KILLING: &str = "writer, CLIENT KILL";
 
 /// A message to be written.
 pub struct Publish {
@@ -57,20 +62,21 @@ pub struct WriteQueue {
     state: Mutex<QueueState>,
     bound: usize,
     filled: Notify,
-    /// Publishes that were accepted and have not ended: written or failed.
-    open: watch::Sender<usize>,
+    /// How many publishes have ended, written or failed, of those accepted so far.
+    ended: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct QueueState {
     waiting: VecDeque<Publish>,
     bytes: usize,
+    accepted: u64,
 }
 
 impl WriteQueue {
     /// An empty queue.
     pub fn new(bound: usize) -> Self {
-        Self { state: Mutex::default(), bound, filled: Notify::new(), open: watch::Sender::new(0) }
+        Self { state: Mutex::default(), bound, filled: Notify::new(), ended: watch::Sender::new(0) }
     }
 
     /// Adds a publish.
@@ -85,21 +91,27 @@ impl WriteQueue {
         }
         state.bytes += size;
         state.waiting.push_back(publish);
-        self.open.send_modify(|open| *open += 1);
+        state.accepted += 1;
         drop(state);
         self.filled.notify_one();
         Ok(())
     }
 
     /// Number of publishes that have not ended, and bytes of those not yet in a batch.
-    pub fn len_and_bytes(&self) -> (usize, usize) {
-        (*self.open.borrow(), self.lock().bytes)
+    pub fn len_and_bytes(&self) -> (u64, usize) {
+        let state = self.lock();
+        (state.accepted - *self.ended.borrow(), state.bytes)
     }
 
-    /// Waits until everything accepted was written or has failed.
-    pub async fn flushed(&self) {
+    /// How many publishes were accepted so far.
+    pub fn accepted(&self) -> u64 {
+        self.lock().accepted
+    }
+
+    /// Waits until the first `count` publishes that were accepted have been written or failed.
+    pub async fn ended(&self, count: u64) {
         // The sender lives as long as `self`: this cannot fail.
-        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+        let _ = self.ended.subscribe().wait_for(|ended| *ended >= count).await;
     }
 
     /// Fails everything that no batch has taken: the engine ends.
@@ -136,8 +148,8 @@ impl WriteQueue {
         batch
     }
 
-    fn ended(&self, count: usize) {
-        self.open.send_modify(|open| *open -= count);
+    fn end(&self, count: usize) {
+        self.ended.send_modify(|ended| *ended += count as u64);
     }
 
     fn lock(&self) -> MutexGuard<'_, QueueState> {
@@ -160,8 +172,9 @@ pub struct Writer {
     refused_until: Option<(Instant, Error)>,
     /// The sequence of the next entry.
     next_seq: u64,
-    /// The last entry that Redis acknowledged: a batch in doubt stands behind it or nowhere.
-    written: EntryId,
+    watch: Watch,
+    /// A loss that goes on, and was said.
+    reported: Option<Loss>,
 }
 
 /// What it takes to end a connection from another one.
@@ -210,7 +223,8 @@ impl Writer {
             backoff,
             refused_until: None,
             next_seq: 1,
-            written: EntryId::ZERO,
+            watch: Watch::default(),
+            reported: None,
         }
     }
 
@@ -220,15 +234,21 @@ impl Writer {
         let mut progress = self.stream.progress.subscribe();
         let started = progress.wait_for(|progress| *progress != Progress::Starting).await;
         if let Ok(Progress::At(position)) = started.map(|progress| *progress) {
-            self.written = position;
+            self.stream.cursor().written = position;
         }
+        let stream = self.stream.clone();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let stream = self.stream.clone();
-            let publishes = stream.queue.next_batch().await;
-            let seqs = self.next_seq..self.next_seq + publishes.len() as u64;
-            let tickets = publishes.iter().map(|publish| publish.ticket);
-            self.cursor().own.sent(seqs.start, tickets);
-            self.deliver(Batch { publishes, seqs }).await;
+            tokio::select! {
+                publishes = stream.queue.next_batch() => {
+                    let seqs = self.next_seq..self.next_seq + publishes.len() as u64;
+                    let tickets = publishes.iter().map(|publish| publish.ticket);
+                    stream.cursor().own.sent(seqs.start, tickets);
+                    self.deliver(Batch { publishes, seqs }).await;
+                }
+                _ = look.tick() => self.look().await,
+            }
         }
     }
 
@@ -290,7 +310,13 @@ impl Writer {
                 return Err(error);
             }
         };
-        let identity = identify(&mut connection).await;
+        let identity = match identify(&mut connection).await {
+            Ok(identity) => Some(identity),
+            Err(error) => {
+                self.warnings.warn(IDENTIFYING, &error);
+                None
+            }
+        };
         if std::mem::replace(&mut self.connected_before, true) {
             self.stats.reconnects.add(1);
         }
@@ -304,30 +330,16 @@ impl Writer {
     }
 
     async fn send(&mut self, batch: &Batch) -> Result<Vec<EntryId>> {
-        let mut pipeline = redis::pipe();
-        if batch.publishes.len() > 1 {
-            pipeline.atomic();
-        }
-        pipeline.ignore_errors();
-        for (seq, publish) in batch.seqs.clone().zip(&batch.publishes) {
-            let command = pipeline.cmd("XADD");
-            command.arg(&self.stream.key).arg("MAXLEN").arg("~").arg(self.max_len).arg("*");
-            command.arg("uid").arg(&*publish.uid).arg("nsp").arg(&*publish.nsp);
-            command.arg("type").arg(publish.kind);
-            if let Some(data) = &publish.data {
-                command.arg("data").arg(&*data.to_field());
-            }
-            command.arg("wid").arg(format!("{:016x}", self.stream.writer_id));
-            command.arg("seq").arg(seq);
-        }
-        let key = self.stream.key.clone();
+        let commands = batch.seqs.clone().zip(&batch.publishes);
+        let commands = commands.map(|(seq, publish)| self.xadd(seq, publish)).collect();
+        let stream = self.stream.clone();
         let connection = self.connection()?;
-        let replies = connection.send_all("XADD", &key, &pipeline).await?;
+        let replies = connection.send_transaction("XADD", &stream.key, commands).await?;
         let mut ids = Vec::with_capacity(replies.len());
         for reply in replies {
             match reply {
                 Value::ServerError(error) => {
-                    return Err(connection.error_reply("XADD", &key, error));
+                    return Err(connection.error_reply("XADD", &stream.key, error));
                 }
                 reply => ids.push(parse_id(reply)?),
             }
@@ -337,6 +349,19 @@ impl Writer {
             return Err(Error::Protocol { command: "XADD", reason });
         }
         Ok(ids)
+    }
+
+    fn xadd(&self, seq: u64, publish: &Publish) -> Cmd {
+        let mut command = redis::cmd("XADD");
+        command.arg(&self.stream.key).arg("MAXLEN").arg("~").arg(self.max_len).arg("*");
+        command.arg("uid").arg(&*publish.uid).arg("nsp").arg(&*publish.nsp);
+        command.arg("type").arg(publish.kind);
+        if let Some(data) = &publish.data {
+            command.arg("data").arg(&*data.to_field());
+        }
+        command.arg("wid").arg(format!("{:016x}", self.stream.writer_id));
+        command.arg("seq").arg(seq);
+        command
     }
 
     /// Finds out whether a batch in doubt has arrived: its entries' IDs, or `None` when it has
@@ -350,7 +375,9 @@ impl Writer {
         if self.was_read_back(batch) {
             return Ok(Some(Vec::new()));
         }
-        let (key, writer, written) = (self.stream.key.clone(), self.stream.writer_id, self.written);
+        let (key, writer) = (self.stream.key.clone(), self.stream.writer_id);
+        // It stands behind the last entry that Redis acknowledged, or nowhere.
+        let written = self.stream.cursor().written;
         let connection = self.connection()?;
         let mut ids = Vec::new();
         let mut from = written.next();
@@ -400,7 +427,7 @@ impl Writer {
         match connection.send("CLIENT", &old.client_id, &command).await {
             Ok(_) => Ok(true),
             Err(error) if error.connection_survives() => {
-                self.warnings.warn("writer, CLIENT KILL", &error);
+                self.warnings.warn(KILLING, &error);
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -409,16 +436,16 @@ impl Writer {
 
     /// The reader may have met the batch already.
     fn was_read_back(&self, batch: &Batch) -> bool {
-        !self.cursor().own.is_waiting_for(batch.seqs.start)
+        !self.stream.cursor().own.is_waiting_for(batch.seqs.start)
     }
 
     fn acknowledged(&mut self, batch: &Batch, ids: &[EntryId]) {
         self.next_seq = batch.seqs.end;
-        self.written = ids.last().copied().unwrap_or(self.written).max(self.written);
         self.backoff.reset();
         self.warnings.clear(TASK);
         self.stats.published.add(batch.publishes.len() as u64);
-        let mut cursor = self.cursor();
+        let mut cursor = self.stream.cursor();
+        cursor.written = ids.last().copied().unwrap_or(cursor.written);
         cursor.own.acknowledged(batch.seqs.start, ids);
         let mut done = Vec::new();
         // Where the reader has passed already, or reads nothing at all, nobody else completes.
@@ -429,19 +456,100 @@ impl Writer {
             done.append(&mut cursor.own.passed(position));
         }
         self.hand_over(cursor, done);
-        self.stream.queue.ended(batch.publishes.len());
+        self.stream.queue.end(batch.publishes.len());
     }
 
     fn refused(&mut self, batch: &Batch, error: &Error, doubt: &Doubt) {
-        if matches!(doubt, Doubt::Sent(_)) {
+        // Without MULTI the entries were written one by one; after EXEC was refused the connection
+        // is still within the transaction.
+        let refused = match error {
+            Error::Refused { command, .. } => *command,
+            _ => "",
+        };
+        if matches!(doubt, Doubt::Sent(_)) || refused == "MULTI" {
             // They may be in the stream after all: these sequences are used up.
             self.next_seq = batch.seqs.end;
         }
+        if refused == "EXEC" {
+            self.connection = None;
+        }
         self.stats.failed.add(batch.publishes.len() as u64);
-        let mut cursor = self.cursor();
+        let mut cursor = self.stream.cursor();
         let done = cursor.own.refused(batch.seqs.start, error);
         self.hand_over(cursor, done);
-        self.stream.queue.ended(batch.publishes.len());
+        self.stream.queue.end(batch.publishes.len());
+    }
+
+    /// Looks whether the stream is still the one that we read. What stands in the way is met, and
+    /// said, by the reader or by the next batch as well.
+    async fn look(&mut self) {
+        let result = match self.ensure_connection().await {
+            Ok(()) => self.compare().await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = result else { return };
+        tracing::debug!("stream not looked at: {error}");
+        if let Error::Refused { refusal: Refusal::WrongType, .. } = error {
+            self.report_once(Loss::WrongType);
+        } else if !error.connection_survives() {
+            self.connection = None;
+        }
+    }
+
+    async fn compare(&mut self) -> Result<()> {
+        let stream = self.stream.clone();
+        let (position, moves) = {
+            let cursor = stream.cursor();
+            (cursor.position, cursor.moves)
+        };
+        let (key, connection) = (&stream.key, self.connection()?);
+        let first = read_entries(connection, key, EntryId::ZERO, None, 1).await?;
+        let last = tail(connection, key).await?;
+        let ends = first.first().map(|first| first.id).zip(last);
+        let mut cursor = stream.cursor();
+        if cursor.position != position || cursor.moves != moves {
+            // Entries came in meanwhile, which is a good sign; the next look compares.
+            return Ok(());
+        }
+        let finding = self.watch.look(ends, cursor.position, cursor.read, self.max_len);
+        let loss = match finding {
+            Finding::Sound => {
+                self.reported = None;
+                return Ok(());
+            }
+            Finding::Trimmed => {
+                cursor.trimmed = true;
+                return Ok(());
+            }
+            Finding::Deleted => Loss::Deleted,
+            Finding::FellBack => Loss::FellBack,
+        };
+        let goes_on = finding == Finding::Deleted && ends.is_some();
+        if !goes_on {
+            // New entries may have lower IDs than what we have read.
+            cursor.read_again_to = last;
+            cursor.position = EntryId::ZERO;
+            cursor.written = EntryId::ZERO;
+            cursor.moves += 1;
+            stream.moved.notify_one();
+        }
+        let position = cursor.position;
+        cursor.history.restart(position);
+        let done = cursor.own.take_acknowledged();
+        self.hand_over(cursor, done);
+        self.report(loss);
+        Ok(())
+    }
+
+    fn report(&mut self, loss: Loss) {
+        self.stats.resets.add(1);
+        self.inbox.push(Event::Lost { stream: self.stream.index, loss, entries: None });
+    }
+
+    fn report_once(&mut self, loss: Loss) {
+        if self.reported.replace(loss) != Some(loss) {
+            self.report(loss);
+        }
     }
 
     /// Pushes completions before the cursor is let go, so that they stay in the stream's order.
@@ -449,35 +557,31 @@ impl Writer {
         self.inbox.push_all(done.into_iter().map(Event::Published));
         drop(cursor);
     }
-
-    fn cursor(&self) -> MutexGuard<'_, Cursor> {
-        self.stream.cursor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Asks the server who we are. Servers that do not tell leave a resend in doubt, no more.
-async fn identify(connection: &mut Connection) -> Option<Identity> {
+async fn identify(connection: &mut Connection) -> Result<Identity> {
     let mut info = redis::cmd("CLIENT");
     info.arg("INFO");
-    let client = text(connection.send("CLIENT", "INFO", &info).await)?;
+    let client = text("CLIENT", connection.send("CLIENT", "INFO", &info).await?)?;
     let mut info = redis::cmd("INFO");
     info.arg("server");
-    let server = text(connection.send("INFO", "server", &info).await)?;
+    let server = text("INFO", connection.send("INFO", "server", &info).await?)?;
     let field = |name: &str| {
         client.split_whitespace().find_map(|field| field.strip_prefix(name)).map(str::to_owned)
     };
-    let run_id = server.lines().find_map(|line| line.strip_prefix("run_id:"))?;
-    Some(Identity { client_id: field("id=")?, address: field("addr=")?, run_id: run_id.to_owned() })
+    let run_id = server.lines().find_map(|line| line.strip_prefix("run_id:")).map(str::to_owned);
+    match (field("id="), field("addr="), run_id) {
+        (Some(client_id), Some(address), Some(run_id)) => {
+            Ok(Identity { client_id, address, run_id })
+        }
+        _ => Err(Error::Protocol { command: "CLIENT", reason: "no id, addr or run_id".to_owned() }),
+    }
 }
 
-fn text(reply: Result<Value>) -> Option<String> {
-    match reply {
-        Ok(value) => String::from_redis_value(value).ok(),
-        Err(error) => {
-            tracing::debug!("{error}");
-            None
-        }
-    }
+fn text(command: &'static str, reply: Value) -> Result<String> {
+    String::from_redis_value(reply)
+        .map_err(|_| Error::Protocol { command, reason: "no text".to_owned() })
 }
 
 fn parse_id(reply: Value) -> Result<EntryId> {
@@ -527,13 +631,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn flushed_waits_for_what_was_taken_too() {
+    async fn ended_waits_for_what_was_taken_too() {
         let queue = WriteQueue::new(1_000);
         queue.push(publish(1, 1)).unwrap();
         assert_eq!(queue.next_batch().await.len(), 1);
-        let late = tokio::time::timeout(Duration::from_secs(1), queue.flushed()).await;
+        let late = tokio::time::timeout(Duration::from_secs(1), queue.ended(1)).await;
         assert!(late.is_err());
-        queue.ended(1);
-        queue.flushed().await;
+        queue.end(1);
+        queue.ended(queue.accepted()).await;
     }
 }

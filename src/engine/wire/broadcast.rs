@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Data, Room};
+use crate::engine::stream::EntryId;
 
 /// Packet type 2 of the Socket.IO protocol.
 const EVENT: f64 = 2.0;
@@ -59,23 +60,33 @@ impl BroadcastHead {
         }
     }
 
-    /// Whether a client in `rooms` that was away gets this broadcast when it comes back: not when
-    /// it was volatile, or wanted an acknowledgement, or was no event.
-    pub fn missed_by(&self, rooms: &[Room]) -> Judgement {
+    /// The rooms that it is for; none means everyone.
+    pub fn rooms(&self) -> &[Room] {
+        &self.opts.rooms
+    }
+
+    /// Whether a client that was away gets it when it comes back: not when it was volatile, or
+    /// wanted an acknowledgement, or was no event.
+    pub fn is_sent_again(&self) -> bool {
         let flags = self.opts.flags.as_ref();
-        if self.request_id.is_some()
-            || self.packet.id.is_some()
-            || self.packet.kind != EVENT
-            || flags.is_some_and(|flags| flags.volatile.is_some())
-        {
+        self.request_id.is_none()
+            && self.packet.id.is_none()
+            && self.packet.kind == EVENT
+            && flags.is_none_or(|flags| flags.volatile.is_none())
+    }
+
+    /// Whether a client with these memberships that was away gets this broadcast, which is the
+    /// entry `id`.
+    pub fn missed_by(&self, id: EntryId, rooms: &[Membership]) -> Judgement {
+        if !self.is_sent_again() {
             return Judgement::No;
         }
         let included = if self.opts.rooms.is_empty() {
             Judgement::Yes
         } else {
-            any_shared(rooms, &self.opts.rooms)
+            any_shared(id, rooms, &self.opts.rooms)
         };
-        match (included, any_shared(rooms, &self.opts.except)) {
+        match (included, any_shared(id, rooms, &self.opts.except)) {
             (Judgement::No, _) | (_, Judgement::Yes) => Judgement::No,
             (Judgement::Yes, Judgement::No) => Judgement::Yes,
             _ => Judgement::Unknown,
@@ -83,14 +94,26 @@ impl BroadcastHead {
     }
 }
 
-/// Whether the two lists share a room.
-fn any_shared(a: &[Room], b: &[Room]) -> Judgement {
+/// A room that a client is in, and since which entry: what was sent to it up to there was not for
+/// this client.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    /// The room.
+    pub room: Room,
+    /// The last entry from before it was joined.
+    pub since: EntryId,
+}
+
+/// Whether the client was in one of `rooms` when the entry `id` was written.
+fn any_shared(id: EntryId, memberships: &[Membership], rooms: &[Room]) -> Judgement {
     let mut judgement = Judgement::No;
-    for (left, right) in a.iter().flat_map(|left| b.iter().map(move |right| (left, right))) {
-        match left.same(right) {
-            Some(true) => return Judgement::Yes,
-            Some(false) => {}
-            None => judgement = Judgement::Unknown,
+    for member in memberships.iter().filter(|member| member.since < id) {
+        for room in rooms {
+            match member.room.same(room) {
+                Some(true) => return Judgement::Yes,
+                Some(false) => {}
+                None => judgement = Judgement::Unknown,
+            }
         }
     }
     judgement
@@ -100,10 +123,14 @@ fn any_shared(a: &[Room], b: &[Room]) -> Judgement {
 mod tests {
     use super::*;
 
+    fn member(room: &str) -> Membership {
+        Membership { room: Room::Name(room.into()), since: EntryId::ZERO }
+    }
+
     fn judge(json: &str, rooms: &[&str]) -> Judgement {
-        let rooms: Vec<Room> = rooms.iter().map(|room| Room::Name((*room).into())).collect();
+        let rooms: Vec<Membership> = rooms.iter().map(|room| member(room)).collect();
         match BroadcastHead::decode(&Data::Json(json.into())) {
-            Some(head) => head.missed_by(&rooms),
+            Some(head) => head.missed_by(EntryId { ms: 9, seq: 9 }, &rooms),
             None => Judgement::Unknown,
         }
     }
@@ -159,7 +186,20 @@ mod tests {
         ]
         .concat();
         let head = BroadcastHead::decode(&Data::Msgpack(bytes.into())).unwrap();
-        assert_eq!(head.missed_by(&[Room::Name("r".into())]), Judgement::Yes);
-        assert_eq!(head.missed_by(&[Room::Name("q".into())]), Judgement::No);
+        let id = EntryId { ms: 9, seq: 9 };
+        assert_eq!(head.missed_by(id, &[member("r")]), Judgement::Yes);
+        assert_eq!(head.missed_by(id, &[member("q")]), Judgement::No);
+    }
+
+    #[test]
+    fn only_what_came_after_joining_counts_also_for_excepted_rooms() {
+        let json = r#"{"opts":{"rooms":["r"],"except":["x"]},"packet":{"type":2}}"#;
+        let head = BroadcastHead::decode(&Data::Json(json.into())).unwrap();
+        let id = |ms| EntryId { ms, seq: 0 };
+        let since = |room: &str, ms| Membership { since: id(ms), ..member(room) };
+        assert_eq!(head.missed_by(id(5), &[since("r", 4)]), Judgement::Yes);
+        assert_eq!(head.missed_by(id(5), &[since("r", 5)]), Judgement::No);
+        assert_eq!(head.missed_by(id(5), &[since("r", 4), since("x", 4)]), Judgement::No);
+        assert_eq!(head.missed_by(id(5), &[since("r", 4), since("x", 5)]), Judgement::Yes);
     }
 }

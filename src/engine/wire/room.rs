@@ -16,6 +16,14 @@ pub enum Room {
 }
 
 impl Room {
+    /// The name, when it has one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Room::Name(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Whether both are the same room; `None` when that cannot be told here.
     pub fn same(&self, other: &Room) -> Option<bool> {
         match (self, other) {

@@ -1,15 +1,20 @@
-//! Sessions of connection state recovery: base64 of msgpack `{sid, pid, rooms, data}`. JS makes
-//! and reads the msgpack; here only the rooms are looked at.
+//! Sessions of connection state recovery: base64 of msgpack `{sid, pid, rooms, data}`, and of ours
+//! `since`, which upstream ignores: for each room the last entry from before it was joined. JS
+//! makes and reads the msgpack; here only the rooms are looked at.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::Room;
+use super::{Membership, Room};
+use crate::engine::stream::EntryId;
 
 #[derive(Deserialize)]
 struct SessionHead {
     rooms: Vec<Room>,
+    /// Absent in sessions of upstream nodes.
+    #[serde(default)]
+    since: Vec<String>,
 }
 
 /// The value of a session key.
@@ -23,8 +28,11 @@ pub fn decode_session(value: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The rooms in a session's msgpack.
-pub fn session_rooms(msgpack: &[u8]) -> Option<Vec<Room>> {
-    rmp_serde::from_slice::<SessionHead>(msgpack).ok().map(|session| session.rooms)
+pub fn session_rooms(msgpack: &[u8]) -> Option<Vec<Membership>> {
+    let SessionHead { rooms, since } = rmp_serde::from_slice(msgpack).ok()?;
+    let mut since = since.iter().map(|id| id.parse().unwrap_or(EntryId::ZERO));
+    let membership = |room| Membership { room, since: since.next().unwrap_or(EntryId::ZERO) };
+    Some(rooms.into_iter().map(membership).collect())
 }
 
 #[cfg(test)]
@@ -38,7 +46,10 @@ mod tests {
         assert_eq!(decode_session(value.as_bytes()).unwrap(), msgpack);
         let rooms = session_rooms(msgpack).unwrap();
         assert_eq!(rooms.len(), 2);
-        assert_eq!(rooms[1].same(&Room::Name("r".into())), Some(true));
+        assert_eq!(rooms[1].room.name(), Some("r"));
+        assert_eq!(rooms[1].since, EntryId::ZERO);
+        let ours = b"\x82\xa5rooms\x92\xa1s\xa1r\xa5since\x92\xa30-0\xa37-1";
+        assert_eq!(session_rooms(ours).unwrap()[1].since, EntryId { ms: 7, seq: 1 });
     }
 
     #[test]

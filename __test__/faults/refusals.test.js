@@ -1,0 +1,441 @@
+// A Redis that refuses: said once per cause, local clients still get their packets, and the cluster
+// works again when the cause is gone, without a restart of the node.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { before, describe, test } = require("node:test");
+const { useRedis } = require("../helpers/cluster");
+const { createAdmin } = require("../helpers/clients");
+const { startNode } = require("../helpers/node");
+const { freePort, RedisServer, startRedis } = require("../helpers/redis-server");
+const { connectClient } = require("../helpers/socket-client");
+const { settle, waitFor } = require("../helpers/wait");
+const { defer } = require("./defer");
+const { startNodeProcess } = require("./node-process");
+const { EVENT, Traffic } = require("./traffic");
+const { takeWarnings, warnings } = require("./warnings");
+
+/** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
+
+/** A password that no message may hold. */
+const SECRET = "hunter2-7f3a";
+/** The observer's, whose rights are never touched. */
+const OBSERVER = "observer:observes";
+/** An argument of redis-server and not a command: users do not outlive a restart. */
+const WITH_OBSERVER = ["--user", "observer", "on", ">observes", "~*", "&*", "+@all"];
+/** An outage comes along with some causes, and is no cause of its own there. */
+const OUTAGE = "ERR_SIO_REDIS_CONNECTION";
+
+const OPTIONS = { heartbeatInterval: 300, heartbeatTimeout: 3_000 };
+
+/** Long enough for a cause to be said a second time, were it said again and again. */
+const REPETITION = 400;
+
+/**
+ * A node in this process, which Redis refuses, and an observer with all rights in a process of its
+ * own; each with a client.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {{ port: number, user?: string, adapterOptions?: Record<string, any> }} options
+ *   `user` is `name:password` of the node
+ */
+async function startPair(t, { port, user, adapterOptions = {} }) {
+  takeWarnings();
+  const redis = { url: `redis://${user ? `${user}@` : ""}127.0.0.1:${port}` };
+  const options = { ...OPTIONS, ...adapterOptions };
+  const node = await startNode({
+    redis: /** @type {any} */ (redis),
+    client: "url",
+    adapterOptions: options,
+  });
+  defer(t, () => node.close());
+  const observer = await startNodeProcess(/** @type {any} */ (redis), {
+    url: `redis://${OBSERVER}@127.0.0.1:${port}`,
+    adapterOptions: options,
+  });
+  defer(t, () => observer.kill());
+  const [local, remote] = await Promise.all([connectClient(node.url), connectClient(observer.url)]);
+  defer(t, () => [local, remote].forEach((client) => client.disconnect()));
+  return new Pair(node.io, observer, local, remote);
+}
+
+class Pair {
+  /**
+   * @param {import("socket.io").Server} io the refused node
+   * @param {import("./node-process").NodeProcess} observer
+   * @param {SocketClient} local the client of the refused node
+   * @param {SocketClient} remote the observer's
+   */
+  constructor(io, observer, local, remote) {
+    this.io = io;
+    this.observer = observer;
+    this.local = local;
+    this.remote = remote;
+    this.traffic = new Traffic([io], [local]);
+  }
+
+  /** @returns {any} */
+  get stats() {
+    return /** @type {any} */ (this.io.of("/").adapter).stats();
+  }
+
+  /** Asserts that the local client gets everything emitted so far, in order, and this too. */
+  async assertLocalDelivery() {
+    for (let i = 0; i < 5; i++) {
+      this.traffic.emit();
+    }
+    await this.traffic.assertComplete();
+  }
+
+  /**
+   * Asserts that exactly one warning says so, however often it is tried.
+   *
+   * @param {string} code
+   * @param {RegExp[]} mentions what its message must name
+   * @param {RegExp} [command] where several commands are refused: finds the one that a message is
+   *   about, of which there may be one message each
+   */
+  async assertOneWarning(code, mentions, command) {
+    await waitFor(() => warnings.some((warning) => warning.code === code), {
+      what: () => `a warning ${code}, not ${JSON.stringify(warnings)}`,
+    });
+    this.traffic.emit();
+    await settle(REPETITION);
+    this.traffic.emit();
+    await settle(50);
+    const said = takeWarnings().filter((warning) => warning.code !== OUTAGE);
+    const causes = said.map(({ message }) => (command ? command.exec(message)?.[0] : "the cause"));
+    const shown = JSON.stringify(said, null, 1);
+    assert.equal(new Set(causes).size, said.length, `one warning of each cause, not ${shown}`);
+    for (const warning of said) {
+      assert.equal(warning.code, code);
+      for (const mention of mentions) {
+        assert.match(warning.message, mention);
+      }
+      assert.ok(!warning.message.includes(SECRET), "no secret is said");
+      assert.ok(!warning.message.includes(EVENT), "nothing of a packet is said");
+    }
+  }
+
+  /** Waits until requests are answered again. */
+  async assertRequestsAgain() {
+    /** @type {any} */
+    let outcome;
+    await waitFor(
+      async () => {
+        // What is asked before the subscriptions are back is answered in vain.
+        outcome = await this.io.timeout(300).fetchSockets().catch(String);
+        return outcome.length === 2;
+      },
+      { what: () => `a request to be answered, not ${outcome}` },
+    );
+  }
+
+  /** Waits until packets cross again in both directions, and asserts that all of them do. */
+  async assertDeliversAgain() {
+    const { traffic, remote } = this;
+    const start = traffic.counts[0];
+    await waitFor(
+      () => {
+        traffic.emit();
+        return remote.received(EVENT).some(([, number]) => number >= start);
+      },
+      { interval: 25, what: "a packet to reach the other node" },
+    );
+    const first = traffic.counts[0];
+    for (let i = 0; i < 40; i++) {
+      traffic.emit();
+      if (i % 10 === 0) {
+        await settle(5); // some alone, some as a batch
+      }
+    }
+    const crossed = () =>
+      remote.received(EVENT).flatMap(([, number]) => (number >= first ? [number] : []));
+    await waitFor(() => crossed().length >= 40, {
+      what: () => `40 packets from ${first} on at the other node, not ${crossed()}`,
+    });
+    await settle(50);
+    assert.deepEqual(
+      crossed(),
+      Array.from({ length: 40 }, (_, i) => first + i),
+    );
+    await traffic.assertComplete();
+
+    // Where it was refused from the start, reading begins some time after the cause is gone.
+    const before = this.local.received("back").length;
+    await waitFor(
+      async () => {
+        await this.observer.call("emit", "back");
+        return this.local.received("back").length > before;
+      },
+      { interval: 25, what: "a packet from the other node" },
+    );
+    await this.assertRequestsAgain();
+  }
+}
+
+/**
+ * The whole course: a node that is refused from its start, the cause removed, and there again.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {object} course
+ * @param {number} course.port
+ * @param {string} [course.user]
+ * @param {() => Promise<unknown>} course.refuse
+ * @param {() => Promise<unknown>} course.permit
+ * @param {string} course.code
+ * @param {RegExp[]} course.mentions
+ * @param {RegExp} [course.command] see `assertOneWarning`
+ */
+async function assertCourse(t, course) {
+  const { port, user, refuse, permit, code, mentions, command } = course;
+  await refuse();
+  defer(t, permit);
+  const pair = await startPair(t, { port, user });
+  for (const round of ["first", "second"]) {
+    t.diagnostic(`${round} time`);
+    await pair.assertLocalDelivery();
+    await pair.assertOneWarning(code, mentions, command);
+    await pair.assertLocalDelivery();
+    await permit();
+    await pair.assertDeliversAgain();
+    takeWarnings();
+    if (round === "first") {
+      await refuse();
+    }
+  }
+}
+
+const context = useRedis({ args: WITH_OBSERVER });
+
+// These break when a refusal is not told from an outage (packets wait without end), when local
+// delivery depends on Redis, when each attempt warns anew or only the first ever does, and when a
+// task gives up for good.
+describe("ACL", () => {
+  /** @param {...string} rules */
+  const setUser = (...rules) => context.admin.command("ACL", "SETUSER", "app", ...rules);
+  const course = () => ({
+    port: context.redis.port,
+    user: `app:${SECRET}`,
+    code: "ERR_SIO_REDIS_NOPERM",
+  });
+
+  before(() => setUser("on", `>${SECRET}`, "~*", "&*", "+@all"));
+
+  test("no right to XADD", (t) =>
+    assertCourse(t, {
+      ...course(),
+      refuse: () => setUser("-xadd"),
+      permit: () => setUser("+xadd"),
+      mentions: [/XADD/, /`socket\.io`/, /NOPERM/, /grant/],
+    }));
+
+  test("no right to XREAD", (t) =>
+    assertCourse(t, {
+      ...course(),
+      refuse: () => setUser("-xread"),
+      permit: () => setUser("+xread"),
+      mentions: [/XREAD/, /`socket\.io`/, /NOPERM/, /grant/],
+    }));
+
+  test("no right to the stream's key", (t) =>
+    assertCourse(t, {
+      ...course(),
+      refuse: () => setUser("resetkeys", "~other:*"),
+      permit: () => setUser("~*"),
+      mentions: [/`socket\.io`/, /NOPERM/, /grant/],
+      command: /refused X[A-Z]+/,
+    }));
+
+  test("no right to the channels", (t) =>
+    assertCourse(t, {
+      ...course(),
+      refuse: () => setUser("resetchannels"),
+      permit: () => setUser("&*"),
+      mentions: [/`socket\.io#/, /NOPERM/, /grant/],
+      command: /refused (SUBSCRIBE|PUBLISH)/,
+    }));
+
+  // Breaks when a batch whose MULTI was refused counts as not written, though its XADDs were.
+  test("no right to MULTI", (t) =>
+    assertCourse(t, {
+      ...course(),
+      refuse: () => setUser("-multi"),
+      permit: () => setUser("+multi"),
+      mentions: [/multi/i, /`socket\.io`/, /NOPERM/, /grant/],
+    }));
+});
+
+describe("credentials", () => {
+  /** Has the node make its connections again, or it would stay in with what it has. */
+  const killOf = (/** @type {string} */ user) =>
+    context.admin.command("CLIENT", "KILL", "USER", user);
+
+  test("a wrong password", (t) =>
+    assertCourse(t, {
+      port: context.redis.port,
+      user: `visitor:${SECRET}`,
+      async refuse() {
+        await context.admin.command("ACL", "SETUSER", "visitor", "reset", "on", ">another");
+        await killOf("visitor");
+      },
+      permit: () =>
+        context.admin.command("ACL", "SETUSER", "visitor", `>${SECRET}`, "~*", "&*", "+@all"),
+      code: "ERR_SIO_REDIS_AUTH",
+      mentions: [/127\.0\.0\.1:\d+/, /`password`/],
+    }));
+
+  test("no password where one is needed", (t) =>
+    assertCourse(t, {
+      port: context.redis.port,
+      async refuse() {
+        await context.admin.command("CONFIG", "SET", "requirepass", SECRET);
+        await killOf("default"); // the admin's own stays
+      },
+      permit: () => context.admin.command("CONFIG", "SET", "requirepass", ""),
+      code: "ERR_SIO_REDIS_AUTH",
+      mentions: [/127\.0\.0\.1:\d+/, /`password`/],
+    }));
+});
+
+describe("the server's state", () => {
+  test("the stream's key holds something else", (t) =>
+    assertCourse(t, {
+      port: context.redis.port,
+      refuse: () => context.admin.command("SET", "socket.io", "no stream"),
+      permit: () => context.admin.command("DEL", "socket.io"),
+      code: "ERR_SIO_REDIS_WRONGTYPE",
+      mentions: [/`socket\.io`/, /`streamName`/, /WRONGTYPE/],
+    }));
+
+  test("maxmemory is reached", (t) =>
+    assertCourse(t, {
+      port: context.redis.port,
+      refuse: () => context.admin.command("CONFIG", "SET", "maxmemory", 1),
+      permit: () => context.admin.command("CONFIG", "SET", "maxmemory", 0),
+      code: "ERR_SIO_REDIS_OOM",
+      mentions: [/XADD/, /`socket\.io`/, /`maxmemory`/, /`maxLen`/],
+    }));
+});
+
+describe("commands that the server does not know", () => {
+  /** @param {string[]} commands */
+  const without = (commands) => commands.flatMap((name) => ["--rename-command", name, ""]);
+
+  for (const commands of [["XADD"], ["XADD", "XREAD", "XRANGE", "XREVRANGE"]]) {
+    test(`${commands}`, async (t) => {
+      const redis = await startRedis({ args: [...WITH_OBSERVER, ...without(commands)] });
+      defer(t, () => redis.stop());
+      const pair = await startPair(t, { port: redis.port });
+      await pair.assertLocalDelivery();
+      await pair.assertOneWarning(
+        "ERR_SIO_REDIS_UNSUPPORTED",
+        [/`socket\.io`/, /Redis \d/],
+        /refused X(ADD|READ|RANGE|REVRANGE)/,
+      );
+      await pair.assertLocalDelivery();
+      await redis.restart({ args: WITH_OBSERVER });
+      await pair.assertDeliversAgain();
+    });
+  }
+});
+
+describe("Redis is away", () => {
+  // Breaks when an outage is said by each task and attempt, or once and never again.
+  test("unreachable from the start, and again", async (t) => {
+    takeWarnings();
+    const redis = new RedisServer({ password: SECRET });
+    const port = await freePort();
+    defer(t, () => redis.stop());
+    const node = await startNode({
+      redis: /** @type {any} */ ({ url: `redis://:${SECRET}@127.0.0.1:${port}` }),
+      client: "url",
+      adapterOptions: OPTIONS,
+    });
+    defer(t, () => node.close());
+    const client = await connectClient(node.url);
+    defer(t, () => client.disconnect());
+    const traffic = new Traffic([node.io], [client]);
+    for (const round of ["first", "second"]) {
+      await waitFor(() => warnings.length > 0, { what: `the ${round} warning` });
+      for (let i = 0; i < 5; i++) {
+        traffic.emit();
+      }
+      await settle(REPETITION);
+      const said = takeWarnings();
+      assert.equal(said.length, 1, `one warning, not ${JSON.stringify(said, null, 1)}`);
+      assert.equal(said[0].code, OUTAGE);
+      assert.match(said[0].message, new RegExp(`127.0.0.1:${port}`));
+      assert.ok(!said[0].message.includes(SECRET), "no secret is said");
+      await redis.launch(port);
+      const admin = await createAdmin(redis);
+      defer(t, () => admin.close());
+      // Emitted while it was away: at the local client in order, and in the stream.
+      await traffic.assertComplete();
+      assert.equal(await admin.command("XLEN", "socket.io"), 5);
+      await waitFor(
+        async () => (await admin.command("PUBSUB", "NUMSUB", "socket.io#/#"))[1] === 1,
+        { what: "the node to be back altogether" },
+      );
+      takeWarnings();
+      if (round === "first") {
+        await redis.kill();
+      }
+    }
+  });
+
+  // Breaks when the queue is not bounded, when what is over the bound is lost for local clients,
+  // and when what was queued does not go out.
+  test("more is published than the queue takes", async (t) => {
+    const BOUND = 20_000;
+    const redis = await startRedis({ appendOnly: true, args: WITH_OBSERVER });
+    defer(t, () => redis.stop());
+    const pair = await startPair(t, {
+      port: redis.port,
+      adapterOptions: { publishQueueBytes: BOUND },
+    });
+    await pair.assertDeliversAgain();
+    for (const round of ["first", "second"]) {
+      takeWarnings();
+      const before = pair.traffic.counts[0];
+      await redis.kill();
+      await waitFor(() => warnings.some(({ code }) => code === OUTAGE), { what: "the outage" });
+      const load = "x".repeat(1_000);
+      for (let i = 0; i < 500; i++) {
+        pair.traffic.emit(0, load);
+        assert.ok(pair.stats.queueBytes <= BOUND, `${pair.stats.queueBytes} bytes wait`);
+        if (i % 100 === 0) {
+          await settle(10);
+        }
+      }
+      await waitFor(() => warnings.some(({ code }) => code === "ERR_SIO_REDIS_QUEUE_FULL"), {
+        what: `the ${round} warning of a full queue`,
+      });
+      await settle(REPETITION);
+      const full = takeWarnings().filter(({ code }) => code !== OUTAGE);
+      assert.equal(full.length, 1, `one warning, not ${JSON.stringify(full, null, 1)}`);
+      assert.match(full[0].message, /`publishQueueBytes`/);
+      assert.match(full[0].message, /20000/);
+
+      const numbers = (/** @type {SocketClient} */ client) =>
+        client.received(EVENT).flatMap(([, number]) => (number >= before ? [number] : []));
+      const overTheBound = new Set(numbers(pair.local));
+      assert.ok(overTheBound.size > 400, "what is over the bound is delivered locally, at once");
+      const queued = Array.from({ length: 500 }, (_, i) => before + i).filter(
+        (number) => !overTheBound.has(number),
+      );
+      assert.ok(queued.length > 10, "something is queued");
+
+      await redis.restart();
+      await waitFor(() => numbers(pair.remote).length >= queued.length, {
+        what: "what was queued, at the other node",
+      });
+      assert.deepEqual(numbers(pair.remote), queued);
+      await waitFor(() => numbers(pair.local).length >= 500, { what: "everything, locally" });
+      assert.deepEqual(numbers(pair.local).slice(-queued.length), queued);
+      assert.equal(new Set(numbers(pair.local)).size, 500);
+      await pair.assertRequestsAgain(); // or the outage goes on for some, and is not said again
+    }
+  });
+});

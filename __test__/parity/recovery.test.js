@@ -1,0 +1,662 @@
+// Connection state recovery: on the same node and on another one.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { describe, test } = require("node:test");
+const { adapters, startCluster, useCluster, useRedis } = require("../helpers/cluster");
+const { connectClient } = require("../helpers/socket-client");
+const { ANSWER_TIMEOUT, settle, waitFor } = require("../helpers/wait");
+const { decode, decodeData, encodeBinary, entriesAfter, lastEntryId } = require("../helpers/wire");
+
+/** @typedef {import("../helpers/cluster").Cluster} Cluster */
+/** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
+
+const NODES = [0, 1, 2];
+const STREAM = "socket.io";
+const PREFIX = "sio:session:";
+
+/** @param {Cluster} cluster @param {string} pid */
+async function hasSession({ admin }, pid) {
+  return (await admin.command("EXISTS", PREFIX + pid)) === 1;
+}
+
+/** The secret id of a session. @param {Cluster} cluster @param {SocketClient} client */
+function pidOf(cluster, client) {
+  return /** @type {any} */ (cluster.serverSocket(client)).pid;
+}
+
+/** The offset that a client would send. @param {SocketClient} client */
+function offsetOf(client) {
+  return /** @type {any} */ (client.socket)._lastOffset;
+}
+
+/**
+ * A client of node `node` that has received a packet, so that it has an offset.
+ *
+ * @param {Cluster} cluster
+ * @param {number} node
+ * @param {string} [nsp]
+ */
+async function clientWithOffset(cluster, node, nsp = "/") {
+  const client = await cluster.connect(node, { nsp });
+  cluster.io(node).of(nsp).to(client.id).emit("first");
+  await client.receives("first");
+  return client;
+}
+
+/**
+ * Cuts a client and waits for its session to be in Redis.
+ *
+ * @param {Cluster} cluster
+ * @param {SocketClient} client
+ */
+async function cut(cluster, client) {
+  const pid = pidOf(cluster, client);
+  await cluster.cut(client);
+  await waitFor(() => hasSession(cluster, pid), { what: "the session in Redis" });
+}
+
+/**
+ * The packets a client has received, without the offset at the end of each.
+ *
+ * @param {SocketClient} client
+ * @returns {any[][]}
+ */
+function packetsOf({ record }) {
+  return record.map((packet) => packet.slice(0, -1));
+}
+
+/**
+ * Brings a client back to a node, lets a last packet follow, and returns what the client received
+ * in between.
+ *
+ * @param {Cluster} cluster
+ * @param {SocketClient} client
+ * @param {number} node
+ */
+async function missedBy(cluster, client, node) {
+  const start = client.record.length;
+  const lasts = client.received("last").length;
+  await cluster.reconnect(client, node);
+  assert.equal(client.socket.recovered, true, "the client is recovered");
+  cluster.io(node).of(client.nsp).to(client.id).emit("last");
+  await client.receives("last", lasts + 1);
+  return packetsOf(client)
+    .slice(start)
+    .filter(([event]) => event !== "last");
+}
+
+describe("recovery", () => {
+  const context = useCluster({
+    serverOptions: { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } },
+    namespaces: ["/", "/chat"],
+    setup: (io) => io.of("/chat"),
+  });
+
+  /**
+   * Waits until the cluster's own clients have each received `count` of an event.
+   *
+   * @param {string} event
+   * @param {number} [count]
+   */
+  async function everybodyReceives(event, count) {
+    await Promise.all(context.cluster.clients.map((client) => client.receives(event, count)));
+  }
+
+  /** Event names of one test only. */
+  let events = 0;
+  const newEvent = () => `event-${events++}`;
+
+  for (const from of NODES) {
+    for (const to of NODES) {
+      const kinds = `${adapters.kindOf(from)} to ${adapters.kindOf(to)}`;
+      describe(`from node ${from} to node ${to} (${kinds})`, () => {
+        test("the missed packets arrive in order and once; id, rooms and data are back", async () => {
+          const { admin, cluster } = context;
+          const event = newEvent();
+          const client = await clientWithOffset(cluster, from);
+          const { id } = client;
+          const before = cluster.serverSocket(client);
+          before.join(["room", "é🎉"]);
+          before.data = { user: "é", nested: { list: [1, null] } };
+          await cut(cluster, client);
+
+          const start = await lastEntryId(admin, STREAM);
+          for (let i = 0; i < 30; i++) {
+            cluster.io(i % 3).emit(event, i, { é: [i] });
+          }
+          await everybodyReceives(event, 30);
+          const recordStart = client.record.length;
+          const missed = await missedBy(cluster, client, to);
+
+          const entries = (await entriesAfter(admin, STREAM, start))
+            .map(({ id: offset, fields }) => [...decodeData(fields.data).packet.data, offset])
+            .filter(([name]) => name === event);
+          assert.equal(entries.length, 30);
+          assert.deepEqual(
+            missed,
+            entries.map((packet) => packet.slice(0, -1)),
+          );
+          assert.deepEqual(
+            client.record.slice(recordStart, recordStart + 30),
+            entries,
+            "each with its offset",
+          );
+
+          assert.equal(client.id, id);
+          const after = cluster.serverSocket(client);
+          assert.equal(after.recovered, true);
+          assert.equal(after.id, id);
+          assert.deepEqual(after.rooms, new Set([id, "room", "é🎉"]));
+          assert.deepEqual(after.data, { user: "é", nested: { list: [1, null] } });
+
+          // the rooms are not only in the socket's list
+          cluster.io(from).to("é🎉").emit("to the room");
+          await client.receives("to the room");
+          await cluster.disconnect(client);
+        });
+
+        test("packets to its rooms arrive, to others or with it left out they do not", async () => {
+          const { cluster } = context;
+          const event = newEvent();
+          const client = await clientWithOffset(cluster, from);
+          cluster.serverSocket(client).join(["mine", "also mine"]);
+          const { id } = client;
+          await cut(cluster, client);
+          const io = cluster.io((from + 1) % 3);
+          io.to("mine").emit(event, "room");
+          io.to("not mine").emit(event, "wrong");
+          io.to(["mine", "also mine", "not mine"]).emit(event, "several rooms");
+          io.except("not mine").emit(event, "except another");
+          io.except("mine").emit(event, "wrong");
+          io.to("mine").except("also mine").emit(event, "wrong");
+          io.except(id).emit(event, "wrong");
+          io.to(id).emit(event, "id");
+          io.of("/chat").emit(event, "wrong");
+          io.local.emit(event, "wrong");
+          io.emit(event, "end");
+          await everybodyReceives(event, 3);
+          assert.deepEqual(await missedBy(cluster, client, to), [
+            [event, "room"],
+            [event, "several rooms"],
+            [event, "except another"],
+            [event, "id"],
+            [event, "end"],
+          ]);
+          await cluster.disconnect(client);
+        });
+
+        test("nothing was missed", async () => {
+          const { cluster } = context;
+          const client = await clientWithOffset(cluster, from);
+          await cut(cluster, client);
+          assert.deepEqual(await missedBy(cluster, client, to), []);
+          await cluster.disconnect(client);
+        });
+
+        test("again and again", async () => {
+          const { cluster } = context;
+          const event = newEvent();
+          const client = await clientWithOffset(cluster, from);
+          for (let round = 0; round < 4; round++) {
+            await cut(cluster, client);
+            cluster.io(from).emit(event, round);
+            await everybodyReceives(event, round + 1);
+            const missed = await missedBy(cluster, client, round % 2 ? from : to);
+            assert.deepEqual(missed, [[event, round]]);
+          }
+          await cluster.disconnect(client);
+        });
+
+        test("binary", async () => {
+          const { cluster } = context;
+          const event = newEvent();
+          const bytes = Buffer.from([0, 127, 128, 255]);
+          const client = await clientWithOffset(cluster, from);
+          cluster.serverSocket(client).data = { bytes };
+          await cut(cluster, client);
+          cluster.io(from).emit(event, bytes, { deep: [bytes] });
+          await everybodyReceives(event);
+          assert.deepEqual(await missedBy(cluster, client, to), [
+            [event, bytes, { deep: [bytes] }],
+          ]);
+          assert.deepEqual(Buffer.from(cluster.serverSocket(client).data.bytes), bytes);
+          await cluster.disconnect(client);
+        });
+
+        test("another namespace", async () => {
+          const { cluster } = context;
+          const event = newEvent();
+          const client = await clientWithOffset(cluster, from, "/chat");
+          cluster.serverSocket(client).join("room");
+          await cut(cluster, client);
+          cluster.io(from).emit(event, "wrong");
+          cluster.io(from).of("/chat").to("room").emit(event, "right");
+          cluster.io(from).emit(event, "wrong");
+          await everybodyReceives(event, 2);
+          assert.deepEqual(await missedBy(cluster, client, to), [[event, "right"]]);
+          await cluster.disconnect(client);
+        });
+
+        test("packets that want acknowledgements are not sent later", async () => {
+          const { cluster } = context;
+          const event = newEvent();
+          const client = await clientWithOffset(cluster, from);
+          await cut(cluster, client);
+          await cluster
+            .io(from)
+            .except("nobody")
+            .timeout(50)
+            .emitWithAck(event)
+            .catch(() => {});
+          assert.deepEqual(await missedBy(cluster, client, to), []);
+          await cluster.disconnect(client);
+        });
+
+        test(
+          "volatile packets are not sent later",
+          { skip: adapters.upstreamCannot("it replays volatile packets", [to]) },
+          async () => {
+            const { cluster } = context;
+            const event = newEvent();
+            const client = await clientWithOffset(cluster, from);
+            await cut(cluster, client);
+            cluster.io(from).volatile.emit(event, "volatile");
+            cluster.io(from).emit(event, "kept");
+            await everybodyReceives(event);
+            assert.deepEqual(await missedBy(cluster, client, to), [[event, "kept"]]);
+            await cluster.disconnect(client);
+          },
+        );
+
+        test(
+          "packets to a room from before it joined are not sent later",
+          {
+            skip: adapters.upstreamCannot("its sessions do not say since when a room is joined", [
+              from,
+              to,
+            ]),
+          },
+          async () => {
+            const { cluster } = context;
+            const event = newEvent();
+            const client = await clientWithOffset(cluster, from);
+            cluster.clients.forEach((other) => cluster.serverSocket(other).join("late room"));
+            cluster.io(from).to("late room").emit(event, "before");
+            await everybodyReceives(event);
+            cluster.serverSocket(client).join("late room");
+            await cut(cluster, client);
+            cluster.io(from).to("late room").emit(event, "after");
+            await everybodyReceives(event, 2);
+            assert.deepEqual(await missedBy(cluster, client, to), [[event, "after"]]);
+            await cluster.disconnect(client);
+          },
+        );
+
+        test(
+          "packets that come while it is restored arrive in order and once",
+          {
+            skip: adapters.upstreamCannot(
+              "what arrives between its reading and the socket's joining is lost or doubled",
+              [to],
+            ),
+          },
+          async () => {
+            const { cluster } = context;
+            const event = newEvent();
+            const clients = await Promise.all(
+              Array.from({ length: 10 }, () => clientWithOffset(cluster, from)),
+            );
+            await Promise.all(clients.map((client) => cut(cluster, client)));
+            const count = 400;
+            const sending = (async () => {
+              for (let i = 0; i < count; i++) {
+                cluster.io((to + 1) % 3).emit(event, i);
+                await new Promise((resolve) => setImmediate(resolve));
+              }
+            })();
+            await waitFor(() => cluster.clients[0].received(event).length > 20);
+            await Promise.all(clients.map((client) => cluster.reconnect(client, to)));
+            await sending;
+            await everybodyReceives(event, count);
+            const expected = Array.from({ length: count }, (_, i) => i);
+            for (const client of clients) {
+              assert.equal(client.socket.recovered, true);
+              const received = await client.receives(event, count);
+              assert.deepEqual(
+                received.map(([i]) => i),
+                expected,
+              );
+              await cluster.disconnect(client);
+            }
+          },
+        );
+      });
+    }
+  }
+
+  for (const node of NODES) {
+    describe(`on node ${node} (${adapters.kindOf(node)})`, () => {
+      /**
+       * Connects anew with a session and an offset, as a client could that makes them up.
+       *
+       * @param {any} auth
+       */
+      async function connectWith(auth) {
+        const client = await context.cluster.connect(node, { auth });
+        return { client, server: context.cluster.serverSocket(client) };
+      }
+
+      test("every event carries an offset, except volatile and local ones", async () => {
+        const { cluster } = context;
+        const client = await cluster.connect(node);
+        const socket = cluster.serverSocket(client);
+        const event = newEvent();
+        socket.emit(event, "direct");
+        cluster.io((node + 1) % 3).emit(event, "broadcast");
+        await client.receives(event, 2);
+        for (const args of client.received(event)) {
+          assert.equal(args.length, 2);
+          assert.match(args[1], /^\d+-\d+$/);
+        }
+        const ordered = client.received(event).map(([, offset]) => offset);
+        assert.equal(offsetOf(client), ordered[1]);
+        const volatile = newEvent();
+        cluster.io((node + 1) % 3).volatile.emit(volatile, 1);
+        assert.deepEqual(await client.receives(volatile), [[1]]);
+        await cluster.disconnect(client);
+      });
+
+      test("a session is stored as other versions store it, and used once", async () => {
+        const { admin, cluster } = context;
+        const client = await clientWithOffset(cluster, node);
+        const { id } = client;
+        const pid = pidOf(cluster, client);
+        const offset = offsetOf(client);
+        cluster.serverSocket(client).join("room");
+        cluster.serverSocket(client).data = { a: 1 };
+        await cut(cluster, client);
+        const raw = await admin.command("GET", PREFIX + pid);
+        const session = /** @type {any} */ (decode(Buffer.from(raw, "base64")));
+        assert.equal(session.sid, id);
+        assert.equal(session.pid, pid);
+        assert.deepEqual(session.rooms.sort(), [id, "room"].sort());
+        assert.deepEqual(session.data, { a: 1 });
+        const ttl = await admin.command("PTTL", PREFIX + pid);
+        assert.ok(ttl > 0 && ttl <= 60_000, `it expires in ${ttl} ms`);
+
+        await missedBy(cluster, client, node);
+        assert.equal(await hasSession(cluster, pid), false);
+        const second = await connectWith({ pid, offset });
+        assert.equal(second.server.recovered, false);
+        assert.notEqual(second.client.id, id);
+        await cluster.disconnect(second.client);
+        await cluster.disconnect(client);
+      });
+
+      test("a session that another version stored is restored", async () => {
+        const { admin, cluster } = context;
+        const event = newEvent();
+        const pid = `stored-${node}`;
+        const session = { sid: `sid-${node}`, pid, rooms: [`sid-${node}`, "r"], data: { a: "é" } };
+        await admin.command("SET", PREFIX + pid, encodeBinary(session), "PX", 10_000);
+        const offset = await lastEntryId(admin, STREAM);
+        cluster.io(node).emit(event, 1);
+        cluster.io(node).to("r").emit(event, 2);
+        cluster.io(node).to("not r").emit(event, "wrong");
+        cluster.io(node).emit(event, 3);
+        await everybodyReceives(event, 2);
+        const { client, server } = await connectWith({ pid, offset });
+        assert.equal(server.recovered, true);
+        assert.equal(client.id, `sid-${node}`);
+        assert.deepEqual(server.rooms, new Set([`sid-${node}`, "r"]));
+        assert.deepEqual(server.data, { a: "é" });
+        await client.receives(event, 3);
+        assert.deepEqual(packetsOf(client), [
+          [event, 1],
+          [event, 2],
+          [event, 3],
+        ]);
+        await cluster.disconnect(client);
+      });
+
+      test("an unknown session is refused", async () => {
+        const { admin, cluster } = context;
+        const offset = await lastEntryId(admin, STREAM);
+        const { client, server } = await connectWith({ pid: "unknown", offset });
+        assert.equal(server.recovered, false);
+        assert.deepEqual(client.record, []);
+        await cluster.disconnect(client);
+      });
+
+      test("a hostile session id is refused", async () => {
+        const { admin, cluster } = context;
+        const offset = await lastEntryId(admin, STREAM);
+        for (const pid of [
+          ...["", "*", "../x", "\0", "a\r\nFLUSHALL\r\n", "é🎉", "\ud800", "x".repeat(50_000)],
+          ...[null, 1, {}, [], { length: 1 }, true],
+        ]) {
+          const { client, server } = await connectWith({ pid, offset });
+          assert.equal(server.recovered, false);
+          await cluster.disconnect(client);
+        }
+      });
+
+      test("an offset that is none, or of no entry, is refused", async () => {
+        const { cluster } = context;
+        for (const bad of [
+          ...["", "abc", "1", "-", "+", "$", "*", "1-1-1", "1-", "-1", " 1-1", "1-1 ", "1-*"],
+          ...["(1-1", "0x1-1", "1e3-1", "é", "\0", "1-1\r\nFLUSHALL", "1-1", "0-0"],
+          ...["9999999999999-0", `${"9".repeat(400)}-0`, `1-${"9".repeat(400)}`],
+          ...["18446744073709551615-18446744073709551615", "99999999999999999999-0"],
+          ...[null, 1, {}, ["1-1"]],
+        ]) {
+          const client = await clientWithOffset(cluster, node);
+          const pid = pidOf(cluster, client);
+          const { id } = client;
+          await cut(cluster, client);
+          const second = await connectWith({ pid, offset: bad });
+          assert.equal(second.server.recovered, false, `offset ${JSON.stringify(bad)}`);
+          assert.notEqual(second.client.id, id);
+          assert.deepEqual(second.client.record, []);
+          await cluster.disconnect(second.client);
+        }
+      });
+
+      test("a packet without offset that ends in a string spoils the offset: refused", async () => {
+        const { cluster } = context;
+        const client = await clientWithOffset(cluster, node);
+        const event = newEvent();
+        cluster.io(node).local.emit(event, "not an offset");
+        await client.receives(event);
+        await cut(cluster, client);
+        await cluster.reconnect(client, node);
+        assert.equal(client.socket.recovered, false);
+        await cluster.disconnect(client);
+      });
+
+      test("a malformed session is refused", async () => {
+        const { admin, cluster } = context;
+        const offset = await lastEntryId(admin, STREAM);
+        for (const value of ["", "%%%", "AAAA", Buffer.from([0xc1]).toString("base64")]) {
+          await admin.command("SET", `${PREFIX}malformed`, value, "PX", 10_000);
+          const { client, server } = await connectWith({ pid: "malformed", offset });
+          assert.equal(server.recovered, false);
+          await cluster.disconnect(client);
+        }
+      });
+
+      test("a client or a server that ends the connection leaves no session", async () => {
+        const { cluster } = context;
+        for (const end of [
+          (/** @type {SocketClient} */ client) => client.disconnect(),
+          (/** @type {SocketClient} */ client) => cluster.serverSocket(client).disconnect(),
+        ]) {
+          const client = await clientWithOffset(cluster, node);
+          const pid = pidOf(cluster, client);
+          const { sockets } = cluster.io(node).sockets;
+          end(client);
+          await waitFor(() => !sockets.has(client.id));
+          await settle(30);
+          assert.equal(await hasSession(cluster, pid), false);
+          await client.reconnect();
+          assert.equal(client.socket.recovered, false);
+          await cluster.disconnect(client);
+        }
+      });
+
+      test("requests see a recovered socket", async () => {
+        const { cluster } = context;
+        const client = await clientWithOffset(cluster, node);
+        cluster.serverSocket(client).join(`again-${node}`);
+        await cut(cluster, client);
+        await missedBy(cluster, client, (node + 1) % 3);
+        const [socket, ...more] = await cluster.io(node).in(`again-${node}`).fetchSockets();
+        assert.equal(socket.id, client.id);
+        assert.deepEqual(more, []);
+        client.socket.on("ask", (answer) => answer("yes"));
+        assert.deepEqual(
+          await cluster.io(node).to(`again-${node}`).timeout(ANSWER_TIMEOUT).emitWithAck("ask"),
+          ["yes"],
+        );
+        await cluster.disconnect(client);
+      });
+    });
+  }
+});
+
+describe("a session that has expired", () => {
+  const context = useCluster({
+    serverOptions: { connectionStateRecovery: { maxDisconnectionDuration: 400 } },
+  });
+
+  for (const node of NODES) {
+    test(`is refused on node ${node}`, async () => {
+      const { cluster } = context;
+      const client = await clientWithOffset(cluster, node);
+      const { id } = client;
+      const pid = pidOf(cluster, client);
+      await cluster.cut(client);
+      cluster.io(node).emit("missed");
+      let existed = false;
+      await waitFor(
+        async () => {
+          const exists = await hasSession(cluster, pid);
+          existed ||= exists;
+          return existed && !exists;
+        },
+        { what: "the session to come and to expire" },
+      );
+      await cluster.reconnect(client, node);
+      assert.equal(client.socket.recovered, false);
+      assert.notEqual(client.id, id);
+      cluster.io(node).to(client.id).emit("last");
+      await client.receives("last");
+      assert.deepEqual(client.received("missed"), []);
+      await cluster.disconnect(client);
+    });
+  }
+});
+
+describe("a node that shuts down", () => {
+  const context = useRedis();
+
+  for (const node of NODES) {
+    test(`leaves its clients' sessions to the others: node ${node}`, async () => {
+      const cluster = await startCluster(context, {
+        serverOptions: { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } },
+      });
+      const to = (node + 1) % 3;
+      const client = await clientWithOffset(cluster, node);
+      cluster.serverSocket(client).join("room");
+      const { id } = client;
+      const witness = cluster.clients[to];
+      await cluster.nodes[node].close();
+      await waitFor(() => !client.socket.connected);
+      cluster.io(to).to("room").emit("missed", 1);
+      cluster.io(to).emit("missed", 2);
+      await witness.receives("missed");
+      assert.deepEqual(await missedBy(cluster, client, to), [
+        ["missed", 1],
+        ["missed", 2],
+      ]);
+      assert.equal(client.id, id);
+      await cluster.close();
+    });
+  }
+});
+
+describe("middlewares", () => {
+  /** Resolves when the middleware may go on. @type {Promise<void>} */
+  let gate = Promise.resolve();
+  let runs = 0;
+  const context = useCluster({
+    serverOptions: {
+      connectionStateRecovery: { maxDisconnectionDuration: 60_000, skipMiddlewares: false },
+    },
+    setup: (io) =>
+      io.use((socket, next) => {
+        runs++;
+        gate.then(() => next());
+      }),
+  });
+
+  for (const node of NODES) {
+    test(`run for a recovered socket on node ${node}`, async () => {
+      const { cluster } = context;
+      const client = await clientWithOffset(cluster, node);
+      await cut(cluster, client);
+      const before = runs;
+      assert.deepEqual(await missedBy(cluster, client, node), []);
+      assert.equal(runs, before + 1);
+      await cluster.disconnect(client);
+    });
+
+    test(
+      `what arrives on node ${node} while one runs is not lost`,
+      {
+        skip: adapters.upstreamCannot("packets are lost that come while a middleware runs", [node]),
+      },
+      async () => {
+        const { cluster } = context;
+        const witness = cluster.clients[(node + 1) % 3];
+        const client = await clientWithOffset(cluster, node);
+        cluster.serverSocket(client).join("room");
+        await cut(cluster, client);
+        cluster.io(node).emit("during", "missed");
+        await witness.receives("during");
+
+        /** @type {() => void} */
+        let open = () => {};
+        gate = new Promise((resolve) => {
+          open = resolve;
+        });
+        const before = runs;
+        const reconnected = cluster.reconnect(client, node);
+        await waitFor(() => runs > before, { what: "the middleware to run" });
+        cluster.io(node).to("room").emit("during", "own node");
+        cluster.io((node + 1) % 3).emit("during", "other node");
+        const start = witness.received("during").length;
+        cluster.io(node).emit("during", "end");
+        await waitFor(() => witness.received("during").length > start);
+        open();
+        await reconnected;
+        assert.equal(client.socket.recovered, true);
+        cluster.io(node).to(client.id).emit("last");
+        await client.receives("last");
+        const received = client.received("during").map(([what]) => what);
+        assert.equal(received[0], "missed");
+        assert.deepEqual(received.slice().sort(), ["end", "missed", "other node", "own node"]);
+        await cluster.disconnect(client);
+        witness.record.length = 0;
+      },
+    );
+  }
+
+  test("a client that is new is not disturbed", async () => {
+    const client = await connectClient(context.cluster.nodes[0].url);
+    assert.equal(client.socket.recovered, false);
+    client.disconnect();
+  });
+});

@@ -1,0 +1,58 @@
+// Runs the parity suite against one adapter after another:
+//
+//     node __test__/run-parity.js upstream native mixed
+//
+// By default all of them. REDIS_CLIENT chooses the Redis client (see helpers/clients.js).
+
+"use strict";
+
+const { spawn } = require("node:child_process");
+const { readdirSync } = require("node:fs");
+const { join } = require("node:path");
+
+const ADAPTERS = ["upstream", "native", "mixed", "mixed-upstream-first"];
+const FOLDER = join(__dirname, "parity");
+
+/**
+ * @param {string} adapter
+ * @param {string[]} files
+ * @returns {Promise<boolean>} whether all tests passed
+ */
+function run(adapter, files) {
+  return new Promise((resolve) => {
+    const child = spawn(
+      process.execPath,
+      ["--test", "--test-concurrency=2", "--test-reporter=spec", "--test-timeout=60000", ...files],
+      { stdio: "inherit", env: { ...process.env, ADAPTER: adapter } },
+    );
+    child.on("exit", (code) => resolve(code === 0));
+  });
+}
+
+async function main() {
+  const chosen = process.argv.length > 2 ? process.argv.slice(2) : ADAPTERS;
+  const unknown = chosen.find((adapter) => !ADAPTERS.includes(adapter));
+  if (unknown !== undefined) {
+    throw new Error(`unknown adapter "${unknown}", must be one of ${ADAPTERS.join(", ")}`);
+  }
+  const files = readdirSync(FOLDER)
+    .filter((file) => file.endsWith(".test.js"))
+    .map((file) => join(FOLDER, file));
+  /** @type {[string, boolean, number][]} */
+  const results = [];
+  for (const adapter of chosen) {
+    console.log(`\n# parity suite, ADAPTER=${adapter}\n`);
+    const start = Date.now();
+    results.push([adapter, await run(adapter, files), Date.now() - start]);
+  }
+  console.log("");
+  for (const [adapter, passed, time] of results) {
+    console.log(`${passed ? "passed" : "FAILED"}  ${adapter}  (${Math.round(time / 1_000)} s)`);
+  }
+  process.exitCode = results.every(([, passed]) => passed) ? 0 : 1;
+}
+
+main().catch((error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});

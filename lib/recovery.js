@@ -1,0 +1,182 @@
+"use strict";
+// Connection state recovery in one namespace: since when each socket is in its rooms, which packets
+// a client missed, and what comes in while a recovered socket is not connected yet.
+
+const { MessageType } = require("socket.io-adapter");
+
+const { decodeData } = require("./codec");
+const debug = require("./debug");
+const { isWellFormed } = require("./message-shape");
+
+/** Packet type of the Socket.IO protocol. */
+const EVENT = 2;
+/** Before every entry. */
+const START = "0-0";
+
+/**
+ * @typedef {import("./targets").Targets} Targets
+ * @typedef {import("./native-binding").NativeMissed} NativeMissed
+ *
+ * @typedef {object} Arriving a recovered socket on its way through the middlewares
+ * @property {any} session as it was in Redis
+ * @property {Map<any, string>} since
+ * @property {any[]} packets what came in for it meanwhile
+ */
+
+class Recovery {
+  #nsp;
+  #persist;
+  /** The last entry that was handled here: what a socket joins from now on it is in since then. */
+  position = START;
+  /** @type {Map<string, Map<any, string>>} socket, room, the last entry from before it joined */
+  #joined = new Map();
+  /** @type {Map<string, Arriving>} */
+  #arriving = new Map();
+
+  /**
+   * @param {any} nsp
+   * @param {(session: any) => void} persist puts a session back
+   */
+  constructor(nsp, persist) {
+    this.#nsp = nsp;
+    this.#persist = persist;
+  }
+
+  /**
+   * @param {string} sid
+   * @param {Iterable<any>} rooms
+   */
+  join(sid, rooms) {
+    const arriving = this.#arriving.get(sid);
+    const joined = this.#joined.get(sid) ?? new Map();
+    this.#joined.set(sid, joined);
+    for (const room of rooms) {
+      if (!joined.has(room)) {
+        joined.set(room, arriving?.since.get(room) ?? this.position);
+      }
+    }
+    const socket = this.#nsp.sockets.get(sid);
+    if (arriving && socket) {
+      this.#arriving.delete(sid);
+      for (const packet of arriving.packets) {
+        socket.notifyOutgoingListeners?.(packet);
+        socket.packet(packet);
+      }
+    }
+  }
+
+  /**
+   * @param {string} sid
+   * @param {any} room
+   */
+  leave(sid, room) {
+    this.#joined.get(sid)?.delete(room);
+  }
+
+  /** @param {string} sid */
+  leaveAll(sid) {
+    this.#joined.delete(sid);
+    const arriving = this.#arriving.get(sid);
+    if (arriving && !this.#nsp.sockets.has(sid)) {
+      // A middleware refused it, or its connection broke before it was through.
+      this.#arriving.delete(sid);
+      this.#persist(arriving.session);
+    }
+  }
+
+  /**
+   * What is kept of a session besides upstream's fields: for each of its rooms the last entry from
+   * before it was joined, since what went there up to then was not for this client.
+   *
+   * @param {{ sid: string, rooms: any[] }} session
+   */
+  withSince(session) {
+    const joined = this.#joined.get(session.sid);
+    return { ...session, since: session.rooms.map((room) => joined?.get(room) ?? START) };
+  }
+
+  /**
+   * A session was restored: its socket is about to be made, and gets what it missed.
+   *
+   * @param {any} session
+   * @param {NativeMissed[]} missed broadcasts that the engine takes for missed, or cannot judge
+   * @param {string} position up to where that is
+   */
+  restore(session, missed, position) {
+    if (isAfter(position, this.position)) {
+      this.position = position;
+    }
+    const since = new Map();
+    session.rooms.forEach((/** @type {any} */ room, /** @type {number} */ i) => {
+      since.set(room, session.since?.[i] ?? START);
+    });
+    this.#arriving.set(session.sid, { session: { ...session }, since, packets: [] });
+    session.missedPackets = missed.flatMap((entry) => missedPacket(entry, since));
+    return session;
+  }
+
+  /**
+   * Keeps a packet for the recovered sockets that are not connected yet.
+   *
+   * @param {any} packet with its offset
+   * @param {Targets} opts
+   */
+  keep(packet, opts) {
+    if (this.#arriving.size === 0 || opts.flags?.volatile) {
+      return;
+    }
+    for (const [sid, { packets }] of this.#arriving) {
+      const rooms = [...(this.#joined.get(sid)?.keys() ?? [])];
+      const isIncluded = opts.rooms.size === 0 || rooms.some((room) => opts.rooms.has(room));
+      if (isIncluded && !rooms.some((room) => opts.except?.has(room))) {
+        packets.push(packet);
+      }
+    }
+  }
+}
+
+/**
+ * @param {NativeMissed} entry
+ * @param {Map<any, string>} since the client's rooms
+ * @returns {any[][]} the packet's data with its offset, or nothing when it was not missed
+ */
+function missedPacket(entry, since) {
+  let data;
+  try {
+    data = decodeData(entry);
+  } catch (error) {
+    debug("entry %s skipped: %s", entry.id, error);
+    return [];
+  }
+  if (!isWellFormed({ uid: "", nsp: "", type: MessageType.BROADCAST, data })) {
+    return [];
+  }
+  const { packet, opts, requestId } = data;
+  /** @param {any} room */
+  const wasIn = (room) => {
+    const joined = since.get(room);
+    return joined !== undefined && isAfter(entry.id, joined);
+  };
+  const isIncluded = opts.rooms.length === 0 || opts.rooms.some(wasIn);
+  const isSentAgain =
+    packet.type === EVENT &&
+    packet.id === undefined &&
+    requestId === undefined &&
+    opts.flags?.volatile === undefined;
+  if (!isIncluded || !isSentAgain || opts.except.some(wasIn)) {
+    return [];
+  }
+  return [[...packet.data, entry.id]];
+}
+
+/**
+ * @param {string} id
+ * @param {string} other
+ */
+function isAfter(id, other) {
+  const [ms, seq] = id.split("-").map(Number);
+  const [otherMs, otherSeq] = other.split("-").map(Number);
+  return ms > otherMs || (ms === otherMs && seq > otherSeq);
+}
+
+module.exports = { Recovery };

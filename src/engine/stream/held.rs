@@ -1,0 +1,83 @@
+//! Requests that came by PUB/SUB ahead of the stream: held until our reader has read what their
+//! sender had written before, for a bounded time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::EntryId;
+use crate::engine::inbox::Event;
+
+/// How long a request is held. Its sender's entries may be lost, or our reader cut off.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// The requests held, in the order in which they came.
+#[derive(Debug, Default)]
+pub struct Held {
+    requests: VecDeque<(EntryId, Instant, Event)>,
+}
+
+impl Held {
+    /// Holds a request until the reader has come to `until`. What comes behind a held one has to
+    /// wait for it: requests do not overtake each other either.
+    pub fn hold(&mut self, until: EntryId, event: Event) {
+        self.requests.push_back((until, Instant::now(), event));
+    }
+
+    /// True when nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// How many are held.
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Takes those whose turn it is: the reader is at `position`, or they were held long enough.
+    pub fn release(&mut self, position: EntryId) -> Vec<Event> {
+        let mut released = Vec::new();
+        while let Some((.., event)) = self
+            .requests
+            .pop_front_if(|(until, since, _)| *until <= position || since.elapsed() >= LIMIT)
+        {
+            released.push(event);
+        }
+        released
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(ms: u64) -> EntryId {
+        EntryId { ms, seq: 0 }
+    }
+
+    fn event(byte: u8) -> Event {
+        Event::Message { namespace: 0, payload: vec![byte] }
+    }
+
+    fn released(held: &mut Held, position: u64) -> Vec<u8> {
+        let bytes = held.release(id(position)).into_iter().map(|event| match event {
+            Event::Message { payload, .. } => payload[0],
+            other => panic!("{other:?}"),
+        });
+        bytes.collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn released_in_order_by_position_or_by_time() {
+        let mut held = Held::default();
+        held.hold(id(5), event(1));
+        held.hold(id(0), event(2));
+        held.hold(id(9), event(3));
+        assert_eq!(released(&mut held, 4), [0u8; 0]);
+        assert_eq!(released(&mut held, 5), [1, 2]);
+        tokio::time::advance(LIMIT).await;
+        assert_eq!(released(&mut held, 5), [3]);
+        assert!(held.is_empty());
+    }
+}
