@@ -257,7 +257,6 @@ describe("ACL", () => {
       command: /refused (SUBSCRIBE|PUBLISH)/,
     }));
 
-  // Breaks when a batch whose MULTI was refused counts as not written, though its XADDs were.
   test("no right to MULTI", (t) =>
     assertCourse(t, {
       ...course(),
@@ -265,6 +264,37 @@ describe("ACL", () => {
       permit: () => setUser("+multi"),
       mentions: [/multi/i, /`socket\.io`/, /NOPERM/, /grant/],
     }));
+
+  // Breaks when a batch whose MULTI was refused counts as not written, though Redis ran its XADDs:
+  // the sequences are used again, and readers drop what comes next as doubles.
+  test("no right to MULTI: what is written alone still reaches everyone, once", async (t) => {
+    await setUser("-multi");
+    defer(t, () => setUser("+multi"));
+    const pair = await startPair(t, { port: context.redis.port, user: `app:${SECRET}` });
+    const { traffic, local, remote } = pair;
+    traffic.emit(); // connects the writer
+    await local.receives(EVENT);
+    const alone = [];
+    for (let round = 1; round <= 3; round++) {
+      for (let i = 0; i < 5; i++) {
+        traffic.emit(); // the first one may go alone
+      }
+      await traffic.assertComplete();
+      for (let i = 0; i < 6; i++) {
+        alone.push(traffic.counts[0]);
+        traffic.emit();
+        await traffic.assertComplete();
+      }
+    }
+    const numbers = () => remote.received(EVENT).map(([, number]) => number);
+    await waitFor(() => alone.every((number) => numbers().includes(number)), {
+      what: () => `the packets ${alone} at the other node, not only ${numbers()}`,
+    });
+    await settle();
+    const sorted = [...new Set(numbers())].sort((x, y) => x - y);
+    assert.deepEqual(numbers(), sorted, "in order, and once");
+    await traffic.assertComplete();
+  });
 });
 
 describe("credentials", () => {

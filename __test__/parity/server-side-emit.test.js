@@ -22,6 +22,13 @@ function newEvent() {
   return `event-${events++}`;
 }
 
+/** @typedef {{ node: number, [key: string]: any }} NodeAnswer */
+
+/** @param {NodeAnswer[]} answers @returns {NodeAnswer[]} */
+function byNode(answers) {
+  return answers.sort((a, b) => a.node - b.node);
+}
+
 /**
  * Listens on all nodes.
  *
@@ -104,8 +111,11 @@ for (const sender of NODES) {
         answer({ node, bytes: first });
       });
       const answers = await io().serverSideEmitWithAck(event, bytes, { nested: [bytes] });
-      assert.deepEqual(answers.map(({ node }) => node).sort(), others);
-      answers.forEach((answer) => assert.deepEqual(toBuffer(answer.bytes), bytes));
+      assert.deepEqual(
+        byNode(answers).map(({ node }) => node),
+        others,
+      );
+      byNode(answers).forEach((answer) => assert.deepEqual(toBuffer(answer.bytes), bytes));
     });
 
     test("every other node answers: promise and callback", async () => {
@@ -113,18 +123,12 @@ for (const sender of NODES) {
       onEveryNode(event, (node, question, answer) => answer({ node, question }));
       const expected = others.map((node) => ({ node, question: "q" }));
       const answers = await io().serverSideEmitWithAck(event, "q");
-      assert.deepEqual(
-        answers.sort((a, b) => a.node - b.node),
-        expected,
-      );
+      assert.deepEqual(byNode(answers), expected);
       const [error, again] = await new Promise((resolve) =>
         io().serverSideEmit(event, "q", (/** @type {any[]} */ ...args) => resolve(args)),
       );
       assert.equal(error, null);
-      assert.deepEqual(
-        again.sort((a, b) => a.node - b.node),
-        expected,
-      );
+      assert.deepEqual(byNode(again), expected);
     });
 
     test("a node's second answer and further arguments do not count", async () => {
