@@ -5,7 +5,7 @@
 
 const assert = require("node:assert/strict");
 const { execFileSync } = require("node:child_process");
-const { mkdtempSync, readFileSync, rmSync } = require("node:fs");
+const { mkdtempSync, readFileSync, rmSync, writeFileSync } = require("node:fs");
 const { tmpdir } = require("node:os");
 const { join } = require("node:path");
 const { after, before, describe, test } = require("node:test");
@@ -165,17 +165,22 @@ describe("a self-signed certificate that is its own authority", () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  /** A server with a certificate of its own. @param {string} name @param {string[]} validity */
-  async function start(name, validity) {
+  /** A server with a certificate of its own. @param {string} name @param {number} days */
+  async function start(name, days) {
     const file = (/** @type {string} */ suffix) => join(directory, name + suffix);
-    execFileSync(
-      "openssl",
-      [
-        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
-        ...["-keyout", file(".key"), "-out", file(".pem"), "-subj", "/CN=localhost", ...validity],
-        ...["-addext", "subjectAltName=DNS:localhost"],
-      ],
-      { stdio: "pipe" },
+    const openssl = (/** @type {string[]} */ ...args) =>
+      execFileSync("openssl", args, { stdio: "pipe" });
+    openssl(
+      ...["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
+      ...["-keyout", file(".key"), "-out", file(".csr"), "-subj", "/CN=localhost"],
+    );
+    writeFileSync(
+      file(".ext"),
+      "subjectAltName=DNS:localhost\nbasicConstraints=critical,CA:TRUE\n",
+    );
+    openssl(
+      ...["x509", "-req", "-in", file(".csr"), "-signkey", file(".key"), "-out", file(".pem")],
+      ...["-extfile", file(".ext"), "-days", String(days)],
     );
     const tlsPort = await freePort();
     servers.push(
@@ -191,23 +196,22 @@ describe("a self-signed certificate that is its own authority", () => {
   }
 
   test("is accepted for its name, and only for it", async () => {
-    const { ca, ...address } = await start("valid", ["-days", "2"]);
+    const { ca, ...address } = await start("valid", 2);
     await assertExchange({ ...address, tls: { ca, servername: "localhost" } });
     const { code } = await refusal({ ...address, tls: { ca, servername: "other.test" } });
     assert.equal(code, "ERR_SIO_REDIS_TLS");
   });
 
   test("is refused when it is not the one that is trusted, and accepted unverified", async () => {
-    const { ca: _, ...address } = await start("one", ["-days", "2"]);
-    const { ca } = await start("another", ["-days", "2"]);
+    const { ca: _, ...address } = await start("one", 2);
+    const { ca } = await start("another", 2);
     const { code } = await refusal({ ...address, tls: { ca, servername: "localhost" } });
     assert.equal(code, "ERR_SIO_REDIS_TLS");
     await assertExchange({ ...address, tls: { rejectUnauthorized: false } });
   });
 
   test("is refused when it has expired", async () => {
-    // A certificate that ends before it begins: openssl takes no date in the past here.
-    const { ca, ...address } = await start("expired", ["-days", "-1"]);
+    const { ca, ...address } = await start("expired", -1);
     const { code, message } = await refusal({ ...address, tls: { ca, servername: "localhost" } });
     assert.equal(code, "ERR_SIO_REDIS_TLS");
     assert.match(message, /expired/i);

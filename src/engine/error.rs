@@ -151,6 +151,20 @@ impl Error {
         )
     }
 
+    /// What is at fault: errors with the same cause need to be said once, whoever meets them.
+    pub fn cause(&self) -> String {
+        match self {
+            Error::Refused { key, refusal, .. }
+                if matches!(refusal, Refusal::WrongType | Refusal::OutOfMemory) =>
+            {
+                format!("{} {key}", self.code())
+            }
+            // Each names another right or command.
+            Error::Refused { command, .. } => format!("{} {command}", self.code()),
+            _ => self.code().to_owned(),
+        }
+    }
+
     /// True when the connection on which this came up is still good.
     pub fn connection_survives(&self) -> bool {
         matches!(self, Error::Refused { .. } | Error::Unavailable { .. } | Error::NotRestored(_))
@@ -160,6 +174,10 @@ impl Error {
     pub fn from_redis(command: &'static str, key: &str, address: &str, error: &RedisError) -> Self {
         let reason = server_words(error);
         match error.kind() {
+            // What Redis says to a long command before the login.
+            _ if reason.contains("unauthenticated") => {
+                Error::Auth { address: address.to_owned(), reason }
+            }
             ErrorKind::Server(kind) => match kind {
                 ServerErrorKind::BusyLoading
                 | ServerErrorKind::TryAgain
@@ -170,13 +188,11 @@ impl Error {
                 | ServerErrorKind::Ask => Error::Unavailable { command, reason },
                 _ => Error::refused(command, key, reason),
             },
-            ErrorKind::Extension => {
-                let code = error.code().unwrap_or_default();
-                if matches!(code, "BUSY" | "UNBLOCKED") {
-                    return Error::Unavailable { command, reason };
-                }
-                Error::refused(command, key, format!("{code} {reason}"))
-            }
+            ErrorKind::Extension => match error.code().unwrap_or_default() {
+                "BUSY" | "UNBLOCKED" => Error::Unavailable { command, reason },
+                "NOAUTH" | "WRONGPASS" => Error::Auth { address: address.to_owned(), reason },
+                _ => Error::refused(command, key, reason),
+            },
             ErrorKind::AuthenticationFailed => Error::Auth { address: address.to_owned(), reason },
             _ => Error::Connection { address: address.to_owned(), reason: error.to_string() },
         }
@@ -188,12 +204,17 @@ impl Error {
     }
 }
 
-/// The error reply as the server sent it, which redis-rs takes apart.
+/// The error reply as the server sent it, which redis-rs takes apart. The arguments of a command
+/// that the server does not know are left out: they hold users' data.
 fn server_words(error: &RedisError) -> String {
-    match (error.code(), error.detail()) {
+    let words = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) if !detail.starts_with(code) => format!("{code} {detail}"),
         (_, Some(detail)) => detail.to_owned(),
         _ => error.to_string(),
+    };
+    match words.find(", with args beginning with") {
+        Some(end) => words[..end].to_owned(),
+        None => words,
     }
 }
 
@@ -237,6 +258,15 @@ fn advice_for(reason: &str) -> (Refusal, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn users_data_stays_out_of_the_words() {
+        let reply = "unknown command 'XADD', with args beginning with: 'socket.io' 'secret' ";
+        let error = RedisError::from((ErrorKind::Extension, "ERR", reply.to_owned()));
+        let error = Error::from_redis("XADD", "socket.io", "h:1", &error);
+        assert_eq!(error.code(), "ERR_SIO_REDIS_UNSUPPORTED");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
 
     #[test]
     fn refusals_get_a_code_and_advice() {

@@ -9,7 +9,8 @@ use super::inbox::{Event, Inbox};
 /// Sends warnings to JS, which hands them to `process.emitWarning`.
 pub struct Warnings {
     inbox: Arc<Inbox>,
-    said: Mutex<HashSet<(&'static str, &'static str)>>,
+    /// Task and cause.
+    said: Mutex<HashSet<(&'static str, String)>>,
 }
 
 impl Warnings {
@@ -22,9 +23,11 @@ impl Warnings {
     pub fn warn(&self, task: &'static str, error: &Error) {
         tracing::debug!("{task}: {error}");
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        // One outage is met by every task: it is said once.
-        let known = !error.is_refusal() && said.iter().any(|(_, code)| *code == error.code());
-        if said.insert((task, error.code())) && !known {
+        // Several tasks meet the same cause: it is said once.
+        let cause = error.cause();
+        let known = said.iter().any(|(_, known)| *known == cause);
+        said.insert((task, cause));
+        if !known {
             self.inbox.push(Event::Warning { error: error.clone() });
         }
     }
