@@ -122,19 +122,35 @@ after(async () => {
   certificates?.remove();
 });
 
+/** @typedef {import("node:test").TestContext} TestContext */
+
 /**
- * A node in this process.
+ * A node in this process, which ends with the test.
  *
+ * @param {TestContext} t
  * @param {any} adapter
  * @param {Record<string, any>} [options] of Socket.IO's `Server`
  */
-async function startNode(adapter, options) {
+async function startNode(t, adapter, options) {
   const http = createServer();
   const io = new Server(http, { adapter, ...options });
+  t.after(() => io.close());
   http.listen(0, "127.0.0.1");
   await once(http, "listening");
   const { port } = /** @type {import("node:net").AddressInfo} */ (http.address());
   return { io, url: `http://127.0.0.1:${port}` };
+}
+
+/**
+ * A client that ends with the test.
+ *
+ * @param {TestContext} t
+ * @param {string} url
+ */
+async function connect(t, url) {
+  const client = await connectClient(url);
+  t.after(() => client.disconnect());
+  return client;
 }
 
 /** @param {Server} io */
@@ -204,8 +220,11 @@ describe("the JS blocks of README.md", () => {
     );
   }
 
-  /** @param {string} code */
-  async function run(code) {
+  /**
+   * @param {TestContext} t
+   * @param {string} code
+   */
+  async function run(t, code) {
     const port = await freePort();
     const file = join(folder, `server-${port}.mjs`);
     fs.writeFileSync(file, adapted(program(code), port));
@@ -213,6 +232,11 @@ describe("the JS blocks of README.md", () => {
     const child = spawn(process.execPath, [file], { cwd: folder, env });
     const release = guard(child);
     const ended = once(child, "exit");
+    t.after(async () => {
+      child.kill("SIGKILL");
+      await ended;
+      release();
+    });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => (output += text));
@@ -223,7 +247,7 @@ describe("the JS blocks of README.md", () => {
     await waitFor(
       async () => {
         assert.equal(child.exitCode, null, output);
-        client = await connectClient(url).catch(() => undefined);
+        client = await connect(t, url).catch(() => undefined);
         return client;
       },
       { what: () => `a server at ${url}, which has said: ${output}` },
@@ -232,19 +256,17 @@ describe("the JS blocks of README.md", () => {
       client: /** @type {SocketClient} */ (client),
       /** @returns {Promise<{ exitCode: number | null, output: string }>} */
       async end() {
-        client?.disconnect();
         child.kill("SIGTERM");
         const [exitCode] = await within(ended, "the server's end");
-        release();
         return { exitCode, output };
       },
     };
   }
 
   for (const { code, line } of blocksOf("js")) {
-    test(`line ${line}: is a node that gets messages and answers requests`, async () => {
-      const { io } = await startNode(createAdapter(redis.url));
-      const server = await run(code);
+    test(`line ${line}: is a node that gets messages and answers requests`, async (t) => {
+      const { io } = await startNode(t, createAdapter(redis.url));
+      const server = await run(t, code);
       await waitFor(async () => (await adapterOf(io).serverCount()) === 2, {
         what: "two nodes to be counted",
       });
@@ -261,14 +283,13 @@ describe("the JS blocks of README.md", () => {
       if (code.includes("SIGTERM")) {
         assert.equal(exitCode, 0, "it ends by itself");
       }
-      await io.close();
     });
   }
 
-  test("the first one carries a message from one server's client to another's", async () => {
+  test("the first one carries a message from one server's client to another's", async (t) => {
     const [{ code }] = blocksOf("js");
-    const servers = [await run(code), await run(code)];
-    const [a, b] = servers.map(({ client }) => client);
+    const { client: a } = await run(t, code);
+    const { client: b } = await run(t, code);
     // The second server may not be reading yet when its client is connected.
     await waitFor(async () => {
       a.socket.emit("message", "from a");
@@ -276,7 +297,6 @@ describe("the JS blocks of README.md", () => {
     });
     b.socket.emit("message", "from b");
     await waitFor(() => a.received("message").some(([text]) => text === "from b"));
-    await Promise.all(servers.map((server) => server.end()));
   });
 });
 
@@ -296,18 +316,19 @@ describe("the rights that README.md lists", () => {
   /**
    * Everything that an adapter can be asked for, a lost connection included.
    *
+   * @param {TestContext} t
    * @param {() => any} adapter
    */
-  async function everything(adapter) {
+  async function everything(t, adapter) {
     const options = { connectionStateRecovery: {} };
-    const nodes = [await startNode(adapter(), options), await startNode(adapter(), options)];
+    const nodes = [await startNode(t, adapter(), options), await startNode(t, adapter(), options)];
     const [{ io }, other] = nodes;
     const count = (/** @type {number} */ expected, nsp = "/") =>
       waitFor(async () => (await io.of(nsp).adapter.serverCount()) === expected, {
         what: `${expected} servers in ${nsp}`,
       });
     await count(2);
-    const client = await connectClient(other.url);
+    const client = await connect(t, other.url);
     client.socket.on("ask", (answer) => answer("yes"));
     other.io.on("ask", (/** @type {any} */ answer) => answer("yes"));
 
@@ -343,10 +364,7 @@ describe("the rights that README.md lists", () => {
       }
       await client.receives("cut", packets);
     }
-    const stats = nodes.map((node) => adapterOf(node.io).stats());
-    client.disconnect();
-    await Promise.all(nodes.map((node) => node.io.close()));
-    return stats;
+    return nodes.map((node) => adapterOf(node.io).stats());
   }
 
   /** How often each command was called, by its name in ACL rules, but for this test's own calls. */
@@ -370,7 +388,7 @@ describe("the rights that README.md lists", () => {
   for (const [i, useShardedPubSub] of [false, true].entries()) {
     for (const more of [[], extra]) {
       const title = `${useShardedPubSub ? "sharded" : "classic"} PUB/SUB, ${more.join(" ") || "defaults"}`;
-      test(`are enough, and none is too many: ${title}`, async () => {
+      test(`are enough, and none is too many: ${title}`, async (t) => {
         const [, , user, ...rules] = commands[i];
         await admin.command("ACL", "SETUSER", user, "reset", ...rules, ...more);
         await admin.command("ACL", "LOG", "RESET");
@@ -381,7 +399,9 @@ describe("the rights that README.md lists", () => {
         const further = more.length > 0 ? { database: 2, clientName: "chat" } : {};
         // Without a history, what a client has missed is read from Redis.
         const options = { useShardedPubSub, historyBytes: 0, blockTimeInMs: 200 };
-        const stats = await everything(() => createAdapter({ ...settings, ...further }, options));
+        const stats = await everything(t, () =>
+          createAdapter({ ...settings, ...further }, options),
+        );
 
         assert.deepEqual(await admin.command("ACL", "LOG"), [], "nothing was denied");
         const said = warnings.filter(
@@ -451,32 +471,30 @@ describe("the tables of README.md", () => {
     assert.deepEqual([...listed].sort(), [...new Set(inCode)]);
   });
 
-  test("list every counter, and no other", async () => {
-    const { io } = await startNode(createAdapter(redis.url));
+  test("list every counter, and no other", async (t) => {
+    const { io } = await startNode(t, createAdapter(redis.url));
     const adapter = adapterOf(io);
     await waitFor(() => adapter.stats().position !== undefined, { what: "the first read" });
     const listed = rowsOf("Counters").map(([name]) => codeIn(name));
     assert.deepEqual(listed.sort(), Object.keys(adapter.stats()).sort());
-    await io.close();
   });
 });
 
-test("the number of connections is what README.md says", async () => {
+test("the number of connections is what README.md says", async (t) => {
   assert.match(section("Redis clients"), /three or four/);
   const adapter = createAdapter({ url: redis.url, clientName: "counted" });
-  const { io, url } = await startNode(adapter, { connectionStateRecovery: {} });
+  const { io, url } = await startNode(t, adapter, { connectionStateRecovery: {} });
   const connections = async () => {
     const list = await admin.command("CLIENT", "LIST");
     return list.split(" name=counted ").length - 1;
   };
   await waitFor(async () => (await connections()) === 3, { what: "three connections" });
-  const client = await connectClient(url);
+  const client = await connect(t, url);
   io.emit("hello");
   await client.receives("hello");
   assert.equal(await connections(), 3, "none more for publishing");
   client.cut();
   await waitFor(async () => (await connections()) === 4, { what: "the one for sessions" });
-  await io.close();
 });
 
 describe("what the documents name exists", () => {

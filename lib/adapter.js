@@ -6,6 +6,7 @@ const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
 const { encodeMsgpack, decodeMsgpack, encodeData, decodeData } = require("./codec");
 const debug = require("./debug");
+const { canFanOut, fanOut, parse } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
 const { Recovery } = require("./recovery");
 const { Requests } = require("./requests");
@@ -31,7 +32,8 @@ const REQUESTS = new Set([MessageType.SERVER_SIDE_EMIT, MessageType.FETCH_SOCKET
 class RedisStreamsAdapter extends ClusterAdapter {
   #engine;
   #options;
-  #handle;
+  /** @type {import("./native-binding").NativeNamespace} */
+  #namespace;
   /** @type {Promise<void> | undefined} */
   #closing;
   #requests;
@@ -55,8 +57,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
     if (nsp.server.opts.connectionStateRecovery) {
       this.#recovery = new Recovery(nsp, (session) => this.#persist(session));
     }
-    this.#handle = engine.open(nsp.name, this.#recovery !== undefined, {
+    this.#namespace = engine.open(nsp.name, this.#recovery !== undefined, {
       onEntry: (event) => this.#onEntry(event),
+      onBroadcast: (event) => this.#onBroadcast(event),
       onPayload: (payload) => this.#onPayload(payload),
       onMembersChanged: () => this.#requests.look(),
       onLost: (loss) => this.#onLost(loss),
@@ -75,6 +78,17 @@ class RedisStreamsAdapter extends ClusterAdapter {
     }
     this.#reach(event.id);
     this.#receive({ uid: event.uid, nsp: this.nsp.name, type: event.type, data }, event.id);
+  }
+
+  /**
+   * A broadcast with the packet that clients get.
+   *
+   * @param {NativeEvent} event
+   */
+  #onBroadcast({ id, text, rooms, except, volatile, compress }) {
+    this.#reach(id);
+    const opts = { rooms: new Set(rooms), except: new Set(except), flags: { volatile, compress } };
+    this.#send(/** @type {string} */ (text), opts);
   }
 
   /** @param {import("../index").Loss} loss */
@@ -205,7 +219,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {number} type
    * @param {any} data
    * @param {Targets} opts
-   * @param {(offset?: string) => void} local
+   * @param {(offset?: string, encoded?: string) => void} local
    * @returns {Promise<void>} resolved when the local part is done
    */
   #writeThen(type, data, opts, local) {
@@ -217,14 +231,14 @@ class RedisStreamsAdapter extends ClusterAdapter {
     let done = () => {};
     /** @type {Promise<void>} */
     const promise = new Promise((resolve) => (done = resolve));
-    this.#write(type, { ...data, opts: encodeTargets(opts) }, (error, offset) => {
+    this.#write(type, { ...data, opts: encodeTargets(opts) }, (error, offset, encoded) => {
       if (error) {
         debug("message of type %d in %s not published: %s", type, this.nsp.name, error.message);
       }
       this.#reach(offset);
       // Before the handlers of the local part, which may throw.
       done();
-      local(offset);
+      local(offset, encoded);
     });
     return promise;
   }
@@ -234,11 +248,35 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {any} opts
    */
   broadcast(packet, opts) {
-    return this.#writeThen(MessageType.BROADCAST, { packet }, opts, (offset) => {
+    return this.#writeThen(MessageType.BROADCAST, { packet }, opts, (offset, encoded) => {
+      if (encoded !== undefined) {
+        return this.#send(encoded, opts);
+      }
       // A copy: the broadcast of a parent namespace gives each child the same packet, and each
       // adds its own offset.
       this.#broadcastLocally({ ...packet, data: [...packet.data] }, opts, offset);
     });
+  }
+
+  /**
+   * Sends an encoded packet to local sockets; an empty one is for nobody here.
+   *
+   * @param {string} encoded
+   * @param {Targets} opts
+   */
+  #send(encoded, opts) {
+    if (encoded === "") {
+      return;
+    }
+    const flags = opts.flags ?? {};
+    if (canFanOut(this.nsp)) {
+      fanOut(this, encoded, opts, flags);
+    } else {
+      InMemoryAdapter.broadcast.call(this, parse(encoded, this.nsp.name), opts);
+    }
+    if (this.#recovery?.isExpecting) {
+      this.#recovery.keep(parse(encoded, this.nsp.name), opts);
+    }
   }
 
   /**
@@ -318,15 +356,25 @@ class RedisStreamsAdapter extends ClusterAdapter {
     this.#requests.broadcastWithAck(packet, opts, clientCountCallback, ack);
   }
 
-  // Connection state recovery
+  // Rooms: the engine is told which ones have a member here, and hands over what is for those
 
   /**
    * @param {string} id
    * @param {Set<string>} rooms
    */
   addAll(id, rooms) {
+    if (this.sids.size === 0) {
+      this.#namespace.setHasSockets(true);
+    }
+    /** @type {Map<string, string | undefined>} room, since when it has a member here */
+    const created = new Map();
+    for (const room of rooms) {
+      if (!this.rooms.has(room)) {
+        created.set(room, this.#tellRoom(room, true));
+      }
+    }
     super.addAll(id, rooms);
-    this.#recovery?.join(id, rooms);
+    this.#recovery?.join(id, rooms, created);
   }
 
   /**
@@ -335,14 +383,40 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   del(id, room) {
     super.del(id, room);
+    if (!this.rooms.has(room)) {
+      this.#tellRoom(room, false);
+    }
     this.#recovery?.leave(id, room);
   }
 
   /** @param {string} id */
   delAll(id) {
+    const rooms = this.sids.get(id) ?? [];
     super.delAll(id);
+    for (const room of rooms) {
+      if (!this.rooms.has(room)) {
+        this.#tellRoom(room, false);
+      }
+    }
+    if (this.sids.size === 0) {
+      this.#namespace.setHasSockets(false);
+    }
     this.#recovery?.leaveAll(id);
   }
+
+  /**
+   * @param {unknown} room broadcasts to rooms that are no strings are handed over anyway
+   * @param {boolean} hasMembers
+   * @returns {string | undefined} with recovery on, the entry up to which broadcasts to a new room
+   * have not come here
+   */
+  #tellRoom(room, hasMembers) {
+    if (typeof room === "string") {
+      return this.#namespace.setRoom(room, hasMembers) ?? undefined;
+    }
+  }
+
+  // Connection state recovery
 
   /** @param {any} session */
   persistSession(session) {
@@ -397,7 +471,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   close() {
     if (this.#closing === undefined) {
       this.#requests.close();
-      this.#closing = this.#engine.close(this.nsp.name, this.#handle);
+      this.#closing = this.#engine.close(this.nsp.name, this.#namespace.handle);
     }
     return this.#closing;
   }

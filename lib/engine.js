@@ -16,6 +16,7 @@ const SLICE = 256;
  *
  * @typedef {object} NamespaceListener what the engine calls back, one per open namespace
  * @property {(event: NativeEvent) => void} onEntry
+ * @property {(event: NativeEvent) => void} onBroadcast
  * @property {(payload: Uint8Array) => void} onPayload
  * @property {() => void} onMembersChanged
  * @property {(loss: Loss) => void} onLost
@@ -26,6 +27,8 @@ const SLICE = 256;
  * an error when it was not written
  * @param {Error | null} error
  * @param {string} [id]
+ * @param {string} [packet] a broadcast as local clients get it; empty when there are none;
+ * undefined when it has to be made
  */
 
 /** An error of the engine, with its stable code. */
@@ -79,12 +82,12 @@ class Engine {
    * @param {string} nsp
    * @param {boolean} recovery whether clients' state is recovered there
    * @param {NamespaceListener} listener
-   * @returns {number} the namespace's handle
+   * @returns {import("./native-binding").NativeNamespace}
    */
   open(nsp, recovery, listener) {
-    const handle = this.#native.open(nsp, recovery);
-    this.#namespaces.set(handle, { nsp, listener });
-    return handle;
+    const namespace = this.#native.open(nsp, recovery);
+    this.#namespaces.set(namespace.handle, { nsp, listener });
+    return namespace;
   }
 
   /**
@@ -229,6 +232,8 @@ class Engine {
     switch (event.kind) {
       case "entry":
         return listener?.onEntry(event);
+      case "broadcast":
+        return listener?.onBroadcast(event);
       case "message":
         return listener?.onPayload(/** @type {Uint8Array} */ (event.bytes));
       case "published":
@@ -249,10 +254,10 @@ class Engine {
   }
 
   /** @param {NativeEvent} event */
-  #onPublished({ ticket, error, id }) {
+  #onPublished({ ticket, error, id, text }) {
     const published = this.#publishes.get(/** @type {number} */ (ticket));
     this.#publishes.delete(/** @type {number} */ (ticket));
-    published?.(error ? new EngineError(error) : null, id);
+    published?.(error ? new EngineError(error) : null, id, text);
   }
 
   /** @param {NativeEvent} event */

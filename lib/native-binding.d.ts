@@ -10,8 +10,8 @@ export declare class NativeEngine {
   constructor(settings: string, options: string, debug: boolean, wake: () => void);
   /** Names this node, 16 hex digits. */
   get uid(): string;
-  /** Opens a namespace; the handle stands in its events. */
-  open(nsp: string, recovery: boolean): number;
+  /** Opens a namespace. */
+  open(nsp: string, recovery: boolean): NativeNamespace;
   /** Which stream a namespace is routed to; stands in `lost` events. */
   streamIndex(nsp: string): number;
   /**
@@ -45,10 +45,29 @@ export declare class NativeEngine {
     password?: string | undefined | null,
     failure?: string | undefined | null,
   ): void;
-  /** Takes up to `most` events. An empty array means that the next event wakes again. */
+  /**
+   * Takes up to `most` events. An empty array means that the next event wakes again.
+   *
+   * What the events before may have changed counts as done: they are handled when this is
+   * called.
+   */
   drain(most: number): Array<NativeEvent>;
   /** The counters, and the state of the stream that a namespace is routed to. */
   stats(nsp: string): NativeStats;
+}
+
+/** An open namespace. */
+export declare class NativeNamespace {
+  /** Stands in the namespace's events. */
+  get handle(): number;
+  /** The first socket has come, or the last one has gone. */
+  setHasSockets(hasSockets: boolean): void;
+  /**
+   * A room has got its first member, or lost its last one. With connection state recovery on,
+   * returns the entry up to which broadcasts to the room were not for that member: none, when
+   * what JS has not handled yet may still hold some.
+   */
+  setRoom(room: string, hasMembers: boolean): string | null;
 }
 
 /** See `engine::inbox::Census`. */
@@ -71,17 +90,28 @@ export interface NativeError {
 
 /** An event of the inbox. `kind` says which of the other fields are there. */
 export interface NativeEvent {
-  /** `entry`, `published`, `message`, `answer`, `lost`, `members`, `credentials`, `warning`, `debug`. */
+  /** `entry`, `broadcast`, `published`, `message`, `answer`, `lost`, `members`, `credentials`, `warning`, `debug`. */
   kind: string;
-  /** entry, message: the namespace's handle. lost: the stream's index. */
+  /** entry, broadcast, message: the namespace's handle. lost: the stream's index. */
   namespace?: number;
   /** entry: the sender. */
   uid?: string;
   /** entry: the message's type. */
   type?: number;
-  /** entry, published: the entry's ID. answer: the position of a restored session. */
+  /** entry, broadcast, published: the entry's ID. answer: the position of a restored session. */
   id?: string;
-  /** entry: data as JSON. debug: the line. lost: how. */
+  /** broadcast: the rooms that it is for. */
+  rooms?: Array<string>;
+  /** broadcast: the rooms whose members do not get it. */
+  except?: Array<string>;
+  /** broadcast: a flag. */
+  volatile?: boolean;
+  /** broadcast: a flag. */
+  compress?: boolean;
+  /**
+   * broadcast, published: the packet for local clients; empty when there are none. entry: data
+   * as JSON. debug: the line. lost: how.
+   */
   text?: string;
   /** entry: data as msgpack. message: the payload. answer: a session. */
   bytes?: Buffer;

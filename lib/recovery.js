@@ -42,17 +42,24 @@ class Recovery {
     this.#persist = persist;
   }
 
+  /** True while a recovered socket is not connected yet. */
+  get isExpecting() {
+    return this.#arriving.size > 0;
+  }
+
   /**
    * @param {string} sid
    * @param {Iterable<any>} rooms
+   * @param {Map<any, string | undefined>} created those of them that had no member here: what went
+   * there up to this entry was not even handed to us
    */
-  join(sid, rooms) {
+  join(sid, rooms, created) {
     const arriving = this.#arriving.get(sid);
     const joined = this.#joined.get(sid) ?? new Map();
     this.#joined.set(sid, joined);
     for (const room of rooms) {
       if (!joined.has(room)) {
-        joined.set(room, arriving?.since.get(room) ?? this.position);
+        joined.set(room, arriving?.since.get(room) ?? created.get(room) ?? this.position);
       }
     }
     const socket = this.#nsp.sockets.get(sid);

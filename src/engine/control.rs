@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::error::{Error, Result};
-use super::inbox::{Answer, CallId, Census, Event, Inbox, NamespaceHandle};
+use super::inbox::{Answer, CallId, Census, Event, Inbox};
 use super::membership::Members;
+use super::namespaces::Namespace;
 use super::options::Options;
 use super::redis::{Backoff, Commands, Connection, Connector};
 use super::stats::Stats;
@@ -54,7 +55,7 @@ enum Job {
 /// Where the messages of a channel go.
 #[derive(Clone)]
 struct Route {
-    namespace: NamespaceHandle,
+    namespace: Arc<Namespace>,
     stream: Arc<Stream>,
 }
 
@@ -196,11 +197,14 @@ impl Control {
     }
 
     /// Listens for a namespace's requests and answers.
-    pub fn open(&self, nsp: &str, namespace: NamespaceHandle, stream: &Arc<Stream>) {
+    pub fn open(&self, nsp: &str, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
         let channels = self.channels(nsp);
         let mut routes = self.shared.routes();
         for channel in &channels {
-            routes.insert(channel.clone(), Route { namespace, stream: stream.clone() });
+            routes.insert(
+                channel.clone(),
+                Route { namespace: namespace.clone(), stream: stream.clone() },
+            );
         }
         drop(routes);
         self.ask(Job::Subscribe { channels });
@@ -444,7 +448,7 @@ impl ControlTask {
                     let counted = shared.count(commands, &nsp, &asked).await;
                     let result = counted.or_else(|error| shared.count_by_heartbeats(error, &asked));
                     let result = result.map(Answer::Census);
-                    shared.inbox.push(Event::Answer { call, result });
+                    shared.inbox.push(Event::Answer { call, result, hold: None });
                 });
             }
             Job::SayAlive => self.say(connection, MemberNews::Alive).await?,
@@ -574,7 +578,9 @@ impl Shared {
     /// sender had when it was sent.
     fn take_in(&self, channel: &str, route: &Route, payload: Vec<u8>) {
         let until = position(&payload).unwrap_or(EntryId::ZERO);
-        let event = Event::Message { namespace: route.namespace, payload };
+        let namespace = &route.namespace;
+        let hold = Some(namespace.hold());
+        let event = Event::Message { namespace: namespace.handle, payload, hold };
         let mut cursor = route.stream.cursor();
         let is_reading = matches!(*route.stream.progress.borrow(), Progress::At(_));
         let has_to_wait = until > cursor.position || !cursor.held.is_empty();

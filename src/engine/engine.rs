@@ -14,7 +14,7 @@ use super::control::Control;
 use super::error::{Error, Result};
 use super::inbox::{Answer, CallId, Event, Inbox, NamespaceHandle};
 use super::log;
-use super::namespaces::Namespaces;
+use super::namespaces::{Namespace, Namespaces};
 use super::options::Options;
 use super::redis::{Connector, Credentials, CredentialsSource, Settings};
 use super::runtime::SharedRuntime;
@@ -22,7 +22,7 @@ use super::session::{Restore, Sessions};
 use super::stats::Stats;
 use super::stream::{EntryId, FLUSH_LIMIT, Publish, Reader, Stream, Ticket, Writer};
 use super::warnings::Warnings;
-use super::wire::{Data, MessageType};
+use super::wire::{BROADCAST, Data, MessageType};
 
 /// How long a connection attempt waits for JS to give the credentials.
 const CREDENTIALS_LIMIT: Duration = Duration::from_secs(10);
@@ -120,6 +120,7 @@ impl Engine {
         warnings: &Arc<Warnings>,
     ) -> Reader {
         Reader {
+            uid: self.uid.clone(),
             stream: stream.clone(),
             connector: connector.clone(),
             inbox: self.inbox.clone(),
@@ -158,15 +159,15 @@ impl Engine {
     }
 
     /// Opens a namespace. With `recovery` the stream's history is kept for it.
-    pub fn open(&self, nsp: &str, recovery: bool) -> NamespaceHandle {
-        let handle = self.namespaces.open(nsp);
+    pub fn open(&self, nsp: &str, recovery: bool) -> Arc<Namespace> {
+        let namespace = self.namespaces.open(nsp, recovery);
         if recovery {
             let mut cursor = self.stream(nsp).cursor();
             let position = cursor.position;
             cursor.history.start(position);
         }
-        self.control.open(nsp, handle, self.stream(nsp));
-        handle
+        self.control.open(nsp, &namespace, self.stream(nsp));
+        namespace
     }
 
     /// Writes a message to the namespace's stream. It ends with [`Event::Published`].
@@ -178,7 +179,9 @@ impl Engine {
             return Err(Error::Closed);
         }
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
-        let publish = Publish { ticket, uid: self.uid.clone(), nsp: nsp.into(), kind, data };
+        let changes = self.namespaces.get(nsp).filter(|_| kind != BROADCAST);
+        let uid = self.uid.clone();
+        let publish = Publish { ticket, uid, nsp: nsp.into(), kind, data, changes };
         match self.stream(nsp).queue.push(publish) {
             Ok(()) => Ok(ticket),
             Err(error) => {
@@ -225,6 +228,7 @@ impl Engine {
             call,
             stream: self.stream(nsp).clone(),
             nsp: nsp.to_owned(),
+            namespace: self.namespaces.get(nsp),
             key: self.session_key(pid),
             offset,
         });
@@ -243,7 +247,7 @@ impl Engine {
             if flushed.is_err() {
                 tracing::debug!("a namespace closes with publishes still on their way");
             }
-            engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done) });
+            engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done), hold: None });
         });
     }
 
@@ -270,7 +274,7 @@ impl Engine {
                 let _ = task.await;
             }
             engine.complete_rest();
-            engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done) });
+            engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done), hold: None });
         };
         // Not among the tasks that it ends.
         drop(self.runtime.handle().spawn(work.with_subscriber(self.dispatch.clone())));

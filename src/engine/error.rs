@@ -154,9 +154,7 @@ impl Error {
     /// What is at fault: errors with the same cause need to be said once, whoever meets them.
     pub fn cause(&self) -> String {
         match self {
-            Error::Refused { key, refusal, .. }
-                if matches!(refusal, Refusal::WrongType | Refusal::OutOfMemory) =>
-            {
+            Error::Refused { key, refusal: Refusal::WrongType | Refusal::OutOfMemory, .. } => {
                 format!("{} {key}", self.code())
             }
             // Each names another right or command.

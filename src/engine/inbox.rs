@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::error::Error;
-use super::stream::{Completion, EntryId, Missed};
-use super::wire::{Data, MessageType};
+use super::namespaces::Hold;
+use super::stream::{Completion, EntryId, Local, Missed};
+use super::wire::{BroadcastHead, Data, MessageType};
 
 /// Names an open namespace between JS and the engine.
 pub type NamespaceHandle = u32;
@@ -33,6 +34,19 @@ pub enum Event {
         id: EntryId,
         /// Data of the message.
         data: Option<Data>,
+        /// Whatever it is, it may change rooms.
+        hold: Option<Hold>,
+    },
+    /// A broadcast of another node, ready to be sent to local sockets.
+    Broadcast {
+        /// For which namespace.
+        namespace: NamespaceHandle,
+        /// The entry's ID.
+        id: EntryId,
+        /// Who gets it, and how.
+        head: BroadcastHead,
+        /// The Socket.IO packet, its offset included.
+        packet: String,
     },
     /// One of our own publishes has ended: it is its turn.
     Published(Completion),
@@ -42,6 +56,8 @@ pub enum Event {
         namespace: NamespaceHandle,
         /// The payload as it came.
         payload: Vec<u8>,
+        /// The user's handlers may change rooms.
+        hold: Option<Hold>,
     },
     /// The answer to a call.
     Answer {
@@ -49,6 +65,8 @@ pub enum Event {
         call: CallId,
         /// The answer.
         result: Result<Answer, Error>,
+        /// The socket of a restored session joins its rooms.
+        hold: Option<Hold>,
     },
     /// Entries of a stream were lost, or may have been.
     Lost {
@@ -134,12 +152,25 @@ pub struct Census {
 }
 
 impl Event {
+    /// Takes what holds the namespace open out of the event: to be dropped when it was handled.
+    pub fn take_hold(&mut self) -> Option<Hold> {
+        match self {
+            Event::Entry { hold, .. }
+            | Event::Message { hold, .. }
+            | Event::Answer { hold, .. }
+            | Event::Published(Completion { hold, .. }) => hold.take(),
+            _ => None,
+        }
+    }
+
     /// Rough size in bytes, for the bound.
     fn size(&self) -> usize {
         const OVERHEAD: usize = 128;
         OVERHEAD
             + match self {
                 Event::Entry { data, .. } => data.as_ref().map_or(0, Data::len),
+                Event::Broadcast { packet, .. } => OVERHEAD + packet.len(),
+                Event::Published(Completion { local: Local::Packet(packet), .. }) => packet.len(),
                 Event::Message { payload, .. } => payload.len(),
                 Event::Answer { result: Ok(Answer::Session { session, missed, .. }), .. } => {
                     session.len() + missed.iter().map(|m| OVERHEAD + m.data.len()).sum::<usize>()
@@ -258,7 +289,7 @@ mod tests {
     use super::*;
 
     fn message(bytes: usize) -> Event {
-        Event::Message { namespace: 0, payload: vec![0; bytes] }
+        Event::Message { namespace: 0, payload: vec![0; bytes], hold: None }
     }
 
     #[test]
@@ -301,7 +332,7 @@ mod tests {
         let inbox = Inbox::new(1 << 20, || {});
         let session = Answer::Session { session: vec![], missed: vec![], position: EntryId::ZERO };
         inbox.push(message(1));
-        inbox.push(Event::Answer { call: 1, result: Ok(session) });
+        inbox.push(Event::Answer { call: 1, result: Ok(session), hold: None });
         inbox.push(message(1));
         assert_eq!(inbox.drain(10).len(), 2);
         assert_eq!(inbox.drain(10).len(), 1);

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::error::{Error, Result};
 use super::inbox::{Answer, CallId, Event, Inbox};
+use super::namespaces::Namespace;
 use super::redis::{Backoff, Commands, Connection, Connector};
 use super::stream::{EntryId, Marks, Missed, Progress, Step, Stream, is_missed, read_entries};
 use super::warnings::Warnings;
@@ -51,8 +52,10 @@ pub struct Restore {
     pub call: CallId,
     /// The namespace's stream.
     pub stream: Arc<Stream>,
-    /// The namespace.
+    /// The namespace's name.
     pub nsp: String,
+    /// The namespace, held open until the socket has joined its rooms.
+    pub namespace: Option<Arc<Namespace>>,
     /// The session's key, prefixes included.
     pub key: String,
     /// The last entry that the client has seen, as it says.
@@ -168,7 +171,11 @@ impl SessionTask {
             Ok(connection) => connection.commands(),
             Err(error) => {
                 self.failed(&error);
-                self.inbox.push(Event::Answer { call: restore.call, result: Err(error) });
+                self.inbox.push(Event::Answer {
+                    call: restore.call,
+                    result: Err(error),
+                    hold: None,
+                });
                 return;
             }
         };
@@ -196,7 +203,7 @@ impl SessionTask {
                     let _ = jobs.send(taken);
                 }
             }
-            inbox.push(Event::Answer { call, result: Err(error) });
+            inbox.push(Event::Answer { call, result: Err(error), hold: None });
         });
     }
 
@@ -245,7 +252,8 @@ impl Restore {
                         let position = cursor.position;
                         let answer = Answer::Session { session, missed, position };
                         // Pushed under the lock: what the reader pushes next comes behind it.
-                        inbox.push(Event::Answer { call: self.call, result: Ok(answer) });
+                        let hold = self.namespace.as_ref().map(Namespace::hold);
+                        inbox.push(Event::Answer { call: self.call, result: Ok(answer), hold });
                         return Ok(());
                     }
                     Some(from) => from,

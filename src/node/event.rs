@@ -6,23 +6,33 @@ use napi_derive::napi;
 use super::js_error;
 use crate::engine::error::Error;
 use crate::engine::inbox::{Answer, Event};
-use crate::engine::wire::Data;
+use crate::engine::stream::Local;
+use crate::engine::wire::{Data, Flags, Room};
 
 /// An event of the inbox. `kind` says which of the other fields are there.
 #[napi(object, object_from_js = false)]
 #[derive(Default)]
 pub struct NativeEvent {
-    /// `entry`, `published`, `message`, `answer`, `lost`, `members`, `credentials`, `warning`, `debug`.
+    /// `entry`, `broadcast`, `published`, `message`, `answer`, `lost`, `members`, `credentials`, `warning`, `debug`.
     pub kind: &'static str,
-    /// entry, message: the namespace's handle. lost: the stream's index.
+    /// entry, broadcast, message: the namespace's handle. lost: the stream's index.
     pub namespace: Option<u32>,
     /// entry: the sender.
     pub uid: Option<String>,
     /// entry: the message's type.
     pub r#type: Option<u32>,
-    /// entry, published: the entry's ID. answer: the position of a restored session.
+    /// entry, broadcast, published: the entry's ID. answer: the position of a restored session.
     pub id: Option<String>,
-    /// entry: data as JSON. debug: the line. lost: how.
+    /// broadcast: the rooms that it is for.
+    pub rooms: Option<Vec<String>>,
+    /// broadcast: the rooms whose members do not get it.
+    pub except: Option<Vec<String>>,
+    /// broadcast: a flag.
+    pub volatile: Option<bool>,
+    /// broadcast: a flag.
+    pub compress: Option<bool>,
+    /// broadcast, published: the packet for local clients; empty when there are none. entry: data
+    /// as JSON. debug: the line. lost: how.
     pub text: Option<String>,
     /// entry: data as msgpack. message: the payload. answer: a session.
     pub bytes: Option<Buffer>,
@@ -79,7 +89,7 @@ impl From<Error> for NativeError {
 impl From<Event> for NativeEvent {
     fn from(event: Event) -> Self {
         match event {
-            Event::Entry { namespace, uid, kind, id, data } => {
+            Event::Entry { namespace, uid, kind, id, data, hold: _ } => {
                 let (text, bytes) = split(data);
                 Self {
                     kind: "entry",
@@ -92,26 +102,43 @@ impl From<Event> for NativeEvent {
                     ..Self::default()
                 }
             }
+            Event::Broadcast { namespace, id, head, packet } => Self {
+                kind: "broadcast",
+                namespace: Some(namespace),
+                id: Some(id.to_string()),
+                text: Some(packet),
+                rooms: Some(names(head.rooms())),
+                except: Some(names(head.except())),
+                volatile: head.flags().map(Flags::is_volatile),
+                compress: head.flags().and_then(Flags::compress),
+                ..Self::default()
+            },
             Event::Published(completion) => {
+                let text = match completion.local {
+                    Local::Js => None,
+                    Local::Nothing => Some(String::new()),
+                    Local::Packet(packet) => Some(packet),
+                };
                 let (id, error) = match completion.outcome {
                     Ok(id) => (id.map(|id| id.to_string()), None),
                     Err(error) => (None, Some(error.into())),
                 };
                 Self {
                     kind: "published",
+                    text,
                     ticket: Some(completion.ticket),
                     id,
                     error,
                     ..Self::default()
                 }
             }
-            Event::Message { namespace, payload } => Self {
+            Event::Message { namespace, payload, hold: _ } => Self {
                 kind: "message",
                 namespace: Some(namespace),
                 bytes: Some(payload.into()),
                 ..Self::default()
             },
-            Event::Answer { call, result } => {
+            Event::Answer { call, result, hold: _ } => {
                 let event = Self { kind: "answer", ticket: Some(call), ..Self::default() };
                 match result {
                     Ok(answer) => event.with_answer(answer),
@@ -160,6 +187,11 @@ impl NativeEvent {
         }
         self
     }
+}
+
+/// Names of rooms; in a broadcast they all have one.
+fn names(rooms: &[Room]) -> Vec<String> {
+    rooms.iter().filter_map(Room::name).map(str::to_owned).collect()
 }
 
 /// Data as text or as bytes.

@@ -2,7 +2,7 @@
 
 mod event;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use napi::bindgen_prelude::{Function, Uint8Array};
@@ -11,9 +11,11 @@ use napi_derive::napi;
 
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
+use crate::engine::inbox::Event;
+use crate::engine::namespaces::{Hold, Namespace};
 use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
-use crate::engine::stream::Progress;
+use crate::engine::stream::{Progress, Stream};
 use crate::engine::wire::Data;
 use event::NativeEvent;
 
@@ -28,6 +30,44 @@ fn js_error(error: Error) -> JsError {
 #[napi]
 pub struct NativeEngine {
     engine: Arc<Engine>,
+    being_handled: Mutex<Vec<Hold>>,
+}
+
+/// An open namespace.
+#[napi]
+pub struct NativeNamespace {
+    namespace: Arc<Namespace>,
+    stream: Arc<Stream>,
+}
+
+#[napi]
+impl NativeNamespace {
+    /// Stands in the namespace's events.
+    #[napi(getter)]
+    pub fn handle(&self) -> u32 {
+        self.namespace.handle
+    }
+
+    /// The first socket has come, or the last one has gone.
+    #[napi]
+    pub fn set_has_sockets(&self, has_sockets: bool) {
+        self.namespace.set_has_sockets(has_sockets);
+    }
+
+    /// A room has got its first member, or lost its last one. With connection state recovery on,
+    /// returns the entry up to which broadcasts to the room were not for that member: none, when
+    /// what JS has not handled yet may still hold some.
+    #[napi]
+    pub fn set_room(&self, room: String, has_members: bool) -> Option<String> {
+        if !self.namespace.recovery {
+            self.namespace.set_room(&room, has_members);
+            return None;
+        }
+        // Under the lock the reader stands at this position, and looks at the room behind it.
+        let cursor = self.stream.cursor();
+        self.namespace.set_room(&room, has_members);
+        (has_members && !self.namespace.is_held()).then(|| cursor.position.to_string())
+    }
 }
 
 #[napi]
@@ -56,7 +96,7 @@ impl NativeEngine {
             let _ = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         };
         let engine = Engine::start(settings, options, debug, wake).map_err(js_error)?;
-        Ok(Self { engine })
+        Ok(Self { engine, being_handled: Mutex::default() })
     }
 
     /// Names this node, 16 hex digits.
@@ -65,10 +105,11 @@ impl NativeEngine {
         self.engine.uid().to_owned()
     }
 
-    /// Opens a namespace; the handle stands in its events.
+    /// Opens a namespace.
     #[napi]
-    pub fn open(&self, nsp: String, recovery: bool) -> u32 {
-        self.engine.open(&nsp, recovery)
+    pub fn open(&self, nsp: String, recovery: bool) -> NativeNamespace {
+        let stream = self.engine.stream(&nsp).clone();
+        NativeNamespace { namespace: self.engine.open(&nsp, recovery), stream }
     }
 
     /// Which stream a namespace is routed to; stands in `lost` events.
@@ -168,9 +209,20 @@ impl NativeEngine {
     }
 
     /// Takes up to `most` events. An empty array means that the next event wakes again.
+    ///
+    /// What the events before may have changed counts as done: they are handled when this is
+    /// called.
     #[napi]
     pub fn drain(&self, most: u32) -> Vec<NativeEvent> {
-        self.engine.inbox().drain(most as usize).into_iter().map(NativeEvent::from).collect()
+        let mut events = self.engine.inbox().drain(most as usize);
+        let holds = events.iter_mut().filter_map(Event::take_hold).collect();
+        // The new ones are there before the old ones go.
+        let handled = std::mem::replace(
+            &mut *self.being_handled.lock().unwrap_or_else(PoisonError::into_inner),
+            holds,
+        );
+        drop(handled);
+        events.into_iter().map(NativeEvent::from).collect()
     }
 
     /// The counters, and the state of the stream that a namespace is routed to.

@@ -57,7 +57,7 @@ mod tests {
     }
 
     fn event(byte: u8) -> Event {
-        Event::Message { namespace: 0, payload: vec![byte] }
+        Event::Message { namespace: 0, payload: vec![byte], hold: None }
     }
 
     fn released(held: &mut Held, position: u64) -> Vec<u8> {

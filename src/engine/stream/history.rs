@@ -101,14 +101,11 @@ impl History {
 
     /// Adds a broadcast that was just read, unless it is never sent again; drops the oldest ones
     /// over the bound.
-    pub fn push(&mut self, id: EntryId, nsp: &Arc<str>, data: &Data) {
-        if self.covered_from.is_none() {
+    pub fn push(&mut self, id: EntryId, nsp: &Arc<str>, data: &Data, head: Option<&BroadcastHead>) {
+        if self.covered_from.is_none() || head.is_some_and(|head| !head.is_sent_again()) {
             return;
         }
-        let head = BroadcastHead::decode(data);
-        if head.as_ref().is_some_and(|head| !head.is_sent_again()) {
-            return;
-        }
+        let head = head.cloned();
         let entry = Remembered { id, nsp: nsp.clone(), data: data.clone(), head };
         let place = self.dropped + self.entries.len() as u64;
         let index = self.namespaces.entry(entry.nsp.clone()).or_default();
@@ -195,6 +192,11 @@ mod tests {
         Data::Json(json.into())
     }
 
+    fn push(history: &mut History, ms: u64, nsp: &str, data: Data) {
+        let head = BroadcastHead::decode(&data);
+        history.push(id(ms), &nsp.into(), &data, head.as_ref());
+    }
+
     fn member(room: &str, since: u64) -> Membership {
         Membership { room: Room::Name(room.into()), since: id(since) }
     }
@@ -206,16 +208,15 @@ mod tests {
     #[test]
     fn finds_what_was_missed_in_order_and_once() {
         let mut history = History::new(1 << 20);
-        let (root, other) = ("/".into(), "/other".into());
-        history.push(id(1), &root, &to(&[]));
+        push(&mut history, 1, "/", to(&[]));
         assert!(!history.contains(id(1)), "remembers nothing before it is started");
         history.start(id(1));
-        history.push(id(2), &root, &to(&[]));
-        history.push(id(3), &root, &to(&["mine", "too"]));
-        history.push(id(4), &root, &to(&["theirs"]));
-        history.push(id(5), &other, &to(&[]));
-        history.push(id(6), &root, &Data::Json("{broken".into()));
-        history.push(id(7), &root, &to(&["too"]));
+        push(&mut history, 2, "/", to(&[]));
+        push(&mut history, 3, "/", to(&["mine", "too"]));
+        push(&mut history, 4, "/", to(&["theirs"]));
+        push(&mut history, 5, "/other", to(&[]));
+        push(&mut history, 6, "/", Data::Json("{broken".into()));
+        push(&mut history, 7, "/", to(&["too"]));
         let rooms = [member("mine", 0), member("too", 0)];
         assert_eq!(missed(&history, 1, &rooms), [2, 3, 6, 7]);
         assert_eq!(missed(&history, 3, &rooms), [6, 7]);
@@ -228,7 +229,7 @@ mod tests {
         let mut history = History::new(1 << 20);
         history.start(id(0));
         for ms in 1..=4 {
-            history.push(id(ms), &"/".into(), &to(&["r"]));
+            push(&mut history, ms, "/", to(&["r"]));
         }
         assert_eq!(missed(&history, 0, &[member("r", 2)]), [3, 4]);
     }
@@ -239,7 +240,7 @@ mod tests {
         history.start(id(0));
         let volatile =
             r#"{"opts":{"rooms":[],"except":[],"flags":{"volatile":true}},"packet":{"type":2}}"#;
-        history.push(id(1), &"/".into(), &Data::Json(volatile.into()));
+        push(&mut history, 1, "/", Data::Json(volatile.into()));
         assert_eq!(history.bytes(), 0);
     }
 
@@ -248,7 +249,7 @@ mod tests {
         let mut history = History::new(3 * (OVERHEAD + to(&["a"]).len()));
         history.start(id(0));
         for ms in 1..=5 {
-            history.push(id(ms), &"/".into(), &to(&[if ms < 3 { "a" } else { "b" }]));
+            push(&mut history, ms, "/", to(&[if ms < 3 { "a" } else { "b" }]));
         }
         assert_eq!(history.covered_from(), Some(id(2)));
         assert_eq!(missed(&history, 2, &[member("a", 0), member("b", 0)]), [3, 4, 5]);
@@ -256,7 +257,7 @@ mod tests {
         assert!(!history.namespaces["/"].rooms.contains_key("a"));
         history.restart(id(9));
         assert!(history.namespaces.is_empty() && history.bytes() == 0);
-        history.push(id(10), &"/".into(), &to(&["b"]));
+        push(&mut history, 10, "/", to(&["b"]));
         assert_eq!(missed(&history, 9, &[member("b", 0)]), [10]);
         assert_eq!(history.covered_from(), Some(id(9)));
     }

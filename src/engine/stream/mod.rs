@@ -16,7 +16,7 @@ pub use entry_id::EntryId;
 pub use held::Held;
 pub use history::{History, Missed, is_missed};
 pub use marks::{Marks, Step};
-pub use own::{Completion, OwnEntries, Ticket};
+pub use own::{Completion, Local, OwnEntries, Ticket};
 pub use reader::{Reader, read_entries, tail};
 pub use route::stream_index;
 pub use watch::{Finding, Watch};

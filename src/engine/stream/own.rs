@@ -5,9 +5,11 @@
 //! queue.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::EntryId;
+use super::{EntryId, Publish};
 use crate::engine::error::Error;
+use crate::engine::namespaces::{Hold, Namespace};
 
 /// Names one publish between JS and the engine.
 pub type Ticket = u32;
@@ -19,6 +21,22 @@ pub struct Completion {
     pub ticket: Ticket,
     /// The entry's ID when it is known, or why there is none.
     pub outcome: Result<Option<EntryId>, Error>,
+    /// What is to be done about it here.
+    pub local: Local,
+    /// A join, a leave or a disconnect changes rooms.
+    pub hold: Option<Hold>,
+}
+
+/// The local part of a publish.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum Local {
+    /// JS does it, from what it published.
+    #[default]
+    Js,
+    /// A broadcast without a recipient here.
+    Nothing,
+    /// A broadcast, ready to be sent to local sockets.
+    Packet(String),
 }
 
 /// The queue of own entries, in the order of their sequences.
@@ -36,6 +54,8 @@ struct Waiting {
     id: Option<EntryId>,
     /// Set for a publish that failed and waits for its turn.
     error: Option<Error>,
+    /// The namespace whose rooms it may change.
+    changes: Option<Arc<Namespace>>,
 }
 
 impl Waiting {
@@ -44,15 +64,17 @@ impl Waiting {
             Some(error) => Err(error),
             None => Ok(id.or(self.id)),
         };
-        Completion { ticket: self.ticket, outcome }
+        let hold = self.changes.as_ref().map(Namespace::hold);
+        Completion { ticket: self.ticket, outcome, local: Local::Js, hold }
     }
 }
 
 impl OwnEntries {
     /// Called before the entries are sent, since the reader may be there before the answer is.
-    pub fn sent(&mut self, first_seq: u64, tickets: impl IntoIterator<Item = Ticket>) {
-        for (seq, ticket) in (first_seq..).zip(tickets) {
-            self.waiting.push_back(Waiting { ticket, seq, id: None, error: None });
+    pub fn sent<'a>(&mut self, first_seq: u64, publishes: impl IntoIterator<Item = &'a Publish>) {
+        for (seq, publish) in (first_seq..).zip(publishes) {
+            let (ticket, changes) = (publish.ticket, publish.changes.clone());
+            self.waiting.push_back(Waiting { ticket, seq, id: None, error: None, changes });
         }
     }
 
@@ -77,12 +99,24 @@ impl OwnEntries {
     }
 
     /// The reader has met our entry `seq`. What stands before it and was not met was trimmed
-    /// before the reader came by, and completes as well.
-    pub fn read(&mut self, seq: u64, id: EntryId) -> Vec<Completion> {
+    /// before the reader came by, and completes as well. `local` is this entry's local part.
+    pub fn read(
+        &mut self,
+        seq: u64,
+        id: EntryId,
+        local: impl FnOnce() -> Local,
+    ) -> Vec<Completion> {
         let mut done = Vec::new();
-        while let Some(waiting) = self.waiting.pop_front_if(|w| w.seq <= seq) {
-            let read = (waiting.seq == seq).then_some(id);
-            done.push(waiting.complete(read));
+        while let Some(waiting) = self.waiting.pop_front_if(|w| w.seq < seq) {
+            done.push(waiting.complete(None));
+        }
+        if let Some(waiting) = self.waiting.pop_front_if(|w| w.seq == seq) {
+            let is_local = waiting.error.is_none();
+            let mut completion = waiting.complete(Some(id));
+            if is_local {
+                completion.local = local();
+            }
+            done.push(completion);
         }
         done.append(&mut self.take_failed());
         done
@@ -148,6 +182,17 @@ mod tests {
         EntryId { ms, seq: 0 }
     }
 
+    fn publishes<const N: usize>(tickets: [Ticket; N]) -> [Publish; N] {
+        tickets.map(|ticket| Publish {
+            ticket,
+            uid: "u".into(),
+            nsp: "/".into(),
+            kind: 3,
+            data: None,
+            changes: None,
+        })
+    }
+
     fn outcomes(done: Vec<Completion>) -> Vec<(Ticket, Option<Option<EntryId>>)> {
         done.into_iter().map(|c| (c.ticket, c.outcome.ok())).collect()
     }
@@ -155,41 +200,44 @@ mod tests {
     #[test]
     fn completes_in_order_whether_the_answer_or_the_reader_comes_first() {
         let mut own = OwnEntries::default();
-        own.sent(1, [10, 11, 12]);
-        assert_eq!(outcomes(own.read(1, id(5))), [(10, Some(Some(id(5))))]);
+        own.sent(1, &publishes([10, 11, 12]));
+        assert_eq!(outcomes(own.read(1, id(5), Local::default)), [(10, Some(Some(id(5))))]);
         own.acknowledged(1, &[id(5), id(6), id(7)]);
-        assert_eq!(outcomes(own.read(2, id(6))), [(11, Some(Some(id(6))))]);
-        assert_eq!(outcomes(own.read(3, id(7))), [(12, Some(Some(id(7))))]);
+        assert_eq!(outcomes(own.read(2, id(6), Local::default)), [(11, Some(Some(id(6))))]);
+        assert_eq!(outcomes(own.read(3, id(7), Local::default)), [(12, Some(Some(id(7))))]);
         assert!(own.is_empty());
     }
 
     #[test]
     fn a_trimmed_entry_completes_when_the_reader_has_passed_it() {
         let mut own = OwnEntries::default();
-        own.sent(1, [10, 11]);
+        own.sent(1, &publishes([10, 11]));
         own.acknowledged(1, &[id(5), id(6)]);
         assert!(own.passed(id(4)).is_empty());
         assert_eq!(outcomes(own.passed(id(5))), [(10, Some(Some(id(5))))]);
-        own.sent(3, [12]);
-        let done = outcomes(own.read(3, id(9)));
+        own.sent(3, &publishes([12]));
+        let done = outcomes(own.read(3, id(9), Local::default));
         assert_eq!(done, [(11, Some(Some(id(6)))), (12, Some(Some(id(9))))]);
     }
 
     #[test]
     fn a_refused_publish_waits_for_its_turn() {
         let mut own = OwnEntries::default();
-        own.sent(1, [10]);
-        own.sent(2, [11]);
+        own.sent(1, &publishes([10]));
+        own.sent(2, &publishes([11]));
         assert!(own.refused(2, &Error::Closed).is_empty());
-        assert_eq!(outcomes(own.read(1, id(5))), [(10, Some(Some(id(5)))), (11, None)]);
-        own.sent(2, [12]);
+        assert_eq!(
+            outcomes(own.read(1, id(5), Local::default)),
+            [(10, Some(Some(id(5)))), (11, None)]
+        );
+        own.sent(2, &publishes([12]));
         assert_eq!(outcomes(own.refused(2, &Error::Closed)), [(12, None)]);
     }
 
     #[test]
     fn the_end_tells_what_was_written_from_what_was_not() {
         let mut own = OwnEntries::default();
-        own.sent(1, [10, 11]);
+        own.sent(1, &publishes([10, 11]));
         own.acknowledged(1, &[id(5)]);
         assert_eq!(outcomes(own.take_all(&Error::Closed)), [(10, Some(Some(id(5)))), (11, None)]);
     }

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::{Cursor, EntryId, Progress, Step, Stream};
+use super::{Cursor, EntryId, Local, Progress, Step, Stream};
 use crate::engine::error::{Error, Result};
 use crate::engine::inbox::{Event, Inbox, Loss};
-use crate::engine::namespaces::Namespaces;
+use crate::engine::namespaces::{Namespace, Namespaces};
 use crate::engine::redis::{Backoff, Commands, Connection, Connector};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::{BROADCAST, Entry, EntryError, parse_entry};
+use crate::engine::wire::{
+    BROADCAST, BroadcastHead, Data, Entry, EntryError, Room, event_packet, parse_entry,
+};
 
 /// How much later than asked an XREAD may answer before the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(5);
@@ -39,6 +41,8 @@ struct Life {
 
 /// Reads a stream and hands its entries on.
 pub struct Reader {
+    /// This node.
+    pub uid: Arc<str>,
     /// The stream.
     pub stream: Arc<Stream>,
     /// Makes the connection.
@@ -205,16 +209,26 @@ impl Reader {
             Some(Step::Next) => {}
             Some(Step::First) | None => gap.unknown = true,
         }
-        if let (BROADCAST, Some(data)) = (entry.kind, &entry.data) {
-            cursor.history.push(entry.id, &entry.nsp, data);
+        let broadcast = match &entry.data {
+            Some(data) if entry.kind == BROADCAST => Some(data),
+            _ => None,
+        };
+        let namespace = self.namespaces.get(&entry.nsp);
+        let is_remembered = cursor.history.covered_from().is_some();
+        let head = broadcast
+            .filter(|_| namespace.is_some() || is_remembered)
+            .and_then(BroadcastHead::decode);
+        if let Some(data) = broadcast {
+            cursor.history.push(entry.id, &entry.nsp, data, head.as_ref());
         }
         if let Some(origin) = entry.origin
             && origin.writer == self.stream.writer_id
         {
-            let done = cursor.own.read(origin.seq, entry.id);
+            let local = || local_part(&entry, head, namespace.as_deref());
+            let done = cursor.own.read(origin.seq, entry.id, local);
             events.extend(done.into_iter().map(Event::Published));
         } else {
-            self.deliver(entry, events);
+            events.extend(self.delivery(entry, head, namespace));
         }
     }
 
@@ -229,8 +243,13 @@ impl Reader {
         !entry.origin.is_some_and(|origin| cursor.marks.knows(origin.writer))
     }
 
-    /// Another node's entry: goes to the namespace that it is for, when that is open here.
-    fn deliver(&self, entry: Entry, events: &mut Vec<Event>) {
+    /// Another node's entry: for the namespace that it is for, when somebody there wants it.
+    fn delivery(
+        &self,
+        entry: Entry,
+        head: Option<BroadcastHead>,
+        namespace: Option<Arc<Namespace>>,
+    ) -> Option<Event> {
         if !HANDLED.contains(&entry.kind) {
             if HEARTBEATS.contains(&entry.kind) {
                 self.stats.skipped.add(1);
@@ -238,20 +257,32 @@ impl Reader {
                 self.stats.malformed.add(1);
                 tracing::debug!("entry {} skipped: unknown type {}", entry.id, entry.kind);
             }
-            return;
+            return None;
         }
-        let Some(namespace) = self.namespaces.get(&entry.nsp) else {
+        let is_wanted =
+            |namespace: &Arc<Namespace>| head.as_ref().is_none_or(|head| namespace.wants(head));
+        let Some(namespace) = namespace.filter(is_wanted) else {
             self.stats.skipped.add(1);
-            return;
+            return None;
         };
         self.stats.delivered.add(1);
-        events.push(Event::Entry {
-            namespace,
+        let packet = packet_of(&entry, head.as_ref(), &namespace);
+        if let (Some(head), Some(packet)) = (head, packet) {
+            return Some(Event::Broadcast {
+                namespace: namespace.handle,
+                id: entry.id,
+                head,
+                packet,
+            });
+        }
+        Some(Event::Entry {
+            namespace: namespace.handle,
             uid: entry.uid,
             kind: entry.kind,
             id: entry.id,
             data: entry.data,
-        });
+            hold: (entry.kind != BROADCAST).then(|| namespace.hold()),
+        })
     }
 
     /// Redis does not let us read: what is written is delivered at the reply from now on.
@@ -261,6 +292,26 @@ impl Reader {
         let done = cursor.own.take_acknowledged();
         self.inbox.push_all(done.into_iter().map(Event::Published));
     }
+}
+
+/// The local part of one of our own broadcasts. Everything else is done by JS.
+fn local_part(entry: &Entry, head: Option<BroadcastHead>, namespace: Option<&Namespace>) -> Local {
+    let (Some(head), Some(namespace)) = (head, namespace) else { return Local::Js };
+    if !namespace.wants(&head) {
+        return Local::Nothing;
+    }
+    packet_of(entry, Some(&head), namespace).map_or(Local::Js, Local::Packet)
+}
+
+/// The packet that clients get, where it can be cut out of the entry.
+fn packet_of(entry: &Entry, head: Option<&BroadcastHead>, namespace: &Namespace) -> Option<String> {
+    let (head, Some(Data::Json(json))) = (head?, &entry.data) else { return None };
+    let rooms = head.rooms().iter().chain(head.except());
+    if rooms.map(Room::name).any(|name| name.is_none()) {
+        return None;
+    }
+    let has_offset = namespace.recovery && head.is_sent_again();
+    event_packet(&entry.nsp, head.event_data(json)?, has_offset.then_some(entry.id))
 }
 
 /// What a batch shows to be missing before its entries.

@@ -13,10 +13,11 @@ use redis::{Cmd, FromRedisValue, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::own::{Completion, Ticket};
+use super::own::{Completion, Local, Ticket};
 use super::{Cursor, EntryId, Finding, Progress, Stream, Watch, read_entries, tail};
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::inbox::{Event, Inbox, Loss};
+use crate::engine::namespaces::Namespace;
 use crate::engine::redis::{Backoff, Connection, Connector};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
@@ -49,6 +50,8 @@ pub struct Publish {
     pub kind: MessageType,
     /// Its data.
     pub data: Option<Data>,
+    /// The namespace, when it may change rooms there.
+    pub changes: Option<Arc<Namespace>>,
 }
 
 impl Publish {
@@ -118,8 +121,12 @@ impl WriteQueue {
     pub fn take_rest(&self) -> Vec<Completion> {
         let mut state = self.lock();
         state.bytes = 0;
-        let fail =
-            |publish: Publish| Completion { ticket: publish.ticket, outcome: Err(Error::Closed) };
+        let fail = |publish: Publish| Completion {
+            ticket: publish.ticket,
+            outcome: Err(Error::Closed),
+            local: Local::Js,
+            hold: publish.changes.as_ref().map(Namespace::hold),
+        };
         state.waiting.drain(..).map(fail).collect()
     }
 
@@ -243,8 +250,7 @@ impl Writer {
             tokio::select! {
                 publishes = stream.queue.next_batch() => {
                     let seqs = self.next_seq..self.next_seq + publishes.len() as u64;
-                    let tickets = publishes.iter().map(|publish| publish.ticket);
-                    stream.cursor().own.sent(seqs.start, tickets);
+                    stream.cursor().own.sent(seqs.start, &publishes);
                     self.deliver(Batch { publishes, seqs }).await;
                 }
                 _ = look.tick() => self.look().await,
@@ -601,7 +607,14 @@ mod tests {
 
     fn publish(ticket: Ticket, bytes: usize) -> Publish {
         let data = Data::Json("x".repeat(bytes).into());
-        Publish { ticket, uid: "u".into(), nsp: "/".into(), kind: 3, data: Some(data) }
+        Publish {
+            ticket,
+            uid: "u".into(),
+            nsp: "/".into(),
+            kind: 3,
+            data: Some(data),
+            changes: None,
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::{Data, Room};
 use crate::engine::stream::EntryId;
@@ -19,6 +20,19 @@ pub struct BroadcastHead {
     request_id: Option<IgnoredAny>,
 }
 
+/// The place of the packet's data in JSON.
+#[derive(Deserialize)]
+struct DataPlace<'a> {
+    #[serde(borrow)]
+    packet: PacketPlace<'a>,
+}
+
+#[derive(Deserialize)]
+struct PacketPlace<'a> {
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 struct TargetOptions {
     rooms: Vec<Room>,
@@ -27,9 +41,23 @@ struct TargetOptions {
     flags: Option<Flags>,
 }
 
+/// Flags that decide how a packet is sent.
 #[derive(Debug, Clone, Default, Deserialize)]
-struct Flags {
+pub struct Flags {
     volatile: Option<IgnoredAny>,
+    compress: Option<bool>,
+}
+
+impl Flags {
+    /// Whether the packet may be dropped for clients that cannot take it at once.
+    pub fn is_volatile(&self) -> bool {
+        self.volatile.is_some()
+    }
+
+    /// Whether it is to be compressed, when that was said.
+    pub fn compress(&self) -> Option<bool> {
+        self.compress
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -58,6 +86,25 @@ impl BroadcastHead {
             Data::Json(text) => serde_json::from_str(text).ok(),
             Data::Msgpack(bytes) => rmp_serde::from_slice(bytes).ok(),
         }
+    }
+
+    /// The data of an event packet without acknowledgement, as it stands in the entry's JSON.
+    pub fn event_data<'a>(&self, json: &'a str) -> Option<&'a str> {
+        if self.packet.kind != EVENT || self.packet.id.is_some() || self.request_id.is_some() {
+            return None;
+        }
+        let place: DataPlace<'a> = serde_json::from_str(json).ok()?;
+        Some(place.packet.data.get())
+    }
+
+    /// The rooms whose members do not get it.
+    pub fn except(&self) -> &[Room] {
+        &self.opts.except
+    }
+
+    /// How it is to be sent.
+    pub fn flags(&self) -> Option<&Flags> {
+        self.opts.flags.as_ref()
     }
 
     /// The rooms that it is for; none means everyone.

@@ -4,12 +4,14 @@ mod broadcast;
 mod entry;
 mod member;
 mod message;
+mod packet;
 mod room;
 mod session;
 
-pub use broadcast::{BroadcastHead, Judgement, Membership};
+pub use broadcast::{BroadcastHead, Flags, Judgement, Membership};
 pub use entry::{BROADCAST, Data, Entry, EntryError, MessageType, Origin, parse_entry};
 pub use member::{MemberMessage, MemberNews};
 pub use message::{position, with_position};
+pub use packet::event_packet;
 pub use room::Room;
 pub use session::{decode_session, encode_session, session_rooms};

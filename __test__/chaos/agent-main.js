@@ -1,0 +1,155 @@
+// The process behind agent.js.
+
+"use strict";
+
+const { startNode } = require("../helpers/node");
+const { random } = require("../faults/random");
+const { EVENT, WELCOME } = require("./packets");
+
+/**
+ * @typedef {object} Plan what a node emits
+ * @property {number} interval ms between two packets
+ * @property {string[]} rooms half of the packets go to one of them, the others to all
+ * @property {number} seed
+ *
+ * @typedef {object} Report
+ * @property {any} stats the adapter's counters, when it has any
+ * @property {any[]} losses what the adapter's event said
+ * @property {string[]} faults uncaught errors and warnings that are not the adapter's
+ * @property {number} emitted
+ */
+
+/** @type {import("../helpers/node").SocketIoNode | undefined} */
+let node;
+let sender = 0;
+let seq = 0;
+/** @type {NodeJS.Timeout | undefined} */
+let timer;
+
+/** @type {any[]} */
+const losses = [];
+/** @type {string[]} */
+const faults = [];
+/** Why sessions were not restored, by session ID. @type {Map<string, string>} */
+const refusals = new Map();
+
+process.on("unhandledRejection", (reason) => faults.push(`unhandled rejection: ${reason}`));
+process.on("uncaughtException", (error) => faults.push(`uncaught: ${error.stack}`));
+process.on("warning", (warning) => {
+  if (warning.name !== "SocketIORedisWarning") {
+    faults.push(`warning: ${warning}`);
+  }
+});
+
+function running() {
+  if (!node) {
+    throw new Error("the node was not started");
+  }
+  return node;
+}
+
+/** @param {import("socket.io").Server} io */
+function setup(io) {
+  const adapter = /** @type {any} */ (io.of("/").adapter);
+  adapter.on("loss", (/** @type {any} */ loss) => losses.push(loss));
+
+  const { restoreSession } = adapter;
+  adapter.restoreSession = async (/** @type {string} */ pid, /** @type {string} */ offset) => {
+    try {
+      const session = await restoreSession.call(adapter, pid, offset);
+      if (!session) {
+        refusals.set(pid, "no session");
+      }
+      return session;
+    } catch (error) {
+      refusals.set(pid, error instanceof Error ? error.message : String(error));
+      throw error;
+    }
+  };
+
+  io.on("connection", (socket) => {
+    const { rooms, pid } = socket.handshake.auth;
+    if (!socket.recovered && rooms) {
+      socket.join(rooms);
+    }
+    // An object at the end: a string would be taken for an offset by the client.
+    socket.emit(WELCOME, { recovered: socket.recovered, sender, reason: refusals.get(pid) });
+    refusals.delete(pid);
+  });
+}
+
+/** @param {string} [room] @param {string} [load] */
+function emitNext(room, load) {
+  const { io } = running();
+  const target = room === undefined ? io : io.to(room);
+  target.emit(EVENT, sender, seq++, ...(load === undefined ? [] : [load]));
+}
+
+/** What the other end can call. */
+const methods = {
+  /** @param {import("../helpers/node").NodeOptions & { sender: number }} options */
+  async start({ sender: own, ...options }) {
+    sender = own;
+    node = await startNode({ ...options, setup });
+    return { port: node.port };
+  },
+
+  /** @param {Plan} plan */
+  startTraffic({ interval, rooms, seed }) {
+    const chance = random(seed);
+    timer = setInterval(() => {
+      const room = chance() < 0.5 ? undefined : rooms[Math.floor(chance() * rooms.length)];
+      emitNext(room);
+    }, interval);
+  },
+
+  stopTraffic() {
+    clearInterval(timer);
+  },
+
+  /** @param {number} count @param {number} [bytes] */
+  burst(count, bytes) {
+    const load = bytes === undefined ? undefined : "x".repeat(bytes);
+    for (let i = 0; i < count; i++) {
+      emitNext(undefined, load);
+    }
+  },
+
+  /** Keeps the event loop busy. @param {number} ms */
+  block(ms) {
+    const end = Date.now() + ms;
+    while (Date.now() < end) {
+      // busy
+    }
+  },
+
+  stats: () => /** @type {any} */ (running().io.of("/").adapter).stats?.(),
+
+  /** @returns {Report} */
+  report() {
+    return { stats: methods.stats(), losses, faults, emitted: seq };
+  },
+
+  async close() {
+    clearInterval(timer);
+    await running().close();
+    // the answer has to leave first
+    setImmediate(() => {
+      process.off("disconnect", onOrphaned);
+      process.disconnect?.();
+    });
+  },
+};
+
+function onOrphaned() {
+  process.exit(1);
+}
+
+process.once("disconnect", onOrphaned);
+process.on("message", async (/** @type {any} */ { id, method, args }) => {
+  try {
+    process.send?.({ id, result: await /** @type {any} */ (methods)[method](...args) });
+  } catch (error) {
+    process.send?.({ id, error: error instanceof Error ? error.message : String(error) });
+  }
+});

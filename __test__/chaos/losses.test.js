@@ -1,0 +1,436 @@
+// A loss is never silent: what XREAD does not show is said by the adapter's event `loss` and by its
+// counters, on every node, once. After it new packets flow. And nothing is said where nothing was
+// lost.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { describe, test } = require("node:test");
+const { startCluster, useRedis } = require("../helpers/cluster");
+const { connectClient } = require("../helpers/socket-client");
+const { settle, waitFor } = require("../helpers/wait");
+const { lastEntryId } = require("../helpers/wire");
+const { defer } = require("../faults/defer");
+const { EVENT } = require("./packets");
+const { startAgent } = require("./agent");
+require("../faults/warnings"); // a stream that is replaced is warned of
+
+/** @typedef {import("../../index").Loss} Loss */
+/** @typedef {import("../helpers/cluster").Cluster} Cluster */
+
+const STREAM = "socket.io";
+/** Far more than the second or so within which a loss is to be noticed. */
+const NOTICED = 6_000;
+/** Enough for two more looks at the stream. */
+const TWO_LOOKS = 2_300;
+/** The number that packets written by hand carry as their sender. */
+const BY_HAND = 99;
+
+// Adds ARGV[1] packets in one go, trimmed to exactly ARGV[2], numbered from ARGV[3] on, by the
+// writer ARGV[4] if that is not empty: nobody can read in between.
+const ADD = `
+  for i = ARGV[3], ARGV[3] + ARGV[1] - 1 do
+    local n = string.format("%d", i)
+    local entry = { "uid", "byhand", "nsp", "/", "type", "3", "data",
+      '{"opts":{"rooms":[],"except":[],"flags":{}},"packet":{"type":2,"nsp":"/","data":["${EVENT}",${BY_HAND},' .. n .. ']}}' }
+    if ARGV[4] ~= "" then
+      for _, field in ipairs({ "wid", ARGV[4], "seq", n }) do entry[#entry + 1] = field end
+    end
+    redis.call("XADD", KEYS[1], "MAXLEN", ARGV[2], "*", unpack(entry))
+  end`;
+
+/** Two nodes with a client each, whose losses are recorded. */
+class Watched {
+  /** @param {Cluster} cluster @param {Loss[][]} losses */
+  constructor(cluster, losses) {
+    this.cluster = cluster;
+    this.losses = losses;
+    this.next = 0;
+  }
+
+  /** @returns {any[]} the counters of each node */
+  get stats() {
+    return this.cluster.nodes.map(({ index }) => this.cluster.adapter(index).stats());
+  }
+
+  /**
+   * @param {number} count
+   * @param {{ maxLen: number, from?: number, writer?: string }} options
+   */
+  addByHand(count, { maxLen, from = 0, writer = "" }) {
+    return this.cluster.admin.command("EVAL", ADD, 1, STREAM, count, maxLen, from, writer);
+  }
+
+  /** What each client has got of the packets written by hand. */
+  byHand() {
+    return this.cluster.clients.map((client) =>
+      client
+        .received(EVENT)
+        .filter(([sender]) => sender === BY_HAND)
+        .map(([, seq]) => seq),
+    );
+  }
+
+  /** Emits from both nodes, and waits until both clients have got all of it, once and in order. */
+  async assertFlow() {
+    const { clients, nodes } = this.cluster;
+    const event = `flow ${this.next++}`;
+    const count = 20;
+    for (let i = 0; i < count; i++) {
+      nodes.forEach(({ io, index }) => io.emit(event, index, i));
+    }
+    await Promise.all(clients.map((client) => client.receives(event, count * nodes.length)));
+    for (const client of clients) {
+      for (const { index } of nodes) {
+        const own = client.received(event).filter(([sender]) => sender === index);
+        assert.deepEqual(
+          own.map(([, i]) => i),
+          Array.from({ length: count }, (_, i) => i),
+          `packets of node ${index}`,
+        );
+      }
+    }
+  }
+
+  /**
+   * Waits until every node has said a loss.
+   *
+   * @param {number} [count] how many in all
+   */
+  async said(count = 1) {
+    await waitFor(() => this.losses.every((losses) => losses.length >= count), {
+      timeout: NOTICED,
+      what: () => `each node to say ${count} losses, which said ${JSON.stringify(this.losses)}`,
+    });
+  }
+
+  /**
+   * Asserts what has been said, now and for the next two looks at the stream.
+   *
+   * @param {Loss[]} expected by each node
+   */
+  async assertSaid(expected) {
+    const all = this.losses.map(() => expected);
+    assert.deepEqual(this.losses, all);
+    await settle(TWO_LOOKS);
+    assert.deepEqual(this.losses, all, "once");
+  }
+}
+
+/** @param {{ redis: any, admin: any }} context @returns {Promise<Watched>} */
+async function watch(
+  /** @type {import("node:test").TestContext} */ t,
+  context,
+  adapterOptions = /** @type {Record<string, unknown>} */ ({}),
+) {
+  await context.admin.command("FLUSHALL");
+  /** @type {Loss[][]} */
+  const losses = [[], []];
+  const cluster = await startCluster(context, {
+    nodes: 2,
+    adapterOptions,
+    serverOptions: { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } },
+    setup: (io, index) => io.of("/").adapter.on("loss", (loss) => losses[index].push(loss)),
+  });
+  defer(t, () => cluster.close());
+  const watched = new Watched(cluster, losses);
+  await watched.assertFlow();
+  // A look with something in the stream: what is gone later was there.
+  await settle(TWO_LOOKS / 2);
+  return watched;
+}
+
+/** @param {string} reason @returns {any} a loss of unknown size */
+const unknown = (reason) => ({ reason, entries: undefined });
+
+describe("the stream is not what it was", () => {
+  const context = useRedis();
+
+  // Each breaks when XREAD alone is trusted: it shows none of these, and where IDs start lower than
+  // before it shows nothing any more.
+
+  for (const [what, destroy] of /** @type {[string, string[]][]} */ ([
+    ["deleted", ["DEL", STREAM]],
+    ["deleted with everything else (FLUSHALL)", ["FLUSHALL"]],
+    ["emptied by XTRIM", ["XTRIM", STREAM, "MAXLEN", "0"]],
+  ])) {
+    test(what, async (t) => {
+      const watched = await watch(t, context);
+      await context.admin.command(...destroy);
+      await watched.said();
+      await watched.assertFlow();
+      await watched.assertSaid([unknown("deleted")]);
+      assert.deepEqual(
+        watched.stats.map(({ resets }) => resets),
+        [1, 1],
+      );
+    });
+
+    test(`${what}, and written again at once`, async (t) => {
+      const watched = await watch(t, context);
+      await context.admin.command(...destroy);
+      await watched.assertFlow();
+      await watched.said();
+      await watched.assertFlow();
+      await watched.assertSaid([unknown("deleted")]);
+    });
+  }
+
+  test("deleted, and begun again with lower IDs", async (t) => {
+    const { admin } = context;
+    const watched = await watch(t, context);
+    const data = (/** @type {number} */ n) =>
+      JSON.stringify({
+        opts: { rooms: [], except: [], flags: {} },
+        packet: { type: 2, nsp: "/", data: [EVENT, BY_HAND, n] },
+      });
+    const add = (/** @type {number} */ n) =>
+      admin.command(
+        ...["XADD", STREAM, `1-${n}`, "uid", "byhand", "nsp", "/", "type", "3", "data", data(n)],
+      );
+    await admin.client
+      .multi()
+      .del(STREAM)
+      .addCommand([
+        "XADD",
+        STREAM,
+        "1-1",
+        "uid",
+        "byhand",
+        "nsp",
+        "/",
+        "type",
+        "3",
+        "data",
+        data(1),
+      ])
+      .exec();
+    await watched.said();
+    for (let n = 2; n < 20; n++) {
+      await add(n);
+    }
+    const expected = Array.from({ length: 18 }, (_, i) => i + 2);
+    await waitFor(() => watched.byHand().every((numbers) => numbers.at(-1) === 19), {
+      timeout: NOTICED,
+      what: () => `the packets with low IDs, not ${JSON.stringify(watched.byHand())}`,
+    });
+    // The first one may belong to what was read before, for all that anybody can tell.
+    assert.deepEqual(
+      watched.byHand().map((numbers) => numbers.filter((n) => n > 1)),
+      [expected, expected],
+    );
+    await watched.assertFlow();
+    await watched.assertSaid([unknown("fell back")]);
+  });
+
+  test("replaced by something else, which is deleted then", async (t) => {
+    const watched = await watch(t, context);
+    await context.admin.command("SET", STREAM, "no stream");
+    await watched.said();
+    assert.deepEqual(
+      watched.losses.map(([loss]) => loss),
+      [unknown("wrong type"), unknown("wrong type")],
+    );
+    await settle(TWO_LOOKS);
+    assert.deepEqual(
+      watched.losses.map(({ length }) => length),
+      [1, 1],
+      "said once",
+    );
+    await context.admin.command("DEL", STREAM);
+    await flowsAgain(watched);
+    await watched.assertFlow();
+  });
+
+  test("Redis is started again with nothing in it", async (t) => {
+    const watched = await watch(t, context);
+    await context.redis.restart({ signal: "SIGKILL" });
+    await flowsAgain(watched);
+    await watched.said();
+    await watched.assertFlow();
+    await settle(TWO_LOOKS);
+    assert.deepEqual(
+      watched.losses.map((losses) => losses.map(({ reason }) => reason)),
+      [["deleted"], ["deleted"]],
+    );
+  });
+});
+
+/**
+ * Waits until a packet of each node has come to the clients of both, within the time in which nodes
+ * find back.
+ *
+ * @param {Watched} watched
+ */
+async function flowsAgain({ cluster: { clients, nodes } }) {
+  const event = `again ${Date.now()}`;
+  const missing = () =>
+    clients.flatMap((client, place) =>
+      nodes
+        .filter(({ index }) => !client.received(event).some(([sender]) => sender === index))
+        .map(({ index }) => `client ${place} lacks one of node ${index}`),
+    );
+  await waitFor(
+    () => {
+      nodes.forEach(({ io, index }) => io.emit(event, index));
+      return missing().length === 0;
+    },
+    { timeout: NOTICED, interval: 50, what: () => missing().join(", ") },
+  );
+}
+
+describe("entries are trimmed before they were read", () => {
+  const context = useRedis();
+  const MAX_LEN = 100;
+
+  // Breaks when gaps in a writer's sequences are not counted.
+  test("of a writer that is known: said with the exact number", async (t) => {
+    const watched = await watch(t, context, { maxLen: MAX_LEN });
+    const writer = "00000000000000aa";
+    await watched.addByHand(1, { maxLen: MAX_LEN, from: 1, writer });
+    await waitFor(() => watched.byHand().every(({ length }) => length === 1));
+    await watched.addByHand(5 * MAX_LEN, { maxLen: MAX_LEN, from: 2, writer });
+    await watched.said();
+    const expected = [1, ...Array.from({ length: MAX_LEN }, (_, i) => 2 + 4 * MAX_LEN + i)];
+    await waitFor(() => watched.byHand().every(({ length }) => length >= expected.length));
+    assert.deepEqual(watched.byHand(), [expected, expected]);
+    await watched.assertFlow();
+    await watched.assertSaid([{ reason: "trimmed", entries: 4 * MAX_LEN }]);
+    assert.deepEqual(
+      watched.stats.map(({ lost }) => lost),
+      [4 * MAX_LEN, 4 * MAX_LEN],
+    );
+  });
+
+  // Breaks when sequences alone are looked at: upstream's entries have none.
+  test("of a writer without sequences: said, without a number", async (t) => {
+    const watched = await watch(t, context, { maxLen: MAX_LEN });
+    await watched.addByHand(5 * MAX_LEN, { maxLen: MAX_LEN });
+    await watched.said();
+    await watched.assertFlow();
+    await watched.assertSaid([unknown("trimmed")]);
+  });
+
+  // Breaks when a reader that waits for the event loop does not notice what went past it.
+  test("while the event loop is blocked and the inbox is full: said with the exact number", async (t) => {
+    await context.admin.command("FLUSHALL");
+    const adapterOptions = { maxLen: 1_000, inboxBytes: 20_000 };
+    const [writer, reader] = await Promise.all(
+      [0, 1].map((sender) => startAgent({ redis: context.redis, sender, adapterOptions })),
+    );
+    defer(t, () => Promise.all([writer.close(), reader.close()]));
+    const client = await connectClient(reader.url);
+    defer(t, () => client.disconnect());
+    const numbers = () => client.received(EVENT).map(([, seq]) => seq);
+    await writer.burst(1);
+    await client.receives(EVENT);
+    const blocked = reader.call("block", 1_500);
+    await writer.burst(10_000);
+    await blocked;
+    await waitFor(() => numbers().at(-1) === 10_000, { what: () => `not ${numbers().at(-1)}` });
+    const missing = 10_001 - numbers().length;
+    assert.ok(missing > 1_000, `${missing} are missing: the test is about more`);
+    assert.deepEqual(
+      numbers(),
+      [...new Set(numbers())].sort((a, b) => a - b),
+    );
+    const { losses, stats } = await reader.report();
+    assert.equal(stats.lost, missing);
+    assert.deepEqual(
+      losses.map((/** @type {Loss} */ { reason }) => reason),
+      losses.map(() => "trimmed"),
+    );
+    assert.equal(
+      losses.reduce((sum, { entries }) => sum + entries, 0),
+      missing,
+    );
+    assert.deepEqual((await writer.report()).faults, []);
+  });
+
+  // Breaks when a local broadcast waits for an entry that will never be met.
+  test("own packets are delivered to the own clients all the same", async (t) => {
+    await context.admin.command("FLUSHALL");
+    const adapterOptions = { maxLen: 100, inboxBytes: 20_000 };
+    const agent = await startAgent({ redis: context.redis, adapterOptions });
+    defer(t, () => agent.close());
+    const client = await connectClient(agent.url);
+    defer(t, () => client.disconnect());
+    await agent.burst(20_000);
+    await client.receives(EVENT, 20_000);
+    assert.deepEqual(
+      client.received(EVENT).map(([, seq]) => seq),
+      Array.from({ length: 20_000 }, (_, seq) => seq),
+    );
+    assert.equal((await agent.call("stats")).queueLength, 0);
+  });
+});
+
+describe("nothing is said", () => {
+  const context = useRedis();
+  const MAX_LEN = 1_000;
+
+  // Breaks when an entry that was trimmed after it was read counts as lost.
+  test("when entries are trimmed that were read", async (t) => {
+    const watched = await watch(t, context, { maxLen: MAX_LEN });
+    const { cluster } = watched;
+    const counts = cluster.nodes.map(() => 0);
+    const total = () => counts.reduce((sum, count) => sum + count);
+    const behind = () =>
+      total() - Math.min(...cluster.clients.map((client) => client.received(EVENT).length));
+    const end = Date.now() + 4_000;
+    await waitFor(
+      () => {
+        // Never so many that one of them could be trimmed unread.
+        for (let room = MAX_LEN / 2 - behind(); room > 0; room -= cluster.nodes.length) {
+          cluster.nodes.forEach(({ io, index }) => io.emit(EVENT, index, counts[index]++));
+        }
+        return Date.now() > end && total() > 10 * MAX_LEN;
+      },
+      { timeout: 20_000, interval: 1 },
+    );
+    await waitFor(() => behind() === 0);
+    await watched.assertSaid([]);
+    t.diagnostic(`${total()} packets through a stream of ${MAX_LEN}`);
+  });
+
+  // Breaks when an entry of a second ago that is gone is taken for a stream that was deleted: a
+  // reader that is nearly as far behind as the stream is long passes through this all the time.
+  test("when a reader is far behind, and just fast enough", async (t) => {
+    await context.admin.command("FLUSHALL");
+    const maxLen = 3_000;
+    const agent = await startAgent({
+      redis: context.redis,
+      adapterOptions: { maxLen, inboxBytes: 1_000 },
+    });
+    defer(t, () => agent.close());
+    const watched = new Watched(/** @type {any} */ ({ admin: context.admin }), []);
+    const client = await connectClient(agent.url);
+    defer(t, () => client.disconnect());
+    let next = 1;
+    const add = async (/** @type {number} */ count) => {
+      await watched.addByHand(count, { maxLen, from: next, writer: "00000000000000bb" });
+      next += count;
+    };
+    await add(1);
+    await client.receives(EVENT);
+    const { command } = context.admin;
+    const position = async () => (await agent.call("stats")).position;
+    const lag = async () => (await command("XRANGE", STREAM, `(${await position()}`, "+")).length;
+    let most = 0;
+    for (let round = 0; round < 12; round++) {
+      // Its reader gets one read per round, of up to 1,000 entries.
+      const blocked = agent.call("block", 450);
+      await add(Math.max(0, Math.min(1_500, maxLen - 500 - (await lag()))));
+      await blocked;
+      most = Math.max(most, await lag());
+    }
+    await waitFor(async () => (await position()) === (await lastEntryId(context.admin, STREAM)));
+    await settle(TWO_LOOKS);
+    const { losses, stats } = await agent.report();
+    t.diagnostic(`up to ${most} entries behind, ${next - 1} in all`);
+    assert.deepEqual(
+      { losses, lost: stats.lost, resets: stats.resets },
+      { losses: [], lost: 0, resets: 0 },
+    );
+  });
+});
