@@ -40,6 +40,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
   /** @type {Recovery | undefined} */
   #recovery;
   #malformed = 0;
+  /** @type {Promise<void> | undefined} the last of our own joins, leaves and disconnects under way */
+  #ownChange;
 
   /**
    * @param {any} nsp
@@ -231,6 +233,14 @@ class RedisStreamsAdapter extends ClusterAdapter {
     let done = () => {};
     /** @type {Promise<void>} */
     const promise = new Promise((resolve) => (done = resolve));
+    if (type !== MessageType.BROADCAST) {
+      this.#ownChange = promise;
+      promise.then(() => {
+        if (this.#ownChange === promise) {
+          this.#ownChange = undefined;
+        }
+      });
+    }
     this.#write(type, { ...data, opts: encodeTargets(opts) }, (error, offset, encoded) => {
       if (error) {
         debug("message of type %d in %s not published: %s", type, this.nsp.name, error.message);
@@ -324,6 +334,16 @@ class RedisStreamsAdapter extends ClusterAdapter {
   }
 
   // Requests
+
+  /**
+   * The changes of rooms that were made here before and are still on their way through the stream:
+   * a request does not overtake them, neither on other nodes nor here.
+   *
+   * @returns {Promise<void> | undefined} nothing is under way
+   */
+  get ownChange() {
+    return this.#ownChange;
+  }
 
   /** @returns {Promise<number>} never rejects */
   serverCount() {

@@ -7,12 +7,15 @@ const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
 const { encodeTargets } = require("./targets");
 const { Waits } = require("./waits");
+const { warnOfHandler } = require("./warnings");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
 const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
 
 /** How long a request waits for its answers unless told otherwise, ms. */
 const DEFAULT_TIMEOUT = 5_000;
+/** How long a request waits for the changes of rooms that were made before it, ms. */
+const ORDER_TIMEOUT = 1_000;
 /** How long the number of servers is waited for while Redis is away, ms. */
 const COUNT_TIMEOUT = 5_000;
 
@@ -92,21 +95,39 @@ class Requests {
    * @returns {Promise<any[]>} local sockets, then details of remote ones
    */
   async fetchSockets(opts) {
-    const sockets = await InMemoryAdapter.fetchSockets.call(this.#adapter, opts);
+    const local = this.#whenOrdered(() => InMemoryAdapter.fetchSockets.call(this.#adapter, opts));
     if (opts.flags?.local || this.#closed) {
-      return sockets;
+      return local;
     }
-    return new Promise((resolve, reject) => {
+    /** @type {Promise<any[]>} */
+    const remote = new Promise((resolve, reject) => {
       this.#collect({
         type: MessageType.FETCH_SOCKETS,
         data: { opts: encodeTargets(opts) },
         timeout: opts.flags?.timeout || DEFAULT_TIMEOUT,
-        responses: sockets,
+        responses: [],
         pick: (data) => data.sockets,
         resolve,
         fail: reject,
       });
     });
+    return (await Promise.all([local, remote])).flat();
+  }
+
+  /**
+   * Does the local part of a request behind the changes of rooms that were made before it.
+   *
+   * @param {() => any} work
+   * @returns {Promise<any> | undefined} of what the work gives, unless that was done at once and
+   * gives nothing
+   */
+  #whenOrdered(work) {
+    const before = this.#adapter.ownChange;
+    if (before === undefined) {
+      return work();
+    }
+    const late = new Promise((resolve) => setTimeout(resolve, ORDER_TIMEOUT).unref());
+    return Promise.race([before, late]).then(work);
   }
 
   /** @param {any[]} packet event, arguments, and a callback when answers are wanted */
@@ -197,9 +218,13 @@ class Requests {
    */
   broadcastWithAck(packet, opts, clientCountCallback, ack) {
     const local = () =>
-      InMemoryAdapter.broadcastWithAck.call(this.#adapter, packet, opts, clientCountCallback, ack);
+      this.#whenOrdered(() => {
+        const callbacks = [clientCountCallback, ack];
+        InMemoryAdapter.broadcastWithAck.call(this.#adapter, packet, opts, ...callbacks);
+      })?.catch((error) => warnOfHandler("a packet could not be sent to local clients", error));
     if (opts.flags?.local || this.#closed) {
-      return local();
+      local();
+      return;
     }
     const requestId = randomId();
     this.#adapter.publish({

@@ -126,7 +126,7 @@ const methods = {
   stats: () => /** @type {any} */ (running().io.of("/").adapter).stats?.(),
 
   /** @returns {Report} */
-  report() {
+  findings() {
     return { stats: methods.stats(), losses, faults, emitted: seq };
   },
 

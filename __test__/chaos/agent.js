@@ -76,9 +76,9 @@ class Agent extends RemoteNode {
     return this.call("burst", count, bytes);
   }
 
-  /** @returns {Promise<Report>} */
-  report() {
-    return this.call("report");
+  /** What it has emitted, lost and done wrong so far. @returns {Promise<Report>} */
+  findings() {
+    return this.call("findings");
   }
 
   /** Ends the process without a word. */

@@ -213,7 +213,7 @@ describe("an event loop that is blocked for 4 s while 30,000 packets pass", () =
       numbersOf(client),
       Array.from({ length: PACKETS + 1 }, (_, seq) => seq),
     );
-    const { losses, faults, stats } = await reader.report();
+    const { losses, faults, stats } = await reader.findings();
     assert.deepEqual({ losses, faults, lost: stats.lost }, { losses: [], faults: [], lost: 0 });
   });
 
@@ -228,7 +228,7 @@ describe("an event loop that is blocked for 4 s while 30,000 packets pass", () =
       [...new Set(numbers)].sort((a, b) => a - b),
       "in order and once",
     );
-    const { losses, stats } = await reader.report();
+    const { losses, stats } = await reader.findings();
     const missing = PACKETS + 1 - numbers.length;
     t.diagnostic(`${missing} missing, said: ${JSON.stringify(losses)}`);
     assert.equal(stats.lost, missing);

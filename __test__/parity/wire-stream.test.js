@@ -329,19 +329,19 @@ describe("entries that others write", () => {
     });
   }
 
-  test("a node ignores an entry with its own uid", async () => {
-    const { cluster } = context;
-    // upstream knows its own entries by the uid alone
-    const node = NODES.find((index) => adapters.kindOf(index) === "upstream") ?? 0;
-    const { uid } = cluster.adapter(node);
-    const received = await deliveries(cluster, node, () =>
-      add(MessageType.BROADCAST, { opts, packet: { type: 2, data: ["echo"] } }, { uid }),
-    );
-    received.forEach((packets, i) => {
-      const isOwn = cluster.homeOf(cluster.clients[i]).index === node;
-      assert.deepEqual(packets, isOwn ? [] : [["echo"]]);
+  for (const node of NODES) {
+    test(`node ${node} (${adapters.kindOf(node)}) ignores an entry with its own uid`, async () => {
+      const { cluster } = context;
+      const { uid } = cluster.adapter(node);
+      const received = await deliveries(cluster, node, () =>
+        add(MessageType.BROADCAST, { opts, packet: { type: 2, data: ["echo"] } }, { uid }),
+      );
+      received.forEach((packets, i) => {
+        const isOwn = cluster.homeOf(cluster.clients[i]).index === node;
+        assert.deepEqual(packets, isOwn ? [] : [["echo"]]);
+      });
     });
-  });
+  }
 });
 
 describe("requests that arrive in the stream", () => {

@@ -259,8 +259,9 @@ impl Reader {
             }
             return None;
         }
-        let is_wanted =
-            |namespace: &Arc<Namespace>| head.as_ref().is_none_or(|head| namespace.wants(head));
+        let is_wanted = |namespace: &Arc<Namespace>| {
+            *entry.uid != *self.uid && head.as_ref().is_none_or(|head| namespace.wants(head))
+        };
         let Some(namespace) = namespace.filter(is_wanted) else {
             self.stats.skipped.add(1);
             return None;
