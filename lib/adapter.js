@@ -198,8 +198,15 @@ class RedisStreamsAdapter extends ClusterAdapter {
     try {
       payload = encodeMsgpack(response);
     } catch (error) {
-      warnOfHandler("an answer to another server cannot be encoded, and was not sent", error);
-      return;
+      const { sockets } = response.data;
+      if (sockets === undefined) {
+        warnOfHandler("an answer to another server cannot be encoded, and was not sent", error);
+        return;
+      }
+      // Sockets without their data are better than a server that seems not to answer.
+      warnOfHandler("`socket.data` cannot be encoded for other servers, and was left out", error);
+      const data = { ...response.data, sockets: sockets.map(withoutOddData) };
+      payload = encodeMsgpack({ ...response, data });
     }
     this.#engine.respond(this.nsp.name, requesterUid, payload);
   }
@@ -494,6 +501,19 @@ class RedisStreamsAdapter extends ClusterAdapter {
       this.#closing = this.#engine.close(this.nsp.name, this.#namespace.handle);
     }
     return this.#closing;
+  }
+}
+
+/**
+ * @param {any} socket details of a socket
+ * @returns {any} the same with empty data where its own cannot be encoded
+ */
+function withoutOddData(socket) {
+  try {
+    encodeMsgpack(socket);
+    return socket;
+  } catch {
+    return { ...socket, data: {} };
   }
 }
 

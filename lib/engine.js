@@ -41,6 +41,9 @@ class EngineError extends Error {
   }
 }
 
+const closedError = () =>
+  new EngineError({ code: "ERR_SIO_REDIS_CLOSED", message: "the adapter is closed" });
+
 class Engine {
   #native;
   #settings;
@@ -55,6 +58,8 @@ class Engine {
   #draining = false;
   /** Keeps the process alive while it is referenced; does nothing else. */
   #keepAlive = setInterval(() => {}, 2 ** 30).unref();
+  /** True when the native engine has ended: it answers nothing any more. */
+  #ended = false;
   /** True from the moment at which the last namespace was closed. */
   closed = false;
 
@@ -104,11 +109,9 @@ class Engine {
     }
     this.closed = true;
     await this.#call((call) => this.#native.close(call));
-    const error = new EngineError({
-      code: "ERR_SIO_REDIS_CLOSED",
-      message: "the adapter is closed",
-    });
-    this.#calls.forEach(({ reject }) => reject(error));
+    this.#ended = true;
+    this.#native.release();
+    this.#calls.forEach(({ reject }) => reject(closedError()));
     this.#calls.clear();
     clearInterval(this.#keepAlive);
   }
@@ -137,7 +140,12 @@ class Engine {
    * @param {Uint8Array} payload msgpack of a whole message, for the other nodes
    */
   request(nsp, payload) {
-    this.#native.request(nsp, payload);
+    try {
+      this.#native.request(nsp, payload);
+    } catch (error) {
+      this.#warnOfFullQueue(/** @type {EngineError} */ (error));
+      throw error;
+    }
   }
 
   /**
@@ -193,6 +201,9 @@ class Engine {
    * @returns {Promise<NativeEvent>}
    */
   #call(ask) {
+    if (this.#ended) {
+      return Promise.reject(closedError());
+    }
     return new Promise((resolve, reject) => {
       const call = this.#nextCall++ >>> 0;
       ask(call);

@@ -38,6 +38,8 @@ export declare class NativeEngine {
   closeNamespace(call: number, nsp: string, handle: number): void;
   /** Ends the engine; answered by its last event. */
   close(call: number): void;
+  /** Lets go of `wake`, which refers to whoever holds this engine: after the end only. */
+  release(): void;
   /** Answers a `credentials` event; without a `failure` with what the provider gave. */
   provideCredentials(
     request: number,

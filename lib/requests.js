@@ -139,6 +139,9 @@ class Requests {
       return;
     }
     packet.pop();
+    if (this.#closed) {
+      return ack(null, []);
+    }
     this.#collect({
       type,
       data: { packet },

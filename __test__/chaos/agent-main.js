@@ -4,7 +4,8 @@
 
 const { startNode } = require("../helpers/node");
 const { random } = require("../faults/random");
-const { EVENT, WELCOME } = require("./packets");
+const { greet } = require("./greeting");
+const { EVENT } = require("./packets");
 
 /**
  * @typedef {object} Plan what a node emits
@@ -30,9 +31,6 @@ let timer;
 const losses = [];
 /** @type {string[]} */
 const faults = [];
-/** Why sessions were not restored, by session ID. @type {Map<string, string>} */
-const refusals = new Map();
-
 process.on("unhandledRejection", (reason) => faults.push(`unhandled rejection: ${reason}`));
 process.on("uncaughtException", (error) => faults.push(`uncaught: ${error.stack}`));
 process.on("warning", (warning) => {
@@ -52,30 +50,7 @@ function running() {
 function setup(io) {
   const adapter = /** @type {any} */ (io.of("/").adapter);
   adapter.on("loss", (/** @type {any} */ loss) => losses.push(loss));
-
-  const { restoreSession } = adapter;
-  adapter.restoreSession = async (/** @type {string} */ pid, /** @type {string} */ offset) => {
-    try {
-      const session = await restoreSession.call(adapter, pid, offset);
-      if (!session) {
-        refusals.set(pid, "no session");
-      }
-      return session;
-    } catch (error) {
-      refusals.set(pid, error instanceof Error ? error.message : String(error));
-      throw error;
-    }
-  };
-
-  io.on("connection", (socket) => {
-    const { rooms, pid } = socket.handshake.auth;
-    if (!socket.recovered && rooms) {
-      socket.join(rooms);
-    }
-    // An object at the end: a string would be taken for an offset by the client.
-    socket.emit(WELCOME, { recovered: socket.recovered, sender, reason: refusals.get(pid) });
-    refusals.delete(pid);
-  });
+  greet(io, sender);
 }
 
 /** @param {string} [room] @param {string} [load] */

@@ -33,7 +33,7 @@ async function assertExchange(/** @type {any} */ input) {
     const heard = new Promise((resolve) => b.on("hello", (/** @type {any} */ x) => resolve(x)));
     a.serverSideEmit("hello", "world");
     assert.equal(await heard, "world");
-    const read = () => b.of("/").adapter.stats().read;
+    const read = () => /** @type {any} */ (b.of("/").adapter).stats().read;
     a.emit("an entry");
     await waitFor(() => read() === 1, { what: "the entry to be read by the other node" });
   } finally {
@@ -64,7 +64,8 @@ async function refusal(input) {
   warnings = await warningsOf(async () => {
     await new Promise((resolve) => process.once("warning", resolve));
   });
-  assert.equal(node.of("/").adapter.stats().position, undefined);
+  const { position } = /** @type {any} */ (node.of("/").adapter).stats();
+  assert.equal(position, undefined);
   await node.of("/").adapter.close();
   return warnings[0];
 }

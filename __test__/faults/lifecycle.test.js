@@ -34,7 +34,9 @@ const context = useRedis();
 async function connections() {
   const own = await context.admin.command("CLIENT", "ID");
   const list = await context.admin.command("CLIENT", "LIST");
-  return list.split("\n").filter((line) => line !== "" && !line.startsWith(`id=${own} `));
+  return list
+    .split("\n")
+    .filter((/** @type {string} */ line) => line !== "" && !line.startsWith(`id=${own} `));
 }
 
 async function noConnections() {

@@ -42,6 +42,10 @@ class Trio {
     this.adapterOptions = { ...adapterOptions, streamName: name, channelPrefix: name };
     /** @type {SocketClient[]} */
     this.clients = [];
+    /** @type {any} */
+    this.asker = undefined;
+    /** @type {any} */
+    this.survivor = undefined;
   }
 
   async start() {
@@ -93,7 +97,7 @@ class Trio {
 
   /** @type {any} */
   get adapter() {
-    return this.asker?.io.of("/").adapter;
+    return this.asker.io.of("/").adapter;
   }
 
   /**
@@ -144,35 +148,31 @@ function answersIn({ adapter }, type) {
   return open.find((request) => request.type === type)?.current;
 }
 
+/** @param {any[]} values */
+const sorted = (values) => [...values].sort();
+/** @param {{ id: string }[]} sockets */
+const idsOf = (sockets) => sockets.map(({ id }) => id).sort();
+/** @param {{ index: number }[]} answers */
+const byIndex = (answers) => [...answers].sort((a, b) => a.index - b.index);
+
 /**
  * The three kinds of request: each sends one, and knows how many answers of remote nodes are in.
  *
  * @type {Record<string, (trio: Trio) => { result: Promise<any[]>, answers: () => number | undefined }>}
  */
 const REQUESTS = {
-  fetchSockets(trio) {
-    const sockets = trio.asker?.io.timeout(LONG).fetchSockets() ?? Promise.reject();
-    return {
-      result: sockets.then((all) => all.map(({ id }) => id).sort()),
-      answers: () => answersIn(trio, MessageType.FETCH_SOCKETS),
-    };
-  },
-  serverSideEmit(trio) {
-    /** @type {Promise<any[]>} */
-    const result = new Promise((resolve, reject) => {
-      // @ts-ignore its types want the events declared
-      trio.asker?.io.serverSideEmit("ask", "what", (error, answers) =>
-        error ? reject(error) : resolve(answers.sort()),
-      );
-    });
-    return { result, answers: () => answersIn(trio, MessageType.SERVER_SIDE_EMIT) };
-  },
+  fetchSockets: (trio) => ({
+    result: trio.asker.io.timeout(LONG).fetchSockets().then(idsOf),
+    answers: () => answersIn(trio, MessageType.FETCH_SOCKETS),
+  }),
+  serverSideEmit: (trio) => ({
+    result: trio.asker.io.serverSideEmitWithAck("ask", "what").then(byIndex),
+    answers: () => answersIn(trio, MessageType.SERVER_SIDE_EMIT),
+  }),
   "broadcast with acknowledgements"({ asker, clients }) {
-    // @ts-ignore its types want the events declared
-    const result = asker?.io.timeout(LONG).emitWithAck("ask") ?? Promise.reject();
     const counts = clients.map((client) => client.received("ask").length);
     return {
-      result: result.then((answers) => answers.sort()),
+      result: asker.io.timeout(LONG).emitWithAck("ask").then(sorted),
       // How many are in cannot be seen; the settle time below covers the survivor's answer.
       answers: () =>
         clients.every((client, i) => client.received("ask").length > counts[i]) ? 1 : 0,
@@ -253,8 +253,7 @@ describe("a node goes while a request is open", () => {
       const victim = await trio.startVictim(t, kind);
       const silent = await trio.connect(victim.url, VICTIM, { answers: false });
       const answering = await trio.connect(victim.url, VICTIM);
-      // @ts-ignore its types want the events declared
-      const result = trio.asker?.io.timeout(LONG).emitWithAck("ask");
+      const result = trio.asker.io.timeout(LONG).emitWithAck("ask");
       await silent.receives("ask");
       await answering.receives("ask");
       await settle();

@@ -181,11 +181,13 @@ impl Event {
     }
 }
 
+type Wake = Box<dyn Fn() + Send + Sync>;
+
 /// The queue between the engine's tasks and the JS thread.
 pub struct Inbox {
     state: Mutex<State>,
     bound: usize,
-    wake: Box<dyn Fn() + Send + Sync>,
+    wake: Mutex<Option<Wake>>,
     space: Notify,
 }
 
@@ -198,7 +200,8 @@ struct State {
 impl Inbox {
     /// `wake` is called when the first event comes into an empty inbox.
     pub fn new(bound: usize, wake: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { state: Mutex::default(), bound, wake: Box::new(wake), space: Notify::new() }
+        let wake: Wake = Box::new(wake);
+        Self { state: Mutex::default(), bound, wake: Mutex::new(Some(wake)), space: Notify::new() }
     }
 
     /// Adds events, over the bound if need be: the reader waits for space before it reads on.
@@ -211,9 +214,18 @@ impl Inbox {
         }
         let wake = was_empty && !state.events.is_empty();
         drop(state);
-        if wake {
-            (self.wake)();
+        if wake && let Some(wake) = &*self.wake() {
+            wake();
         }
+    }
+
+    /// Lets go of `wake`, and so of whoever it wakes: nobody drains any more.
+    pub fn release(&self) {
+        self.wake().take();
+    }
+
+    fn wake(&self) -> MutexGuard<'_, Option<Wake>> {
+        self.wake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds one event.

@@ -196,8 +196,11 @@ impl SessionTask {
             };
             if let Error::NotRestored(_) = error {
                 tracing::debug!("{error}");
+                warnings.clear(RESTORING);
             } else {
-                warnings.warn(RESTORING, &error);
+                if error.is_refusal() {
+                    warnings.warn(RESTORING, &error);
+                }
                 // It is not the session's fault: the client's next attempt finds it again.
                 if let (Some(taken), Some(jobs)) = (taken, jobs.upgrade()) {
                     let _ = jobs.send(taken);
@@ -210,12 +213,20 @@ impl SessionTask {
     async fn connected(&mut self) -> Result<&mut Connection> {
         match &mut self.connection {
             Some(connection) => Ok(connection),
-            empty => Ok(empty.insert(self.connector.connect().await?)),
+            empty => {
+                let connection = self.connector.connect().await?;
+                self.warnings.clear(TASK);
+                Ok(empty.insert(connection))
+            }
         }
     }
 
+    /// Outages are said by the tasks that keep trying.
     fn failed(&mut self, error: &Error) {
-        self.warnings.warn(TASK, error);
+        tracing::debug!("{error}");
+        if error.is_refusal() {
+            self.warnings.warn(TASK, error);
+        }
         if !error.connection_survives() {
             self.connection = None;
         }
@@ -284,7 +295,7 @@ impl Restore {
             command
         });
         let replies = connection.send_transaction("GET", KEY_IN_WORDS, commands.into()).await?;
-        let mut replies = replies.into_iter();
+        let mut replies = replies.answers.into_iter();
         match (replies.next(), replies.next()) {
             (Some(Value::Int(keep)), Some(Value::BulkString(value))) => {
                 let session =

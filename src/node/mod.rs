@@ -190,6 +190,12 @@ impl NativeEngine {
         self.engine.close(call);
     }
 
+    /// Lets go of `wake`, which refers to whoever holds this engine: after the end only.
+    #[napi]
+    pub fn release(&self) {
+        self.engine.inbox().release();
+    }
+
     /// Answers a `credentials` event; without a `failure` with what the provider gave.
     #[napi]
     pub fn provide_credentials(

@@ -181,32 +181,44 @@ impl Commands {
         answers.await?.map_err(|e| Error::from_redis(name, key, &self.address, &e))
     }
 
-    /// Sends commands as one transaction: their answers, or the first refusal. Where MULTI itself
-    /// is refused, the commands are executed one by one.
+    /// Sends commands as one transaction: their answers, or the first refusal.
     pub async fn send_transaction(
         &mut self,
         name: &'static str,
         key: &str,
         commands: Vec<Cmd>,
-    ) -> Result<Vec<Value>> {
-        let mut pipeline = Pipeline::with_capacity(commands.len() + 2);
+    ) -> Result<Transaction> {
+        let count = commands.len();
+        let mut pipeline = Pipeline::with_capacity(count + 2);
         pipeline.ignore_errors();
-        pipeline.cmd("MULTI");
+        if count > 1 {
+            pipeline.cmd("MULTI");
+        }
         for command in commands {
             pipeline.add_command(command);
         }
-        pipeline.cmd("EXEC");
+        if count > 1 {
+            pipeline.cmd("EXEC");
+        }
         let mut answers = self.send_all(name, key, &pipeline).await?;
+        if count <= 1 {
+            return Ok(Transaction { answers, not_as_one: None });
+        }
         let executed = answers.pop();
-        for (place, answer) in answers.into_iter().enumerate() {
+        let begun = answers.remove(0);
+        for answer in &answers {
             if let Value::ServerError(error) = answer {
-                let name = if place == 0 { "MULTI" } else { name };
-                return Err(self.error_reply(name, key, error));
+                return Err(self.error_reply(name, key, error.clone()));
             }
         }
-        match executed {
-            Some(Value::Array(answers)) => Ok(answers),
-            Some(Value::ServerError(error)) => Err(self.error_reply("EXEC", key, error)),
+        match (begun, executed) {
+            (Value::ServerError(error), _) => {
+                // Without MULTI the commands were executed as they came.
+                let error = self.error_reply("MULTI", key, error);
+                Ok(Transaction { answers, not_as_one: Some(error) })
+            }
+            (_, Some(Value::Array(answers))) => Ok(Transaction { answers, not_as_one: None }),
+            (_, Some(Value::ServerError(error))) => Err(self.error_reply("EXEC", key, error)),
             _ => Err(Error::Protocol { command: "EXEC", reason: "no array".to_owned() }),
         }
     }
@@ -215,6 +227,14 @@ impl Commands {
     pub fn error_reply(&self, name: &'static str, key: &str, reply: ServerError) -> Error {
         Error::from_redis(name, key, &self.address, &RedisError::from(reply))
     }
+}
+
+/// What became of a transaction.
+pub struct Transaction {
+    /// One for each command; may be [`Value::ServerError`].
+    pub answers: Vec<Value>,
+    /// Set when Redis refused MULTI: the commands were executed, but one by one.
+    pub not_as_one: Option<Error>,
 }
 
 async fn limited<T>(

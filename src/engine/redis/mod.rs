@@ -10,5 +10,5 @@ mod dial;
 mod settings;
 
 pub use backoff::Backoff;
-pub use connection::{Commands, Connection, Connector, CredentialsSource};
+pub use connection::{Commands, Connection, Connector, CredentialsSource, Transaction};
 pub use settings::{Credentials, Settings, TlsSettings};

@@ -19,7 +19,7 @@ pub use marks::{Marks, Step};
 pub use own::{Completion, Local, OwnEntries, Ticket};
 pub use reader::{Reader, read_entries, tail};
 pub use route::stream_index;
-pub use watch::{Finding, Watch};
+pub use watch::{Ends, Finding, Watch, ends};
 pub use writer::{FLUSH_LIMIT, Publish, WriteQueue, Writer};
 
 use tokio::sync::{Notify, watch as channel};
@@ -50,8 +50,6 @@ pub struct Cursor {
     pub moves: u64,
     /// The last entry that we have written.
     pub written: EntryId,
-    /// How many entries were read.
-    pub read: u64,
     /// Set when the stream is read from its start again: up to here what is new is told from what
     /// was read before by its writers' marks alone.
     pub read_again_to: Option<EntryId>,
@@ -90,7 +88,6 @@ impl Stream {
                 position: EntryId::ZERO,
                 moves: 0,
                 written: EntryId::ZERO,
-                read: 0,
                 read_again_to: None,
                 trimmed: false,
                 marks: Marks::default(),

@@ -103,6 +103,9 @@ impl Reader {
             let is_behind = entries.len() as u64 >= u64::from(count);
             count = if is_behind { count.saturating_mul(2).min(LARGEST_READ) } else { self.count };
             count = count.max(self.count);
+            if is_behind && self.was_outrun(&mut connection, position, &entries).await? {
+                self.stream.cursor().trimmed = true;
+            }
             self.hand_on(entries, moves);
         }
     }
@@ -144,6 +147,25 @@ impl Reader {
         parse_xread(reply)
     }
 
+    /// Whether entries may have been trimmed between our position and a full page: when the last
+    /// entry that we had read has gone, and the page's own entries cannot show what is missing.
+    async fn was_outrun(
+        &self,
+        connection: &mut Connection,
+        position: EntryId,
+        page: &[RawEntry],
+    ) -> Result<bool> {
+        let tells = |entry: &RawEntry| {
+            let names = entry.fields.iter().step_by(2);
+            names.into_iter().any(|name| matches!(name, Value::BulkString(name) if name == b"seq"))
+        };
+        if position == EntryId::ZERO || page.iter().all(tells) {
+            return Ok(false);
+        }
+        let key = &self.stream.key;
+        Ok(read_entries(connection, key, position, Some(position), 1).await?.is_empty())
+    }
+
     /// Hands a batch on, all of it under the cursor's lock, so that restores see whole batches.
     fn hand_on(&self, entries: Vec<RawEntry>, moves: u64) {
         let mut events = Vec::with_capacity(entries.len());
@@ -165,7 +187,6 @@ impl Reader {
             }
             cursor.position = *id;
         }
-        cursor.read += entries.len() as u64;
         let position = cursor.position;
         if !entries.is_empty() {
             let may_have_lost = std::mem::take(&mut cursor.trimmed) && gap.unknown;

@@ -1,17 +1,30 @@
 //! Notices what XREAD does not tell: that the stream was trimmed past us, deleted, or fell back.
 //!
 //! After a DEL, entries with lower IDs stay invisible to XREAD, and trimming leaves no trace. So
-//! the stream's first and last entry are compared with our position about once a second.
+//! the stream's ends are compared with our position about once a second.
+
+use redis::{FromRedisValue, Value};
 
 use super::EntryId;
+use super::reader::read_entries;
+use crate::engine::error::{Error, Result};
+use crate::engine::redis::Commands;
+
+/// A stream's state as the server sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// ID of the first entry.
+    pub first: EntryId,
+    /// ID of the last entry.
+    pub last: EntryId,
+    /// How many entries the stream has had in its life, where the server tells (Redis 7.0).
+    pub added: Option<u64>,
+}
 
 /// What is known of a stream between two looks.
 #[derive(Debug, Default)]
 pub struct Watch {
-    /// Our position at the last look: an entry that was there then.
-    anchor: Option<EntryId>,
-    /// How many entries had been read by then.
-    read: u64,
+    added: Option<u64>,
 }
 
 /// What a look has shown.
@@ -21,7 +34,7 @@ pub enum Finding {
     Sound,
     /// The first entry lies behind our position: what was between is gone, if there was anything.
     Trimmed,
-    /// The stream has gone, or holds other entries than before.
+    /// The stream has gone, or is another one than before.
     Deleted,
     /// The last entry lies before our position: a replica without the latest took over, or the
     /// clock went back.
@@ -29,31 +42,64 @@ pub enum Finding {
 }
 
 impl Watch {
-    /// Compares the stream's first and last entry, `None` when it is empty, with our position and
-    /// the number of entries read so far, both from the same moment.
-    pub fn look(
-        &mut self,
-        ends: Option<(EntryId, EntryId)>,
-        position: EntryId,
-        read: u64,
-        max_len: u64,
-    ) -> Finding {
-        let anchor = self.anchor.replace(position);
-        let read_since = read - std::mem::replace(&mut self.read, read);
-        let Some((first, last)) = ends else {
-            self.anchor = None;
+    /// Compares the stream, `None` when it is empty, with our position at the same moment.
+    pub fn look(&mut self, ends: Option<Ends>, position: EntryId) -> Finding {
+        let added_before = std::mem::replace(&mut self.added, ends.and_then(|ends| ends.added));
+        let Some(Ends { first, last, added }) = ends else {
             return if position == EntryId::ZERO { Finding::Sound } else { Finding::Deleted };
         };
         if last < position {
             return Finding::FellBack;
         }
+        // This number only rises while it is the same stream.
+        if added_before.zip(added).is_some_and(|(before, now)| now < before) {
+            return Finding::Deleted;
+        }
         if first > position && position != EntryId::ZERO {
             return Finding::Trimmed;
         }
-        // What was the latest entry a second ago is trimmed only when `maxLen` entries came since.
-        let lost_anchor = anchor.is_some_and(|anchor| anchor != EntryId::ZERO && first > anchor);
-        if lost_anchor && read_since < max_len { Finding::Deleted } else { Finding::Sound }
+        Finding::Sound
     }
+}
+
+/// Asks for a stream's state; `None` when it is empty or not there. Where XINFO is refused, XRANGE
+/// and XREVRANGE tell the ends.
+pub async fn ends(commands: &mut Commands, key: &str) -> Result<Option<Ends>> {
+    let mut info = redis::cmd("XINFO");
+    info.arg("STREAM").arg(key);
+    match commands.send("XINFO", key, &info).await {
+        Ok(reply) => parse_info(reply),
+        Err(error) if error.connection_survives() => {
+            let first = read_entries(commands, key, EntryId::ZERO, None, 1).await?;
+            let last = super::tail(commands, key).await?;
+            let ends = first.first().zip(last);
+            Ok(ends.map(|(first, last)| Ends { first: first.id, last, added: None }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `[name, value, …]`; the first and the last entry are `[id, fields]`, or nil.
+fn parse_info(reply: Value) -> Result<Option<Ends>> {
+    let odd = |reason: &str| Error::Protocol { command: "XINFO", reason: reason.to_owned() };
+    let Value::Array(fields) = reply else { return Err(odd("no array")) };
+    let (mut first, mut last, mut added) = (None, None, None);
+    for pair in fields.chunks_exact(2) {
+        let [Value::BulkString(name), value] = pair else { return Err(odd("no name")) };
+        match name.as_slice() {
+            b"first-entry" => first = entry_id(value),
+            b"last-entry" => last = entry_id(value),
+            b"entries-added" => added = u64::from_redis_value_ref(value).ok(),
+            _ => {}
+        }
+    }
+    Ok(first.zip(last).map(|(first, last)| Ends { first, last, added }))
+}
+
+fn entry_id(entry: &Value) -> Option<EntryId> {
+    let Value::Array(entry) = entry else { return None };
+    let Some(Value::BulkString(id)) = entry.first() else { return None };
+    std::str::from_utf8(id).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -64,28 +110,56 @@ mod tests {
         EntryId { ms, seq: 0 }
     }
 
-    fn ends(first: u64, last: u64) -> Option<(EntryId, EntryId)> {
-        Some((id(first), id(last)))
+    fn ends(first: u64, last: u64, added: u64) -> Option<Ends> {
+        Some(Ends { first: id(first), last: id(last), added: Some(added) })
     }
 
     #[test]
     fn a_stream_that_grows_and_is_trimmed_is_sound() {
         let mut watch = Watch::default();
-        assert_eq!(watch.look(None, EntryId::ZERO, 0, 100), Finding::Sound);
-        assert_eq!(watch.look(ends(1, 5), id(5), 5, 100), Finding::Sound);
-        assert_eq!(watch.look(ends(1, 9), id(7), 7, 100), Finding::Sound);
-        assert_eq!(watch.look(ends(50, 200), id(200), 200, 100), Finding::Sound);
+        assert_eq!(watch.look(None, EntryId::ZERO), Finding::Sound);
+        assert_eq!(watch.look(ends(1, 5, 5), id(5)), Finding::Sound);
+        assert_eq!(watch.look(ends(1, 9, 9), id(7)), Finding::Sound);
+        assert_eq!(watch.look(ends(50, 200, 200), id(60)), Finding::Sound);
     }
 
     #[test]
     fn what_went_wrong_is_told_apart() {
         let mut watch = Watch::default();
-        watch.look(ends(1, 5), id(5), 5, 100);
-        assert_eq!(watch.look(None, id(5), 5, 100), Finding::Deleted);
-        assert_eq!(watch.look(ends(6, 7), id(7), 7, 100), Finding::Sound);
+        watch.look(ends(1, 5, 5), id(5));
+        assert_eq!(watch.look(None, id(5)), Finding::Deleted);
+        assert_eq!(watch.look(ends(6, 7, 2), id(7)), Finding::Sound);
         // Deleted and written again between two looks.
-        assert_eq!(watch.look(ends(8, 9), id(9), 9, 100), Finding::Deleted);
-        assert_eq!(watch.look(ends(1, 3), id(9), 9, 100), Finding::FellBack);
-        assert_eq!(watch.look(ends(20, 30), id(9), 9, 100), Finding::Trimmed);
+        assert_eq!(watch.look(ends(8, 8, 1), id(8)), Finding::Deleted);
+        assert_eq!(watch.look(ends(1, 3, 3), id(8)), Finding::FellBack);
+        assert_eq!(watch.look(ends(20, 30, 9), id(8)), Finding::Trimmed);
+    }
+
+    #[test]
+    fn servers_that_do_not_count_raise_no_alarm() {
+        let mut watch = Watch::default();
+        let old = |first, last| Some(Ends { first: id(first), last: id(last), added: None });
+        assert_eq!(watch.look(old(1, 5), id(5)), Finding::Sound);
+        assert_eq!(watch.look(old(8, 9), id(9)), Finding::Sound);
+    }
+
+    #[test]
+    fn replies_of_xinfo() {
+        let string = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let entry = |id: &str| Value::Array(vec![string(id), Value::Array(vec![])]);
+        let reply = Value::Array(vec![
+            string("length"),
+            Value::Int(2),
+            string("entries-added"),
+            Value::Int(7),
+            string("first-entry"),
+            entry("1-0"),
+            string("last-entry"),
+            entry("5-0"),
+        ]);
+        assert_eq!(parse_info(reply).unwrap(), ends(1, 5, 7));
+        let empty = Value::Array(vec![string("first-entry"), Value::Nil]);
+        assert_eq!(parse_info(empty).unwrap(), None);
+        assert!(parse_info(Value::Okay).is_err());
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::own::{Completion, Local, Ticket};
-use super::{Cursor, EntryId, Finding, Progress, Stream, Watch, read_entries, tail};
+use super::{Cursor, EntryId, Finding, Progress, Stream, Watch, ends, read_entries, tail};
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::inbox::{Event, Inbox, Loss};
 use crate::engine::namespaces::Namespace;
@@ -37,6 +37,7 @@ const OVERHEAD: usize = 128;
 const TASK: &str = "writer";
 const IDENTIFYING: &str = "writer, CLIENT INFO and INFO";
 const KILLING: &str = "writer, CLIENT KILL";
+const AS_ONE: &str = "writer, MULTI";
 
 /// A message to be written.
 pub struct Publish {
@@ -305,23 +306,20 @@ impl Writer {
         {
             return Err(error.clone());
         }
-        let connected = self.connector.connect().await;
-        let mut connection = match connected {
+        let mut connection = match self.connector.connect().await {
             Ok(connection) => connection,
-            Err(error) => {
-                if error.is_refusal() {
-                    let until = Instant::now() + self.backoff.delay();
-                    self.refused_until = Some((until, error.clone()));
-                }
-                return Err(error);
-            }
+            Err(error) => return Err(self.not_connected(error)),
         };
         let identity = match identify(&mut connection).await {
-            Ok(identity) => Some(identity),
-            Err(error) => {
+            Ok(identity) => {
+                self.warnings.clear(IDENTIFYING);
+                Some(identity)
+            }
+            Err(error @ (Error::Refused { .. } | Error::Protocol { .. })) => {
                 self.warnings.warn(IDENTIFYING, &error);
                 None
             }
+            Err(error) => return Err(self.not_connected(error)),
         };
         if std::mem::replace(&mut self.connected_before, true) {
             self.stats.reconnects.add(1);
@@ -329,6 +327,15 @@ impl Writer {
         self.refused_until = None;
         self.connection = Some((connection, identity));
         Ok(())
+    }
+
+    /// Where we were refused, publishes fail at once until it is time to try again.
+    fn not_connected(&mut self, error: Error) -> Error {
+        if error.is_refusal() {
+            let until = Instant::now() + self.backoff.delay();
+            self.refused_until = Some((until, error.clone()));
+        }
+        error
     }
 
     fn connection(&mut self) -> Result<&mut Connection> {
@@ -340,7 +347,15 @@ impl Writer {
         let commands = commands.map(|(seq, publish)| self.xadd(seq, publish)).collect();
         let stream = self.stream.clone();
         let connection = self.connection()?;
-        let replies = connection.send_transaction("XADD", &stream.key, commands).await?;
+        let sent = connection.send_transaction("XADD", &stream.key, commands).await?;
+        let replies = sent.answers;
+        if let Some(error) = sent.not_as_one {
+            // Written one by one: a cut may leave a part of a batch to be sent again.
+            self.warnings.warn(AS_ONE, &error);
+        } else {
+            self.warnings.clear(AS_ONE);
+        }
+        let connection = self.connection()?;
         let mut ids = Vec::with_capacity(replies.len());
         for reply in replies {
             match reply {
@@ -431,7 +446,10 @@ impl Writer {
         let mut command = redis::cmd("CLIENT");
         command.arg("KILL").arg("ID").arg(&old.client_id).arg("ADDR").arg(&old.address);
         match connection.send("CLIENT", &old.client_id, &command).await {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                self.warnings.clear(KILLING);
+                Ok(true)
+            }
             Err(error) if error.connection_survives() => {
                 self.warnings.warn(KILLING, &error);
                 Ok(false)
@@ -466,17 +484,12 @@ impl Writer {
     }
 
     fn refused(&mut self, batch: &Batch, error: &Error, doubt: &Doubt) {
-        // Without MULTI the entries were written one by one; after EXEC was refused the connection
-        // is still within the transaction.
-        let refused = match error {
-            Error::Refused { command, .. } => *command,
-            _ => "",
-        };
-        if matches!(doubt, Doubt::Sent(_)) || refused == "MULTI" {
+        if matches!(doubt, Doubt::Sent(_)) {
             // They may be in the stream after all: these sequences are used up.
             self.next_seq = batch.seqs.end;
         }
-        if refused == "EXEC" {
+        if matches!(error, Error::Refused { command: "EXEC", .. }) {
+            // The connection is still within the transaction.
             self.connection = None;
         }
         self.stats.failed.add(batch.publishes.len() as u64);
@@ -509,15 +522,13 @@ impl Writer {
             (cursor.position, cursor.moves)
         };
         let (key, connection) = (&stream.key, self.connection()?);
-        let first = read_entries(connection, key, EntryId::ZERO, None, 1).await?;
-        let last = tail(connection, key).await?;
-        let ends = first.first().map(|first| first.id).zip(last);
+        let ends = ends(connection, key).await?;
         let mut cursor = stream.cursor();
         if cursor.position != position || cursor.moves != moves {
             // Entries came in meanwhile, which is a good sign; the next look compares.
             return Ok(());
         }
-        let finding = self.watch.look(ends, cursor.position, cursor.read, self.max_len);
+        let finding = self.watch.look(ends, cursor.position);
         let loss = match finding {
             Finding::Sound => {
                 self.reported = None;
@@ -533,7 +544,7 @@ impl Writer {
         let goes_on = finding == Finding::Deleted && ends.is_some();
         if !goes_on {
             // New entries may have lower IDs than what we have read.
-            cursor.read_again_to = last;
+            cursor.read_again_to = ends.map(|ends| ends.last);
             cursor.position = EntryId::ZERO;
             cursor.written = EntryId::ZERO;
             cursor.moves += 1;

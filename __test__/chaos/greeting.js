@@ -1,0 +1,50 @@
+// What a node of the chaos tests does with each client: it puts it into its rooms, and tells it
+// whether it was recovered, and why not.
+
+"use strict";
+
+/** What a node says to each client that connects. */
+const WELCOME = "welcome";
+
+/**
+ * @typedef {object} Welcome
+ * @property {boolean} recovered
+ * @property {number} sender the node
+ * @property {string} [reason] why the session that the client came with was not restored
+ */
+
+/**
+ * @param {import("socket.io").Server} io
+ * @param {number} sender
+ */
+function greet(io, sender) {
+  /** By session ID. @type {Map<string, string>} */
+  const reasons = new Map();
+  const adapter = /** @type {any} */ (io.of("/").adapter);
+  const { restoreSession } = adapter;
+  adapter.restoreSession = async (/** @type {string} */ pid, /** @type {string} */ offset) => {
+    try {
+      const session = await restoreSession.call(adapter, pid, offset);
+      if (!session) {
+        reasons.set(pid, "no session");
+      }
+      return session;
+    } catch (error) {
+      reasons.set(pid, error instanceof Error ? error.message : String(error));
+      throw error;
+    }
+  };
+
+  io.on("connection", (socket) => {
+    const { rooms, pid } = socket.handshake.auth;
+    if (!socket.recovered && rooms) {
+      socket.join(rooms);
+    }
+    const { recovered } = socket;
+    // An object at the end: a string would be taken for an offset by the client.
+    socket.emit(WELCOME, { recovered, sender, reason: reasons.get(pid) });
+    reasons.delete(pid);
+  });
+}
+
+module.exports = { greet, WELCOME };

@@ -1,0 +1,104 @@
+// What one client received in one session, and the judgement on it: each packet once, in the
+// stream's order, none left out.
+
+"use strict";
+
+const { packetName } = require("./packets");
+
+/**
+ * @typedef {object} Judgement packets by what is wrong with them
+ * @property {number[]} lost
+ * @property {number[]} doubled once for each time too many
+ * @property {number[]} disordered came after one that stands behind it
+ * @property {number[]} unknown not in the stream, or not for this client
+ */
+
+class Ledger {
+  constructor() {
+    /** @type {number[]} */
+    this.received = [];
+    /** False once the client has got a new session: what comes later is not this ledger's. */
+    this.isOpen = true;
+  }
+
+  /** @param {number} id of a packet */
+  add(id) {
+    this.received.push(id);
+  }
+
+  /**
+   * A session begins with the first packet that it got, and ends with the last one; while it is open
+   * it has to reach the end of the stream.
+   *
+   * @param {number[]} expected what the stream holds for this client, in order
+   * @returns {Judgement}
+   */
+  judge(expected) {
+    const places = new Map(expected.map((id, place) => [id, place]));
+    /** @type {Judgement} */
+    const judgement = { lost: [], doubled: [], disordered: [], unknown: [] };
+    const seen = new Set();
+    let furthest = -1;
+    let first = Infinity;
+    for (const id of this.received) {
+      const place = places.get(id);
+      if (place === undefined) {
+        judgement.unknown.push(id);
+      } else if (seen.has(place)) {
+        judgement.doubled.push(id);
+      } else {
+        if (place < furthest) {
+          judgement.disordered.push(id);
+        }
+        seen.add(place);
+        furthest = Math.max(furthest, place);
+        first = Math.min(first, place);
+      }
+    }
+    const end = this.isOpen ? expected.length : furthest + 1;
+    for (let place = first; place < end; place++) {
+      if (!seen.has(place)) {
+        judgement.lost.push(expected[place]);
+      }
+    }
+    return judgement;
+  }
+}
+
+/** Adds up judgements. */
+class Tally {
+  constructor() {
+    this.received = 0;
+    this.lost = 0;
+    this.doubled = 0;
+    this.disordered = 0;
+    this.unknown = 0;
+    /** What was wrong first, for people. @type {string[]} */
+    this.samples = [];
+  }
+
+  /**
+   * @param {string} who
+   * @param {Ledger} ledger
+   * @param {number[]} expected
+   */
+  add(who, ledger, expected) {
+    const judgement = ledger.judge(expected);
+    this.received += ledger.received.length;
+    for (const what of /** @type {const} */ (["lost", "doubled", "disordered", "unknown"])) {
+      const ids = judgement[what];
+      this[what] += ids.length;
+      if (ids.length > 0 && this.samples.length < 20) {
+        const names = ids.slice(0, 5).map(packetName);
+        this.samples.push(`${who}: ${ids.length} ${what}: ${names.join(" ")}`);
+      }
+    }
+  }
+
+  /** How many faults in all. */
+  get faults() {
+    return this.lost + this.doubled + this.disordered + this.unknown;
+  }
+}
+
+module.exports = { Ledger, Tally };
