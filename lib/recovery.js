@@ -20,7 +20,7 @@ const START = "0-0";
  * @typedef {object} Arriving a recovered socket on its way through the middlewares
  * @property {any} session as it was in Redis
  * @property {Map<any, string>} since
- * @property {any[]} packets what came in for it meanwhile
+ * @property {any[]} packets what it missed, and what came in for it meanwhile
  */
 
 class Recovery {
@@ -65,10 +65,7 @@ class Recovery {
     const socket = this.#nsp.sockets.get(sid);
     if (arriving && socket) {
       this.#arriving.delete(sid);
-      for (const packet of arriving.packets) {
-        socket.notifyOutgoingListeners?.(packet);
-        socket.packet(packet);
-      }
+      sendBehindConnect(socket, arriving.packets);
     }
   }
 
@@ -117,8 +114,15 @@ class Recovery {
     session.rooms.forEach((/** @type {any} */ room, /** @type {number} */ i) => {
       since.set(room, session.since?.[i] ?? START);
     });
-    this.#arriving.set(session.sid, { session: { ...session }, since, packets: [] });
-    session.missedPackets = missed.flatMap((entry) => missedPacket(entry, since));
+    const datas = missed.flatMap((entry) => missedPacket(entry, since));
+    const packets = datas.map((data) => ({ type: EVENT, data, nsp: this.#nsp.name }));
+    this.#arriving.set(session.sid, { session: { ...session }, since, packets });
+    delete session.since;
+    session.missedPackets = datas;
+    // socket.io would send them before the middlewares have run. A client keeps what comes before
+    // it is connected even when it is refused then, and would get it a second time when it comes
+    // back once more. So they are sent from here, when the socket has arrived.
+    Object.defineProperty(session.missedPackets, "forEach", { value: () => {} });
     return session;
   }
 
@@ -140,6 +144,24 @@ class Recovery {
       }
     }
   }
+}
+
+/**
+ * Sends packets right behind the one that tells the client that it is connected, and so before
+ * anything that handlers of the connection send.
+ *
+ * @param {any} socket that joins its own room, which it does just before that
+ * @param {any[]} packets
+ */
+function sendBehindConnect(socket, packets) {
+  socket.packet = (/** @type {any[]} */ ...args) => {
+    delete socket.packet;
+    socket.packet(...args);
+    for (const packet of packets) {
+      socket.notifyOutgoingListeners?.(packet);
+      socket.packet(packet);
+    }
+  };
 }
 
 /**

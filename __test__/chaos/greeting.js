@@ -6,6 +6,9 @@
 /** What a node says to each client that connects. */
 const WELCOME = "welcome";
 
+/** What a client gets back through the stream. */
+const ECHO = "echo";
+
 /**
  * @typedef {object} Welcome
  * @property {boolean} recovered
@@ -44,7 +47,9 @@ function greet(io, sender) {
     // An object at the end: a string would be taken for an offset by the client.
     socket.emit(WELCOME, { recovered, sender, reason: reasons.get(pid) });
     reasons.delete(pid);
+    // All the way through the stream and back.
+    socket.on(ECHO, (number) => io.to(socket.id).emit(ECHO, number));
   });
 }
 
-module.exports = { greet, WELCOME };
+module.exports = { greet, ECHO, WELCOME };
