@@ -82,15 +82,12 @@ class RedisStreamsAdapter extends ClusterAdapter {
     this.#receive({ uid: event.uid, nsp: this.nsp.name, type: event.type, data }, event.id);
   }
 
-  /**
-   * A broadcast with the packet that clients get.
-   *
-   * @param {NativeEvent} event
-   */
-  #onBroadcast({ id, text, rooms, except, volatile, compress }) {
-    this.#reach(id);
-    const opts = { rooms: new Set(rooms), except: new Set(except), flags: { volatile, compress } };
-    this.#send(/** @type {string} */ (text), opts);
+  /** @param {import("./events").Broadcast} broadcast */
+  #onBroadcast(broadcast) {
+    if (this.#recovery) {
+      this.#recovery.position = broadcast.id;
+    }
+    this.#send(broadcast.packet, broadcast, broadcast);
   }
 
   /** @param {import("../index").Loss} loss */
@@ -267,7 +264,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   broadcast(packet, opts) {
     return this.#writeThen(MessageType.BROADCAST, { packet }, opts, (offset, encoded) => {
       if (encoded !== undefined) {
-        return this.#send(encoded, opts);
+        return this.#send(encoded, opts, opts.flags ?? {});
       }
       // A copy: the broadcast of a parent namespace gives each child the same packet, and each
       // adds its own offset.
@@ -280,18 +277,20 @@ class RedisStreamsAdapter extends ClusterAdapter {
    *
    * @param {string} encoded
    * @param {Targets} opts
+   * @param {{ volatile?: boolean, compress?: boolean }} flags
    */
-  #send(encoded, opts) {
+  #send(encoded, opts, flags) {
     if (encoded === "") {
       return;
     }
-    const flags = opts.flags ?? {};
     if (canFanOut(this.nsp)) {
       fanOut(this, encoded, opts, flags);
     } else {
-      InMemoryAdapter.broadcast.call(this, parse(encoded, this.nsp.name), opts);
+      const { rooms, except } = opts;
+      const packet = parse(encoded, this.nsp.name);
+      InMemoryAdapter.broadcast.call(this, packet, { rooms, except, flags });
     }
-    if (this.#recovery?.isExpecting) {
+    if (this.#recovery?.isExpecting && !flags.volatile) {
       this.#recovery.keep(parse(encoded, this.nsp.name), opts);
     }
   }

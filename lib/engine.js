@@ -3,6 +3,7 @@
 // keeps the process alive while something is on its way.
 
 const debug = require("./debug");
+const { unpack } = require("./events");
 const { NativeEngine } = require("./native");
 const { warn, warnOfHandler } = require("./warnings");
 
@@ -16,7 +17,7 @@ const SLICE = 256;
  *
  * @typedef {object} NamespaceListener what the engine calls back, one per open namespace
  * @property {(event: NativeEvent) => void} onEntry
- * @property {(event: NativeEvent) => void} onBroadcast
+ * @property {(broadcast: import("./events").Broadcast) => void} onBroadcast
  * @property {(payload: Uint8Array) => void} onPayload
  * @property {() => void} onMembersChanged
  * @property {(loss: Loss) => void} onLost
@@ -56,6 +57,15 @@ class Engine {
   #nextCall = 0;
   #queueIsFull = false;
   #draining = false;
+  /** @type {import("./events").Handlers} */
+  #handlers = {
+    broadcast: (broadcast) =>
+      this.#namespaces.get(broadcast.namespace)?.listener.onBroadcast(broadcast),
+    published: (ticket, id, packet) => this.#onPublished(ticket, undefined, id, packet),
+    rare: (event) => this.#handle(event),
+    thrown: (error) =>
+      warnOfHandler("a handler has thrown while a message of the cluster was delivered", error),
+  };
   /** Keeps the process alive while it is referenced; does nothing else. */
   #keepAlive = setInterval(() => {}, 2 ** 30).unref();
   /** True when the native engine has ended: it answers nothing any more. */
@@ -217,18 +227,14 @@ class Engine {
     if (this.#draining) {
       return;
     }
-    const events = this.#native.drain(SLICE);
-    for (const event of events) {
-      try {
-        this.#handle(event);
-      } catch (error) {
-        warnOfHandler("a handler has thrown while a message of the cluster was delivered", error);
-      }
+    const batch = this.#native.drain(SLICE);
+    if (batch) {
+      unpack(batch, this.#handlers);
     }
     if (this.#publishes.size === 0 && this.#calls.size === 0) {
       this.#keepAlive.unref();
     }
-    if (events.length > 0) {
+    if (batch) {
       this.#draining = true;
       setImmediate(() => {
         this.#draining = false;
@@ -243,12 +249,10 @@ class Engine {
     switch (event.kind) {
       case "entry":
         return listener?.onEntry(event);
-      case "broadcast":
-        return listener?.onBroadcast(event);
       case "message":
         return listener?.onPayload(/** @type {Uint8Array} */ (event.bytes));
       case "published":
-        return this.#onPublished(event);
+        return this.#onPublished(/** @type {number} */ (event.ticket), event.error, event.id);
       case "answer":
         return this.#onAnswer(event);
       case "lost":
@@ -264,11 +268,16 @@ class Engine {
     }
   }
 
-  /** @param {NativeEvent} event */
-  #onPublished({ ticket, error, id, text }) {
-    const published = this.#publishes.get(/** @type {number} */ (ticket));
-    this.#publishes.delete(/** @type {number} */ (ticket));
-    published?.(error ? new EngineError(error) : null, id, text);
+  /**
+   * @param {number} ticket
+   * @param {import("./native-binding").NativeError} [error]
+   * @param {string} [id]
+   * @param {string} [packet]
+   */
+  #onPublished(ticket, error, id, packet) {
+    const published = this.#publishes.get(ticket);
+    this.#publishes.delete(ticket);
+    published?.(error ? new EngineError(error) : null, id, packet);
   }
 
   /** @param {NativeEvent} event */

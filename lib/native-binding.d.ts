@@ -48,12 +48,12 @@ export declare class NativeEngine {
     failure?: string | undefined | null,
   ): void;
   /**
-   * Takes up to `most` events. An empty array means that the next event wakes again.
+   * Takes up to `most` events; nothing means that the next event wakes again.
    *
    * What the events before may have changed counts as done: they are handled when this is
    * called.
    */
-  drain(most: number): Array<NativeEvent>;
+  drain(most: number): NativeBatch | null;
   /** The counters, and the state of the stream that a namespace is routed to. */
   stats(nsp: string): NativeStats;
 }
@@ -70,6 +70,18 @@ export declare class NativeNamespace {
    * what JS has not handled yet may still hold some.
    */
   setRoom(room: string, hasMembers: boolean): string | null;
+}
+
+/** A slice of events. */
+export interface NativeBatch {
+  /** The events in order, as numbers. */
+  numbers: Float64Array;
+  /** Names of rooms, one behind the other. */
+  names: string;
+  /** Packets. */
+  packets: Array<string>;
+  /** Events of all other kinds. */
+  rare: Array<NativeEvent>;
 }
 
 /** See `engine::inbox::Census`. */

@@ -83,4 +83,46 @@ async function readTruth(admin, stream = "socket.io") {
   }
 }
 
-module.exports = { EVENT, packetId, packetName, readTruth, Truth };
+/**
+ * What the stream holds of what was emitted: of each sender all of it, in order; of one that was
+ * killed, all of it up to somewhere.
+ */
+class Publishing {
+  /**
+   * @param {Truth} truth
+   * @param {Map<number, number>} emitted how many, by sender; unknown for those that were killed
+   */
+  constructor(truth, emitted) {
+    this.published = truth.packets.length;
+    this.doubled = truth.doubled;
+    this.disordered = 0;
+    this.missing = 0;
+    /** What was wrong, for people. @type {string[]} */
+    this.samples = [];
+    /** @type {Map<number, number[]>} */
+    const numbers = new Map([...emitted.keys()].map((sender) => [sender, []]));
+    for (const { id } of truth.packets) {
+      const sender = Math.floor(id / SPAN);
+      const own = numbers.get(sender) ?? [];
+      numbers.set(sender, own);
+      own.push(id % SPAN);
+    }
+    for (const [sender, own] of numbers) {
+      const count = emitted.get(sender) ?? Math.max(...own) + 1;
+      const disordered = own.filter((seq, place) => place > 0 && seq < own[place - 1]).length;
+      const missing = count - own.length;
+      this.disordered += disordered;
+      this.missing += missing;
+      if (missing + disordered > 0) {
+        this.samples.push(`sender ${sender}: ${missing} missing, ${disordered} out of order`);
+      }
+    }
+  }
+
+  /** How many faults in all; doubles are for the readers to drop. */
+  get faults() {
+    return this.disordered + this.missing;
+  }
+}
+
+module.exports = { EVENT, packetId, packetName, readTruth, Publishing, Truth };

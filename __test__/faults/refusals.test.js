@@ -88,6 +88,14 @@ class Pair {
     await this.traffic.assertComplete();
   }
 
+  /** Emits packets that are written alone and packets that are written as a batch, by turns. */
+  #emitSome() {
+    const count = this.traffic.total % 2 === 0 ? 1 : 5;
+    for (let i = 0; i < count; i++) {
+      this.traffic.emit();
+    }
+  }
+
   /**
    * Asserts that exactly one warning says so, however often it is tried.
    *
@@ -97,13 +105,17 @@ class Pair {
    *   about, of which there may be one message each
    */
   async assertOneWarning(code, mentions, command) {
-    await waitFor(() => warnings.some((warning) => warning.code === code), {
-      what: () => `a warning ${code}, not ${JSON.stringify(warnings)}`,
-    });
-    this.traffic.emit();
-    await settle(REPETITION);
-    this.traffic.emit();
-    await settle(50);
+    await waitFor(
+      () => {
+        this.#emitSome();
+        return warnings.some((warning) => warning.code === code);
+      },
+      { interval: 25, what: () => `a warning ${code}, not ${JSON.stringify(warnings)}` },
+    );
+    for (let waited = 0; waited < REPETITION; waited += 50) {
+      this.#emitSome();
+      await settle(50);
+    }
     const said = takeWarnings().filter((warning) => warning.code !== OUTAGE);
     const causes = said.map(({ message }) => (command ? command.exec(message)?.[0] : "the cause"));
     const shown = JSON.stringify(said, null, 1);

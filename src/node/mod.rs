@@ -1,5 +1,6 @@
 //! The N-API face of the engine: the only module that names napi. `lib/engine.js` is its user.
 
+mod batch;
 mod event;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,7 @@ use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
 use crate::engine::stream::{Progress, Stream};
 use crate::engine::wire::Data;
-use event::NativeEvent;
+use batch::{NativeBatch, Packer};
 
 /// A JS error whose `code` is one of ours.
 type JsError = napi::Error<&'static str>;
@@ -214,12 +215,12 @@ impl NativeEngine {
         self.engine.provide_credentials(request, credentials);
     }
 
-    /// Takes up to `most` events. An empty array means that the next event wakes again.
+    /// Takes up to `most` events; nothing means that the next event wakes again.
     ///
     /// What the events before may have changed counts as done: they are handled when this is
     /// called.
     #[napi]
-    pub fn drain(&self, most: u32) -> Vec<NativeEvent> {
+    pub fn drain(&self, most: u32) -> Option<NativeBatch> {
         let mut events = self.engine.inbox().drain(most as usize);
         let holds = events.iter_mut().filter_map(Event::take_hold).collect();
         // The new ones are there before the old ones go.
@@ -228,7 +229,12 @@ impl NativeEngine {
             holds,
         );
         drop(handled);
-        events.into_iter().map(NativeEvent::from).collect()
+        if events.is_empty() {
+            return None;
+        }
+        let mut packer = Packer::default();
+        events.into_iter().for_each(|event| packer.add(event));
+        Some(packer.finish())
     }
 
     /// The counters, and the state of the stream that a namespace is routed to.

@@ -1,0 +1,120 @@
+//! A slice of events on its way to JS. The frequent ones are packed, since each property of an
+//! object that N-API makes costs more than handling it; `lib/events.js` unpacks them.
+
+use napi::bindgen_prelude::Float64Array;
+use napi_derive::napi;
+
+use super::event::NativeEvent;
+use crate::engine::inbox::Event;
+use crate::engine::stream::{Completion, EntryId, Local};
+use crate::engine::wire::{BroadcastHead, Flags, Room};
+
+/// The largest integer that a JS number holds exactly.
+const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// What comes next in a batch, as `lib/events.js` knows it.
+enum Kind {
+    Rare = 0,
+    Broadcast = 1,
+    Published = 2,
+}
+
+/// Bits of a broadcast's flags.
+const VOLATILE: u8 = 1;
+const COMPRESS_SAID: u8 = 2;
+const COMPRESS: u8 = 4;
+
+/// A slice of events.
+#[napi(object, object_from_js = false)]
+pub struct NativeBatch {
+    /// The events in order, as numbers.
+    pub numbers: Float64Array,
+    /// Names of rooms, one behind the other.
+    pub names: String,
+    /// Packets.
+    pub packets: Vec<String>,
+    /// Events of all other kinds.
+    pub rare: Vec<NativeEvent>,
+}
+
+/// Packs events.
+#[derive(Default)]
+pub struct Packer {
+    numbers: Vec<f64>,
+    names: String,
+    packets: Vec<String>,
+    rare: Vec<NativeEvent>,
+}
+
+impl Packer {
+    /// Adds an event.
+    pub fn add(&mut self, event: Event) {
+        match event {
+            Event::Broadcast { namespace, id, head, packet } if is_safe(id) => {
+                self.broadcast(namespace, id, &head, packet);
+            }
+            Event::Published(Completion { ticket, outcome: Ok(Some(id)), local, .. })
+                if is_safe(id) =>
+            {
+                self.published(ticket, id, local);
+            }
+            event => {
+                self.numbers.push(f64::from(Kind::Rare as u8));
+                self.rare.push(event.into());
+            }
+        }
+    }
+
+    /// `[kind, namespace, ms, seq, flags, rooms, except, length of each name…]`
+    fn broadcast(&mut self, namespace: u32, id: EntryId, head: &BroadcastHead, packet: String) {
+        let (rooms, except) = (head.rooms(), head.except());
+        self.numbers.extend([f64::from(Kind::Broadcast as u8), f64::from(namespace)]);
+        self.id(id);
+        self.numbers.push(f64::from(head.flags().map_or(0, flag_bits)));
+        self.numbers.extend([rooms.len() as f64, except.len() as f64]);
+        for name in rooms.iter().chain(except).filter_map(Room::name) {
+            // JS counts in UTF-16 units.
+            self.numbers.push(name.encode_utf16().count() as f64);
+            self.names.push_str(name);
+        }
+        self.packets.push(packet);
+    }
+
+    /// `[kind, ticket, ms, seq, local]`
+    fn published(&mut self, ticket: u32, id: EntryId, local: Local) {
+        self.numbers.extend([f64::from(Kind::Published as u8), f64::from(ticket)]);
+        self.id(id);
+        self.numbers.push(match local {
+            Local::Js => 0.0,
+            Local::Nothing => 1.0,
+            Local::Packet(packet) => {
+                self.packets.push(packet);
+                2.0
+            }
+        });
+    }
+
+    fn id(&mut self, id: EntryId) {
+        self.numbers.extend([id.ms as f64, id.seq as f64]);
+    }
+
+    /// What was packed.
+    pub fn finish(self) -> NativeBatch {
+        let Self { numbers, names, packets, rare } = self;
+        NativeBatch { numbers: numbers.into(), names, packets, rare }
+    }
+}
+
+fn is_safe(id: EntryId) -> bool {
+    id.ms <= MAX_SAFE_INTEGER && id.seq <= MAX_SAFE_INTEGER
+}
+
+fn flag_bits(flags: &Flags) -> u8 {
+    let volatile = if flags.is_volatile() { VOLATILE } else { 0 };
+    let compress = match flags.compress() {
+        None => 0,
+        Some(false) => COMPRESS_SAID,
+        Some(true) => COMPRESS_SAID | COMPRESS,
+    };
+    volatile | compress
+}
