@@ -15,7 +15,9 @@ use super::error::{Error, Result};
 use super::inbox::{Answer, CallId, Event, Inbox};
 use super::namespaces::Namespace;
 use super::redis::{Backoff, Commands, Connection, Connector};
-use super::stream::{EntryId, Marks, Missed, Progress, Step, Stream, is_missed, read_entries};
+use super::stream::{
+    EntryId, Marks, Missed, Progress, Step, Stream, is_missed, read_entries, tail,
+};
 use super::warnings::Warnings;
 use super::wire::{
     BROADCAST, BroadcastHead, Membership, decode_session, encode_session, parse_entry,
@@ -246,7 +248,7 @@ impl Restore {
         let (key, until) = (self.key.clone(), Instant::now() + keep);
         *taken = Some(Job::Persist { key, session: session.clone(), keep, until });
         let rooms = session_rooms(&session).ok_or(Error::NotRestored("the session is damaged"))?;
-        self.reader_at_offset().await?;
+        self.reader_at_offset(&mut commands).await?;
         if !self.offset_exists(&mut commands).await? {
             return Err(Error::NotRestored("the offset is not in the stream (any more)"));
         }
@@ -306,8 +308,16 @@ impl Restore {
         }
     }
 
-    /// A client may have seen more of the stream on another node than our reader has read.
-    async fn reader_at_offset(&self) -> Result<()> {
+    /// A client may have seen more of the stream on another node than our reader has read. What
+    /// lies behind the stream's end, nobody has seen.
+    async fn reader_at_offset(&self, commands: &mut Commands) -> Result<()> {
+        const AHEAD: Error = Error::NotRestored("the offset is ahead of the stream");
+        if self.stream.cursor().position >= self.offset {
+            return Ok(());
+        }
+        if tail(commands, &self.stream.key).await?.is_none_or(|tail| tail < self.offset) {
+            return Err(AHEAD);
+        }
         let mut progress = self.stream.progress.subscribe();
         let reached = progress.wait_for(|progress| match progress {
             Progress::At(position) => *position >= self.offset,
@@ -315,7 +325,7 @@ impl Restore {
         });
         match tokio::time::timeout(CATCH_UP, reached).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(Error::NotRestored("the offset is ahead of the stream")),
+            _ => Err(AHEAD),
         }
     }
 

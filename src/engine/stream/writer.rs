@@ -352,7 +352,7 @@ impl Writer {
         if let Some(error) = sent.not_as_one {
             // Written one by one: a cut may leave a part of a batch to be sent again.
             self.warnings.warn(AS_ONE, &error);
-        } else {
+        } else if batch.publishes.len() > 1 {
             self.warnings.clear(AS_ONE);
         }
         let connection = self.connection()?;
