@@ -89,8 +89,12 @@ class Tally {
       const ids = judgement[what];
       this[what] += ids.length;
       if (ids.length > 0 && this.samples.length < 20) {
-        const names = ids.slice(0, 5).map(packetName);
-        this.samples.push(`${who}: ${ids.length} ${what}: ${names.join(" ")}`);
+        const names = ids.slice(0, 5).map((id) => {
+          const place = expected.indexOf(id);
+          const neighbour = ledger.received.indexOf(expected[place - 1]);
+          return `${packetName(id)}${neighbour < 0 ? "" : ` (after ${neighbour + 1} packets)`}`;
+        });
+        this.samples.push(`${who}: ${ids.length} ${what}: ${names.join(", ")}`);
       }
     }
   }

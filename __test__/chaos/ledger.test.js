@@ -75,7 +75,10 @@ test("a tally adds up, and says who and what", () => {
   assert.equal(tally.lost, 2);
   assert.equal(tally.faults, 2);
   assert.equal(tally.received, 4);
-  assert.deepEqual(tally.samples, ["client 1: 1 lost: 2:8", "client 2: 1 lost: 2:8"]);
+  assert.deepEqual(tally.samples, [
+    "client 1: 1 lost: 2:8 (after 1 packets)",
+    "client 2: 1 lost: 2:8 (after 1 packets)",
+  ]);
 });
 
 test("the truth for a client is what went to all or to its rooms", () => {

@@ -4,6 +4,8 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { once } = require("node:events");
+const net = require("node:net");
 const { describe, test } = require("node:test");
 const { startCluster, useCluster, useRedis } = require("../helpers/cluster");
 const { connectClient } = require("../helpers/socket-client");
@@ -169,6 +171,46 @@ describe("a request right after what its node issued", () => {
         "requests keep their order",
       );
     }
+  });
+});
+
+describe("a socket that joins a room while entries wait for the event loop", () => {
+  const context = useCluster({ nodes: 1 });
+
+  // Breaks when the rooms of the moment at which entries are read decide who gets them, and not those
+  // of the moment at which they are handled: the socket would get a packet to all from before it
+  // joined, and not the one to its room that stands behind it.
+  test("gets all that is handled after it has joined", async (t) => {
+    const { cluster, redis } = context;
+    const [client] = cluster.clients;
+    const socket = cluster.serverSocket(client);
+    const raw = net.connect(redis.port, redis.host);
+    defer(t, () => raw.destroy());
+    await once(raw, "connect");
+    /** @param {string[]} rooms @param {string} what @returns {string} XADD as Redis reads it */
+    const add = (rooms, what) => {
+      const packet = { type: 2, nsp: "/", data: [EVENT, what] };
+      const data = JSON.stringify({ opts: { rooms, except: [], flags: {} }, packet });
+      const words = ["XADD", STREAM, "*", "uid", "x", "nsp", "/", "type", "3", "data", data];
+      return `*${words.length}\r\n${words.map((word) => `$${word.length}\r\n${word}\r\n`).join("")}`;
+    };
+    const expected = Array.from({ length: 10 }, (_, i) => [
+      `to all ${i}`,
+      `to the room ${i}`,
+    ]).flat();
+    const before = cluster.adapter(0).stats().read;
+    raw.write(expected.map((what, i) => add(i % 2 ? ["joined late"] : [], what)).join(""));
+    // The event loop is blocked until the engine has read everything.
+    const deadline = Date.now() + 5_000;
+    while (cluster.adapter(0).stats().read < before + expected.length && Date.now() < deadline);
+    assert.equal(cluster.adapter(0).stats().read, before + expected.length);
+    socket.join("joined late");
+    cluster.io(0).emit("end");
+    await client.receives("end");
+    assert.deepEqual(
+      client.received(EVENT).map(([what]) => what),
+      expected,
+    );
   });
 });
 

@@ -64,12 +64,17 @@ class RedisProxy {
     /** @type {Set<Link>} */
     this.links = new Set();
     this.stalled = false;
+    /** When a link ended last. */
+    this.lastEnd = 0;
     this.listener = net.createServer((client) => {
       const server = net.connect(target, "127.0.0.1");
       const link = new Link(client, server);
       this.links.add(link);
       link.stall(this.stalled);
-      server.on("close", () => this.links.delete(link));
+      server.on("close", () => {
+        this.lastEnd = Date.now();
+        this.links.delete(link);
+      });
     });
   }
 

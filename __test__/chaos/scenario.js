@@ -48,6 +48,8 @@ const RETRY = 50;
 /** ms that a patient client waits for its session to be saved. */
 const PATIENCE = 3_000;
 
+/** What the client brought was not enough for a restore: it had not received anything yet. */
+const NOTHING = "nothing to restore";
 /** These say that a session or its offset is wrong, which it never is here. */
 const NEVER = /damaged|trimmed|not in the stream|no entry ID|recovery is off/;
 /** Nothing is there: taken out by an attempt that failed, not saved yet, or never. */
@@ -66,6 +68,31 @@ class Place {
     /** @type {Agent | undefined} */
     this.agent = undefined;
     this.sender = -1;
+    this.trouble = new Trouble();
+  }
+}
+
+/** When something was in trouble. */
+class Trouble {
+  constructor() {
+    this.open = 0;
+    this.lastEnd = 0;
+  }
+
+  /** @param {() => unknown} work */
+  async during(work) {
+    this.open++;
+    try {
+      await work();
+    } finally {
+      this.open--;
+      this.lastEnd = Date.now();
+    }
+  }
+
+  /** Whether it was at any moment after this one. @param {number} time */
+  wasSince(time) {
+    return this.open > 0 || this.lastEnd >= time;
   }
 }
 
@@ -85,6 +112,8 @@ class Traveller {
     this.home = -1;
     /** Attempts to come back since it dropped. */
     this.attempts = 0;
+    /** When the last one was made. */
+    this.attemptedAt = 0;
     /** It saw its session in Redis before the first attempt. */
     this.sawSession = false;
   }
@@ -110,6 +139,7 @@ class Scenario {
     this.killed = new Set();
     /** What is done to Redis, one thing after another. @type {Promise<unknown>} */
     this.redisQueue = Promise.resolve();
+    this.redisTrouble = new Trouble();
     this.isOver = false;
     /** @type {Record<string, number>} */
     this.fresh = {};
@@ -183,6 +213,7 @@ class Scenario {
       const living = this.places.filter(({ agent }) => agent);
       if (living.length > 0) {
         traveller.attempts++;
+        traveller.attemptedAt = Date.now();
         const { agent } = living[Math.floor(chance() * living.length)];
         await client.connect(/** @type {Agent} */ (agent).url);
       }
@@ -218,8 +249,8 @@ class Scenario {
    * @param {Traveller} traveller
    * @param {Welcome} welcome
    */
-  #onWelcome(traveller, { recovered, sender, reason = "nothing to restore" }) {
-    const { client, home, attempts, sawSession } = traveller;
+  #onWelcome(traveller, { recovered, sender, reason = NOTHING }) {
+    const { client, home, attempts, attemptedAt, sawSession } = traveller;
     const isFirst = client.ledgers.length === 1 && !recovered;
     traveller.home = sender;
     if (recovered || isFirst) {
@@ -229,10 +260,29 @@ class Scenario {
     const why = wasKilled ? "its node was killed" : reason;
     this.fresh[why] = (this.fresh[why] ?? 0) + 1;
     // Only the first attempt is sure to find what was there: it may have been taken out by then.
-    const wasThere = sawSession && attempts === 1 && MISSING.test(reason);
-    if (NEVER.test(reason) || wasThere) {
+    const wasThere = sawSession && attempts === 1;
+    const isJustified = MISSING.test(reason)
+      ? !wasThere
+      : reason === NOTHING || (!NEVER.test(reason) && this.#wasInTrouble(sender, attemptedAt));
+    if (!isJustified && this.kind === "native") {
       this.unjustified.push(`client ${client.name} at node ${sender}: ${reason}`);
     }
+  }
+
+  /**
+   * Whether something stood between a node and Redis at any moment after this one.
+   *
+   * @param {number} sender
+   * @param {number} time
+   */
+  #wasInTrouble(sender, time) {
+    const place = this.places.find((each) => each.sender === sender);
+    return (
+      place === undefined ||
+      this.redisTrouble.wasSince(time) ||
+      place.trouble.wasSince(time) ||
+      place.proxy.lastEnd >= time
+    );
   }
 
   // Faults
@@ -256,9 +306,13 @@ class Scenario {
       this.travellers[event.client].client.cut();
     } else if (event.node !== undefined) {
       const place = this.places[event.node];
-      place.queue = place.queue.then(() => this.#trouble(place, event)).catch(this.#note);
+      place.queue = place.queue
+        .then(() => place.trouble.during(() => this.#trouble(place, event)))
+        .catch(this.#note);
     } else {
-      this.redisQueue = this.redisQueue.then(() => this.#troubleRedis(event)).catch(this.#note);
+      this.redisQueue = this.redisQueue
+        .then(() => this.redisTrouble.during(() => this.#troubleRedis(event)))
+        .catch(this.#note);
     }
   }
 

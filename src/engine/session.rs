@@ -20,7 +20,7 @@ use super::stream::{
 };
 use super::warnings::Warnings;
 use super::wire::{
-    BROADCAST, BroadcastHead, Membership, decode_session, encode_session, parse_entry,
+    BROADCAST, BroadcastHead, Membership, decode_session, encode_session, fields_of, parse_entry,
     session_rooms,
 };
 
@@ -357,7 +357,7 @@ impl Restore {
         let whole = page.len() < PAGE;
         for raw in page {
             *reached = raw.id;
-            let Ok(entry) = parse_entry(raw.id, &raw.fields) else { continue };
+            let Ok(entry) = parse_entry(raw.id, fields_of(&raw.fields)) else { continue };
             let is_double = entry.origin.is_some_and(|origin| marks.step(origin) == Step::Double);
             let Some(data) = entry.data.filter(|_| !is_double) else { continue };
             if entry.kind == BROADCAST

@@ -15,11 +15,8 @@ use redis::{
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
-use super::{Credentials, Settings, dial};
+use super::{ANSWER_LIMIT, Credentials, RawConnection, Settings, dial};
 use crate::engine::error::{Error, Result};
-
-/// How long the server may take to answer a command that does not block.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Asks JS for the credentials, for clients with a credentials provider.
 pub type CredentialsSource =
@@ -62,16 +59,47 @@ impl Connector {
         self.open(ProtocolVersion::RESP3, Some(on_push)).await
     }
 
+    /// A connection whose replies are handed over as bytes, in RESP2.
+    pub async fn connect_raw(&self) -> Result<RawConnection> {
+        let credentials = self.credentials().await?;
+        let socket = dial::dial(&self.settings, self.tls.as_ref()).await?;
+        let mut connection = RawConnection::new(socket, self.settings.address());
+        if let Some(password) = credentials.password {
+            let mut auth = redis::cmd("AUTH");
+            auth.arg(credentials.username).arg(password);
+            connection.send("AUTH", "connection", &auth).await.map_err(|error| match error {
+                Error::Refused { reason, .. } => {
+                    Error::Auth { address: self.settings.address(), reason }
+                }
+                error => error,
+            })?;
+        }
+        if self.settings.database != 0 {
+            let mut select = redis::cmd("SELECT");
+            select.arg(self.settings.database);
+            connection.send("SELECT", "database", &select).await?;
+        }
+        if let Some(name) = &self.settings.client_name {
+            let named = connection.send("CLIENT", name, &set_name(name)).await;
+            ignore_refusal(named)?;
+        }
+        Ok(connection)
+    }
+
+    async fn credentials(&self) -> Result<Credentials> {
+        match &self.credentials {
+            Some(ask) => ask().await,
+            None => Ok(self.settings.credentials.clone()),
+        }
+    }
+
     async fn open(
         &self,
         protocol: ProtocolVersion,
         on_push: Option<Box<dyn Fn(PushInfo) + Send + Sync>>,
     ) -> Result<Connection> {
         let address = self.settings.address();
-        let credentials = match &self.credentials {
-            Some(ask) => ask().await?,
-            None => self.settings.credentials.clone(),
-        };
+        let credentials = self.credentials().await?;
         let mut info = RedisConnectionInfo::default()
             .set_db(self.settings.database)
             .set_protocol(protocol)
@@ -97,14 +125,28 @@ impl Connector {
         let commands = Commands { inner: connection, address: address.into() };
         let mut connection = Connection { commands, driver: tokio::spawn(driver) };
         if let Some(name) = &self.settings.client_name {
-            // The name only helps humans: servers that forbid CLIENT do not matter.
-            let mut command = redis::cmd("CLIENT");
-            command.arg("SETNAME").arg(name);
-            if let Err(e) = connection.send("CLIENT", name, &command).await {
-                tracing::debug!("connection not named: {e}");
-            }
+            let named = connection.send("CLIENT", name, &set_name(name)).await;
+            ignore_refusal(named)?;
         }
         Ok(connection)
+    }
+}
+
+fn set_name(name: &str) -> Cmd {
+    let mut command = redis::cmd("CLIENT");
+    command.arg("SETNAME").arg(name);
+    command
+}
+
+/// A connection's name only helps humans: servers that forbid CLIENT do not matter.
+fn ignore_refusal(named: Result<Value>) -> Result<()> {
+    match named {
+        Err(error) if !error.connection_survives() => Err(error),
+        Err(error) => {
+            tracing::debug!("connection not named: {error}");
+            Ok(())
+        }
+        Ok(_) => Ok(()),
     }
 }
 

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Value;
-
-use super::{Cursor, EntryId, Local, Progress, Step, Stream};
-use crate::engine::error::{Error, Result};
+use super::{Cursor, EntryId, Local, PageEntry, Progress, Step, Stream, page, read_entries, tail};
+use crate::engine::error::Result;
 use crate::engine::inbox::{Event, Inbox, Loss};
 use crate::engine::namespaces::{Namespace, Namespaces};
-use crate::engine::redis::{Backoff, Commands, Connection, Connector};
+use crate::engine::redis::{Backoff, Connector, RawConnection};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::{
@@ -78,7 +76,7 @@ impl Reader {
 
     /// Connects and reads until something fails, or the position was moved under the reader.
     async fn read(&self, backoff: &mut Backoff, life: &mut Life) -> Result<()> {
-        let mut connection = self.connector.connect().await?;
+        let mut connection = self.connector.connect_raw().await?;
         if std::mem::replace(&mut life.connected, true) {
             self.stats.reconnects.add(1);
         }
@@ -93,26 +91,27 @@ impl Reader {
                 let cursor = self.stream.cursor();
                 (cursor.position, cursor.moves)
             };
-            let entries = tokio::select! {
-                entries = self.next_entries(&mut connection, position, count) => entries?,
+            let reply = tokio::select! {
+                reply = self.next_page(&mut connection, position, count) => reply?,
                 // The read that is under way would not end: a new connection starts over.
                 () = self.stream.moved.notified() => return Ok(()),
             };
             backoff.reset();
             self.warnings.clear(TASK);
+            let entries = page(&reply)?;
             let is_behind = entries.len() as u64 >= u64::from(count);
             count = if is_behind { count.saturating_mul(2).min(LARGEST_READ) } else { self.count };
             count = count.max(self.count);
             if is_behind && self.was_outrun(&mut connection, position, &entries).await? {
                 self.stream.cursor().trimmed = true;
             }
-            self.hand_on(entries, moves);
+            self.hand_on(&entries, moves);
         }
     }
 
     /// The first position is the stream's tail as it is now. It is not read with `$`: between two
     /// reads with `$`, entries vanish.
-    async fn find_start(&self, connection: &mut Connection) -> Result<()> {
+    async fn find_start(&self, connection: &mut RawConnection) -> Result<()> {
         let tail = tail(connection, &self.stream.key).await?.unwrap_or(EntryId::ZERO);
         let mut cursor = self.stream.cursor();
         cursor.position = tail;
@@ -122,12 +121,13 @@ impl Reader {
         Ok(())
     }
 
-    async fn next_entries(
+    /// XREAD's reply.
+    async fn next_page(
         &self,
-        connection: &mut Connection,
+        connection: &mut RawConnection,
         position: EntryId,
         count: u32,
-    ) -> Result<Vec<RawEntry>> {
+    ) -> Result<Vec<u8>> {
         self.stream.progress.send_if_modified(|progress| {
             let now = Progress::At(position);
             std::mem::replace(progress, now) != now
@@ -142,23 +142,18 @@ impl Reader {
             .arg("STREAMS")
             .arg(&self.stream.key)
             .arg(position.to_string());
-        let reply =
-            connection.send_within(block + GRACE, "XREAD", &self.stream.key, &command).await?;
-        parse_xread(reply)
+        connection.send_within(block + GRACE, "XREAD", &self.stream.key, &command).await
     }
 
     /// Whether entries may have been trimmed between our position and a full page: when the last
     /// entry that we had read has gone, and the page's own entries cannot show what is missing.
     async fn was_outrun(
         &self,
-        connection: &mut Connection,
+        connection: &mut RawConnection,
         position: EntryId,
-        page: &[RawEntry],
+        page: &[PageEntry<'_>],
     ) -> Result<bool> {
-        let tells = |entry: &RawEntry| {
-            let names = entry.fields.iter().step_by(2);
-            names.into_iter().any(|name| matches!(name, Value::BulkString(name) if name == b"seq"))
-        };
+        let tells = |entry: &PageEntry<'_>| entry.fields().any(|(name, _)| name == b"seq");
         if position == EntryId::ZERO || page.iter().all(tells) {
             return Ok(false);
         }
@@ -167,7 +162,7 @@ impl Reader {
     }
 
     /// Hands a batch on, all of it under the cursor's lock, so that restores see whole batches.
-    fn hand_on(&self, entries: Vec<RawEntry>, moves: u64) {
+    fn hand_on(&self, entries: &[PageEntry<'_>], moves: u64) {
         let mut events = Vec::with_capacity(entries.len());
         let mut cursor = self.stream.cursor();
         if cursor.moves != moves {
@@ -175,9 +170,10 @@ impl Reader {
             return;
         }
         let mut gap = GapBefore::default();
-        for RawEntry { id, fields } in &entries {
+        for entry in entries {
+            let id = entry.id;
             self.stats.read.add(1);
-            match parse_entry(*id, fields) {
+            match parse_entry(id, entry.fields()) {
                 Ok(entry) => self.sort(entry, &mut cursor, &mut events, &mut gap),
                 Err(EntryError::Foreign) => self.stats.skipped.add(1),
                 Err(EntryError::Malformed(what)) => {
@@ -185,7 +181,7 @@ impl Reader {
                     tracing::debug!("entry {id} skipped: {what}");
                 }
             }
-            cursor.position = *id;
+            cursor.position = id;
         }
         let position = cursor.position;
         if !entries.is_empty() {
@@ -343,114 +339,4 @@ struct GapBefore {
     missing: u64,
     /// There are entries that cannot show what is missing before them.
     unknown: bool,
-}
-
-/// An entry whose fields were not looked at yet.
-pub struct RawEntry {
-    /// Its ID.
-    pub id: EntryId,
-    /// Names and values in turn.
-    pub fields: Vec<Value>,
-}
-
-/// The ID of a stream's last entry; `None` when it has none.
-pub async fn tail(commands: &mut Commands, key: &str) -> Result<Option<EntryId>> {
-    let mut command = redis::cmd("XREVRANGE");
-    command.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
-    let reply = commands.send("XREVRANGE", key, &command).await?;
-    Ok(parse_entries("XREVRANGE", reply)?.first().map(|entry| entry.id))
-}
-
-/// Up to `count` entries from `first` to `last`, both included; without `last` to the end.
-pub async fn read_entries(
-    commands: &mut Commands,
-    key: &str,
-    first: EntryId,
-    last: Option<EntryId>,
-    count: usize,
-) -> Result<Vec<RawEntry>> {
-    let last = last.map_or_else(|| "+".to_owned(), |id| id.to_string());
-    let mut command = redis::cmd("XRANGE");
-    command.arg(key).arg(first.to_string()).arg(last).arg("COUNT").arg(count);
-    parse_entries("XRANGE", commands.send("XRANGE", key, &command).await?)
-}
-
-/// XREAD of one stream: nil, or `[[key, [entry, …]]]`.
-fn parse_xread(reply: Value) -> Result<Vec<RawEntry>> {
-    let streams = match reply {
-        Value::Nil => return Ok(Vec::new()),
-        Value::Array(streams) => streams,
-        _ => return Err(unexpected("XREAD", "no array")),
-    };
-    match streams.into_iter().next() {
-        Some(Value::Array(stream)) => match <[Value; 2]>::try_from(stream) {
-            Ok([_key, entries]) => parse_entries("XREAD", entries),
-            Err(_) => Err(unexpected("XREAD", "no pair of key and entries")),
-        },
-        _ => Err(unexpected("XREAD", "no stream")),
-    }
-}
-
-/// `[[id, [name, value, …]], …]`. An entry deleted under the range's hands has nil for its fields.
-fn parse_entries(command: &'static str, reply: Value) -> Result<Vec<RawEntry>> {
-    let Value::Array(entries) = reply else {
-        return Err(unexpected(command, "no array of entries"));
-    };
-    entries
-        .into_iter()
-        .map(|entry| {
-            let Value::Array(entry) = entry else {
-                return Err(unexpected(command, "an entry is no array"));
-            };
-            let Ok([Value::BulkString(id), fields]) = <[Value; 2]>::try_from(entry) else {
-                return Err(unexpected(command, "an entry is no pair"));
-            };
-            let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok());
-            let id = id.ok_or_else(|| unexpected(command, "no entry ID"))?;
-            match fields {
-                Value::Array(fields) => Ok(RawEntry { id, fields }),
-                Value::Nil => Ok(RawEntry { id, fields: Vec::new() }),
-                _ => Err(unexpected(command, "fields are no array")),
-            }
-        })
-        .collect()
-}
-
-fn unexpected(command: &'static str, reason: &str) -> Error {
-    Error::Protocol { command, reason: reason.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn string(text: &str) -> Value {
-        Value::BulkString(text.as_bytes().to_vec())
-    }
-
-    #[test]
-    fn replies_of_xread() {
-        assert!(parse_xread(Value::Nil).unwrap().is_empty());
-        let entry = Value::Array(vec![string("1-2"), Value::Array(vec![string("a"), string("b")])]);
-        let stream = Value::Array(vec![string("key"), Value::Array(vec![entry])]);
-        let entries = parse_xread(Value::Array(vec![stream])).unwrap();
-        assert_eq!(entries[0].id, EntryId { ms: 1, seq: 2 });
-        assert_eq!(entries[0].fields.len(), 2);
-    }
-
-    #[test]
-    fn odd_replies_are_errors() {
-        for odd in [
-            Value::Okay,
-            Value::Array(vec![]),
-            Value::Array(vec![string("x")]),
-            Value::Array(vec![Value::Array(vec![string("key")])]),
-            Value::Array(vec![Value::Array(vec![
-                string("key"),
-                Value::Array(vec![Value::Array(vec![string("x"), Value::Array(vec![])])]),
-            ])]),
-        ] {
-            assert!(matches!(parse_xread(odd), Err(Error::Protocol { .. })));
-        }
-    }
 }

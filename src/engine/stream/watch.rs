@@ -5,8 +5,7 @@
 
 use redis::{FromRedisValue, Value};
 
-use super::EntryId;
-use super::reader::read_entries;
+use super::{EntryId, read_entries, tail};
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::Commands;
 
@@ -71,7 +70,7 @@ pub async fn ends(commands: &mut Commands, key: &str) -> Result<Option<Ends>> {
         Ok(reply) => parse_info(reply),
         Err(error) if error.connection_survives() => {
             let first = read_entries(commands, key, EntryId::ZERO, None, 1).await?;
-            let last = super::tail(commands, key).await?;
+            let last = tail(commands, key).await?;
             let ends = first.first().zip(last);
             Ok(ends.map(|(first, last)| Ends { first: first.id, last, added: None }))
         }

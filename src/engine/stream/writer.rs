@@ -18,10 +18,10 @@ use super::{Cursor, EntryId, Finding, Progress, Stream, Watch, ends, read_entrie
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::inbox::{Event, Inbox, Loss};
 use crate::engine::namespaces::Namespace;
-use crate::engine::redis::{Backoff, Connection, Connector};
+use crate::engine::redis::{Backoff, Commands, Connection, Connector};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::{Data, MessageType, Origin, parse_entry};
+use crate::engine::wire::{Data, MessageType, Origin, fields_of, parse_entry};
 
 /// Bounds of one batch.
 const BATCH_ENTRIES: usize = 1_000;
@@ -338,8 +338,8 @@ impl Writer {
         error
     }
 
-    fn connection(&mut self) -> Result<&mut Connection> {
-        self.connection.as_mut().map(|(connection, _)| connection).ok_or(Error::Closed)
+    fn connection(&mut self) -> Result<&mut Commands> {
+        self.connection.as_mut().map(|(connection, _)| &mut **connection).ok_or(Error::Closed)
     }
 
     async fn send(&mut self, batch: &Batch) -> Result<Vec<EntryId>> {
@@ -405,7 +405,8 @@ impl Writer {
         loop {
             let page = read_entries(connection, &key, from, None, PAGE).await?;
             for raw in &page {
-                let origin = parse_entry(raw.id, &raw.fields).ok().and_then(|entry| entry.origin);
+                let origin =
+                    parse_entry(raw.id, fields_of(&raw.fields)).ok().and_then(|entry| entry.origin);
                 if origin.is_some_and(|Origin { writer: w, seq }| {
                     w == writer && batch.seqs.contains(&seq)
                 }) {

@@ -92,16 +92,25 @@ impl fmt::Display for EntryError {
     }
 }
 
-/// Decodes the fields of one entry, `[name, value, name, value, …]`. Where a name stands twice,
-/// the last one counts, as in JS.
-pub fn parse_entry(id: EntryId, fields: &[Value]) -> Result<Entry, EntryError> {
+/// The fields of an entry as redis-rs has them, `[name, value, …]`.
+pub fn fields_of(values: &[Value]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    values.chunks_exact(2).filter_map(|pair| match pair {
+        [Value::BulkString(name), Value::BulkString(value)] => {
+            Some((name.as_slice(), value.as_slice()))
+        }
+        _ => None,
+    })
+}
+
+/// Decodes the fields of one entry. Where a name stands twice, the last one counts, as in JS.
+pub fn parse_entry<'a>(
+    id: EntryId,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) -> Result<Entry, EntryError> {
     let (mut uid, mut nsp, mut kind, mut data, mut writer, mut seq) =
         (None, None, None, None, None, None);
-    for pair in fields.chunks_exact(2) {
-        let [Value::BulkString(name), Value::BulkString(value)] = pair else {
-            return Err(EntryError::Malformed("a field is no string"));
-        };
-        let slot = match name.as_slice() {
+    for (name, value) in fields {
+        let slot = match name {
             b"uid" => &mut uid,
             b"nsp" => &mut nsp,
             b"type" => &mut kind,
@@ -110,7 +119,7 @@ pub fn parse_entry(id: EntryId, fields: &[Value]) -> Result<Entry, EntryError> {
             b"seq" => &mut seq,
             _ => continue,
         };
-        *slot = Some(value.as_slice());
+        *slot = Some(value);
     }
     let nsp = text(nsp.filter(|nsp| !nsp.is_empty()).ok_or(EntryError::Foreign)?)?;
     let uid = text(uid.ok_or(EntryError::Malformed("no uid"))?)?;
@@ -156,7 +165,7 @@ mod tests {
     }
 
     fn parse(pairs: &[(&str, &[u8])]) -> Result<Entry, EntryError> {
-        parse_entry(EntryId { ms: 1, seq: 2 }, &fields(pairs))
+        parse_entry(EntryId { ms: 1, seq: 2 }, fields_of(&fields(pairs)))
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod room;
 mod session;
 
 pub use broadcast::{BroadcastHead, Flags, Judgement, Membership};
-pub use entry::{BROADCAST, Data, Entry, EntryError, MessageType, Origin, parse_entry};
+pub use entry::{BROADCAST, Data, Entry, EntryError, MessageType, Origin, fields_of, parse_entry};
 pub use member::{MemberMessage, MemberNews};
 pub use message::{position, with_position};
 pub use packet::event_packet;

@@ -1,0 +1,193 @@
+//! A connection whose replies are handed over as bytes: for the reader, whose replies are large and
+//! need no tree of values.
+
+use std::time::Duration;
+
+use redis::{Cmd, RedisError, Value};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::dial::Socket;
+use crate::engine::error::{Error, Result};
+
+/// Room made for each read from the socket.
+const READ: usize = 64 << 10;
+
+/// An open connection. The socket closes when this is dropped.
+pub struct RawConnection {
+    socket: Box<dyn Socket>,
+    address: String,
+    /// What has come of the next reply.
+    buffer: Vec<u8>,
+}
+
+impl RawConnection {
+    /// Over a socket on which nothing was said yet.
+    pub(super) fn new(socket: Box<dyn Socket>, address: String) -> Self {
+        Self { socket, address, buffer: Vec::new() }
+    }
+
+    /// Sends a command and waits for its reply, in RESP2. An error reply is an error.
+    ///
+    /// Not to be used any more after an error or when the future was dropped: a late reply would be
+    /// taken for that of the next command.
+    pub async fn send_within(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<Vec<u8>> {
+        let reply = match tokio::time::timeout(limit, self.exchange(command)).await {
+            Ok(reply) => reply.map_err(|e| self.broken(name, &e))?,
+            Err(_) => return Err(Error::Timeout { command: name, after: limit }),
+        };
+        if reply.first() == Some(&b'-') {
+            let error = match redis::parse_redis_value(&reply) {
+                Ok(Value::ServerError(error)) => RedisError::from(error),
+                Ok(_) => return Err(odd(name, "an error that is none")),
+                Err(error) => error,
+            };
+            return Err(Error::from_redis(name, key, &self.address, &error));
+        }
+        Ok(reply)
+    }
+
+    /// The same for commands that do not block, with the reply as a value.
+    pub async fn send(&mut self, name: &'static str, key: &str, command: &Cmd) -> Result<Value> {
+        let reply = self.send_within(super::ANSWER_LIMIT, name, key, command).await?;
+        redis::parse_redis_value(&reply).map_err(|e| odd(name, &e.to_string()))
+    }
+
+    async fn exchange(&mut self, command: &Cmd) -> std::io::Result<Vec<u8>> {
+        self.socket.write_all(&command.get_packed_command()).await?;
+        self.socket.flush().await?;
+        let mut walk = Walk::default();
+        loop {
+            match walk.go_on(&self.buffer) {
+                Ok(true) => {
+                    let rest = self.buffer.split_off(walk.at);
+                    return Ok(std::mem::replace(&mut self.buffer, rest));
+                }
+                Ok(false) => {}
+                Err(reason) => {
+                    return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, reason));
+                }
+            }
+            self.buffer.reserve(READ);
+            if self.socket.read_buf(&mut self.buffer).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    fn broken(&self, name: &'static str, error: &std::io::Error) -> Error {
+        if error.kind() == std::io::ErrorKind::InvalidData {
+            return odd(name, &error.to_string());
+        }
+        Error::Connection { address: self.address.clone(), reason: error.to_string() }
+    }
+}
+
+fn odd(command: &'static str, reason: &str) -> Error {
+    Error::Protocol { command, reason: reason.to_owned() }
+}
+
+/// Finds a reply's end, without looking at what it holds. Goes on where it stopped when more bytes
+/// have come.
+struct Walk {
+    /// Everything before this is walked.
+    at: usize,
+    /// How many values are still to come.
+    values: usize,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Self { at: 0, values: 1 }
+    }
+}
+
+impl Walk {
+    /// True when the reply is whole.
+    fn go_on(&mut self, buffer: &[u8]) -> std::result::Result<bool, &'static str> {
+        while self.values > 0 {
+            let Some(line) = line_at(buffer, self.at) else { return Ok(false) };
+            let (kind, text) = line.split_first().ok_or("an empty line")?;
+            let after = self.at + line.len() + 2;
+            let (next, values) = match kind {
+                b'+' | b'-' | b':' => (after, 0),
+                b'$' => match number(text)? {
+                    None => (after, 0),
+                    Some(length) => (after.saturating_add(length).saturating_add(2), 0),
+                },
+                b'*' => (after, number(text)?.unwrap_or(0)),
+                _ => return Err("no reply of this protocol"),
+            };
+            if next > buffer.len() {
+                return Ok(false);
+            }
+            self.at = next;
+            self.values = (self.values - 1).checked_add(values).ok_or("too many values")?;
+        }
+        Ok(true)
+    }
+}
+
+/// The line that begins at `at`, without its end.
+pub fn line_at(buffer: &[u8], at: usize) -> Option<&[u8]> {
+    let rest = buffer.get(at..)?;
+    let end = rest.iter().position(|byte| *byte == b'\r')?;
+    (rest.get(end + 1) == Some(&b'\n')).then(|| &rest[..end])
+}
+
+/// A length; `None` for -1, which stands for nil.
+pub fn number(text: &[u8]) -> std::result::Result<Option<usize>, &'static str> {
+    if text == b"-1" {
+        return Ok(None);
+    }
+    let digits = std::str::from_utf8(text).map_err(|_| "a length is no number")?;
+    digits.parse().map(Some).map_err(|_| "a length is no number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a reply ends, fed byte by byte.
+    fn end_of(reply: &[u8]) -> std::result::Result<Option<usize>, &'static str> {
+        let mut walk = Walk::default();
+        for end in 0..=reply.len() {
+            if walk.go_on(&reply[..end])? {
+                return Ok(Some(walk.at));
+            }
+        }
+        Ok(None)
+    }
+
+    #[test]
+    fn finds_the_end_of_every_kind_of_reply() {
+        for reply in [
+            "+OK\r\n",
+            "-ERR no\r\n",
+            ":12\r\n",
+            "$-1\r\n",
+            "*-1\r\n",
+            "*0\r\n",
+            "$0\r\n\r\n",
+            "$4\r\na\r\nb\r\n",
+            "*2\r\n$1\r\na\r\n*1\r\n:1\r\n",
+        ] {
+            let with_more = format!("{reply}+NEXT\r\n");
+            assert_eq!(end_of(with_more.as_bytes()), Ok(Some(reply.len())), "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_is_waited_for_and_what_is_no_reply_is_refused() {
+        assert_eq!(end_of(b"*2\r\n$1\r\na\r\n"), Ok(None));
+        assert_eq!(end_of(b"$99999999999999\r\na"), Ok(None));
+        for odd in ["\r\n", "?\r\n", "$x\r\n", "*-2\r\n", "%1\r\n"] {
+            assert!(end_of(odd.as_bytes()).is_err(), "{odd:?}");
+        }
+    }
+}

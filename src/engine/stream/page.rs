@@ -1,0 +1,136 @@
+//! XREAD's reply, read in place: `*1 *2 $key *n` and n times `*2 $id *2m` with 2m strings.
+
+use super::EntryId;
+use crate::engine::error::{Error, Result};
+use crate::engine::redis::{line_at, number};
+
+/// An entry in a page.
+#[derive(Debug, Clone, Copy)]
+pub struct PageEntry<'a> {
+    /// Its ID.
+    pub id: EntryId,
+    /// From its first field to the page's end.
+    fields: &'a [u8],
+    /// How many names and values there are.
+    strings: usize,
+}
+
+impl<'a> PageEntry<'a> {
+    /// Names and values.
+    pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut rest = Rest(self.fields);
+        // The page was read once: its fields are whole.
+        std::iter::from_fn(move || Some((rest.string().ok()?, rest.string().ok()?)))
+            .take(self.strings / 2)
+    }
+}
+
+/// Finds the entries of a whole reply; nil is an empty page.
+pub fn page(reply: &[u8]) -> Result<Vec<PageEntry<'_>>> {
+    entries(reply).map_err(|reason| Error::Protocol { command: "XREAD", reason: reason.to_owned() })
+}
+
+type Odd = &'static str;
+
+fn entries(reply: &[u8]) -> std::result::Result<Vec<PageEntry<'_>>, Odd> {
+    let mut rest = Rest(reply);
+    match rest.array()? {
+        None => return Ok(Vec::new()),
+        Some(1) => {}
+        Some(_) => return Err("not one stream"),
+    }
+    if rest.array()? != Some(2) {
+        return Err("no pair of key and entries");
+    }
+    rest.string()?;
+    let count = rest.array()?.ok_or("no entries")?;
+    // An entry takes more than ten bytes: a lie about the number asks for no memory.
+    let mut entries = Vec::with_capacity(count.min(reply.len() / 10));
+    for _ in 0..count {
+        if rest.array()? != Some(2) {
+            return Err("an entry is no pair");
+        }
+        let id = std::str::from_utf8(rest.string()?).ok().and_then(|id| id.parse().ok());
+        let id = id.ok_or("no entry ID")?;
+        let strings = rest.array()?.unwrap_or(0);
+        let fields = rest.0;
+        for _ in 0..strings {
+            rest.string()?;
+        }
+        entries.push(PageEntry { id, fields, strings });
+    }
+    Ok(entries)
+}
+
+/// What is still to be read.
+#[derive(Clone, Copy)]
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn header(&mut self, kind: u8) -> std::result::Result<Option<usize>, Odd> {
+        let line = line_at(self.0, 0).ok_or("no line")?;
+        match line.split_first() {
+            Some((first, length)) if *first == kind => {
+                self.0 = &self.0[line.len() + 2..];
+                number(length)
+            }
+            _ => Err("another type than expected"),
+        }
+    }
+
+    fn array(&mut self) -> std::result::Result<Option<usize>, Odd> {
+        self.header(b'*')
+    }
+
+    fn string(&mut self) -> std::result::Result<&'a [u8], Odd> {
+        let length = self.header(b'$')?.ok_or("nil where a string is expected")?;
+        let (string, rest) = self.0.split_at_checked(length).ok_or("a string is cut off")?;
+        self.0 = rest.strip_prefix(b"\r\n").ok_or("a string does not end")?;
+        Ok(string)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn string(text: &str) -> String {
+        format!("${}\r\n{text}\r\n", text.len())
+    }
+
+    fn reply(entries: &[(&str, &[&str])]) -> String {
+        let entry = |(id, fields): &(&str, &[&str])| {
+            let fields: String = fields.iter().map(|field| string(field)).collect();
+            let count = fields.matches('$').count();
+            format!("*2\r\n{}*{count}\r\n{fields}", string(id))
+        };
+        let all: String = entries.iter().map(entry).collect();
+        format!("*1\r\n*2\r\n{}*{}\r\n{all}", string("key"), entries.len())
+    }
+
+    #[test]
+    fn entries_in_order_with_their_fields() {
+        let reply = reply(&[("1-2", &["a", "b\r\n", "c", ""]), ("3-4", &[]), ("5-6", &["x", "y"])]);
+        let page = page(reply.as_bytes()).unwrap();
+        let fields: Vec<Vec<_>> = page.iter().map(|entry| entry.fields().collect()).collect();
+        assert_eq!(page[0].id, EntryId { ms: 1, seq: 2 });
+        assert_eq!(fields[0], [(&b"a"[..], &b"b\r\n"[..]), (b"c", b"")]);
+        assert!(fields[1].is_empty());
+        assert_eq!(fields[2], [(&b"x"[..], &b"y"[..])]);
+        assert!(super::page(b"*-1\r\n").unwrap().is_empty());
+    }
+
+    #[test]
+    fn odd_replies_are_errors() {
+        let good = reply(&[("1-2", &["a", "b"])]);
+        for end in 0..good.len() {
+            assert!(page(&good.as_bytes()[..end]).is_err(), "{end}");
+        }
+        for odd in
+            ["+OK\r\n", "*2\r\n", "*1\r\n$1\r\na\r\n", "*1\r\n*2\r\n$1\r\nk\r\n*999999999999\r\n"]
+        {
+            assert!(page(odd.as_bytes()).is_err(), "{odd:?}");
+        }
+        assert!(page(reply(&[("x", &[])]).as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! Parts of a stream by XRANGE and XREVRANGE, for everyone but the reader's hot path.
+
+use redis::Value;
+
+use super::EntryId;
+use crate::engine::error::{Error, Result};
+use crate::engine::redis::Ask;
+
+/// An entry whose fields were not looked at yet.
+pub struct RawEntry {
+    /// Its ID.
+    pub id: EntryId,
+    /// Names and values in turn.
+    pub fields: Vec<Value>,
+}
+
+/// The ID of a stream's last entry; `None` when it has none.
+pub async fn tail(connection: &mut impl Ask, key: &str) -> Result<Option<EntryId>> {
+    let mut command = redis::cmd("XREVRANGE");
+    command.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
+    let reply = connection.ask("XREVRANGE", key, &command).await?;
+    Ok(parse_entries("XREVRANGE", reply)?.first().map(|entry| entry.id))
+}
+
+/// Up to `count` entries from `first` to `last`, both included; without `last` to the end.
+pub async fn read_entries(
+    connection: &mut impl Ask,
+    key: &str,
+    first: EntryId,
+    last: Option<EntryId>,
+    count: usize,
+) -> Result<Vec<RawEntry>> {
+    let last = last.map_or_else(|| "+".to_owned(), |id| id.to_string());
+    let mut command = redis::cmd("XRANGE");
+    command.arg(key).arg(first.to_string()).arg(last).arg("COUNT").arg(count);
+    parse_entries("XRANGE", connection.ask("XRANGE", key, &command).await?)
+}
+
+/// `[[id, [name, value, …]], …]`. An entry deleted under the range's hands has nil for its fields.
+fn parse_entries(command: &'static str, reply: Value) -> Result<Vec<RawEntry>> {
+    let Value::Array(entries) = reply else {
+        return Err(unexpected(command, "no array of entries"));
+    };
+    entries
+        .into_iter()
+        .map(|entry| {
+            let Value::Array(entry) = entry else {
+                return Err(unexpected(command, "an entry is no array"));
+            };
+            let Ok([Value::BulkString(id), fields]) = <[Value; 2]>::try_from(entry) else {
+                return Err(unexpected(command, "an entry is no pair"));
+            };
+            let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok());
+            let id = id.ok_or_else(|| unexpected(command, "no entry ID"))?;
+            match fields {
+                Value::Array(fields) => Ok(RawEntry { id, fields }),
+                Value::Nil => Ok(RawEntry { id, fields: Vec::new() }),
+                _ => Err(unexpected(command, "fields are no array")),
+            }
+        })
+        .collect()
+}
+
+fn unexpected(command: &'static str, reason: &str) -> Error {
+    Error::Protocol { command, reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn string(text: &str) -> Value {
+        Value::BulkString(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn entries_and_deleted_ones() {
+        let fields = Value::Array(vec![string("a"), string("b")]);
+        let reply = Value::Array(vec![
+            Value::Array(vec![string("1-2"), fields]),
+            Value::Array(vec![string("3-4"), Value::Nil]),
+        ]);
+        let entries = parse_entries("XRANGE", reply).unwrap();
+        assert_eq!(entries[0].id, EntryId { ms: 1, seq: 2 });
+        assert_eq!((entries[0].fields.len(), entries[1].fields.len()), (2, 0));
+    }
+
+    #[test]
+    fn odd_replies_are_errors() {
+        for odd in [
+            Value::Okay,
+            Value::Array(vec![string("x")]),
+            Value::Array(vec![Value::Array(vec![string("1-1")])]),
+            Value::Array(vec![Value::Array(vec![string("x"), Value::Array(vec![])])]),
+        ] {
+            assert!(matches!(parse_entries("XRANGE", odd), Err(Error::Protocol { .. })));
+        }
+    }
+}
