@@ -178,13 +178,16 @@ class Waits {
       return;
     }
     this.#looking = true;
-    const waits = [...this.#open.values()].filter((wait) => wait.rollCall !== undefined);
-    const asked = [...new Set(waits.flatMap((wait) => wait.rollCall?.placed ?? []))];
+    const waits = [...this.#open].filter(([, wait]) => wait.rollCall !== undefined);
+    const asked = [...new Set(waits.flatMap(([, wait]) => wait.rollCall?.placed ?? []))];
     try {
       const census = await this.#takeCensus(asked);
       const present = new Set(asked.filter((_, i) => census.present[i]));
-      for (const wait of waits) {
-        guarded(() => wait.look(census, (uid) => present.has(uid)));
+      for (const [requestId, wait] of waits) {
+        // It may have ended while the census was taken.
+        if (this.#open.get(requestId) === wait) {
+          guarded(() => wait.look(census, (uid) => present.has(uid)));
+        }
       }
     } catch {
       // Asked again soon.

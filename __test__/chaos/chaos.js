@@ -7,12 +7,10 @@
 
 "use strict";
 
-const { readFileSync, writeFileSync } = require("node:fs");
-const { tmpdir } = require("node:os");
-const { join } = require("node:path");
+const { readFileSync } = require("node:fs");
 const { parseArgs } = require("node:util");
 const { seed: anySeed } = require("../faults/random");
-const { describeReport, runScenario } = require("./scenario");
+const { describeReport, keepSchedule, runScenario } = require("./scenario");
 const { makeSchedule } = require("./schedule");
 
 const { values } = parseArgs({
@@ -43,8 +41,7 @@ async function main() {
     console.log("passed");
     return;
   }
-  const file = join(tmpdir(), `chaos-${schedule.seed}.json`);
-  writeFileSync(file, JSON.stringify(schedule));
+  const file = keepSchedule(schedule);
   console.log(`FAILED; play it again: npm run chaos -- --adapter ${adapter} --schedule ${file}`);
   process.exitCode = 1;
 }

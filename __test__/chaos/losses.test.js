@@ -197,11 +197,31 @@ describe("the stream is not what it was", TOGETHER, () => {
         [1, 1],
       );
     });
+  }
 
+  for (const [what, destroy] of /** @type {[string, string[]][]} */ ([
+    ["deleted", ["DEL", STREAM]],
+    ["deleted with everything else (FLUSHALL)", ["FLUSHALL"]],
+  ])) {
     test(`${what}, and written again at once`, async (t) => {
       const watched = await watch(t);
       await watched.cluster.admin.command(...destroy);
       await watched.assertFlow();
+      await watched.said();
+      await watched.assertFlow();
+      await watched.assertSaid([unknown("deleted")]);
+    });
+
+    // Breaks when a stream passes for the old one because it is longer.
+    test(`${what}, and at once longer than it was`, async (t) => {
+      const watched = await watch(t);
+      const { client } = watched.cluster.admin;
+      await client
+        .multi()
+        .addCommand(destroy)
+        .addCommand(["EVAL", ADD, "1", STREAM, "500", "10000", "0", ""])
+        .exec();
+      await waitFor(() => watched.byHand().every(({ length }) => length === 500));
       await watched.said();
       await watched.assertFlow();
       await watched.assertSaid([unknown("deleted")]);

@@ -3,6 +3,9 @@
 
 "use strict";
 
+const { writeFileSync } = require("node:fs");
+const { tmpdir } = require("node:os");
+const { join } = require("node:path");
 const { createAdmin } = require("../helpers/clients");
 const { SESSION_KEY_PREFIX } = require("../helpers/recovery");
 const { startRedis } = require("../helpers/redis-server");
@@ -392,10 +395,12 @@ class Scenario {
     }
     await this.#streamRests();
     const truth = await readTruth(admin);
-    await rested(
-      () => this.travellers.every(({ client }) => client.isComplete(truth)),
-      "the last packet at each client",
-    );
+    // The tally says who lacks something; where it never comes, nobody has to wait long for it.
+    const timeout = this.kind === "upstream" ? 3_000 : QUIET_LIMIT;
+    await waitFor(() => this.travellers.every(({ client }) => client.isComplete(truth)), {
+      timeout,
+      interval: 50,
+    }).catch(() => {});
     await settle(300); // nothing may come late
 
     /** @type {Record<string, number>} */
@@ -478,6 +483,14 @@ async function runScenario(schedule, kind = "native") {
   }
 }
 
+/** Each line once, with how often it is there. @param {string[]} lines */
+function counted(lines) {
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  lines.forEach((line) => counts.set(line, (counts.get(line) ?? 0) + 1));
+  return [...counts].map(([line, count]) => `${count} × ${line}`);
+}
+
 /**
  * A report for people.
  *
@@ -499,8 +512,20 @@ function describeReport({ tally, publishing, recoveries, fresh, ...report }) {
     ...tally.samples,
     ...publishing.samples,
     ...report.unjustified.map((what) => `not recovered without need: ${what}`),
-    ...report.faults,
+    ...counted(report.faults),
   ];
 }
 
-module.exports = { runScenario, describeReport };
+/**
+ * Keeps the schedule of a run that failed.
+ *
+ * @param {Schedule} schedule
+ * @returns {string} where it is
+ */
+function keepSchedule(schedule) {
+  const file = join(tmpdir(), `chaos-${schedule.seed}.json`);
+  writeFileSync(file, JSON.stringify(schedule));
+  return file;
+}
+
+module.exports = { runScenario, describeReport, keepSchedule };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use redis::{FromRedisValue, Pipeline, PushInfo, PushKind, Value};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::error::{Error, Result};
 use super::inbox::{Answer, CallId, Census, Event, Inbox};
@@ -85,8 +85,10 @@ struct Message {
 /// A message on its way to the control task.
 struct Outgoing {
     message: Message,
-    /// The publishes of a stream that have to be written before.
-    behind: Option<(Arc<Stream>, u64)>,
+    /// How many publishes of this stream have to be written before.
+    behind: (Arc<Stream>, u64),
+    /// It is not held up longer than until then.
+    until: Instant,
 }
 
 enum Order {
@@ -112,10 +114,14 @@ impl OrderTask {
     pub async fn run(mut self) {
         while let Some(order) = self.orders.recv().await {
             let job = match order {
-                Order::Send(Outgoing { mut message, behind }) => {
-                    if let Some((stream, count)) = behind {
-                        message.payload = behind_writes(message.payload, &stream, count).await;
+                Order::Send(Outgoing { mut message, behind: (stream, count), until }) => {
+                    let written = timeout_at(until, stream.queue.ended(count)).await;
+                    if written.is_err() {
+                        tracing::debug!("a request overtakes publishes that cannot be written");
                     }
+                    // How far the stream was then, so that the others can wait for it.
+                    let position = stream.cursor().written;
+                    message.payload = with_position(message.payload, position);
                     Job::Publish(message)
                 }
                 Order::Stop { done } => Job::Stop { done },
@@ -124,17 +130,6 @@ impl OrderTask {
             let _ = self.jobs.send(job);
         }
     }
-}
-
-/// Waits until a stream's first `count` publishes are written, and says in the message how far
-/// the stream then was.
-async fn behind_writes(payload: Vec<u8>, stream: &Stream, count: u64) -> Vec<u8> {
-    let written = tokio::time::timeout(ORDER_LIMIT, stream.queue.ended(count)).await;
-    if written.is_err() {
-        tracing::debug!("a request overtakes publishes that cannot be written");
-    }
-    let position = stream.cursor().written;
-    with_position(payload, position)
 }
 
 /// The control task's side.
@@ -228,8 +223,12 @@ impl Control {
     /// [`Error::QueueFull`]
     pub fn request(&self, nsp: &str, payload: Vec<u8>, stream: &Arc<Stream>) -> Result<()> {
         let channel = self.shared.options.request_channel(nsp);
-        let behind = Some((stream.clone(), stream.queue.accepted()));
-        self.publish(channel, payload, behind)
+        let message = self.message(channel, payload)?;
+        let behind = (stream.clone(), stream.queue.accepted());
+        let until = Instant::now() + ORDER_LIMIT;
+        // The task ends only with the engine: nobody is left to be told.
+        let _ = self.outgoing.send(Order::Send(Outgoing { message, behind, until }));
+        Ok(())
     }
 
     /// Publishes an answer to one node.
@@ -237,7 +236,10 @@ impl Control {
     /// # Errors
     /// [`Error::QueueFull`]
     pub fn respond(&self, nsp: &str, uid: &str, payload: Vec<u8>) -> Result<()> {
-        self.publish(self.shared.options.answer_channel(nsp, uid), payload, None)
+        let channel = self.shared.options.answer_channel(nsp, uid);
+        let message = self.message(channel, payload)?;
+        self.ask(Job::Publish(message));
+        Ok(())
     }
 
     /// Counts who listens to a namespace's requests; `asked` are uids of which it is to be said
@@ -261,23 +263,15 @@ impl Control {
             || self.shared.queued_bytes.load(Ordering::Relaxed) > 0
     }
 
-    fn publish(
-        &self,
-        channel: String,
-        payload: Vec<u8>,
-        behind: Option<(Arc<Stream>, u64)>,
-    ) -> Result<()> {
-        let bound = self.shared.options.publish_queue_bytes;
-        let queued = self.shared.queued_bytes.fetch_add(payload.len(), Ordering::Relaxed);
-        if queued + payload.len() > bound {
-            self.shared.queued_bytes.fetch_sub(payload.len(), Ordering::Relaxed);
+    /// A message that has its place in the queue.
+    fn message(&self, channel: String, payload: Vec<u8>) -> Result<Message> {
+        let (bound, counted) = (self.shared.options.publish_queue_bytes, payload.len());
+        let queued = self.shared.queued_bytes.fetch_add(counted, Ordering::Relaxed);
+        if queued + counted > bound {
+            self.shared.queued_bytes.fetch_sub(counted, Ordering::Relaxed);
             return Err(Error::QueueFull { queued, bound });
         }
-        let (channel, counted) = (self.shared.on_wire(channel), payload.len());
-        let message = Message { channel, payload, counted };
-        // The task ends only with the engine: nobody is left to be told.
-        let _ = self.outgoing.send(Order::Send(Outgoing { message, behind }));
-        Ok(())
+        Ok(Message { channel: self.shared.on_wire(channel), payload, counted })
     }
 
     fn channels(&self, nsp: &str) -> [String; 2] {

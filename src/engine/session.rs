@@ -3,13 +3,14 @@
 //! A restore happens at one position of the stream: what comes up to it is missed, what comes
 //! after it is live. The marker between the two is the answer's place in the inbox.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::error::{Error, Result};
 use super::inbox::{Answer, CallId, Event, Inbox};
@@ -43,9 +44,22 @@ const RESTORING: &str = "sessions, restores";
 
 /// What the session task is asked to do.
 enum Job {
-    Persist { key: String, session: Vec<u8>, keep: Duration, until: Instant },
+    Persist(Persist),
     Restore(Restore),
-    Stop { done: oneshot::Sender<()> },
+    /// A restore has found the connection broken, the one with this number.
+    Broken(u64),
+    Stop {
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// A session to be kept.
+struct Persist {
+    key: String,
+    session: Vec<u8>,
+    keep: Duration,
+    /// Nobody needs it after that.
+    until: Instant,
 }
 
 /// A client that came back.
@@ -62,6 +76,8 @@ pub struct Restore {
     pub key: String,
     /// The last entry that the client has seen, as it says.
     pub offset: EntryId,
+    /// True when it was tried before, on a connection that was broken.
+    pub again: bool,
 }
 
 /// Asks the session task to do things; callers never wait.
@@ -76,7 +92,13 @@ pub struct SessionTask {
     warnings: Arc<Warnings>,
     jobs: mpsc::UnboundedReceiver<Job>,
     connection: Option<Connection>,
+    /// Numbers the connections.
+    connections: u64,
     backoff: Backoff,
+    /// After a failure nothing is tried before this.
+    unavailable_until: Option<(Instant, Error)>,
+    /// Sessions that are not in Redis yet.
+    unsaved: VecDeque<Persist>,
     restores: JoinSet<()>,
     permits: Arc<Semaphore>,
     own_jobs: mpsc::WeakUnboundedSender<Job>,
@@ -97,7 +119,10 @@ impl Sessions {
             warnings,
             jobs,
             connection: None,
+            connections: 0,
             backoff,
+            unavailable_until: None,
+            unsaved: VecDeque::new(),
             restores: JoinSet::new(),
             permits: Arc::new(Semaphore::new(RESTORES)),
             own_jobs: sender.downgrade(),
@@ -107,7 +132,7 @@ impl Sessions {
 
     /// Keeps a session for a time; tried again through an outage until that time is over.
     pub fn persist(&self, key: String, session: Vec<u8>, keep: Duration) {
-        self.ask(Job::Persist { key, session, keep, until: Instant::now() + keep });
+        self.ask(Job::Persist(Persist { key, session, keep, until: Instant::now() + keep }));
     }
 
     /// Gives a session back once; the answer comes through the inbox.
@@ -131,41 +156,76 @@ impl Sessions {
 impl SessionTask {
     /// Runs until it is stopped.
     pub async fn run(mut self) {
-        while let Some(job) = self.jobs.recv().await {
+        while let Some(job) = self.next_job().await {
             match job {
-                Job::Persist { key, session, keep, until } => {
-                    self.persist(&key, &session, keep, until).await;
+                Some(Job::Persist(persist)) => self.unsaved.push_back(persist),
+                Some(Job::Restore(restore)) => {
+                    // Its own session may be among the unsaved ones.
+                    self.save().await;
+                    self.restore(restore).await;
                 }
-                Job::Restore(restore) => self.restore(restore).await,
-                Job::Stop { done } => {
-                    while self.restores.join_next().await.is_some() {}
-                    let _ = done.send(());
-                    return;
-                }
+                Some(Job::Broken(number)) if number == self.connections => self.connection = None,
+                Some(Job::Broken(_)) | None => {}
+                Some(Job::Stop { done }) => return self.stop(done).await,
+            }
+            if self.jobs.is_empty() {
+                self.save().await;
             }
             while self.restores.try_join_next().is_some() {}
         }
     }
 
-    async fn persist(&mut self, key: &str, session: &[u8], keep: Duration, until: Instant) {
-        let value = encode_session(session);
-        let mut command = redis::cmd("SET");
-        command.arg(key).arg(value).arg("PX").arg(keep.as_millis().max(1) as u64);
-        loop {
-            let result = match self.connected().await {
-                Ok(connection) => connection.send("SET", KEY_IN_WORDS, &command).await,
-                Err(error) => Err(error),
-            };
-            let Err(error) = result else {
-                self.backoff.reset();
-                return self.warnings.clear(TASK);
-            };
-            self.failed(&error);
-            if error.is_refusal() || Instant::now() > until {
-                return;
+    /// The next job, or `Some(None)` when it is time to try again what could not be saved.
+    async fn next_job(&mut self) -> Option<Option<Job>> {
+        match &self.unavailable_until {
+            Some((until, _)) if !self.unsaved.is_empty() => {
+                tokio::select! {
+                    job = self.jobs.recv() => job.map(Some),
+                    () = sleep_until(*until) => Some(None),
+                }
             }
-            self.backoff.wait().await;
+            _ => self.jobs.recv().await.map(Some),
         }
+    }
+
+    /// The caller sets the time limit.
+    async fn stop(mut self, done: oneshot::Sender<()>) {
+        self.save().await;
+        while let Some((until, _)) = &self.unavailable_until
+            && !self.unsaved.is_empty()
+        {
+            sleep_until(*until).await;
+            self.save().await;
+        }
+        while self.restores.join_next().await.is_some() {}
+        let _ = done.send(());
+    }
+
+    /// Saves what is unsaved, as far as Redis lets us.
+    async fn save(&mut self) {
+        while let Some(persist) = self.unsaved.pop_front() {
+            if Instant::now() > persist.until {
+                continue;
+            }
+            if let Err(error) = self.save_one(&persist).await {
+                self.failed(&error);
+                if !error.is_refusal() {
+                    self.unsaved.push_front(persist);
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn save_one(&mut self, persist: &Persist) -> Result<()> {
+        let value = encode_session(&persist.session);
+        let keep = persist.keep.as_millis().max(1) as u64;
+        let mut command = redis::cmd("SET");
+        command.arg(&persist.key).arg(value).arg("PX").arg(keep);
+        self.connected().await?.send("SET", KEY_IN_WORDS, &command).await?;
+        self.backoff.reset();
+        self.warnings.clear(TASK);
+        Ok(())
     }
 
     async fn restore(&mut self, restore: Restore) {
@@ -181,6 +241,7 @@ impl SessionTask {
                 return;
             }
         };
+        let number = self.connections;
         let (inbox, warnings) = (self.inbox.clone(), self.warnings.clone());
         let (permits, jobs) = (self.permits.clone(), self.own_jobs.clone());
         self.restores.spawn(async move {
@@ -199,13 +260,18 @@ impl SessionTask {
             if let Error::NotRestored(_) = error {
                 tracing::debug!("{error}");
                 warnings.clear(RESTORING);
-            } else {
+            } else if let Some(jobs) = jobs.upgrade() {
                 if error.is_refusal() {
                     warnings.warn(RESTORING, &error);
                 }
-                // It is not the session's fault: the client's next attempt finds it again.
-                if let (Some(taken), Some(jobs)) = (taken, jobs.upgrade()) {
-                    let _ = jobs.send(taken);
+                // It is not the session's fault: the next attempt finds it again.
+                let _ = taken.map(|taken| jobs.send(Job::Persist(taken)));
+                if !error.connection_survives() {
+                    let _ = jobs.send(Job::Broken(number));
+                }
+                if matches!(error, Error::Connection { .. }) && !restore.again {
+                    let _ = jobs.send(Job::Restore(Restore { again: true, ..restore }));
+                    return;
                 }
             }
             inbox.push(Event::Answer { call, result: Err(error), hold: None });
@@ -213,10 +279,17 @@ impl SessionTask {
     }
 
     async fn connected(&mut self) -> Result<&mut Connection> {
+        if let Some((until, error)) = &self.unavailable_until
+            && Instant::now() < *until
+        {
+            return Err(error.clone());
+        }
         match &mut self.connection {
             Some(connection) => Ok(connection),
             empty => {
                 let connection = self.connector.connect().await?;
+                self.connections += 1;
+                self.unavailable_until = None;
                 self.warnings.clear(TASK);
                 Ok(empty.insert(connection))
             }
@@ -232,6 +305,11 @@ impl SessionTask {
         if !error.connection_survives() {
             self.connection = None;
         }
+        let is_over =
+            self.unavailable_until.as_ref().is_none_or(|(until, _)| Instant::now() >= *until);
+        if is_over && !matches!(error, Error::Refused { .. }) {
+            self.unavailable_until = Some((Instant::now() + self.backoff.delay(), error.clone()));
+        }
     }
 }
 
@@ -242,11 +320,11 @@ impl Restore {
         &self,
         mut commands: Commands,
         inbox: &Inbox,
-        taken: &mut Option<Job>,
+        taken: &mut Option<Persist>,
     ) -> Result<()> {
         let (session, keep) = self.take_session(&mut commands).await?;
         let (key, until) = (self.key.clone(), Instant::now() + keep);
-        *taken = Some(Job::Persist { key, session: session.clone(), keep, until });
+        *taken = Some(Persist { key, session: session.clone(), keep, until });
         let rooms = session_rooms(&session).ok_or(Error::NotRestored("the session is damaged"))?;
         self.reader_at_offset(&mut commands).await?;
         if !self.offset_exists(&mut commands).await? {
@@ -260,6 +338,9 @@ impl Restore {
             let history_from = {
                 let cursor = self.stream.cursor();
                 match cursor.history.covered_from() {
+                    Some(from) if from > cursor.position => {
+                        return Err(Error::NotRestored("the stream is being read again"));
+                    }
                     Some(from) if from <= reached => {
                         missed.append(&mut cursor.history.missed(&self.nsp, reached, &rooms));
                         let position = cursor.position;
@@ -358,8 +439,11 @@ impl Restore {
         for raw in page {
             *reached = raw.id;
             let Ok(entry) = parse_entry(raw.id, fields_of(&raw.fields)) else { continue };
-            let is_double = entry.origin.is_some_and(|origin| marks.step(origin) == Step::Double);
-            let Some(data) = entry.data.filter(|_| !is_double) else { continue };
+            let step = entry.origin.map(|origin| marks.step(origin));
+            if let Some(Step::Gap(_)) = step {
+                return Err(Error::NotRestored("entries behind the offset were lost"));
+            }
+            let Some(data) = entry.data.filter(|_| step != Some(Step::Double)) else { continue };
             if entry.kind == BROADCAST
                 && *entry.nsp == *self.nsp
                 && is_missed(BroadcastHead::decode(&data).as_ref(), entry.id, rooms)

@@ -7,11 +7,13 @@
 mod backoff;
 mod connection;
 mod dial;
+mod identity;
 mod raw;
 mod settings;
 
 pub use backoff::Backoff;
 pub use connection::{Commands, Connection, Connector, CredentialsSource, Transaction};
+pub use identity::{Identity, identify};
 pub use raw::{RawConnection, line_at, number};
 pub use settings::{Credentials, Settings, TlsSettings};
 

@@ -6,6 +6,7 @@ mod history;
 mod marks;
 mod own;
 mod page;
+mod queue;
 mod range;
 mod reader;
 mod route;
@@ -20,11 +21,12 @@ pub use history::{History, Missed, is_missed};
 pub use marks::{Marks, Step};
 pub use own::{Completion, Local, OwnEntries, Ticket};
 pub use page::{PageEntry, page};
+pub use queue::{Publish, WriteQueue};
 pub use range::{RawEntry, read_entries, tail};
 pub use reader::Reader;
 pub use route::stream_index;
 pub use watch::{Ends, Finding, Watch, ends};
-pub use writer::{FLUSH_LIMIT, Publish, WriteQueue, Writer};
+pub use writer::{FLUSH_LIMIT, Writer};
 
 use tokio::sync::{Notify, watch as channel};
 

@@ -1,0 +1,201 @@
+//! What waits to be written, bounded in bytes, and handed out in batches.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use super::own::{Completion, Local, Ticket};
+use crate::engine::error::{Error, Result};
+use crate::engine::namespaces::Namespace;
+use crate::engine::wire::{Data, MessageType};
+
+/// Bounds of one batch.
+const BATCH_ENTRIES: usize = 1_000;
+const BATCH_BYTES: usize = 512 << 10;
+/// Bookkeeping per publish, roughly.
+const OVERHEAD: usize = 128;
+
+/// A message to be written.
+pub struct Publish {
+    /// Comes back with the completion.
+    pub ticket: Ticket,
+    /// The sender.
+    pub uid: Arc<str>,
+    /// Its namespace.
+    pub nsp: Arc<str>,
+    /// Type of the message.
+    pub kind: MessageType,
+    /// Its data.
+    pub data: Option<Data>,
+    /// The namespace, when it may change rooms there.
+    pub changes: Option<Arc<Namespace>>,
+}
+
+impl Publish {
+    fn size(&self) -> usize {
+        OVERHEAD + self.nsp.len() + self.data.as_ref().map_or(0, Data::len)
+    }
+}
+
+/// What waits to be written, bounded in bytes.
+pub struct WriteQueue {
+    state: Mutex<QueueState>,
+    bound: usize,
+    filled: Notify,
+    /// How many publishes have ended, written or failed, of those accepted so far.
+    ended: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct QueueState {
+    waiting: VecDeque<Publish>,
+    bytes: usize,
+    accepted: u64,
+}
+
+impl WriteQueue {
+    /// An empty queue.
+    pub fn new(bound: usize) -> Self {
+        Self { state: Mutex::default(), bound, filled: Notify::new(), ended: watch::Sender::new(0) }
+    }
+
+    /// Adds a publish.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] when it does not fit the bound.
+    pub fn push(&self, publish: Publish) -> Result<()> {
+        let mut state = self.lock();
+        let size = publish.size();
+        if state.bytes + size > self.bound {
+            return Err(Error::QueueFull { queued: state.bytes, bound: self.bound });
+        }
+        state.bytes += size;
+        state.waiting.push_back(publish);
+        state.accepted += 1;
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Number of publishes that have not ended, and bytes of those not yet in a batch.
+    pub fn len_and_bytes(&self) -> (u64, usize) {
+        let state = self.lock();
+        (state.accepted - *self.ended.borrow(), state.bytes)
+    }
+
+    /// How many publishes were accepted so far.
+    pub fn accepted(&self) -> u64 {
+        self.lock().accepted
+    }
+
+    /// Waits until the first `count` publishes that were accepted have been written or failed.
+    pub async fn ended(&self, count: u64) {
+        // The sender lives as long as `self`: this cannot fail.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended >= count).await;
+    }
+
+    /// Fails everything that no batch has taken: the engine ends.
+    pub fn take_rest(&self) -> Vec<Completion> {
+        let mut state = self.lock();
+        state.bytes = 0;
+        let fail = |publish: Publish| Completion {
+            ticket: publish.ticket,
+            outcome: Err(Error::Closed),
+            local: Local::Js,
+            hold: publish.changes.as_ref().map(Namespace::hold),
+        };
+        state.waiting.drain(..).map(fail).collect()
+    }
+
+    /// Waits for publishes and takes a batch of them. Nothing is lost when the future is dropped.
+    pub async fn next_batch(&self) -> Vec<Publish> {
+        loop {
+            let batch = self.take_batch();
+            if !batch.is_empty() {
+                return batch;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    fn take_batch(&self) -> Vec<Publish> {
+        let mut state = self.lock();
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < BATCH_ENTRIES
+            && let Some(publish) =
+                state.waiting.pop_front_if(|p| bytes == 0 || bytes + p.size() <= BATCH_BYTES)
+        {
+            bytes += publish.size();
+            batch.push(publish);
+        }
+        state.bytes -= bytes;
+        batch
+    }
+
+    /// The next `count` publishes have ended.
+    pub fn end(&self, count: usize) {
+        self.ended.send_modify(|ended| *ended += count as u64);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn publish(ticket: Ticket, bytes: usize) -> Publish {
+        let data = Data::Json("x".repeat(bytes).into());
+        Publish {
+            ticket,
+            uid: "u".into(),
+            nsp: "/".into(),
+            kind: 3,
+            data: Some(data),
+            changes: None,
+        }
+    }
+
+    #[test]
+    fn batches_are_bounded_and_keep_the_order() {
+        let queue = WriteQueue::new(64 << 20);
+        for ticket in 0..1_500 {
+            queue.push(publish(ticket, 1)).unwrap();
+        }
+        queue.push(publish(1_500, 2 * BATCH_BYTES)).unwrap();
+        queue.push(publish(1_501, 1)).unwrap();
+        let sizes: Vec<usize> = std::iter::repeat_with(|| queue.take_batch())
+            .map(|batch| batch.len())
+            .take_while(|len| *len > 0)
+            .collect();
+        assert_eq!(sizes, [1_000, 500, 1, 1]);
+        assert_eq!(queue.len_and_bytes(), (1_502, 0));
+    }
+
+    #[test]
+    fn over_the_bound_a_publish_fails_and_says_why() {
+        let queue = WriteQueue::new(1_000);
+        queue.push(publish(1, 500)).unwrap();
+        let error = queue.push(publish(2, 500)).unwrap_err();
+        assert_eq!(error.code(), "ERR_SIO_REDIS_QUEUE_FULL");
+        assert!(error.to_string().contains("publishQueueBytes"));
+        queue.push(publish(3, 10)).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ended_waits_for_what_was_taken_too() {
+        let queue = WriteQueue::new(1_000);
+        queue.push(publish(1, 1)).unwrap();
+        assert_eq!(queue.next_batch().await.len(), 1);
+        let late = tokio::time::timeout(Duration::from_secs(1), queue.ended(1)).await;
+        assert!(late.is_err());
+        queue.end(1);
+        queue.ended(queue.accepted()).await;
+    }
+}
