@@ -392,7 +392,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     if (this.sids.size === 0) {
       this.#namespace.setHasSockets(true);
     }
-    /** @type {Map<string, string | undefined>} room, since when it has a member here */
+    /** @type {Map<string, string | undefined>} room, up to where nothing to it came here */
     const created = new Map();
     for (const room of rooms) {
       if (!this.rooms.has(room)) {
@@ -433,12 +433,11 @@ class RedisStreamsAdapter extends ClusterAdapter {
   /**
    * @param {unknown} room broadcasts to rooms that are no strings are handed over anyway
    * @param {boolean} hasMembers
-   * @returns {string | undefined} with recovery on, the entry up to which broadcasts to a new room
-   * have not come here
+   * @returns {string | undefined} the entry up to which broadcasts to a new room did not come here
    */
   #tellRoom(room, hasMembers) {
     if (typeof room === "string") {
-      return this.#namespace.setRoom(room, hasMembers) ?? undefined;
+      return this.#namespace.setRoom(room, hasMembers);
     }
   }
 

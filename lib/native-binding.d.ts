@@ -65,11 +65,10 @@ export declare class NativeNamespace {
   /** The first socket has come, or the last one has gone. */
   setHasSockets(hasSockets: boolean): void;
   /**
-   * A room has got its first member, or lost its last one. With connection state recovery on,
-   * returns the entry up to which broadcasts to the room were not for that member: none, when
-   * what JS has not handled yet may still hold some.
+   * A room has got its first member, or lost its last one. Returns the entry up to which
+   * broadcasts to the room did not come.
    */
-  setRoom(room: string, hasMembers: boolean): string | null;
+  setRoom(room: string, hasMembers: boolean): string;
 }
 
 /** A slice of events. */

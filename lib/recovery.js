@@ -59,7 +59,7 @@ class Recovery {
     this.#joined.set(sid, joined);
     for (const room of rooms) {
       if (!joined.has(room)) {
-        joined.set(room, arriving?.since.get(room) ?? created.get(room) ?? this.position);
+        joined.set(room, arriving?.since.get(room) ?? later(this.position, created.get(room)));
       }
     }
     const socket = this.#nsp.sockets.get(sid);
@@ -196,6 +196,14 @@ function missedPacket(entry, since) {
     return [];
   }
   return [[...packet.data, entry.id]];
+}
+
+/**
+ * @param {string} id
+ * @param {string} [other]
+ */
+function later(id, other) {
+  return other !== undefined && isAfter(other, id) ? other : id;
 }
 
 /**

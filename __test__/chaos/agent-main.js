@@ -2,6 +2,7 @@
 
 "use strict";
 
+const { monitorEventLoopDelay } = require("node:perf_hooks");
 const { startNode } = require("../helpers/node");
 const { random } = require("../faults/random");
 const { greet } = require("./greeting");
@@ -18,6 +19,12 @@ const { EVENT } = require("./packets");
  * @property {any[]} losses what the adapter's event said
  * @property {string[]} faults uncaught errors and warnings that are not the adapter's
  * @property {number} emitted
+ *
+ * @typedef {object} Watched
+ * @property {number} cpu ms
+ * @property {number} delayP99 of the event loop, ms
+ * @property {number} delayMax ms
+ * @property {number} memory most that it had, bytes
  */
 
 /** @type {import("../helpers/node").SocketIoNode | undefined} */
@@ -26,6 +33,13 @@ let sender = 0;
 let seq = 0;
 /** @type {NodeJS.Timeout | undefined} */
 let timer;
+
+const delays = monitorEventLoopDelay({ resolution: 5 });
+/** @type {NodeJS.CpuUsage | undefined} */
+let cpu;
+let peak = 0;
+/** @type {NodeJS.Timeout | undefined} */
+let watching;
 
 /** @type {any[]} */
 const losses = [];
@@ -90,6 +104,36 @@ const methods = {
     }
   },
 
+  /** Emits packets to one room after another without a pause. @param {string[]} rooms @param {number} count */
+  burstToRooms(rooms, count) {
+    for (let i = 0; i < count; i++) {
+      emitNext(rooms[i % rooms.length]);
+    }
+  },
+
+  /** From now on the process is watched. */
+  watch() {
+    delays.reset();
+    delays.enable();
+    cpu = process.cpuUsage();
+    peak = 0;
+    clearInterval(watching);
+    watching = setInterval(() => (peak = Math.max(peak, process.memoryUsage().rss)), 50);
+  },
+
+  /** @returns {Watched} what was seen since then */
+  watched() {
+    clearInterval(watching);
+    delays.disable();
+    const { user, system } = process.cpuUsage(cpu);
+    return {
+      cpu: (user + system) / 1_000,
+      delayP99: delays.percentile(99) / 1e6,
+      delayMax: delays.max / 1e6,
+      memory: Math.max(peak, process.memoryUsage().rss),
+    };
+  },
+
   /** Keeps the event loop busy. @param {number} ms */
   block(ms) {
     const end = Date.now() + ms;
@@ -107,6 +151,7 @@ const methods = {
 
   async close() {
     clearInterval(timer);
+    clearInterval(watching);
     await running().close();
     // the answer has to leave first
     setImmediate(() => {

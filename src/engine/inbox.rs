@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::error::Error;
-use super::namespaces::Hold;
+use super::namespaces::{Hold, Namespace};
 use super::stream::{Completion, EntryId, Local, Missed};
 use super::wire::{BroadcastHead, Data, MessageType};
 
@@ -40,7 +40,7 @@ pub enum Event {
     /// A broadcast of another node, ready to be sent to local sockets.
     Broadcast {
         /// For which namespace.
-        namespace: NamespaceHandle,
+        namespace: Arc<Namespace>,
         /// The entry's ID.
         id: EntryId,
         /// Who gets it, and how.
@@ -195,6 +195,8 @@ pub struct Inbox {
 struct State {
     events: VecDeque<Event>,
     bytes: usize,
+    /// What was drained last is being handled.
+    is_handling: bool,
 }
 
 impl Inbox {
@@ -257,8 +259,8 @@ impl Inbox {
     }
 
     /// Takes up to `most` events, and ends behind a restored session: the socket joins its rooms
-    /// before the next slice is handled. An empty answer means that the next event wakes again.
-    pub fn drain(&self, most: usize) -> Vec<Event> {
+    /// before the next slice is handled. Nothing means that the next event wakes again.
+    pub fn drain(&self, most: usize) -> Option<Vec<Event>> {
         let mut state = self.lock();
         let mut taken = Vec::with_capacity(most.min(state.events.len()));
         while taken.len() < most
@@ -271,11 +273,24 @@ impl Inbox {
                 break;
             }
         }
+        state.is_handling = !taken.is_empty();
         drop(state);
-        if !taken.is_empty() {
-            self.space.notify_waiters();
+        if taken.is_empty() {
+            return None;
         }
-        taken
+        self.space.notify_waiters();
+        // By the rooms of this moment: those of the moment at which it was read do not count.
+        taken.retain(|event| match event {
+            Event::Broadcast { namespace, id, head, .. } => namespace.wants(*id, head),
+            _ => true,
+        });
+        Some(taken)
+    }
+
+    /// True when JS has handled everything.
+    pub fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.events.is_empty() && !state.is_handling
     }
 
     /// Number and bytes of what waits.
@@ -314,10 +329,10 @@ mod tests {
         inbox.push(message(1));
         inbox.push(message(1));
         assert_eq!(wakes.load(Ordering::Relaxed), 1);
-        assert_eq!(inbox.drain(1).len(), 1);
+        assert_eq!(inbox.drain(1).unwrap().len(), 1);
         inbox.push(message(1));
         assert_eq!(wakes.load(Ordering::Relaxed), 1, "the owner has not seen it empty yet");
-        assert_eq!(inbox.drain(10).len(), 2);
+        assert_eq!(inbox.drain(10).unwrap().len(), 2);
         inbox.push(message(1));
         assert_eq!(wakes.load(Ordering::Relaxed), 2);
         assert_eq!(inbox.len_and_bytes(), (1, 129));
@@ -334,7 +349,7 @@ mod tests {
         });
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!waiting.is_finished());
-        inbox.drain(1);
+        inbox.drain(1).unwrap();
         waiting.await.unwrap();
         assert!(inbox.offer(message(1)));
     }
@@ -346,7 +361,7 @@ mod tests {
         inbox.push(message(1));
         inbox.push(Event::Answer { call: 1, result: Ok(session), hold: None });
         inbox.push(message(1));
-        assert_eq!(inbox.drain(10).len(), 2);
-        assert_eq!(inbox.drain(10).len(), 1);
+        assert_eq!(inbox.drain(10).unwrap().len(), 2);
+        assert_eq!(inbox.drain(10).unwrap().len(), 1);
     }
 }

@@ -1,10 +1,11 @@
 //! Which namespaces are open here, and which rooms have a local member: what nobody here wants ends
 //! in the reader.
 //!
-//! JS keeps the rooms exact. But what it has not handled yet may change them (a join, a leave, a
-//! disconnect, any handler of the user's), so such events hold their namespace open until they are
-//! handled: the broadcasts behind them pass unfiltered, or a join followed by an emit in one batch
-//! would lose the emit.
+//! JS keeps the rooms exact. What counts are the rooms at the moment at which JS comes to a
+//! broadcast. So the reader leaves out what nobody wants only while nothing waits for JS; what
+//! waits is looked at again when it is handed over. And what was handed over may change the rooms
+//! (a join, a leave, a disconnect, any handler of the user's): such events hold their namespace
+//! open until they are handled, or a join followed by an emit in one batch would lose the emit.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::inbox::NamespaceHandle;
+use super::stream::EntryId;
 use super::wire::{BroadcastHead, Room};
 
 /// An open namespace.
@@ -25,10 +27,12 @@ pub struct Namespace {
     holds: AtomicUsize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Interest {
     has_sockets: bool,
     rooms: HashSet<Box<str>>,
+    /// The last broadcast that nobody wanted.
+    left_out: EntryId,
 }
 
 /// Keeps a namespace open while it lives: goes with the event until JS has handled it.
@@ -37,7 +41,9 @@ pub struct Hold(Arc<Namespace>);
 impl Namespace {
     /// A namespace without sockets.
     pub fn new(handle: NamespaceHandle, recovery: bool) -> Self {
-        Self { handle, recovery, interest: Mutex::default(), holds: AtomicUsize::new(0) }
+        let interest =
+            Interest { has_sockets: false, rooms: HashSet::new(), left_out: EntryId::ZERO };
+        Self { handle, recovery, interest: Mutex::new(interest), holds: AtomicUsize::new(0) }
     }
 
     /// The first socket has come, or the last one has gone.
@@ -45,19 +51,16 @@ impl Namespace {
         self.interest().has_sockets = has_sockets;
     }
 
-    /// A room has got its first member, or lost its last one.
-    pub fn set_room(&self, room: &str, has_members: bool) {
+    /// A room has got its first member, or lost its last one. Returns the last broadcast that was
+    /// left out: up to there, what went to the room does not come.
+    pub fn set_room(&self, room: &str, has_members: bool) -> EntryId {
         let mut interest = self.interest();
         if has_members {
             interest.rooms.insert(room.into());
         } else {
             interest.rooms.remove(room);
         }
-    }
-
-    /// Whether something is on its way to JS that may change rooms.
-    pub fn is_held(&self) -> bool {
-        self.holds.load(Ordering::SeqCst) > 0
+        interest.left_out
     }
 
     /// Holds the namespace open.
@@ -66,19 +69,24 @@ impl Namespace {
         Hold(self.clone())
     }
 
-    /// Whether a broadcast may have a recipient here.
-    pub fn wants(&self, head: &BroadcastHead) -> bool {
-        if self.is_held() {
+    /// Whether the broadcast `id` may have a recipient here.
+    pub fn wants(&self, id: EntryId, head: &BroadcastHead) -> bool {
+        if self.holds.load(Ordering::SeqCst) > 0 {
             return true;
         }
-        let interest = self.interest();
-        if head.rooms().is_empty() {
-            return interest.has_sockets;
+        let mut interest = self.interest();
+        let wanted = if head.rooms().is_empty() {
+            interest.has_sockets
+        } else {
+            head.rooms().iter().any(|room| match room {
+                Room::Name(name) => interest.rooms.contains(name),
+                Room::Number(_) | Room::Other(_) => true,
+            })
+        };
+        if !wanted {
+            interest.left_out = interest.left_out.max(id);
         }
-        head.rooms().iter().any(|room| match room {
-            Room::Name(name) => interest.rooms.contains(name),
-            Room::Number(_) | Room::Other(_) => true,
-        })
+        wanted
     }
 
     fn interest(&self) -> MutexGuard<'_, Interest> {
@@ -136,6 +144,8 @@ mod tests {
     use super::*;
     use crate::engine::wire::Data;
 
+    const ID: EntryId = EntryId { ms: 1, seq: 0 };
+
     fn to(rooms: &str) -> BroadcastHead {
         let json = format!(
             r#"{{"opts":{{"rooms":{rooms},"except":[]}},"packet":{{"type":2,"data":["e"]}}}}"#
@@ -157,27 +167,27 @@ mod tests {
     #[test]
     fn wants_what_has_a_recipient() {
         let namespace = Namespace::new(0, false);
-        assert!(!namespace.wants(&to("[]")));
+        assert!(!namespace.wants(ID, &to("[]")));
         namespace.set_has_sockets(true);
-        namespace.set_room("r", true);
-        assert!(namespace.wants(&to("[]")));
-        assert!(namespace.wants(&to(r#"["q","r"]"#)));
-        assert!(!namespace.wants(&to(r#"["q"]"#)));
-        assert!(namespace.wants(&to("[5]")), "cannot be judged here");
+        assert_eq!(namespace.set_room("r", true), ID, "what was left out before");
+        assert!(namespace.wants(ID, &to("[]")));
+        assert!(namespace.wants(ID, &to(r#"["q","r"]"#)));
+        assert!(!namespace.wants(ID, &to(r#"["q"]"#)));
+        assert!(namespace.wants(ID, &to("[5]")), "cannot be judged here");
         namespace.set_room("r", false);
         namespace.set_has_sockets(false);
-        assert!(!namespace.wants(&to(r#"["r"]"#)) && !namespace.wants(&to("[]")));
+        assert!(!namespace.wants(ID, &to(r#"["r"]"#)) && !namespace.wants(ID, &to("[]")));
     }
 
     #[test]
     fn held_open_it_wants_everything() {
         let namespace = Arc::new(Namespace::new(0, false));
         let holds = [namespace.hold(), namespace.hold()];
-        assert!(namespace.wants(&to(r#"["q"]"#)));
+        assert!(namespace.wants(ID, &to(r#"["q"]"#)));
         let [first, second] = holds;
         drop(first);
-        assert!(namespace.wants(&to(r#"["q"]"#)));
+        assert!(namespace.wants(ID, &to(r#"["q"]"#)));
         drop(second);
-        assert!(!namespace.wants(&to(r#"["q"]"#)));
+        assert!(!namespace.wants(ID, &to(r#"["q"]"#)));
     }
 }

@@ -51,7 +51,7 @@ impl Packer {
     pub fn add(&mut self, event: Event) {
         match event {
             Event::Broadcast { namespace, id, head, packet } if is_safe(id) => {
-                self.broadcast(namespace, id, &head, packet);
+                self.broadcast(namespace.handle, id, &head, packet);
             }
             Event::Published(Completion { ticket, outcome: Ok(Some(id)), local, .. })
                 if is_safe(id) =>

@@ -104,7 +104,7 @@ impl From<Event> for NativeEvent {
             }
             Event::Broadcast { namespace, id, head, packet } => Self {
                 kind: "broadcast",
-                namespace: Some(namespace),
+                namespace: Some(namespace.handle),
                 id: Some(id.to_string()),
                 text: Some(packet),
                 rooms: Some(names(head.rooms())),

@@ -16,7 +16,7 @@ use crate::engine::inbox::Event;
 use crate::engine::namespaces::{Hold, Namespace};
 use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
-use crate::engine::stream::{Progress, Stream};
+use crate::engine::stream::Progress;
 use crate::engine::wire::Data;
 use batch::{NativeBatch, Packer};
 
@@ -38,7 +38,6 @@ pub struct NativeEngine {
 #[napi]
 pub struct NativeNamespace {
     namespace: Arc<Namespace>,
-    stream: Arc<Stream>,
 }
 
 #[napi]
@@ -55,19 +54,11 @@ impl NativeNamespace {
         self.namespace.set_has_sockets(has_sockets);
     }
 
-    /// A room has got its first member, or lost its last one. With connection state recovery on,
-    /// returns the entry up to which broadcasts to the room were not for that member: none, when
-    /// what JS has not handled yet may still hold some.
+    /// A room has got its first member, or lost its last one. Returns the entry up to which
+    /// broadcasts to the room did not come.
     #[napi]
-    pub fn set_room(&self, room: String, has_members: bool) -> Option<String> {
-        if !self.namespace.recovery {
-            self.namespace.set_room(&room, has_members);
-            return None;
-        }
-        // Under the lock the reader stands at this position, and looks at the room behind it.
-        let cursor = self.stream.cursor();
-        self.namespace.set_room(&room, has_members);
-        (has_members && !self.namespace.is_held()).then(|| cursor.position.to_string())
+    pub fn set_room(&self, room: String, has_members: bool) -> String {
+        self.namespace.set_room(&room, has_members).to_string()
     }
 }
 
@@ -109,8 +100,7 @@ impl NativeEngine {
     /// Opens a namespace.
     #[napi]
     pub fn open(&self, nsp: String, recovery: bool) -> NativeNamespace {
-        let stream = self.engine.stream(&nsp).clone();
-        NativeNamespace { namespace: self.engine.open(&nsp, recovery), stream }
+        NativeNamespace { namespace: self.engine.open(&nsp, recovery) }
     }
 
     /// Which stream a namespace is routed to; stands in `lost` events.
@@ -222,18 +212,15 @@ impl NativeEngine {
     #[napi]
     pub fn drain(&self, most: u32) -> Option<NativeBatch> {
         let mut events = self.engine.inbox().drain(most as usize);
-        let holds = events.iter_mut().filter_map(Event::take_hold).collect();
+        let holds = events.iter_mut().flatten().filter_map(Event::take_hold).collect();
         // The new ones are there before the old ones go.
         let handled = std::mem::replace(
             &mut *self.being_handled.lock().unwrap_or_else(PoisonError::into_inner),
             holds,
         );
         drop(handled);
-        if events.is_empty() {
-            return None;
-        }
         let mut packer = Packer::default();
-        events.into_iter().for_each(|event| packer.add(event));
+        events?.into_iter().for_each(|event| packer.add(event));
         Some(packer.finish())
     }
 

@@ -241,11 +241,13 @@ impl Reader {
         if let Some(origin) = entry.origin
             && origin.writer == self.stream.writer_id
         {
-            let local = || local_part(&entry, head, namespace.as_deref());
+            let is_idle = events.is_empty() && self.inbox.is_idle();
+            let local = || local_part(&entry, head, namespace.as_deref(), is_idle);
             let done = cursor.own.read(origin.seq, entry.id, local);
             events.extend(done.into_iter().map(Event::Published));
         } else {
-            events.extend(self.delivery(entry, head, namespace));
+            let is_idle = events.is_empty() && self.inbox.is_idle();
+            events.extend(self.delivery(entry, head, namespace, is_idle));
         }
     }
 
@@ -260,12 +262,14 @@ impl Reader {
         !entry.origin.is_some_and(|origin| cursor.marks.knows(origin.writer))
     }
 
-    /// Another node's entry: for the namespace that it is for, when somebody there wants it.
+    /// Another node's entry: for the namespace that it is for, when somebody there wants it. While
+    /// something waits for JS, whether somebody does is seen when JS comes to it.
     fn delivery(
         &self,
         entry: Entry,
         head: Option<BroadcastHead>,
         namespace: Option<Arc<Namespace>>,
+        is_idle: bool,
     ) -> Option<Event> {
         if !HANDLED.contains(&entry.kind) {
             if HEARTBEATS.contains(&entry.kind) {
@@ -277,7 +281,8 @@ impl Reader {
             return None;
         }
         let is_wanted = |namespace: &Arc<Namespace>| {
-            *entry.uid != *self.uid && head.as_ref().is_none_or(|head| namespace.wants(head))
+            let may_be = |head| !is_idle || namespace.wants(entry.id, head);
+            *entry.uid != *self.uid && head.as_ref().is_none_or(may_be)
         };
         let Some(namespace) = namespace.filter(is_wanted) else {
             self.stats.skipped.add(1);
@@ -286,12 +291,7 @@ impl Reader {
         self.stats.delivered.add(1);
         let packet = packet_of(&entry, head.as_ref(), &namespace);
         if let (Some(head), Some(packet)) = (head, packet) {
-            return Some(Event::Broadcast {
-                namespace: namespace.handle,
-                id: entry.id,
-                head,
-                packet,
-            });
+            return Some(Event::Broadcast { namespace, id: entry.id, head, packet });
         }
         Some(Event::Entry {
             namespace: namespace.handle,
@@ -312,10 +312,16 @@ impl Reader {
     }
 }
 
-/// The local part of one of our own broadcasts. Everything else is done by JS.
-fn local_part(entry: &Entry, head: Option<BroadcastHead>, namespace: Option<&Namespace>) -> Local {
+/// The local part of one of our own broadcasts; everything else is done by JS. `is_idle`: nothing
+/// waits for JS that may be for a socket before this is.
+fn local_part(
+    entry: &Entry,
+    head: Option<BroadcastHead>,
+    namespace: Option<&Namespace>,
+    is_idle: bool,
+) -> Local {
     let (Some(head), Some(namespace)) = (head, namespace) else { return Local::Js };
-    if !namespace.wants(&head) {
+    if is_idle && !namespace.wants(entry.id, &head) {
         return Local::Nothing;
     }
     packet_of(entry, Some(&head), namespace).map_or(Local::Js, Local::Packet)
