@@ -237,14 +237,6 @@ class RedisStreamsAdapter extends ClusterAdapter {
     let done = () => {};
     /** @type {Promise<void>} */
     const promise = new Promise((resolve) => (done = resolve));
-    if (type !== MessageType.BROADCAST) {
-      this.#ownChange = promise;
-      promise.then(() => {
-        if (this.#ownChange === promise) {
-          this.#ownChange = undefined;
-        }
-      });
-    }
     this.#write(type, { ...data, opts: encodeTargets(opts) }, (error, offset, encoded) => {
       if (error) {
         debug("message of type %d in %s not published: %s", type, this.nsp.name, error.message);
@@ -254,6 +246,14 @@ class RedisStreamsAdapter extends ClusterAdapter {
       done();
       local(offset, encoded);
     });
+    if (type !== MessageType.BROADCAST) {
+      this.#ownChange = promise;
+      promise.then(() => {
+        if (this.#ownChange === promise) {
+          this.#ownChange = undefined;
+        }
+      });
+    }
     return promise;
   }
 

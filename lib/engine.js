@@ -114,7 +114,8 @@ class Engine {
   async close(nsp, handle) {
     this.#namespaces.delete(handle);
     if (this.#namespaces.size > 0) {
-      await this.#call((call) => this.#native.closeNamespace(call, nsp, handle));
+      // The engine may end before it has answered.
+      await this.#call((call) => this.#native.closeNamespace(call, nsp, handle)).catch(() => {});
       return;
     }
     this.closed = true;
@@ -140,7 +141,6 @@ class Engine {
       this.#warnOfFullQueue(/** @type {EngineError} */ (error));
       return published(/** @type {Error} */ (error));
     }
-    this.#queueIsFull = false;
     this.#publishes.set(ticket, published);
     this.#keepAlive.ref();
   }
@@ -277,6 +277,7 @@ class Engine {
   #onPublished(ticket, error, id, packet) {
     const published = this.#publishes.get(ticket);
     this.#publishes.delete(ticket);
+    this.#queueIsFull &&= error !== undefined;
     published?.(error ? new EngineError(error) : null, id, packet);
   }
 

@@ -10,6 +10,8 @@ const { isWellFormed } = require("./message-shape");
 
 /** Packet type of the Socket.IO protocol. */
 const EVENT = 2;
+/** How long the middlewares may take with a recovered socket before its packets are let go, ms. */
+const ARRIVAL_TIMEOUT = 45_000;
 /** Before every entry. */
 const START = "0-0";
 
@@ -20,7 +22,9 @@ const START = "0-0";
  * @typedef {object} Arriving a recovered socket on its way through the middlewares
  * @property {any} session as it was in Redis
  * @property {Map<any, string>} since
- * @property {any[]} packets what it missed, and what came in for it meanwhile
+ * @property {any[] | undefined} packets what it missed, and what came in for it meanwhile;
+ * undefined when it took too long
+ * @property {NodeJS.Timeout} timer
  */
 
 class Recovery {
@@ -65,7 +69,13 @@ class Recovery {
     const socket = this.#nsp.sockets.get(sid);
     if (arriving && socket) {
       this.#arriving.delete(sid);
-      sendBehindConnect(socket, arriving.packets);
+      clearTimeout(arriving.timer);
+      if (arriving.packets) {
+        sendBehindConnect(socket, arriving.packets);
+      } else {
+        // Its session is back in Redis: it may come again, and gets everything then.
+        process.nextTick(() => socket.conn.close());
+      }
     }
   }
 
@@ -84,7 +94,10 @@ class Recovery {
     if (arriving && !this.#nsp.sockets.has(sid)) {
       // A middleware refused it, or its connection broke before it was through.
       this.#arriving.delete(sid);
-      this.#persist(arriving.session);
+      clearTimeout(arriving.timer);
+      if (arriving.packets) {
+        this.#persist(arriving.session);
+      }
     }
   }
 
@@ -116,7 +129,17 @@ class Recovery {
     });
     const datas = missed.flatMap((entry) => missedPacket(entry, since));
     const packets = datas.map((data) => ({ type: EVENT, data, nsp: this.#nsp.name }));
-    this.#arriving.set(session.sid, { session: { ...session }, since, packets });
+    /** @type {Arriving} */
+    const arriving = {
+      session: { ...session },
+      since,
+      packets,
+      timer: setTimeout(() => {
+        arriving.packets = undefined;
+        this.#persist(arriving.session);
+      }, ARRIVAL_TIMEOUT).unref(),
+    };
+    this.#arriving.set(session.sid, arriving);
     delete session.since;
     session.missedPackets = datas;
     // socket.io would send them before the middlewares have run. A client keeps what comes before
@@ -140,7 +163,7 @@ class Recovery {
       const rooms = [...(this.#joined.get(sid)?.keys() ?? [])];
       const isIncluded = opts.rooms.size === 0 || rooms.some((room) => opts.rooms.has(room));
       if (isIncluded && !rooms.some((room) => opts.except?.has(room))) {
-        packets.push(packet);
+        packets?.push(packet);
       }
     }
   }

@@ -49,6 +49,8 @@ class Load {
     this.emitted = 0;
     /** @type {NodeJS.Timeout | undefined} */
     this.timer = undefined;
+    /** Restores and middlewares under way. */
+    this.underWay = 0;
     defer(t, () => {
       this.stop();
       this.clients.forEach((client) => client.disconnect());
@@ -111,6 +113,15 @@ class Load {
     return (await context.admin.command("EXISTS", SESSION_KEY_PREFIX + client.pid)) === 1;
   }
 
+  /** Waits until nothing is left of attempts to connect that were cut off. */
+  async settled() {
+    const ios = this.cluster.nodes.map(({ io }) => io);
+    await waitFor(
+      () => this.underWay === 0 && ios.every(({ engine }) => engine.clientsCount === 0),
+      { what: "the nodes to be done with the attempt" },
+    );
+  }
+
   /** Cuts a client off, and waits until its session is saved. @param {LedgerClient} client */
   async cut(client) {
     client.cut();
@@ -165,6 +176,14 @@ async function startLoad(t, { nodes = 3, adapterOptions, recovery, middleware } 
   await context.admin.command("FLUSHALL");
   /** @type {Load | undefined} */
   let load;
+  /** @template T @param {Promise<T>} work */
+  const underWay = (work) => {
+    const change = (/** @type {number} */ by) => load && (load.underWay += by);
+    change(1);
+    const done = () => change(-1);
+    work.then(done, done);
+    return work;
+  };
   const cluster = new Cluster(context.redis, context.admin, {
     nodes,
     clientsPerNode: 0,
@@ -174,8 +193,18 @@ async function startLoad(t, { nodes = 3, adapterOptions, recovery, middleware } 
     },
     setup(io, index) {
       greet(io, index);
+      const adapter = /** @type {any} */ (io.of("/").adapter);
+      const { restoreSession } = adapter;
+      adapter.restoreSession = (/** @type {string[]} */ ...args) => {
+        const restoring = restoreSession.apply(adapter, args);
+        return underWay(restoring);
+      };
       if (middleware) {
-        io.use(middleware(() => /** @type {Load} */ (load)));
+        const use = middleware(() => /** @type {Load} */ (load));
+        io.use((socket, next) => {
+          const done = new Promise((resolve) => use(socket, (error) => resolve(next(error))));
+          underWay(done);
+        });
       }
     },
   });
@@ -287,6 +316,7 @@ describe("a restore that comes to nothing can be tried again", () => {
         if (!client.isConnected) {
           drops++;
           client.cut();
+          await load.settled();
           await waitFor(() => load.isSaved(client), { what: "the session to be put back" });
           assert.ok(await client.connect(load.url()));
         }

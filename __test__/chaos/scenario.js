@@ -263,10 +263,11 @@ class Scenario {
     const why = wasKilled ? "its node was killed" : reason;
     this.fresh[why] = (this.fresh[why] ?? 0) + 1;
     // Only the first attempt is sure to find what was there: it may have been taken out by then.
+    // And where a connection broke just now, it may have been taken out without an answer.
     const wasThere = sawSession && attempts === 1;
-    const isJustified = MISSING.test(reason)
-      ? !wasThere
-      : reason === NOTHING || (!NEVER.test(reason) && this.#wasInTrouble(sender, attemptedAt));
+    const mayBeMissing = MISSING.test(reason) && !wasThere;
+    const wasInTrouble = !NEVER.test(reason) && this.#wasInTrouble(sender, attemptedAt);
+    const isJustified = reason === NOTHING || mayBeMissing || wasInTrouble;
     if (!isJustified && this.kind === "native") {
       this.unjustified.push(`client ${client.name} at node ${sender}: ${reason}`);
     }

@@ -115,8 +115,7 @@ describe("Redis with appendfsync always", () => {
   }
 
   // Shorter than the engine waits for an answer, and longer: then connections are given up whose
-  // packets Redis still reads when it goes on. Breaks when they are sent again without ending the
-  // old connection first.
+  // packets Redis still reads when it goes on. Breaks when they are sent again without looking.
   for (const pause of [1_000, 6_500]) {
     test(`stands still for ${pause} ms`, async (t) => {
       const { redis, admin, cluster, traffic } = await startTraffic(t, { appendOnly: true });

@@ -30,8 +30,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const OWN_PAUSE: Duration = Duration::from_secs(2);
 /// How long a request waits for the publishes before it.
 const ORDER_LIMIT: Duration = Duration::from_secs(1);
-/// Most messages held for a stream.
-const MOST_HELD: usize = 10_000;
 /// Most commands in one pipeline.
 const BATCH: usize = 500;
 
@@ -541,7 +539,8 @@ impl Shared {
         for stream in streams {
             let mut cursor = stream.cursor();
             let position = cursor.position;
-            self.inbox.push_all(cursor.held.release(position));
+            let released = cursor.held.release(position);
+            self.stats.dropped.add(self.inbox.offer_all(released));
         }
     }
 
@@ -578,12 +577,18 @@ impl Shared {
         let mut cursor = route.stream.cursor();
         let is_reading = matches!(*route.stream.progress.borrow(), Progress::At(_));
         let has_to_wait = until > cursor.position || !cursor.held.is_empty();
-        if is_reading && has_to_wait && cursor.held.len() < MOST_HELD {
+        let taken = if !is_reading || !has_to_wait {
+            self.inbox.offer(event)
+        } else if cursor.held.bytes() + event.size() <= self.inbox.bound() {
             cursor.held.hold(until, event);
-        } else if !self.inbox.offer(event) {
-            drop(cursor);
+            true
+        } else {
+            false
+        };
+        drop(cursor);
+        if !taken {
             self.stats.dropped.add(1);
-            tracing::debug!("inbox full: PUB/SUB message on {channel} dropped");
+            tracing::debug!("too much waits: PUB/SUB message on {channel} dropped");
             return;
         }
         self.stats.delivered.add(1);

@@ -231,7 +231,7 @@ impl Engine {
             namespace: self.namespaces.get(nsp),
             key: self.session_key(pid),
             offset,
-            again: false,
+            until: Restore::patience(),
         });
         Ok(())
     }

@@ -165,13 +165,27 @@ impl Error {
 
     /// True when the connection on which this came up is still good.
     pub fn connection_survives(&self) -> bool {
-        matches!(self, Error::Refused { .. } | Error::Unavailable { .. } | Error::NotRestored(_))
+        match self {
+            // A replica, or what has become one: the address may lead to the master by now.
+            Error::Unavailable { reason, .. } => {
+                !reason.starts_with("READONLY") && !reason.starts_with("MASTERDOWN")
+            }
+            Error::Refused { .. } | Error::NotRestored(_) => true,
+            _ => false,
+        }
     }
 
     /// Sorts an error of redis-rs, met while sending `command` for `key`.
     pub fn from_redis(command: &'static str, key: &str, address: &str, error: &RedisError) -> Self {
         let reason = server_words(error);
         match error.kind() {
+            // Passes by itself: a herd after a restart, replicas or a disk that are away.
+            _ if reason.contains("max number of clients") => {
+                Error::Connection { address: address.to_owned(), reason }
+            }
+            _ if reason.contains("NOREPLICAS") || reason.contains("MISCONF") => {
+                Error::Unavailable { command, reason }
+            }
             // What Redis says to a long command before the login.
             _ if reason.contains("unauthenticated") => {
                 Error::Auth { address: address.to_owned(), reason }

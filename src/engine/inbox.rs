@@ -164,7 +164,7 @@ impl Event {
     }
 
     /// Rough size in bytes, for the bound.
-    fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         const OVERHEAD: usize = 128;
         OVERHEAD
             + match self {
@@ -243,6 +243,16 @@ impl Inbox {
         }
         self.push(event);
         true
+    }
+
+    /// Adds events as long as the inbox is not full; returns how many were dropped.
+    pub fn offer_all(&self, events: Vec<Event>) -> u64 {
+        events.into_iter().map(|event| u64::from(!self.offer(event))).sum()
+    }
+
+    /// The bound in bytes.
+    pub fn bound(&self) -> usize {
+        self.bound
     }
 
     /// Waits until the inbox is below its bound.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::error::{Error, Result};
 use super::inbox::{Answer, CallId, Event, Inbox};
 use super::namespaces::Namespace;
-use super::redis::{Backoff, Commands, Connection, Connector};
+use super::redis::{ANSWER_LIMIT, Backoff, Commands, Connection, Connector};
 use super::stream::{
     EntryId, Marks, Missed, Progress, Step, Stream, is_missed, read_entries, tail,
 };
@@ -29,6 +29,9 @@ use super::wire::{
 const PAGE: usize = 500;
 /// How long a restore waits for our own reader to reach the client's offset.
 const CATCH_UP: Duration = Duration::from_secs(2);
+/// How long a restore is tried while connections break, and the time between two attempts.
+const PATIENCE: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_millis(100);
 /// How long one restore may take: the client waits for its connection meanwhile.
 const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 /// Restores at a time: bounds what they hold in memory, and what Redis is asked for at once.
@@ -76,8 +79,15 @@ pub struct Restore {
     pub key: String,
     /// The last entry that the client has seen, as it says.
     pub offset: EntryId,
-    /// True when it was tried before, on a connection that was broken.
-    pub again: bool,
+    /// When it is given up if the connection is broken.
+    pub until: Instant,
+}
+
+impl Restore {
+    /// How long a restore is tried while connections break: Redis may be there again in a moment.
+    pub fn patience() -> Instant {
+        Instant::now() + PATIENCE
+    }
 }
 
 /// Asks the session task to do things; callers never wait.
@@ -198,6 +208,13 @@ impl SessionTask {
             self.save().await;
         }
         while self.restores.join_next().await.is_some() {}
+        // What restores that failed have put back.
+        while let Ok(job) = self.jobs.try_recv() {
+            if let Job::Persist(persist) = job {
+                self.unsaved.push_back(persist);
+            }
+        }
+        self.save().await;
         let _ = done.send(());
     }
 
@@ -233,17 +250,18 @@ impl SessionTask {
             Ok(connection) => connection.commands(),
             Err(error) => {
                 self.failed(&error);
-                self.inbox.push(Event::Answer {
-                    call: restore.call,
-                    result: Err(error),
-                    hold: None,
-                });
+                if restore.may_try_again(&error) {
+                    self.restores.spawn(try_again(restore, self.own_jobs.clone()));
+                } else {
+                    let call = restore.call;
+                    self.inbox.push(Event::Answer { call, result: Err(error), hold: None });
+                }
                 return;
             }
         };
         let number = self.connections;
         let (inbox, warnings) = (self.inbox.clone(), self.warnings.clone());
-        let (permits, jobs) = (self.permits.clone(), self.own_jobs.clone());
+        let (permits, own_jobs) = (self.permits.clone(), self.own_jobs.clone());
         self.restores.spawn(async move {
             let call = restore.call;
             let mut taken = None;
@@ -260,7 +278,7 @@ impl SessionTask {
             if let Error::NotRestored(_) = error {
                 tracing::debug!("{error}");
                 warnings.clear(RESTORING);
-            } else if let Some(jobs) = jobs.upgrade() {
+            } else if let Some(jobs) = own_jobs.upgrade() {
                 if error.is_refusal() {
                     warnings.warn(RESTORING, &error);
                 }
@@ -269,9 +287,9 @@ impl SessionTask {
                 if !error.connection_survives() {
                     let _ = jobs.send(Job::Broken(number));
                 }
-                if matches!(error, Error::Connection { .. }) && !restore.again {
-                    let _ = jobs.send(Job::Restore(Restore { again: true, ..restore }));
-                    return;
+                drop(jobs);
+                if restore.may_try_again(&error) {
+                    return try_again(restore, own_jobs).await;
                 }
             }
             inbox.push(Event::Answer { call, result: Err(error), hold: None });
@@ -313,7 +331,19 @@ impl SessionTask {
     }
 }
 
+/// Asks for a restore once more, a little later.
+async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<Job>) {
+    tokio::time::sleep(RETRY).await;
+    if let Some(jobs) = jobs.upgrade() {
+        let _ = jobs.send(Job::Restore(restore));
+    }
+}
+
 impl Restore {
+    fn may_try_again(&self, error: &Error) -> bool {
+        matches!(error, Error::Connection { .. }) && Instant::now() < self.until
+    }
+
     /// Answers through the inbox, at the position up to which everything missed was found.
     /// What was taken out of Redis is left in `taken`, to be put back if this comes to nothing.
     async fn run(
@@ -337,6 +367,9 @@ impl Restore {
             // on, and may let go of what was just beyond it.
             let history_from = {
                 let cursor = self.stream.cursor();
+                if self.offset <= cursor.hole_behind {
+                    return Err(Error::NotRestored("entries behind the offset were lost"));
+                }
                 match cursor.history.covered_from() {
                     Some(from) if from > cursor.position => {
                         return Err(Error::NotRestored("the stream is being read again"));
@@ -377,7 +410,8 @@ impl Restore {
             command.arg(&self.key);
             command
         });
-        let replies = connection.send_transaction("GET", KEY_IN_WORDS, commands.into()).await?;
+        let replies =
+            connection.send_transaction(ANSWER_LIMIT, "GET", KEY_IN_WORDS, commands.into()).await?;
         let mut replies = replies.answers.into_iter();
         match (replies.next(), replies.next()) {
             (Some(Value::Int(keep)), Some(Value::BulkString(value))) => {

@@ -219,13 +219,24 @@ impl Commands {
         key: &str,
         pipeline: &Pipeline,
     ) -> Result<Vec<Value>> {
-        let answers = limited(name, ANSWER_LIMIT, pipeline.query_async(&mut self.inner));
+        self.send_all_within(ANSWER_LIMIT, name, key, pipeline).await
+    }
+
+    async fn send_all_within(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+        key: &str,
+        pipeline: &Pipeline,
+    ) -> Result<Vec<Value>> {
+        let answers = limited(name, limit, pipeline.query_async(&mut self.inner));
         answers.await?.map_err(|e| Error::from_redis(name, key, &self.address, &e))
     }
 
     /// Sends commands as one transaction: their answers, or the first refusal.
     pub async fn send_transaction(
         &mut self,
+        limit: Duration,
         name: &'static str,
         key: &str,
         commands: Vec<Cmd>,
@@ -242,7 +253,7 @@ impl Commands {
         if count > 1 {
             pipeline.cmd("EXEC");
         }
-        let mut answers = self.send_all(name, key, &pipeline).await?;
+        let mut answers = self.send_all_within(limit, name, key, &pipeline).await?;
         if count <= 1 {
             return Ok(Transaction { answers, not_as_one: None });
         }
@@ -294,6 +305,9 @@ fn handshake_error(address: &str, error: &RedisError) -> Error {
         .iter()
         .any(|sign| words.contains(sign));
     match error.kind() {
+        _ if words.contains("max number of clients") => {
+            Error::Connection { address: address.to_owned(), reason: words }
+        }
         ErrorKind::AuthenticationFailed => {
             Error::Auth { address: address.to_owned(), reason: words }
         }

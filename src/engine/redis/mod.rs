@@ -47,4 +47,4 @@ impl Ask for RawConnection {
 }
 
 /// How long the server may take to answer a command that does not block.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(5);

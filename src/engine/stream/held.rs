@@ -16,12 +16,14 @@ const LIMIT: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Held {
     requests: VecDeque<(EntryId, Instant, Event)>,
+    bytes: usize,
 }
 
 impl Held {
     /// Holds a request until the reader has come to `until`. What comes behind a held one has to
     /// wait for it: requests do not overtake each other either.
     pub fn hold(&mut self, until: EntryId, event: Event) {
+        self.bytes += event.size();
         self.requests.push_back((until, Instant::now(), event));
     }
 
@@ -30,9 +32,9 @@ impl Held {
         self.requests.is_empty()
     }
 
-    /// How many are held.
-    pub fn len(&self) -> usize {
-        self.requests.len()
+    /// Their bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Takes those whose turn it is: the reader is at `position`, or they were held long enough.
@@ -42,6 +44,7 @@ impl Held {
             .requests
             .pop_front_if(|(until, since, _)| *until <= position || since.elapsed() >= LIMIT)
         {
+            self.bytes -= event.size();
             released.push(event);
         }
         released

@@ -56,9 +56,13 @@ pub struct Cursor {
     pub moves: u64,
     /// The last entry that we have written.
     pub written: EntryId,
+    /// How many entries were read.
+    pub read: u64,
     /// Set when the stream is read from its start again: up to here what is new is told from what
     /// was read before by its writers' marks alone.
     pub read_again_to: Option<EntryId>,
+    /// Entries were lost behind this one, or before it: no client can be told what it missed since.
+    pub hole_behind: EntryId,
     /// Entries may have been trimmed past us: the next read shows how many.
     pub trimmed: bool,
     /// How far each writer of our kind has come.
@@ -94,7 +98,9 @@ impl Stream {
                 position: EntryId::ZERO,
                 moves: 0,
                 written: EntryId::ZERO,
+                read: 0,
                 read_again_to: None,
+                hole_behind: EntryId::ZERO,
                 trimmed: false,
                 marks: Marks::default(),
                 own: OwnEntries::default(),

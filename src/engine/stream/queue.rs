@@ -33,7 +33,8 @@ pub struct Publish {
 }
 
 impl Publish {
-    fn size(&self) -> usize {
+    /// Bytes that it counts for.
+    pub fn size(&self) -> usize {
         OVERHEAD + self.nsp.len() + self.data.as_ref().map_or(0, Data::len)
     }
 }

@@ -169,6 +169,7 @@ impl Reader {
             // Read from a position that does not count any more: it is read again.
             return;
         }
+        let before = cursor.position;
         let mut gap = GapBefore::default();
         for entry in entries {
             let id = entry.id;
@@ -183,10 +184,12 @@ impl Reader {
             }
             cursor.position = id;
         }
+        cursor.read += entries.len() as u64;
         let position = cursor.position;
         if !entries.is_empty() {
             let may_have_lost = std::mem::take(&mut cursor.trimmed) && gap.unknown;
             if gap.missing > 0 || may_have_lost {
+                cursor.hole_behind = cursor.hole_behind.max(before);
                 self.stats.lost.add(gap.missing);
                 let entries = (gap.missing > 0).then_some(gap.missing);
                 let stream = self.stream.index;
@@ -194,8 +197,9 @@ impl Reader {
             }
         }
         events.extend(cursor.own.passed(position).into_iter().map(Event::Published));
-        events.append(&mut cursor.held.release(position));
+        let released = cursor.held.release(position);
         self.inbox.push_all(events);
+        self.stats.dropped.add(self.inbox.offer_all(released));
         drop(cursor);
         self.stream.progress.send_replace(Progress::At(position));
     }
@@ -220,7 +224,7 @@ impl Reader {
             }
             Some(Step::Gap(missing)) => {
                 // What a client that comes back has missed cannot be told across a hole.
-                cursor.history.restart(entry.id);
+                cursor.hole_behind = cursor.position;
                 gap.missing += missing;
             }
             Some(Step::Next) => {}

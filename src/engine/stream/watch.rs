@@ -24,6 +24,9 @@ pub struct Ends {
 #[derive(Debug, Default)]
 pub struct Watch {
     added: Option<u64>,
+    /// Entries that the stream had and we did not read: the same at each look at which we have read
+    /// everything, as long as it is the same stream.
+    not_read: Option<i64>,
 }
 
 /// What a look has shown.
@@ -41,8 +44,17 @@ pub enum Finding {
 }
 
 impl Watch {
-    /// Compares the stream, `None` when it is empty, with our position at the same moment.
-    pub fn look(&mut self, ends: Option<Ends>, position: EntryId) -> Finding {
+    /// Compares the stream, `None` when it is empty, with our position and the number of entries
+    /// that we have read, at the same moment.
+    pub fn look(&mut self, ends: Option<Ends>, position: EntryId, read: u64) -> Finding {
+        let finding = self.compare(ends, position, read);
+        if finding != Finding::Sound {
+            self.not_read = None;
+        }
+        finding
+    }
+
+    fn compare(&mut self, ends: Option<Ends>, position: EntryId, read: u64) -> Finding {
         let added_before = std::mem::replace(&mut self.added, ends.and_then(|ends| ends.added));
         let Some(Ends { first, last, added }) = ends else {
             return if position == EntryId::ZERO { Finding::Sound } else { Finding::Deleted };
@@ -56,6 +68,14 @@ impl Watch {
         }
         if first > position && position != EntryId::ZERO {
             return Finding::Trimmed;
+        }
+        if let Some(added) = added
+            && last == position
+        {
+            let not_read = added as i64 - read as i64;
+            if self.not_read.replace(not_read).is_some_and(|before| not_read < before) {
+                return Finding::Deleted;
+            }
         }
         Finding::Sound
     }
@@ -116,30 +136,33 @@ mod tests {
     #[test]
     fn a_stream_that_grows_and_is_trimmed_is_sound() {
         let mut watch = Watch::default();
-        assert_eq!(watch.look(None, EntryId::ZERO), Finding::Sound);
-        assert_eq!(watch.look(ends(1, 5, 5), id(5)), Finding::Sound);
-        assert_eq!(watch.look(ends(1, 9, 9), id(7)), Finding::Sound);
-        assert_eq!(watch.look(ends(50, 200, 200), id(60)), Finding::Sound);
+        assert_eq!(watch.look(None, EntryId::ZERO, 0), Finding::Sound);
+        assert_eq!(watch.look(ends(1, 5, 5), id(5), 5), Finding::Sound);
+        assert_eq!(watch.look(ends(1, 9, 9), id(7), 7), Finding::Sound);
+        assert_eq!(watch.look(ends(50, 200, 200), id(60), 60), Finding::Sound);
+        assert_eq!(watch.look(ends(50, 200, 200), id(200), 200), Finding::Sound);
     }
 
     #[test]
     fn what_went_wrong_is_told_apart() {
         let mut watch = Watch::default();
-        watch.look(ends(1, 5, 5), id(5));
-        assert_eq!(watch.look(None, id(5)), Finding::Deleted);
-        assert_eq!(watch.look(ends(6, 7, 2), id(7)), Finding::Sound);
-        // Deleted and written again between two looks.
-        assert_eq!(watch.look(ends(8, 8, 1), id(8)), Finding::Deleted);
-        assert_eq!(watch.look(ends(1, 3, 3), id(8)), Finding::FellBack);
-        assert_eq!(watch.look(ends(20, 30, 9), id(8)), Finding::Trimmed);
+        watch.look(ends(1, 5, 5), id(5), 5);
+        assert_eq!(watch.look(None, id(5), 5), Finding::Deleted);
+        assert_eq!(watch.look(ends(6, 7, 2), id(7), 7), Finding::Sound);
+        // Deleted and written again between two looks, with fewer entries and with more.
+        assert_eq!(watch.look(ends(8, 8, 1), id(8), 8), Finding::Deleted);
+        assert_eq!(watch.look(ends(8, 9, 2), id(9), 9), Finding::Sound);
+        assert_eq!(watch.look(ends(10, 30, 20), id(30), 29), Finding::Deleted);
+        assert_eq!(watch.look(ends(1, 3, 20), id(30), 29), Finding::FellBack);
+        assert_eq!(watch.look(ends(40, 50, 29), id(30), 29), Finding::Trimmed);
     }
 
     #[test]
     fn servers_that_do_not_count_raise_no_alarm() {
         let mut watch = Watch::default();
         let old = |first, last| Some(Ends { first: id(first), last: id(last), added: None });
-        assert_eq!(watch.look(old(1, 5), id(5)), Finding::Sound);
-        assert_eq!(watch.look(old(8, 9), id(9)), Finding::Sound);
+        assert_eq!(watch.look(old(1, 5), id(5), 5), Finding::Sound);
+        assert_eq!(watch.look(old(8, 9), id(9), 9), Finding::Sound);
     }
 
     #[test]

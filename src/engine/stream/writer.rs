@@ -17,13 +17,17 @@ use super::{
 };
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::inbox::{Event, Inbox, Loss};
-use crate::engine::redis::{Backoff, Commands, Connection, Connector, Identity, identify};
+use crate::engine::redis::{
+    ANSWER_LIMIT, Backoff, Commands, Connection, Connector, Identity, identify,
+};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::{Origin, fields_of, parse_entry};
 
 /// Entries per page when looking for a batch in doubt.
 const PAGE: usize = 1_000;
+/// Bytes per second at which a batch may go out, at the least: the server answers behind it.
+const SLOWEST_UPLOAD: f64 = 65_536.0;
 /// How often the stream's ends are compared with our position.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -131,6 +135,10 @@ impl Writer {
                     }
                     if !error.connection_survives() {
                         self.connection = None;
+                        if matches!(error, Error::Unavailable { .. }) {
+                            // Not the master any more: the reader is to look for it as well.
+                            self.stream.moved.notify_one();
+                        }
                     }
                 }
             }
@@ -149,7 +157,8 @@ impl Writer {
             }
         }
         let result = self.send(batch).await;
-        if result.as_ref().is_err_and(|error| !error.connection_survives()) {
+        let is_answered = |error: &Error| matches!(error, Error::Unavailable { .. });
+        if result.as_ref().is_err_and(|e| !e.connection_survives() && !is_answered(e)) {
             let identity = self.connection.as_ref().and_then(|(_, identity)| identity.clone());
             *doubt = Doubt::Sent(identity);
         }
@@ -205,8 +214,10 @@ impl Writer {
         let commands = batch.seqs.clone().zip(&batch.publishes);
         let commands = commands.map(|(seq, publish)| self.xadd(seq, publish)).collect();
         let stream = self.stream.clone();
+        let bytes: usize = batch.publishes.iter().map(Publish::size).sum();
+        let limit = ANSWER_LIMIT + Duration::from_secs_f64(bytes as f64 / SLOWEST_UPLOAD);
         let connection = self.connection()?;
-        let sent = connection.send_transaction("XADD", &stream.key, commands).await?;
+        let sent = connection.send_transaction(limit, "XADD", &stream.key, commands).await?;
         let replies = sent.answers;
         if let Some(error) = sent.not_as_one {
             // Written one by one: a cut may leave a part of a batch to be sent again.
@@ -318,9 +329,10 @@ impl Writer {
         }
     }
 
-    /// The reader may have met the batch already.
+    /// The reader may have met the batch already. Its last entry proves all: without MULTI a part
+    /// of it may be there.
     fn was_read_back(&self, batch: &Batch) -> bool {
-        !self.stream.cursor().own.is_waiting_for(batch.seqs.start)
+        !self.stream.cursor().own.is_waiting_for(batch.seqs.end - 1)
     }
 
     fn acknowledged(&mut self, batch: &Batch, ids: &[EntryId]) {
@@ -388,7 +400,7 @@ impl Writer {
             // Entries came in meanwhile, which is a good sign; the next look compares.
             return Ok(());
         }
-        let finding = self.watch.look(ends, cursor.position);
+        let finding = self.watch.look(ends, cursor.position, cursor.read);
         let loss = match finding {
             Finding::Sound => {
                 self.reported = None;
@@ -413,6 +425,7 @@ impl Writer {
         // What is read again is not remembered: a restore finds it in the stream.
         let covered_from = if goes_on { Some(cursor.position) } else { cursor.read_again_to };
         cursor.history.restart(covered_from.unwrap_or(EntryId::ZERO));
+        cursor.hole_behind = covered_from.unwrap_or(EntryId::ZERO).max(cursor.hole_behind);
         let done = cursor.own.take_acknowledged();
         self.hand_over(cursor, done);
         self.report(loss);
