@@ -445,6 +445,17 @@ describe("sessions go back and forth between upstream nodes and ours", () => {
       return read;
     };
 
+    // Upstream loses entries between two reads until it has read one.
+    const witness = new LedgerClient("witness", []);
+    defer(t, () => witness.disconnect());
+    assert.ok(await witness.connect(upstream.url));
+    await waitFor(
+      async () => {
+        await emitter.burst(1);
+        return witness.offset !== undefined;
+      },
+      { interval: 20, what: "upstream to read" },
+    );
     await emitter.startTraffic(plan);
     assert.ok(await client.connect(upstream.url));
     await waitFor(() => client.offset !== undefined);
