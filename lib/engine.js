@@ -101,6 +101,12 @@ class Engine {
    */
   open(nsp, recovery, listener) {
     const namespace = this.#native.open(nsp, recovery);
+    // The server was given an adapter anew: the one before gets nothing any more.
+    for (const [handle, { nsp: name }] of this.#namespaces) {
+      if (name === nsp) {
+        this.#namespaces.delete(handle);
+      }
+    }
     this.#namespaces.set(namespace.handle, { nsp, listener });
     return namespace;
   }

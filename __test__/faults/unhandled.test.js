@@ -6,6 +6,7 @@
 const assert = require("node:assert/strict");
 const { afterEach, beforeEach, describe, test } = require("node:test");
 const { useCluster } = require("../helpers/cluster");
+const { startNode } = require("../helpers/node");
 const { settle, waitFor, within } = require("../helpers/wait");
 const { addEntry, encode, MessageType } = require("../helpers/wire");
 const { defer } = require("./defer");
@@ -130,6 +131,7 @@ describe("what users do", () => {
         .timeout(300)
         .fetchSockets()
         .catch((/** @type {unknown} */ error) => error);
+      assert.equal(outcome.length, 1, `the socket is found: ${outcome}`);
       if (what === "a function") {
         assert.deepEqual(outcome[0].data, { name: "kept" });
       } else {
@@ -169,15 +171,71 @@ describe("what users do", () => {
     await assertAllWorks();
   });
 
-  test("throws where the answers of serverSideEmit come in", async (t) => {
-    const answer = (/** @type {(value: number) => void} */ callback) => callback(1);
-    ioOf(1).on("ask", answer);
-    defer(t, () => ioOf(1).off("ask", answer));
-    ioOf(0).serverSideEmit("ask", () => {
+  // A request ends with its last answer, with a node that leaves, at once when nobody else is there,
+  // and with its time-out. Breaks when one of these calls back unguarded.
+  describe("throws where the answers of serverSideEmit come in", () => {
+    const boom = () => {
       throw new Error("boom");
+    };
+    const answer = (/** @type {(value: number) => void} */ callback) => callback(1);
+
+    test("with the last answer", async (t) => {
+      ioOf(1).on("ask", answer);
+      defer(t, () => ioOf(1).off("ask", answer));
+      ioOf(0).serverSideEmit("ask", boom);
+      await warned(HANDLER);
     });
-    await warned(HANDLER);
-    await assertAllWorks();
+
+    test("with a node that leaves", async (t) => {
+      const { cluster } = context;
+      const node = await cluster.addNode(2);
+      defer(t, () => {
+        cluster.nodes.length = 2;
+        return node.close();
+      });
+      await waitFor(async () => (await cluster.adapter(0).serverCount()) === 3, {
+        what: "the third node",
+      });
+      ioOf(1).on("ask", answer);
+      defer(t, () => ioOf(1).off("ask", answer));
+      ioOf(0).serverSideEmit("ask", boom);
+      await waitFor(() => [...cluster.adapter(0).requests.values()][0]?.current === 1, {
+        what: "the second node's answer",
+      });
+      await settle();
+      assert.deepEqual(warnings, [], "the third node is waited for");
+      await cluster.adapter(2).close();
+      await warned(HANDLER);
+    });
+
+    test("at once", async (t) => {
+      const node = await startNode({
+        redis: context.redis,
+        adapterOptions: { streamName: "alone", channelPrefix: "alone" },
+      });
+      defer(t, () => node.close());
+      // @ts-ignore its types want the events declared
+      node.io.serverSideEmit("ask", boom);
+      await warned(HANDLER);
+    });
+
+    test("with the time-out", async () => {
+      ioOf(0).serverSideEmit("nobody answers", boom);
+      await warned(HANDLER);
+    });
+  });
+
+  // Breaks when an answer that cannot be encoded is thrown out of where nobody stands.
+  test("answers a serverSideEmit with what cannot be encoded", async (t) => {
+    for (const value of Object.values(unencodable())) {
+      const answer = (/** @type {(value: any) => void} */ callback) => callback(value);
+      ioOf(1).on("ask", answer);
+      defer(t, () => ioOf(1).off("ask", answer));
+      ioOf(0).serverSideEmit("ask", () => {});
+      await warned(HANDLER);
+      takeWarnings();
+      ioOf(1).off("ask", answer);
+    }
   });
 
   // Breaks when a listener that throws takes the node's own part of the work with it, or the rest

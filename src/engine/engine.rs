@@ -67,7 +67,7 @@ impl Engine {
         let options = Arc::new(options);
         let stats = Arc::new(Stats::default());
         let warnings = Arc::new(Warnings::new(inbox.clone()));
-        let queue_bytes = options.publish_queue_bytes;
+        let queue_bytes = options.publish_queue_bytes / options.stream_count as usize;
         let history_bytes = options.history_bytes / options.stream_count as usize;
         let names = options.stream_names().into_iter();
         let streams: Vec<_> = (0..)

@@ -30,7 +30,8 @@ pub struct Options {
     pub heartbeat_interval: u64,
     /// A node unheard of for this long is not waited for, in ms.
     pub heartbeat_timeout: u64,
-    /// Bound of what waits to be published, in bytes.
+    /// Bound of what waits to be written to the streams, all together, in bytes; and once more of
+    /// what waits to be published over PUB/SUB.
     pub publish_queue_bytes: usize,
     /// Bound of what was read and waits for the JS thread, in bytes.
     pub inbox_bytes: usize,

@@ -19,7 +19,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// A reader that is behind asks for up to this many entries at a time, where the option asks for
 /// less: XADD trims what it leaves.
 const LARGEST_READ: u32 = 1_000;
-/// Stands for "without limit": short enough to notice a dead server.
+/// It does not ask for more than the option says when replies are larger than this already.
+const LARGEST_REPLY: usize = 1 << 20;
+/// Longer reads, and those without limit, are asked for again after this: a dead server is noticed.
 const LONGEST_BLOCK: Duration = Duration::from_secs(30);
 /// Messages that nodes of this protocol handle; heartbeats of the 0.2 protocol are no business
 /// of ours here.
@@ -100,7 +102,12 @@ impl Reader {
             self.warnings.clear(TASK);
             let entries = page(&reply)?;
             let is_behind = entries.len() as u64 >= u64::from(count);
-            count = if is_behind { count.saturating_mul(2).min(LARGEST_READ) } else { self.count };
+            let is_small = reply.len() < LARGEST_REPLY;
+            count = if is_behind && is_small {
+                count.saturating_mul(2).min(LARGEST_READ)
+            } else {
+                self.count
+            };
             count = count.max(self.count);
             if is_behind && self.was_outrun(&mut connection, position, &entries).await? {
                 self.stream.cursor().trimmed = true;
@@ -132,7 +139,8 @@ impl Reader {
             let now = Progress::At(position);
             std::mem::replace(progress, now) != now
         });
-        let block = if self.block.is_zero() { LONGEST_BLOCK } else { self.block };
+        let block =
+            if self.block.is_zero() { LONGEST_BLOCK } else { self.block.min(LONGEST_BLOCK) };
         let mut command = redis::cmd("XREAD");
         command
             .arg("BLOCK")

@@ -131,6 +131,9 @@ impl Writer {
                 Err(error) => {
                     self.warnings.warn(TASK, &error);
                     if error.is_refusal() {
+                        if !error.connection_survives() {
+                            self.connection = None;
+                        }
                         return self.refused(&batch, &error, &doubt);
                     }
                     if !error.connection_survives() {
@@ -341,7 +344,8 @@ impl Writer {
         self.warnings.clear(TASK);
         self.stats.published.add(batch.publishes.len() as u64);
         let mut cursor = self.stream.cursor();
-        cursor.written = ids.last().copied().unwrap_or(cursor.written);
+        // Without IDs the batch was read back: it stands before our position.
+        cursor.written = ids.last().copied().unwrap_or(cursor.position);
         cursor.own.acknowledged(batch.seqs.start, ids);
         let mut done = Vec::new();
         // Where the reader has passed already, or reads nothing at all, nobody else completes.

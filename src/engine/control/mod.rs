@@ -3,33 +3,36 @@
 //! One connection does it all. Commands are sent in the order in which they were asked for, so a
 //! census counts our own subscription. Payloads are upstream's msgpack and pass through whole.
 
+mod inbound;
+mod order;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redis::{FromRedisValue, Pipeline, PushInfo, PushKind, Value};
+use redis::{Pipeline, PushKind, Value};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::error::{Error, Result};
-use super::inbox::{Answer, CallId, Census, Event, Inbox};
+use super::inbox::{Answer, CallId, Event, Inbox};
 use super::membership::Members;
 use super::namespaces::Namespace;
 use super::options::Options;
-use super::redis::{Backoff, Commands, Connection, Connector};
+use super::redis::{Backoff, Connection, Connector};
 use super::stats::Stats;
-use super::stream::{EntryId, Progress, Stream};
+use super::stream::Stream;
 use super::warnings::Warnings;
-use super::wire::{MemberMessage, MemberNews, position, with_position};
+use super::wire::{MemberMessage, MemberNews};
+pub use order::OrderTask;
+use order::{Order, Outgoing};
 
 /// How often silent nodes are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 /// How late that may be before we take ourselves for stopped, and nobody else for dead.
 const OWN_PAUSE: Duration = Duration::from_secs(2);
-/// How long a request waits for the publishes before it.
-const ORDER_LIMIT: Duration = Duration::from_secs(1);
 /// Most commands in one pipeline.
 const BATCH: usize = 500;
 
@@ -80,54 +83,11 @@ struct Message {
     counted: usize,
 }
 
-/// A message on its way to the control task.
-struct Outgoing {
-    message: Message,
-    /// How many publishes of this stream have to be written before.
-    behind: (Arc<Stream>, u64),
-    /// It is not held up longer than until then.
-    until: Instant,
-}
-
-enum Order {
-    Send(Outgoing),
-    Stop { done: oneshot::Sender<()> },
-}
-
 /// Asks the control task to do things; callers never wait.
 pub struct Control {
     shared: Arc<Shared>,
     jobs: mpsc::UnboundedSender<Job>,
     outgoing: mpsc::UnboundedSender<Order>,
-}
-
-/// Lets requests wait for what was published before them, then hands them to the control task.
-pub struct OrderTask {
-    orders: mpsc::UnboundedReceiver<Order>,
-    jobs: mpsc::UnboundedSender<Job>,
-}
-
-impl OrderTask {
-    /// Runs until it is stopped.
-    pub async fn run(mut self) {
-        while let Some(order) = self.orders.recv().await {
-            let job = match order {
-                Order::Send(Outgoing { mut message, behind: (stream, count), until }) => {
-                    let written = timeout_at(until, stream.queue.ended(count)).await;
-                    if written.is_err() {
-                        tracing::debug!("a request overtakes publishes that cannot be written");
-                    }
-                    // How far the stream was then, so that the others can wait for it.
-                    let position = stream.cursor().written;
-                    message.payload = with_position(message.payload, position);
-                    Job::Publish(message)
-                }
-                Order::Stop { done } => Job::Stop { done },
-            };
-            // The control task ends only with the engine.
-            let _ = self.jobs.send(job);
-        }
-    }
 }
 
 /// The control task's side.
@@ -185,7 +145,7 @@ impl Control {
             connected_before: false,
         };
         let (outgoing, orders) = mpsc::unbounded_channel();
-        let order_task = OrderTask { orders, jobs: sender.clone() };
+        let order_task = OrderTask::new(orders, sender.clone());
         (Self { shared, jobs: sender, outgoing }, task, order_task)
     }
 
@@ -223,7 +183,7 @@ impl Control {
         let channel = self.shared.options.request_channel(nsp);
         let message = self.message(channel, payload)?;
         let behind = (stream.clone(), stream.queue.accepted());
-        let until = Instant::now() + ORDER_LIMIT;
+        let until = Instant::now() + order::LIMIT;
         // The task ends only with the engine: nobody is left to be told.
         let _ = self.outgoing.send(Order::Send(Outgoing { message, behind, until }));
         Ok(())
@@ -368,7 +328,12 @@ impl ControlTask {
         if self.refused.is_empty() {
             return Ok(());
         }
-        let channels = std::mem::take(&mut self.refused);
+        let mut channels = std::mem::take(&mut self.refused);
+        {
+            // A namespace may have been closed meanwhile.
+            let (routes, members) = (self.shared.routes(), self.shared.members_channel());
+            channels.retain(|channel| *channel == members || routes.contains_key(channel));
+        }
         self.subscription(connection, true, &channels).await?;
         if self.refused.is_empty() {
             self.shared.warnings.clear(SUBSCRIBING);
@@ -527,173 +492,6 @@ impl ControlTask {
             self.shared.inbox.push(Event::MembersChanged);
         }
     }
-}
-
-impl Shared {
-    /// Lets go of messages that were held long enough.
-    fn release_held(&self) {
-        let routes = self.routes();
-        let mut streams: Vec<&Arc<Stream>> = routes.values().map(|route| &route.stream).collect();
-        streams.sort_unstable_by_key(|stream| stream.index);
-        streams.dedup_by_key(|stream| stream.index);
-        for stream in streams {
-            let mut cursor = stream.cursor();
-            let position = cursor.position;
-            let released = cursor.held.release(position);
-            self.stats.dropped.add(self.inbox.offer_all(released));
-        }
-    }
-
-    /// A message was pushed. May ask for something to be done about it.
-    fn receive(&self, push: PushInfo) -> Option<Job> {
-        if !matches!(push.kind, PushKind::Message | PushKind::SMessage) {
-            return None;
-        }
-        let mut data = push.data.into_iter();
-        let (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) =
-            (data.next(), data.next())
-        else {
-            return None;
-        };
-        let channel = String::from_utf8(channel).ok()?;
-        let route = self.routes().get(&channel).cloned();
-        if let Some(route) = route {
-            self.take_in(&channel, &route, payload);
-            return None;
-        }
-        if channel == self.members_channel() {
-            return self.hear(&payload);
-        }
-        None
-    }
-
-    /// Hands a message to its namespace, or holds it until the reader has come as far as the
-    /// sender had when it was sent.
-    fn take_in(&self, channel: &str, route: &Route, payload: Vec<u8>) {
-        let until = position(&payload).unwrap_or(EntryId::ZERO);
-        let namespace = &route.namespace;
-        let hold = Some(namespace.hold());
-        let event = Event::Message { namespace: namespace.handle, payload, hold };
-        let mut cursor = route.stream.cursor();
-        let is_reading = matches!(*route.stream.progress.borrow(), Progress::At(_));
-        let has_to_wait = until > cursor.position || !cursor.held.is_empty();
-        let taken = if !is_reading || !has_to_wait {
-            self.inbox.offer(event)
-        } else if cursor.held.bytes() + event.size() <= self.inbox.bound() {
-            cursor.held.hold(until, event);
-            true
-        } else {
-            false
-        };
-        drop(cursor);
-        if !taken {
-            self.stats.dropped.add(1);
-            tracing::debug!("too much waits: PUB/SUB message on {channel} dropped");
-            return;
-        }
-        self.stats.delivered.add(1);
-    }
-
-    fn hear(&self, payload: &[u8]) -> Option<Job> {
-        let message: MemberMessage = serde_json::from_slice(payload).ok()?;
-        if message.uid == *self.uid {
-            return None;
-        }
-        let mut members = self.members();
-        match message.news {
-            MemberNews::Bye => members.leave(&message.uid),
-            MemberNews::Hello | MemberNews::Alive => members.hear(message.uid),
-        }
-        if members.look() {
-            self.inbox.push(Event::MembersChanged);
-        }
-        (message.news == MemberNews::Hello).then_some(Job::SayAlive)
-    }
-
-    /// Who listens to a namespace's requests: our own kind by the private channels that each node
-    /// listens on, the rest by number.
-    async fn count(&self, mut commands: Commands, nsp: &str, asked: &[String]) -> Result<Census> {
-        let members = self.members().all();
-        let uids = members.iter().map(|(uid, _)| uid.as_str());
-        let uids: Vec<&str> =
-            [&*self.uid].into_iter().chain(uids).chain(asked.iter().map(String::as_str)).collect();
-        let sharded = self.options.use_sharded_pub_sub;
-        let mut command = redis::cmd("PUBSUB");
-        command.arg(if sharded { "SHARDNUMSUB" } else { "NUMSUB" });
-        let requests = self.on_wire(self.options.request_channel(nsp));
-        command.arg(&requests);
-        for uid in &uids {
-            command.arg(self.on_wire(self.options.answer_channel(nsp, uid)));
-        }
-        let reply = commands.send("PUBSUB", &requests, &command).await?;
-        let counts = parse_counts(reply)?;
-        let [total, ourselves, rest @ ..] = counts.as_slice() else {
-            return Err(unexpected("too few counts"));
-        };
-        if rest.len() != members.len() + asked.len() {
-            return Err(unexpected("too few counts"));
-        }
-        self.warnings.clear(COUNTING);
-        let (of_members, of_asked) = rest.split_at(members.len());
-        let known_total: u32 = of_members.iter().sum();
-        let listening = members.iter().zip(of_members).filter(|(_, count)| **count > 0);
-        Ok(Census {
-            known: listening
-                .filter(|((_, alive), _)| *alive)
-                .map(|((uid, _), _)| uid.clone())
-                .collect(),
-            others: total.saturating_sub(*ourselves).saturating_sub(known_total),
-            present: of_asked.iter().map(|count| *count > 0).collect(),
-        })
-    }
-
-    /// Where Redis does not let us count: the nodes that are heard.
-    fn count_by_heartbeats(&self, error: Error, asked: &[String]) -> Result<Census> {
-        if !error.is_refusal() {
-            return Err(error);
-        }
-        self.warnings.warn(COUNTING, &error);
-        let alive = self.members().all().into_iter().filter(|(_, alive)| *alive);
-        let known: Vec<String> = alive.map(|(uid, _)| uid).collect();
-        let present = asked.iter().map(|uid| known.contains(uid)).collect();
-        Ok(Census { known, others: 0, present })
-    }
-
-    fn on_wire(&self, channel: String) -> String {
-        if self.prefix.is_empty() { channel } else { format!("{}{channel}", self.prefix) }
-    }
-
-    fn members_channel(&self) -> String {
-        self.on_wire(self.options.members_channel())
-    }
-
-    fn publish_command(&self) -> &'static str {
-        if self.options.use_sharded_pub_sub { "SPUBLISH" } else { "PUBLISH" }
-    }
-
-    fn routes(&self) -> MutexGuard<'_, HashMap<String, Route>> {
-        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn members(&self) -> MutexGuard<'_, Members> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// `[channel, count, …]`, also where RESP3 makes a map of it.
-fn parse_counts(reply: Value) -> Result<Vec<u32>> {
-    let counts: Vec<Value> = match reply {
-        Value::Array(flat) => flat.into_iter().skip(1).step_by(2).collect(),
-        Value::Map(pairs) => pairs.into_iter().map(|(_, count)| count).collect(),
-        _ => return Err(unexpected("no array")),
-    };
-    let count =
-        |value| u32::from_redis_value(value).map_err(|_| unexpected("a count is no number"));
-    counts.into_iter().map(count).collect()
-}
-
-fn unexpected(reason: &str) -> Error {
-    Error::Protocol { command: "PUBSUB", reason: reason.to_owned() }
 }
 
 async fn next_job(held: &mut Option<Job>, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Option<Job> {
