@@ -13,6 +13,7 @@ const { EVENT } = require("./packets");
  * @property {number} interval ms between two packets
  * @property {string[]} rooms half of the packets go to one of them, the others to all
  * @property {number} seed
+ * @property {number} [bursts] part of the packets that come as a burst
  *
  * @typedef {object} Report
  * @property {any} stats the adapter's counters, when it has any
@@ -33,6 +34,8 @@ let sender = 0;
 let seq = 0;
 /** @type {NodeJS.Timeout | undefined} */
 let timer;
+
+const BURST = 30;
 
 const delays = monitorEventLoopDelay({ resolution: 5 });
 /** @type {NodeJS.CpuUsage | undefined} */
@@ -76,19 +79,29 @@ function emitNext(room, load) {
 
 /** What the other end can call. */
 const methods = {
-  /** @param {import("../helpers/node").NodeOptions & { sender: number }} options */
-  async start({ sender: own, ...options }) {
+  /** @param {import("../helpers/node").NodeOptions & { sender: number, delay: number }} options */
+  async start({ sender: own, delay, ...options }) {
     sender = own;
-    node = await startNode({ ...options, setup });
+    node = await startNode({
+      ...options,
+      setup(io) {
+        setup(io);
+        if (delay > 0) {
+          io.use((_, next) => setTimeout(next, Math.random() * delay));
+        }
+      },
+    });
     return { port: node.port };
   },
 
   /** @param {Plan} plan */
-  startTraffic({ interval, rooms, seed }) {
+  startTraffic({ interval, rooms, seed, bursts = 0 }) {
     const chance = random(seed);
     timer = setInterval(() => {
-      const room = chance() < 0.5 ? undefined : rooms[Math.floor(chance() * rooms.length)];
-      emitNext(room);
+      // Now and then many at once, which go out in one batch.
+      for (let count = chance() < bursts ? BURST : 1; count > 0; count--) {
+        emitNext(chance() < 0.5 ? undefined : rooms[Math.floor(chance() * rooms.length)]);
+      }
     }, interval);
   },
 

@@ -20,6 +20,7 @@ const MAIN = join(__dirname, "agent-main.js");
  * @property {import("../helpers/adapters").Kind} [kind] which adapter it runs, default ours
  * @property {Record<string, unknown>} [adapterOptions]
  * @property {Record<string, unknown>} [serverOptions] of Socket.IO's `Server`
+ * @property {number} [delay] up to so many ms a middleware takes, default none
  */
 
 class Agent extends RemoteNode {
@@ -51,9 +52,9 @@ class Agent extends RemoteNode {
   }
 
   /** @param {AgentOptions} options */
-  async launch({ redis: { host, port, url }, sender = 0, adapterOptions, serverOptions }) {
+  async launch({ redis: { host, port, url }, kind: _, ...options }) {
     const redis = { host, port, url, options: {} };
-    Object.assign(this, await this.call("start", { redis, sender, adapterOptions, serverOptions }));
+    Object.assign(this, await this.call("start", { redis, sender: 0, delay: 0, ...options }));
     return this;
   }
 

@@ -40,6 +40,10 @@ const ROOMS = Array.from({ length: 10 }, (_, i) => `room ${i}`);
 const ROOMS_PER_CLIENT = 3;
 /** ms between two packets of a node. */
 const INTERVAL = 20;
+/** One in so many packets brings others along. */
+const BURSTS = 0.02;
+/** What distinguishes the nodes: one restores from memory, one from the stream, one takes its time. */
+const ODDITIES = [{}, { adapterOptions: { historyBytes: 20_000 } }, { delay: 30 }];
 /** Nothing is ever trimmed: the stream is the truth at the end. */
 const MAX_LEN = 10_000_000;
 /** ms; far longer than a run's pauses, or the reasons would mix. */
@@ -185,17 +189,25 @@ class Scenario {
   /** @param {Place} place */
   async #startNode(place) {
     const sender = this.senders++;
+    const index = this.places.indexOf(place);
     const agent = await startAgent({
       redis: place.proxy.redis,
       kind: this.kind,
       sender,
-      adapterOptions: { maxLen: MAX_LEN },
-      serverOptions: { connectionStateRecovery: { maxDisconnectionDuration: SESSIONS_LIVE } },
+      adapterOptions: { maxLen: MAX_LEN, ...ODDITIES[index % ODDITIES.length].adapterOptions },
+      serverOptions: {
+        connectionStateRecovery: {
+          maxDisconnectionDuration: SESSIONS_LIVE,
+          skipMiddlewares: false,
+        },
+      },
+      delay: ODDITIES[index % ODDITIES.length].delay,
     });
     Object.assign(place, { agent, sender });
     await agent.startTraffic({
       interval: INTERVAL,
       rooms: ROOMS,
+      bursts: BURSTS,
       seed: this.schedule.seed + 2_000 + sender,
     });
   }

@@ -313,6 +313,56 @@ describe("a proxy that cuts in the middle of a packet", () => {
   });
 });
 
+// These break when the parser of replies panics, believes any length, or goes on behind something
+// that it did not understand.
+describe("a proxy that answers reads itself", () => {
+  const NONSENSE = {
+    noise: Buffer.from(Array.from({ length: 4_096 }, (_, i) => (i * 2654435761) >>> 24)),
+    "another protocol": Buffer.from("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
+    "a number": Buffer.from(":1\r\n"),
+    "a broken length": Buffer.from("*-7\r\n"),
+    "no stream": Buffer.from("*1\r\n$9\r\nsocket.io\r\n"),
+    "an entry without an ID": Buffer.from(
+      "*1\r\n*2\r\n$9\r\nsocket.io\r\n*1\r\n*2\r\n$3\r\nabc\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+    ),
+    "an entry that is no pair": Buffer.from(
+      "*1\r\n*2\r\n$9\r\nsocket.io\r\n*1\r\n*1\r\n$3\r\n1-1\r\n",
+    ),
+    "arrays without end": Buffer.alloc(400_000, "*1\r\n"),
+    "an array of two billion": Buffer.from("*2147483647\r\n"),
+    "a string of nine exabytes": Buffer.from("$9223372036854775807\r\nx"),
+    "two billion entries": Buffer.from("*1\r\n*2\r\n$9\r\nsocket.io\r\n*2147483647\r\n"),
+  };
+
+  test("nonsense ends a connection, and nothing else", async (t) => {
+    const left = Object.entries(NONSENSE);
+    /** @type {Inspect} */
+    const inspect = ({ notes }, direction, chunk) => {
+      notes.isReader ||= chunk.includes("\r\nXREAD\r\n");
+      const isEntries = notes.isReader && direction === "down" && chunk.length > 100;
+      if (!isEntries || notes.isDone || left.length === 0) {
+        return undefined;
+      }
+      notes.isDone = true;
+      const [[, instead]] = left.splice(0, 1);
+      return { instead };
+    };
+    const { behind, traffic } = await startBehindProxy(t, inspect);
+    const rss = process.memoryUsage().rss;
+    traffic.start(10);
+    defer(t, () => traffic.stop());
+    await waitFor(() => left.length === 0, {
+      timeout: 30_000, // incomplete replies are waited for
+      what: () => `all nonsense to be sent, also ${left.map(([what]) => what)}`,
+    });
+    await traffic.flows();
+    traffic.stop();
+    await traffic.assertComplete({ timeout: 15_000 });
+    assert.ok(statsOf(behind).reconnects >= Object.keys(NONSENSE).length - 1);
+    assert.ok(process.memoryUsage().rss - rss < 300 * 2 ** 20, "no length is believed");
+  });
+});
+
 describe("a proxy that stalls", () => {
   const HEARTBEAT = { heartbeatInterval: 300, heartbeatTimeout: 2_000 };
   /** What the engine allows an answer (5 s), and something for the rest. */

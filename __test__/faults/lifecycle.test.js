@@ -7,6 +7,7 @@ const assert = require("node:assert/strict");
 const { spawn } = require("node:child_process");
 const { readdirSync } = require("node:fs");
 const { createServer } = require("node:http");
+const { createServer: createListener } = require("node:net");
 const { join } = require("node:path");
 const { describe, test } = require("node:test");
 const { setFlagsFromString } = require("node:v8");
@@ -19,7 +20,7 @@ const { startNode } = require("../helpers/node");
 const { freePort, RedisServer, startRedis } = require("../helpers/redis-server");
 const { startWorkerNode } = require("../helpers/remote-node");
 const { connectClient } = require("../helpers/socket-client");
-const { settle, waitFor, within } = require("../helpers/wait");
+const { once, settle, waitFor, within } = require("../helpers/wait");
 const { defer } = require("./defer");
 const { Traffic } = require("./traffic");
 require("./warnings"); // outages are warned of
@@ -157,7 +158,12 @@ describe("close", () => {
     const killed = await startRedis();
     defer(t, () => killed.stop());
     const never = { url: `redis://127.0.0.1:${await freePort()}` };
-    const servers = [stopped, killed, never].map(({ url }) => startBare(url));
+    const mute = createListener(() => {}).listen(0, "127.0.0.1"); // accepts, and never answers
+    defer(t, () => mute.close());
+    await once(mute, "listening");
+    const { port } = /** @type {import("node:net").AddressInfo} */ (mute.address());
+    const deaf = { url: `redis://127.0.0.1:${port}` };
+    const servers = [stopped, killed, never, deaf].map(({ url }) => startBare(url));
     await Promise.all(servers.slice(0, 2).map((io) => adapterOf(io).serverCount()));
     stopped.pause();
     await killed.kill();

@@ -4,13 +4,14 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { createServer } = require("node:http");
 const { before, describe, test } = require("node:test");
 const { useRedis } = require("../helpers/cluster");
 const { createAdmin } = require("../helpers/clients");
 const { startNode } = require("../helpers/node");
 const { freePort, RedisServer, startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
-const { settle, waitFor } = require("../helpers/wait");
+const { once, settle, waitFor } = require("../helpers/wait");
 const { defer } = require("./defer");
 const { startNodeProcess } = require("./node-process");
 const { EVENT, Traffic } = require("./traffic");
@@ -277,6 +278,24 @@ describe("ACL", () => {
       mentions: [/multi/i, /`socket\.io`/, /NOPERM/, /grant/],
     }));
 
+  test("no right to EXEC", (t) =>
+    assertCourse(t, {
+      ...course(),
+      refuse: () => setUser("-exec"),
+      permit: () => setUser("+exec"),
+      mentions: [/exec/i, /`socket\.io`/, /NOPERM/, /grant/],
+    }));
+
+  // Requests need no PUBSUB where all nodes are of our kind: heartbeats tell who is there.
+  test("no right to PUBSUB", async (t) => {
+    await setUser("-pubsub");
+    defer(t, () => setUser("+pubsub"));
+    const pair = await startPair(t, { port: context.redis.port, user: `app:${SECRET}` });
+    await pair.assertRequestsAgain();
+    await pair.assertOneWarning("ERR_SIO_REDIS_NOPERM", [/PUBSUB/, /NOPERM/, /grant/]);
+    await pair.assertDeliversAgain();
+  });
+
   // Breaks when a batch whose MULTI was refused counts as not written, though Redis ran its XADDs:
   // the sequences are used again, and readers drop what comes next as doubles.
   test("no right to MULTI: what is written alone still reaches everyone, once", async (t) => {
@@ -426,6 +445,32 @@ describe("Redis is away", () => {
         await redis.kill();
       }
     }
+  });
+
+  // Breaks when what is no Redis is taken for one, or hammered.
+  test("something else listens there", async (t) => {
+    takeWarnings();
+    let connections = 0;
+    const http = createServer().listen(0, "127.0.0.1"); // answers 400 Bad Request
+    http.on("connection", () => connections++);
+    defer(t, () => http.close());
+    await once(http, "listening");
+    const { port } = /** @type {import("node:net").AddressInfo} */ (http.address());
+    const node = await startNode({
+      redis: /** @type {any} */ ({ url: `redis://:${SECRET}@127.0.0.1:${port}` }),
+      client: "url",
+      adapterOptions: OPTIONS,
+    });
+    defer(t, () => node.close());
+    await waitFor(() => warnings.length > 0, { what: "a warning" });
+    node.io.emit("never out");
+    await settle(1_500);
+    const said = takeWarnings();
+    assert.equal(said.length, 1, `one warning, not ${JSON.stringify(said, null, 1)}`);
+    assert.match(said[0].message, new RegExp(`127.0.0.1:${port}`));
+    assert.ok(!said[0].message.includes(SECRET), "no secret is said");
+    assert.ok(connections < 40, `${connections} attempts within 1.5 s`);
+    takeWarnings();
   });
 
   // Breaks when a cause stays said because a task that met it has nothing more to do.

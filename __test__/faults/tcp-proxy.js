@@ -16,7 +16,8 @@ const net = require("node:net");
  * @returns {Verdict | void} nothing: it passes
  *
  * @typedef {object} Verdict
- * @property {number} pass so many bytes of the chunk pass, then the link is cut
+ * @property {number} [pass] so many bytes of the chunk pass, then the link is cut
+ * @property {Buffer} [instead] passes instead of the chunk; the link lives on
  * @property {number} [late] ms after the cut, at which the rest of the chunk still reaches the
  *   server: a packet that had lain in the network
  */
@@ -65,6 +66,10 @@ class Link {
     const to = direction === "up" ? this.server : this.client;
     if (!verdict) {
       to.write(chunk);
+      return;
+    }
+    if (verdict.instead) {
+      to.write(verdict.instead);
       return;
     }
     this.stalled = true;

@@ -172,7 +172,7 @@ describe("what users do", () => {
   });
 
   // A request ends with its last answer, with a node that leaves, at once when nobody else is there,
-  // and with its time-out. Breaks when one of these calls back unguarded.
+  // with its own node, and with its time-out. Breaks when one of these calls back unguarded.
   describe("throws where the answers of serverSideEmit come in", () => {
     const boom = () => {
       throw new Error("boom");
@@ -216,6 +216,22 @@ describe("what users do", () => {
       defer(t, () => node.close());
       // @ts-ignore its types want the events declared
       node.io.serverSideEmit("ask", boom);
+      await warned(HANDLER);
+    });
+
+    test("with the end of its own node", async (t) => {
+      const { cluster } = context;
+      const node = await cluster.addNode(2);
+      defer(t, () => {
+        cluster.nodes.length = 2;
+        return node.close();
+      });
+      await waitFor(async () => (await cluster.adapter(2).serverCount()) === 3, {
+        what: "the other nodes",
+      });
+      // @ts-ignore its types want the events declared
+      node.io.serverSideEmit("nobody answers", boom);
+      await cluster.adapter(2).close();
       await warned(HANDLER);
     });
 
