@@ -177,7 +177,11 @@ class Requests {
       end();
       const { current, expected } = answers;
       const message = `${reason}: only ${current} responses received out of ${expected}`;
-      fail(new Error(message), responses);
+      try {
+        fail(new Error(message), responses);
+      } catch (error) {
+        warnOfHandler("a callback for the answers of other servers has thrown", error);
+      }
     };
     /** @type {Answers} */
     const answers = {

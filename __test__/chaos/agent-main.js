@@ -82,12 +82,13 @@ const methods = {
   /** @param {import("../helpers/node").NodeOptions & { sender: number, delay: number }} options */
   async start({ sender: own, delay, ...options }) {
     sender = own;
+    const chance = random(own);
     node = await startNode({
       ...options,
       setup(io) {
         setup(io);
         if (delay > 0) {
-          io.use((_, next) => setTimeout(next, Math.random() * delay));
+          io.use((_, next) => setTimeout(next, chance() * delay));
         }
       },
     });

@@ -206,6 +206,10 @@ impl Error {
                 _ => Error::refused(command, key, reason),
             },
             ErrorKind::AuthenticationFailed => Error::Auth { address: address.to_owned(), reason },
+            // Something that is no Redis.
+            ErrorKind::Parse => {
+                Error::Protocol { command, reason: format!("{error} (from {address})") }
+            }
             _ => Error::Connection { address: address.to_owned(), reason: error.to_string() },
         }
     }

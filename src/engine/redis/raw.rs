@@ -82,7 +82,7 @@ impl RawConnection {
 
     fn broken(&self, name: &'static str, error: &std::io::Error) -> Error {
         if error.kind() == std::io::ErrorKind::InvalidData {
-            return odd(name, &error.to_string());
+            return odd(name, &format!("{error} (from {})", self.address));
         }
         Error::Connection { address: self.address.clone(), reason: error.to_string() }
     }

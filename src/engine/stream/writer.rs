@@ -36,6 +36,7 @@ const TASK: &str = "writer";
 const IDENTIFYING: &str = "writer, CLIENT INFO and INFO";
 const KILLING: &str = "writer, CLIENT KILL";
 const AS_ONE: &str = "writer, MULTI";
+const EXECUTING: &str = "writer, EXEC";
 
 /// Writes what is queued.
 pub struct Writer {
@@ -129,7 +130,8 @@ impl Writer {
             match self.try_to_deliver(&batch, &mut doubt).await {
                 Ok(ids) => return self.acknowledged(&batch, &ids),
                 Err(error) => {
-                    self.warnings.warn(TASK, &error);
+                    let is_exec = matches!(error, Error::Refused { command: "EXEC", .. });
+                    self.warnings.warn(if is_exec { EXECUTING } else { TASK }, &error);
                     if error.is_refusal() {
                         if !error.connection_survives() {
                             self.connection = None;
@@ -227,6 +229,7 @@ impl Writer {
             self.warnings.warn(AS_ONE, &error);
         } else if batch.publishes.len() > 1 {
             self.warnings.clear(AS_ONE);
+            self.warnings.clear(EXECUTING);
         }
         let connection = self.connection()?;
         let mut ids = Vec::with_capacity(replies.len());
