@@ -115,6 +115,7 @@ describe("close", () => {
     });
   });
 
+  // Breaks when a second close waits for what the first has ended, or rejects.
   test("can be called again, also at once, and io.close() too", async (t) => {
     const node = await startNode({ redis: context.redis, client: "url" });
     defer(t, () => node.close());
@@ -225,7 +226,8 @@ describe("close", () => {
     }
   });
 
-  // The same without waiting for the end of the one before.
+  // The same without waiting for the end of the one before: breaks when the late end of the old one
+  // closes the new one.
   test("a namespace that is being closed can be opened again", async (t) => {
     const cluster = await startCluster(context, { nodes: 2, namespaces: ["/", "/chat"] });
     defer(t, () => cluster.close());
@@ -395,6 +397,7 @@ describe("worker_threads", () => {
     }
   });
 
+  // Breaks when something of ours holds a thread whose adapter is closed.
   test("a worker that closes its adapter ends by itself", async (t) => {
     const worker = await startWorkerNode({ redis: context.redis, client: "url" });
     defer(t, () => worker.terminate());

@@ -191,6 +191,10 @@ class Pair {
 /**
  * The whole course: a node that is refused from its start, the cause removed, and there again.
  *
+ * It breaks when a refusal is not told from an outage (packets wait without end), when local
+ * delivery depends on Redis, when each attempt warns anew or only the first ever does, when a
+ * message tells what it must not, and when a task gives up for good.
+ *
  * @param {import("node:test").TestContext} t
  * @param {object} course
  * @param {number} course.port
@@ -222,9 +226,6 @@ async function assertCourse(t, course) {
 
 const context = useRedis({ args: WITH_OBSERVER });
 
-// These break when a refusal is not told from an outage (packets wait without end), when local
-// delivery depends on Redis, when each attempt warns anew or only the first ever does, and when a
-// task gives up for good.
 describe("ACL", () => {
   /** @param {...string} rules */
   const setUser = (...rules) => context.admin.command("ACL", "SETUSER", "app", ...rules);
@@ -286,7 +287,7 @@ describe("ACL", () => {
       mentions: [/exec/i, /`socket\.io`/, /NOPERM/, /grant/],
     }));
 
-  // Requests need no PUBSUB where all nodes are of our kind: heartbeats tell who is there.
+  // Breaks when requests need PUBSUB where all nodes are of our kind: heartbeats tell who is there.
   test("no right to PUBSUB", async (t) => {
     await setUser("-pubsub");
     defer(t, () => setUser("+pubsub"));
@@ -381,6 +382,7 @@ describe("the server's state", () => {
     }));
 });
 
+// Breaks as `assertCourse` does; the cause goes with a restart here.
 describe("commands that the server does not know", () => {
   /** @param {string[]} commands */
   const without = (commands) => commands.flatMap((name) => ["--rename-command", name, ""]);

@@ -320,6 +320,7 @@ describe("what users do", () => {
     });
   });
 
+  // Breaks when what is asked of a closed engine is never answered, or answered by a throw.
   test("asks after close", async () => {
     const { cluster } = context;
     const node = await cluster.addNode(2);
