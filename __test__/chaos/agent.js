@@ -5,6 +5,7 @@
 
 const { fork } = require("node:child_process");
 const { join } = require("node:path");
+const { kindOf } = require("../helpers/adapters");
 const { guard } = require("../helpers/guard");
 const { RemoteNode } = require("../helpers/remote-node");
 
@@ -17,7 +18,7 @@ const MAIN = join(__dirname, "agent-main.js");
  * @typedef {object} AgentOptions
  * @property {{ host: string, port: number, url: string }} redis
  * @property {number} [sender] goes with its packets, default 0
- * @property {import("../helpers/adapters").Kind} [kind] which adapter it runs, default ours
+ * @property {import("../helpers/adapters").Kind} [kind] which adapter it runs, by default as ADAPTER says
  * @property {Record<string, unknown>} [adapterOptions]
  * @property {Record<string, unknown>} [serverOptions] of Socket.IO's `Server`
  * @property {number} [delay] up to so many ms a middleware takes, default none
@@ -95,7 +96,7 @@ class Agent extends RemoteNode {
  * @returns {Promise<Agent>}
  */
 async function startAgent(options) {
-  const agent = new Agent(options.kind ?? "native");
+  const agent = new Agent(options.kind ?? kindOf(0));
   try {
     return await agent.launch(options);
   } catch (error) {

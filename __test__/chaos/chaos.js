@@ -10,7 +10,8 @@
 const { readFileSync } = require("node:fs");
 const { parseArgs } = require("node:util");
 const { seed: anySeed } = require("../faults/random");
-const { describeReport, keepSchedule, runScenario } = require("./scenario");
+const { describeReport, keepSchedule } = require("./report");
+const { runScenario } = require("./scenario");
 const { makeSchedule } = require("./schedule");
 
 const { values } = parseArgs({

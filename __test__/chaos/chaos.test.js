@@ -6,7 +6,8 @@
 const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { seed: anySeed } = require("../faults/random");
-const { describeReport, keepSchedule, runScenario } = require("./scenario");
+const { describeReport, keepSchedule } = require("./report");
+const { runScenario } = require("./scenario");
 const { makeSchedule } = require("./schedule");
 
 /** ms */

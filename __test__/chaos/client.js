@@ -21,6 +21,8 @@ class LedgerClient {
     this.ledgers = [];
     /** How often it came back into its session. */
     this.recovered = 0;
+    /** What became of it, with what it had received by then and its offset, for people. @type {string[]} */
+    this.journey = [];
     /** Called with what the node says to it. @type {(welcome: Welcome) => void} */
     this.onWelcome = () => {};
     this.socket = io("http://127.0.0.1:1", {
@@ -31,8 +33,21 @@ class LedgerClient {
       auth: { rooms },
     });
     this.socket.on("connect", () => this.#onConnect());
+    this.socket.on("disconnect", () => this.#note("dropped"));
     this.socket.on(EVENT, (sender, seq) => this.ledger?.add(packetId(sender, seq)));
-    this.socket.on(WELCOME, (welcome) => this.onWelcome(welcome));
+    this.socket.on(WELCOME, (welcome) => {
+      const { recovered, sender } = welcome;
+      this.#note(`${recovered ? "recovered" : "fresh"} at node ${sender}`);
+      this.onWelcome(welcome);
+    });
+  }
+
+  /** @param {string} what */
+  #note(what) {
+    const { length = 0 } = this.ledger?.received ?? [];
+    this.journey.push(
+      `${what}, session ${this.ledgers.length - 1}, ${length} packets, ${this.offset}`,
+    );
   }
 
   /** @returns {Ledger | undefined} */
@@ -117,9 +132,13 @@ class LedgerClient {
    */
   judge(truth, tally) {
     const expected = truth.for(this.rooms);
+    const before = tally.faults;
     this.ledgers.forEach((ledger, session) =>
-      tally.add(`client ${this.name}, session ${session}`, ledger, expected),
+      tally.add(`client ${this.name}, session ${session}`, ledger, expected, truth),
     );
+    if (tally.faults > before) {
+      tally.journeys.push(`client ${this.name} (${this.rooms}): ${this.journey.join("; ")}`);
+    }
   }
 
   /** @param {import("./packets").Truth} truth */

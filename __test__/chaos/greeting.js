@@ -44,8 +44,10 @@ function greet(io, sender) {
       socket.join(rooms);
     }
     const { recovered } = socket;
-    // An object at the end: a string would be taken for an offset by the client.
-    socket.emit(WELCOME, { recovered, sender, reason: reasons.get(pid) });
+    // Not through the stream, as socket.emit() goes where state is recovered. And an object at the
+    // end: a string would be taken for an offset by the client.
+    const reason = reasons.get(pid);
+    io.local.to(socket.id).emit(WELCOME, { recovered, sender, reason });
     reasons.delete(pid);
     // All the way through the stream and back.
     socket.on(ECHO, (number) => io.to(socket.id).emit(ECHO, number));

@@ -75,14 +75,17 @@ class Tally {
     this.unknown = 0;
     /** What was wrong first, for people. @type {string[]} */
     this.samples = [];
+    /** Where clients with faults have been. @type {string[]} */
+    this.journeys = [];
   }
 
   /**
    * @param {string} who
    * @param {Ledger} ledger
    * @param {number[]} expected
+   * @param {import("./packets").Truth} [truth] knows more of the packets
    */
-  add(who, ledger, expected) {
+  add(who, ledger, expected, truth) {
     const judgement = ledger.judge(expected);
     this.received += ledger.received.length;
     for (const what of /** @type {const} */ (["lost", "doubled", "disordered", "unknown"])) {
@@ -92,7 +95,9 @@ class Tally {
         const names = ids.slice(0, 5).map((id) => {
           const place = expected.indexOf(id);
           const neighbour = ledger.received.indexOf(expected[place - 1]);
-          return `${packetName(id)}${neighbour < 0 ? "" : ` (after ${neighbour + 1} packets)`}`;
+          const rooms = truth?.roomsOf(id) ?? [];
+          const after = neighbour < 0 ? "" : ` (after ${neighbour + 1} packets)`;
+          return [packetName(id), ...rooms].join(" to ") + after;
         });
         this.samples.push(`${who}: ${ids.length} ${what}: ${names.join(", ")}`);
       }

@@ -36,6 +36,11 @@ class Truth {
     this.doubled = 0;
   }
 
+  /** Where a packet went; nothing for all. @param {number} id */
+  roomsOf(id) {
+    return this.packets.find((packet) => packet.id === id)?.rooms;
+  }
+
   /**
    * What a client in these rooms gets, in order.
    *

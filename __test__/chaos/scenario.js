@@ -3,9 +3,6 @@
 
 "use strict";
 
-const { writeFileSync } = require("node:fs");
-const { tmpdir } = require("node:os");
-const { join } = require("node:path");
 const { createAdmin } = require("../helpers/clients");
 const { SESSION_KEY_PREFIX } = require("../helpers/recovery");
 const { startRedis } = require("../helpers/redis-server");
@@ -496,49 +493,4 @@ async function runScenario(schedule, kind = "native") {
   }
 }
 
-/** Each line once, with how often it is there. @param {string[]} lines */
-function counted(lines) {
-  /** @type {Map<string, number>} */
-  const counts = new Map();
-  lines.forEach((line) => counts.set(line, (counts.get(line) ?? 0) + 1));
-  return [...counts].map(([line, count]) => `${count} × ${line}`);
-}
-
-/**
- * A report for people.
- *
- * @param {Report} report
- * @returns {string[]} lines
- */
-function describeReport({ tally, publishing, recoveries, fresh, ...report }) {
-  const list = (/** @type {Record<string, number>} */ counts) =>
-    Object.entries(counts)
-      .map(([what, count]) => `${count} × ${what}`)
-      .join(", ") || "none";
-  return [
-    `${publishing.published} packets in the stream, ${tally.received} received`,
-    `clients: ${tally.lost} lost, ${tally.doubled} doubled, ${tally.disordered} out of order, ${tally.unknown} unknown`,
-    `stream: ${publishing.missing} missing, ${publishing.doubled} doubled, ${publishing.disordered} out of order`,
-    `${recoveries} recoveries, fresh starts: ${list(fresh)}`,
-    `happened: ${list(report.events)}`,
-    `nodes: ${list(report.counters)}`,
-    ...tally.samples,
-    ...publishing.samples,
-    ...report.unjustified.map((what) => `not recovered without need: ${what}`),
-    ...counted(report.faults),
-  ];
-}
-
-/**
- * Keeps the schedule of a run that failed.
- *
- * @param {Schedule} schedule
- * @returns {string} where it is
- */
-function keepSchedule(schedule) {
-  const file = join(tmpdir(), `chaos-${schedule.seed}.json`);
-  writeFileSync(file, JSON.stringify(schedule));
-  return file;
-}
-
-module.exports = { runScenario, describeReport, keepSchedule };
+module.exports = { runScenario };
