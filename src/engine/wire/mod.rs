@@ -14,4 +14,4 @@ pub use member::{MemberMessage, MemberNews};
 pub use message::{position, with_position};
 pub use packet::event_packet;
 pub use room::Room;
-pub use session::{decode_session, encode_session, session_rooms};
+pub use session::{SessionHead, decode_session, encode_session};

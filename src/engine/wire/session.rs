@@ -1,6 +1,6 @@
 //! Sessions of connection state recovery: base64 of msgpack `{sid, pid, rooms, data}`, and of ours
 //! `since`, which upstream ignores: for each room the last entry from before it was joined. JS
-//! makes and reads the msgpack; here only the rooms are looked at.
+//! makes and reads the msgpack; here only sid, rooms and since are looked at.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,12 +9,37 @@ use serde::Deserialize;
 use super::{Membership, Room};
 use crate::engine::stream::EntryId;
 
+/// What is looked at in a session.
+pub struct SessionHead {
+    /// The client's rooms.
+    pub rooms: Vec<Membership>,
+    /// The last entry from before the session began, as far as it says so.
+    pub began: EntryId,
+}
+
+/// As it is in the msgpack.
 #[derive(Deserialize)]
-struct SessionHead {
+struct Fields {
+    #[serde(default)]
+    sid: Option<String>,
     rooms: Vec<Room>,
     /// Absent in sessions of upstream nodes.
     #[serde(default)]
     since: Vec<String>,
+}
+
+impl SessionHead {
+    /// Reads a session's msgpack.
+    pub fn decode(msgpack: &[u8]) -> Option<Self> {
+        let Fields { sid, rooms, since } = rmp_serde::from_slice(msgpack).ok()?;
+        let mut since = since.iter().map(|id| id.parse().unwrap_or(EntryId::ZERO));
+        let membership = |room| Membership { room, since: since.next().unwrap_or(EntryId::ZERO) };
+        let rooms: Vec<Membership> = rooms.into_iter().map(membership).collect();
+        // A socket's first room is the one that has its own name.
+        let own = rooms.iter().find(|member| sid.is_some() && member.room.name() == sid.as_deref());
+        let began = own.map_or(EntryId::ZERO, |own| own.since);
+        Some(Self { rooms, began })
+    }
 }
 
 /// The value of a session key.
@@ -27,14 +52,6 @@ pub fn decode_session(value: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(value).ok()
 }
 
-/// The rooms in a session's msgpack.
-pub fn session_rooms(msgpack: &[u8]) -> Option<Vec<Membership>> {
-    let SessionHead { rooms, since } = rmp_serde::from_slice(msgpack).ok()?;
-    let mut since = since.iter().map(|id| id.parse().unwrap_or(EntryId::ZERO));
-    let membership = |room| Membership { room, since: since.next().unwrap_or(EntryId::ZERO) };
-    Some(rooms.into_iter().map(membership).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,18 +61,20 @@ mod tests {
         let msgpack = b"\x84\xa3sid\xa1s\xa3pid\xa1p\xa5rooms\x92\xa1s\xa1r\xa4data\x80";
         let value = encode_session(msgpack);
         assert_eq!(decode_session(value.as_bytes()).unwrap(), msgpack);
-        let rooms = session_rooms(msgpack).unwrap();
-        assert_eq!(rooms.len(), 2);
+        let SessionHead { rooms, began } = SessionHead::decode(msgpack).unwrap();
+        assert_eq!((rooms.len(), began), (2, EntryId::ZERO));
         assert_eq!(rooms[1].room.name(), Some("r"));
         assert_eq!(rooms[1].since, EntryId::ZERO);
-        let ours = b"\x82\xa5rooms\x92\xa1s\xa1r\xa5since\x92\xa30-0\xa37-1";
-        assert_eq!(session_rooms(ours).unwrap()[1].since, EntryId { ms: 7, seq: 1 });
+        let ours = b"\x83\xa3sid\xa1s\xa5rooms\x92\xa1s\xa1r\xa5since\x92\xa35-0\xa37-1";
+        let SessionHead { rooms, began } = SessionHead::decode(ours).unwrap();
+        assert_eq!(rooms[1].since, EntryId { ms: 7, seq: 1 });
+        assert_eq!(began, EntryId { ms: 5, seq: 0 });
     }
 
     #[test]
     fn garbage_is_no_session() {
         assert!(decode_session(b"***").is_none());
-        assert!(session_rooms(b"\xc1").is_none());
-        assert!(session_rooms(b"\x81\xa3sid\xa1s").is_none());
+        assert!(SessionHead::decode(b"\xc1").is_none());
+        assert!(SessionHead::decode(b"\x81\xa3sid\xa1s").is_none());
     }
 }

@@ -3,39 +3,30 @@
 //! A restore happens at one position of the stream: what comes up to it is missed, what comes
 //! after it is live. The marker between the two is the answer's place in the inbox.
 
+mod restore;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::error::{Error, Result};
-use super::inbox::{Answer, CallId, Event, Inbox};
-use super::namespaces::Namespace;
-use super::redis::{ANSWER_LIMIT, Backoff, Commands, Connection, Connector};
-use super::stream::{
-    EntryId, Marks, Missed, Progress, Step, Stream, is_missed, read_entries, tail,
-};
+use super::inbox::{Event, Inbox};
+use super::redis::{Backoff, Connection, Connector};
 use super::warnings::Warnings;
-use super::wire::{
-    BROADCAST, BroadcastHead, Membership, decode_session, encode_session, fields_of, parse_entry,
-    session_rooms,
-};
+use super::wire::encode_session;
 
-/// Entries per XRANGE.
-const PAGE: usize = 500;
-/// How long a restore waits for our own reader to reach the client's offset.
-const CATCH_UP: Duration = Duration::from_secs(2);
-/// How long a restore is tried while connections break, and the time between two attempts.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The time between two attempts of a restore.
 const RETRY: Duration = Duration::from_millis(100);
 /// How long one restore may take: the client waits for its connection meanwhile.
 const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 /// Restores at a time: bounds what they hold in memory, and what Redis is asked for at once.
 const RESTORES: usize = 32;
+
+pub use restore::Restore;
 
 /// Stands for a session's key in errors: the key holds the session ID, which is the client's
 /// secret.
@@ -63,31 +54,6 @@ struct Persist {
     keep: Duration,
     /// Nobody needs it after that.
     until: Instant,
-}
-
-/// A client that came back.
-pub struct Restore {
-    /// The call to answer.
-    pub call: CallId,
-    /// The namespace's stream.
-    pub stream: Arc<Stream>,
-    /// The namespace's name.
-    pub nsp: String,
-    /// The namespace, held open until the socket has joined its rooms.
-    pub namespace: Option<Arc<Namespace>>,
-    /// The session's key, prefixes included.
-    pub key: String,
-    /// The last entry that the client has seen, as it says.
-    pub offset: EntryId,
-    /// When it is given up if the connection is broken.
-    pub until: Instant,
-}
-
-impl Restore {
-    /// How long a restore is tried while connections break: Redis may be there again in a moment.
-    pub fn patience() -> Instant {
-        Instant::now() + PATIENCE
-    }
 }
 
 /// Asks the session task to do things; callers never wait.
@@ -336,158 +302,5 @@ async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<Job>) {
     tokio::time::sleep(RETRY).await;
     if let Some(jobs) = jobs.upgrade() {
         let _ = jobs.send(Job::Restore(restore));
-    }
-}
-
-impl Restore {
-    fn may_try_again(&self, error: &Error) -> bool {
-        matches!(error, Error::Connection { .. }) && Instant::now() < self.until
-    }
-
-    /// Answers through the inbox, at the position up to which everything missed was found.
-    /// What was taken out of Redis is left in `taken`, to be put back if this comes to nothing.
-    async fn run(
-        &self,
-        mut commands: Commands,
-        inbox: &Inbox,
-        taken: &mut Option<Persist>,
-    ) -> Result<()> {
-        let (session, keep) = self.take_session(&mut commands).await?;
-        let (key, until) = (self.key.clone(), Instant::now() + keep);
-        *taken = Some(Persist { key, session: session.clone(), keep, until });
-        let rooms = session_rooms(&session).ok_or(Error::NotRestored("the session is damaged"))?;
-        self.reader_at_offset(&mut commands).await?;
-        if !self.offset_exists(&mut commands).await? {
-            return Err(Error::NotRestored("the offset is not in the stream (any more)"));
-        }
-        let (mut missed, mut marks) = (Vec::new(), Marks::default());
-        let mut reached = self.offset;
-        loop {
-            // What is older than the history is read from the stream; meanwhile the history goes
-            // on, and may let go of what was just beyond it.
-            let history_from = {
-                let cursor = self.stream.cursor();
-                if self.offset <= cursor.hole_behind {
-                    return Err(Error::NotRestored("entries behind the offset were lost"));
-                }
-                match cursor.history.covered_from() {
-                    Some(from) if from > cursor.position => {
-                        return Err(Error::NotRestored("the stream is being read again"));
-                    }
-                    Some(from) if from <= reached => {
-                        missed.append(&mut cursor.history.missed(&self.nsp, reached, &rooms));
-                        let position = cursor.position;
-                        let answer = Answer::Session { session, missed, position };
-                        // Pushed under the lock: what the reader pushes next comes behind it.
-                        let hold = self.namespace.as_ref().map(Namespace::hold);
-                        inbox.push(Event::Answer { call: self.call, result: Ok(answer), hold });
-                        return Ok(());
-                    }
-                    Some(from) => from,
-                    None => return Err(Error::NotRestored("recovery is off")),
-                }
-            };
-            self.read_page(
-                &mut commands,
-                &rooms,
-                &mut marks,
-                &mut reached,
-                history_from,
-                &mut missed,
-            )
-            .await?;
-            if reached >= history_from && !self.offset_in_stream(&mut commands).await? {
-                return Err(Error::NotRestored("the stream was trimmed past the offset"));
-            }
-        }
-    }
-
-    /// The session is read and deleted at once: it is restored once. With it comes how much longer
-    /// it would have been kept.
-    async fn take_session(&self, connection: &mut Commands) -> Result<(Vec<u8>, Duration)> {
-        let commands = ["PTTL", "GET", "DEL"].map(|name| {
-            let mut command = redis::cmd(name);
-            command.arg(&self.key);
-            command
-        });
-        let replies =
-            connection.send_transaction(ANSWER_LIMIT, "GET", KEY_IN_WORDS, commands.into()).await?;
-        let mut replies = replies.answers.into_iter();
-        match (replies.next(), replies.next()) {
-            (Some(Value::Int(keep)), Some(Value::BulkString(value))) => {
-                let session =
-                    decode_session(&value).ok_or(Error::NotRestored("the session is damaged"))?;
-                Ok((session, Duration::from_millis(keep.max(1).unsigned_abs())))
-            }
-            _ => Err(Error::NotRestored("no such session, or it has expired")),
-        }
-    }
-
-    /// A client may have seen more of the stream on another node than our reader has read. What
-    /// lies behind the stream's end, nobody has seen.
-    async fn reader_at_offset(&self, commands: &mut Commands) -> Result<()> {
-        const AHEAD: Error = Error::NotRestored("the offset is ahead of the stream");
-        if self.stream.cursor().position >= self.offset {
-            return Ok(());
-        }
-        if tail(commands, &self.stream.key).await?.is_none_or(|tail| tail < self.offset) {
-            return Err(AHEAD);
-        }
-        let mut progress = self.stream.progress.subscribe();
-        let reached = progress.wait_for(|progress| match progress {
-            Progress::At(position) => *position >= self.offset,
-            Progress::Starting | Progress::Refused => false,
-        });
-        match tokio::time::timeout(CATCH_UP, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(AHEAD),
-        }
-    }
-
-    async fn offset_exists(&self, commands: &mut Commands) -> Result<bool> {
-        let in_history = {
-            let cursor = self.stream.cursor();
-            cursor.history.contains(self.offset)
-        };
-        Ok(in_history || self.offset_in_stream(commands).await?)
-    }
-
-    async fn offset_in_stream(&self, commands: &mut Commands) -> Result<bool> {
-        let (key, offset) = (&self.stream.key, self.offset);
-        Ok(!read_entries(commands, key, offset, Some(offset), 1).await?.is_empty())
-    }
-
-    /// Reads on from `reached`, up to `last`.
-    async fn read_page(
-        &self,
-        commands: &mut Commands,
-        rooms: &[Membership],
-        marks: &mut Marks,
-        reached: &mut EntryId,
-        last: EntryId,
-        missed: &mut Vec<Missed>,
-    ) -> Result<()> {
-        let first = reached.next();
-        let page = read_entries(commands, &self.stream.key, first, Some(last), PAGE).await?;
-        let whole = page.len() < PAGE;
-        for raw in page {
-            *reached = raw.id;
-            let Ok(entry) = parse_entry(raw.id, fields_of(&raw.fields)) else { continue };
-            let step = entry.origin.map(|origin| marks.step(origin));
-            if let Some(Step::Gap(_)) = step {
-                return Err(Error::NotRestored("entries behind the offset were lost"));
-            }
-            let Some(data) = entry.data.filter(|_| step != Some(Step::Double)) else { continue };
-            if entry.kind == BROADCAST
-                && *entry.nsp == *self.nsp
-                && is_missed(BroadcastHead::decode(&data).as_ref(), entry.id, rooms)
-            {
-                missed.push(Missed { id: entry.id, data });
-            }
-        }
-        if whole {
-            *reached = last;
-        }
-        Ok(())
     }
 }
