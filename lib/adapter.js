@@ -6,7 +6,7 @@ const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
 const { encodeMsgpack, decodeMsgpack, encodeData, decodeData } = require("./codec");
 const debug = require("./debug");
-const { canFanOut, fanOut, parse } = require("./fan-out");
+const { canEncode, canFanOut, decodePacket, fanOut } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
 const { Recovery } = require("./recovery");
 const { Requests } = require("./requests");
@@ -27,6 +27,7 @@ const REQUESTS = new Set([MessageType.SERVER_SIDE_EMIT, MessageType.FETCH_SOCKET
  * @typedef {import("./options").Options} Options
  * @typedef {import("./native-binding").NativeEvent} NativeEvent
  * @typedef {import("./targets").Targets} Targets
+ * @typedef {import("./fan-out").Encoded} Encoded
  */
 
 class RedisStreamsAdapter extends ClusterAdapter {
@@ -59,7 +60,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     if (nsp.server.opts.connectionStateRecovery) {
       this.#recovery = new Recovery(nsp, (session) => this.#persist(session));
     }
-    this.#namespace = engine.open(nsp.name, this.#recovery !== undefined, {
+    this.#namespace = engine.open(nsp.name, this.#recovery !== undefined, canEncode(nsp), {
       onEntry: (event) => this.#onEntry(event),
       onBroadcast: (event) => this.#onBroadcast(event),
       onPayload: (payload) => this.#onPayload(payload),
@@ -87,7 +88,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     if (this.#recovery) {
       this.#recovery.position = broadcast.id;
     }
-    this.#send(broadcast.packet, broadcast, broadcast);
+    this.#send(broadcast.encoded, broadcast, broadcast);
   }
 
   /** @param {import("../index").Loss} loss */
@@ -225,7 +226,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {number} type
    * @param {any} data
    * @param {Targets} opts
-   * @param {(offset?: string, encoded?: string) => void} local
+   * @param {(offset?: string, encoded?: Encoded) => void} local
    * @returns {Promise<void>} resolved when the local part is done
    */
   #writeThen(type, data, opts, local) {
@@ -275,23 +276,23 @@ class RedisStreamsAdapter extends ClusterAdapter {
   /**
    * Sends an encoded packet to local sockets; an empty one is for nobody here.
    *
-   * @param {string} encoded
+   * @param {Encoded} encoded
    * @param {Targets} opts
    * @param {{ volatile?: boolean, compress?: boolean }} flags
    */
   #send(encoded, opts, flags) {
-    if (encoded === "") {
+    if (encoded.length === 0) {
       return;
     }
-    if (canFanOut(this.nsp)) {
+    if (canFanOut()) {
       fanOut(this, encoded, opts, flags);
     } else {
       const { rooms, except } = opts;
-      const packet = parse(encoded, this.nsp.name);
+      const packet = decodePacket(this.nsp, encoded);
       InMemoryAdapter.broadcast.call(this, packet, { rooms, except, flags });
     }
-    if (this.#recovery?.isExpecting && !flags.volatile) {
-      this.#recovery.keep(parse(encoded, this.nsp.name), opts);
+    if (!flags.volatile) {
+      this.#recovery?.keep({ encoded }, opts);
     }
   }
 
@@ -306,7 +307,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
       /** @type {any} */ (this).addOffsetIfNecessary(packet, opts, offset);
     }
     InMemoryAdapter.broadcast.call(this, packet, opts);
-    this.#recovery?.keep(packet, opts);
+    if (!opts.flags?.volatile) {
+      this.#recovery?.keep({ packet }, opts);
+    }
   }
 
   /**

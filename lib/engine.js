@@ -28,8 +28,8 @@ const SLICE = 256;
  * an error when it was not written
  * @param {Error | null} error
  * @param {string} [id]
- * @param {string} [packet] a broadcast as local clients get it; empty when there are none;
- * undefined when it has to be made
+ * @param {import("./fan-out").Encoded} [encoded] a broadcast as local clients get it; empty when
+ * there are none; undefined when it has to be made
  */
 
 /** An error of the engine, with its stable code. */
@@ -61,7 +61,7 @@ class Engine {
   #handlers = {
     broadcast: (broadcast) =>
       this.#namespaces.get(broadcast.namespace)?.listener.onBroadcast(broadcast),
-    published: (ticket, id, packet) => this.#onPublished(ticket, undefined, id, packet),
+    published: (ticket, id, encoded) => this.#onPublished(ticket, undefined, id, encoded),
     rare: (event) => this.#handle(event),
     thrown: (error) =>
       warnOfHandler("a handler has thrown while a message of the cluster was delivered", error),
@@ -96,11 +96,12 @@ class Engine {
   /**
    * @param {string} nsp
    * @param {boolean} recovery whether clients' state is recovered there
+   * @param {boolean} encode whether the engine is to encode packets for it
    * @param {NamespaceListener} listener
    * @returns {import("./native-binding").NativeNamespace}
    */
-  open(nsp, recovery, listener) {
-    const namespace = this.#native.open(nsp, recovery);
+  open(nsp, recovery, encode, listener) {
+    const namespace = this.#native.open(nsp, recovery, encode);
     // The server was given an adapter anew: the one before gets nothing any more.
     for (const [handle, { nsp: name }] of this.#namespaces) {
       if (name === nsp) {
@@ -278,13 +279,13 @@ class Engine {
    * @param {number} ticket
    * @param {import("./native-binding").NativeError} [error]
    * @param {string} [id]
-   * @param {string} [packet]
+   * @param {import("./fan-out").Encoded} [encoded]
    */
-  #onPublished(ticket, error, id, packet) {
+  #onPublished(ticket, error, id, encoded) {
     const published = this.#publishes.get(ticket);
     this.#publishes.delete(ticket);
     this.#queueIsFull &&= error !== undefined;
-    published?.(error ? new EngineError(error) : null, id, packet);
+    published?.(error ? new EngineError(error) : null, id, encoded);
   }
 
   /** @param {NativeEvent} event */

@@ -10,13 +10,17 @@ const VOLATILE = 1;
 const COMPRESS_SAID = 2;
 const COMPRESS = 4;
 
-/** The local part of a publish that JS does itself, or that is for nobody here. */
-const LOCAL_JS = 0;
+/** The local part of a publish that is for nobody here, or was encoded; JS does all others. */
 const LOCAL_NOTHING = 1;
+const LOCAL_PACKET = 2;
+/** @type {Encoded} */
+const NOTHING = [];
+const NO_BYTES = Buffer.alloc(0);
 
 /**
  * @typedef {import("./native-binding").NativeBatch} NativeBatch
  * @typedef {import("./native-binding").NativeEvent} NativeEvent
+ * @typedef {import("./fan-out").Encoded} Encoded
  */
 
 /** A broadcast of another node, ready to be sent. */
@@ -28,9 +32,9 @@ class Broadcast {
    * @param {number} flags
    * @param {Set<string>} rooms
    * @param {Set<string>} except
-   * @param {string} packet
+   * @param {Encoded} encoded
    */
-  constructor(namespace, ms, seq, flags, rooms, except, packet) {
+  constructor(namespace, ms, seq, flags, rooms, except, encoded) {
     this.namespace = namespace;
     this.ms = ms;
     this.seq = seq;
@@ -38,7 +42,7 @@ class Broadcast {
     this.except = except;
     this.volatile = (flags & VOLATILE) !== 0 || undefined;
     this.compress = flags & COMPRESS_SAID ? (flags & COMPRESS) !== 0 : undefined;
-    this.packet = packet;
+    this.encoded = encoded;
   }
 
   /** The entry's ID: made only for those who want it. */
@@ -50,7 +54,8 @@ class Broadcast {
 /**
  * @typedef {object} Handlers
  * @property {(broadcast: Broadcast) => void} broadcast
- * @property {(ticket: number, id: string, packet?: string) => void} published
+ * @property {(ticket: number, id: string, encoded?: Encoded) => void} published an empty packet is
+ * for nobody here
  * @property {(event: NativeEvent) => void} rare
  * @property {(error: unknown) => void} thrown one of the others has thrown
  */
@@ -59,10 +64,11 @@ class Broadcast {
  * @param {NativeBatch} batch
  * @param {Handlers} handlers
  */
-function unpack({ numbers, names, packets, rare }, handlers) {
+function unpack({ numbers, names, packets, attachments = NO_BYTES, rare }, handlers) {
   let at = 0;
   let nameAt = 0;
   let packetAt = 0;
+  let attachmentAt = 0;
   let rareAt = 0;
 
   /** @param {number} count @param {number} lengths where the names' lengths stand */
@@ -77,6 +83,17 @@ function unpack({ numbers, names, packets, rare }, handlers) {
     return taken;
   };
 
+  const takePacket = () => {
+    /** @type {Encoded} */
+    const encoded = [packets[packetAt++]];
+    for (let count = numbers[at++]; count > 0; count--) {
+      const length = numbers[at++];
+      encoded.push(attachments.subarray(attachmentAt, attachmentAt + length));
+      attachmentAt += length;
+    }
+    return encoded;
+  };
+
   const takeBroadcast = () => {
     const [namespace, ms, seq] = [numbers[at + 1], numbers[at + 2], numbers[at + 3]];
     const [flags, rooms, except] = [numbers[at + 4], numbers[at + 5], numbers[at + 6]];
@@ -84,8 +101,16 @@ function unpack({ numbers, names, packets, rare }, handlers) {
     const included = takeNames(rooms, at);
     const excluded = takeNames(except, at + rooms);
     at += rooms + except;
-    const packet = packets[packetAt++];
-    return new Broadcast(namespace, ms, seq, flags, included, excluded, packet);
+    return new Broadcast(namespace, ms, seq, flags, included, excluded, takePacket());
+  };
+
+  const takePublished = () => {
+    const ticket = numbers[at + 1];
+    const id = `${numbers[at + 2]}-${numbers[at + 3]}`;
+    const local = numbers[at + 4];
+    at += 5;
+    const nothing = local === LOCAL_NOTHING ? NOTHING : undefined;
+    handlers.published(ticket, id, local === LOCAL_PACKET ? takePacket() : nothing);
   };
 
   while (at < numbers.length) {
@@ -97,13 +122,7 @@ function unpack({ numbers, names, packets, rare }, handlers) {
         at += 1;
         handlers.rare(rare[rareAt++]);
       } else {
-        const ticket = numbers[at + 1];
-        const id = `${numbers[at + 2]}-${numbers[at + 3]}`;
-        const local = numbers[at + 4];
-        at += 5;
-        const packet =
-          local === LOCAL_JS ? undefined : local === LOCAL_NOTHING ? "" : packets[packetAt++];
-        handlers.published(ticket, id, packet);
+        takePublished();
       }
     } catch (error) {
       handlers.thrown(error);

@@ -15,20 +15,25 @@ const MESSAGE = 0x34;
 
 /**
  * @typedef {import("./targets").Targets} Targets
- *
- * @typedef {object} EncodedPacket
- * @property {string} text as a Socket.IO parser would have encoded it
- * @property {any} [packet] what listeners for outgoing packets get; made when first needed
+ * @typedef {(string | Buffer)[]} Encoded a packet as socket.io-parser encodes it: the text, then the
+ * attachments
  */
 
 /**
- * Whether packets may be sent as the engine encodes them: not with a parser of the user's own, nor
- * where `Adapter.prototype.broadcast` was replaced, as the support for uWebSockets.js does.
+ * Whether the engine may encode the packets of a namespace: not with a parser of the user's own.
  *
  * @param {any} nsp
  */
-function canFanOut(nsp) {
-  return nsp.server.opts.parser === undefined && InMemoryAdapter.broadcast === stockBroadcast;
+function canEncode(nsp) {
+  return nsp.server.opts.parser === undefined;
+}
+
+/**
+ * Whether encoded packets may be sent past `Adapter.prototype.broadcast`: not where that was
+ * replaced, as the support for uWebSockets.js does at any time.
+ */
+function canFanOut() {
+  return InMemoryAdapter.broadcast === stockBroadcast;
 }
 
 /**
@@ -58,34 +63,60 @@ function frame(text) {
 /**
  * The packet that an encoded one stands for.
  *
- * @param {string} text
- * @param {string} nsp
+ * @param {any} nsp
+ * @param {Encoded} encoded
+ * @returns {any}
  */
-function parse(text, nsp) {
-  const start = nsp === "/" ? 1 : 1 + nsp.length + 1;
-  return { type: 2, nsp, data: JSON.parse(text.slice(start)) };
+function decodePacket(nsp, encoded) {
+  const decoder = new nsp.server._parser.Decoder();
+  /** @type {any} */
+  let decoded;
+  decoder.on("decoded", (/** @type {any} */ packet) => (decoded = packet));
+  encoded.forEach((part) => decoder.add(part));
+  return decoded;
 }
 
 /**
+ * Sends an encoded packet to one socket.
+ *
+ * @param {any} socket
+ * @param {Encoded} encoded
+ */
+function sendTo(socket, encoded) {
+  if (socket._anyOutgoingListeners?.length) {
+    socket.notifyOutgoingListeners(decodePacket(socket.nsp, encoded));
+  }
+  socket.client._packet(encoded, { preEncoded: true });
+}
+
+/**
+ * Sends an encoded packet to the local sockets that it is for.
+ *
  * @param {any} adapter
- * @param {string} text the encoded packet
+ * @param {Encoded} encoded
  * @param {Targets} opts
  * @param {{ volatile?: boolean, compress?: boolean }} flags
  */
-function fanOut(adapter, text, opts, { volatile, compress }) {
+function fanOut(adapter, encoded, opts, { volatile, compress }) {
   /** @type {any} */
   let packetOpts;
   /** @type {any} */
   let packet;
-  const encoded = [text];
+  const [text] = encoded;
   adapter.apply(opts, (/** @type {any} */ socket) => {
-    packetOpts ??= { preEncoded: true, volatile, compress, wsPreEncodedFrame: [frame(text)] };
+    packetOpts ??= {
+      preEncoded: true,
+      volatile,
+      compress,
+      // With attachments there is more than one frame, and engine.io makes them.
+      wsPreEncodedFrame: encoded.length === 1 ? [frame(/** @type {string} */ (text))] : undefined,
+    };
     if (socket._anyOutgoingListeners?.length) {
-      packet ??= parse(text, adapter.nsp.name);
+      packet ??= decodePacket(adapter.nsp, encoded);
       socket.notifyOutgoingListeners(packet);
     }
     socket.client.writeToEngine(encoded, packetOpts);
   });
 }
 
-module.exports = { canFanOut, fanOut, parse };
+module.exports = { canEncode, canFanOut, decodePacket, fanOut, sendTo };

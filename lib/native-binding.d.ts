@@ -11,7 +11,7 @@ export declare class NativeEngine {
   /** Names this node, 16 hex digits. */
   get uid(): string;
   /** Opens a namespace. */
-  open(nsp: string, recovery: boolean): NativeNamespace;
+  open(nsp: string, recovery: boolean, encodes: boolean): NativeNamespace;
   /** Which stream a namespace is routed to; stands in `lost` events. */
   streamIndex(nsp: string): number;
   /**
@@ -77,8 +77,10 @@ export interface NativeBatch {
   numbers: Float64Array;
   /** Names of rooms, one behind the other. */
   names: string;
-  /** Packets. */
+  /** The texts of packets. */
   packets: Array<string>;
+  /** Their attachments, one behind the other. */
+  attachments?: Buffer;
   /** Events of all other kinds. */
   rare: Array<NativeEvent>;
 }
@@ -103,28 +105,17 @@ export interface NativeError {
 
 /** An event of the inbox. `kind` says which of the other fields are there. */
 export interface NativeEvent {
-  /** `entry`, `broadcast`, `published`, `message`, `answer`, `lost`, `members`, `credentials`, `warning`, `debug`. */
+  /** `entry`, `published`, `message`, `answer`, `lost`, `members`, `credentials`, `warning`, `debug`. */
   kind: string;
-  /** entry, broadcast, message: the namespace's handle. lost: the stream's index. */
+  /** entry, message: the namespace's handle. lost: the stream's index. */
   namespace?: number;
   /** entry: the sender. */
   uid?: string;
   /** entry: the message's type. */
   type?: number;
-  /** entry, broadcast, published: the entry's ID. answer: the position of a restored session. */
+  /** entry, published: the entry's ID. answer: the position of a restored session. */
   id?: string;
-  /** broadcast: the rooms that it is for. */
-  rooms?: Array<string>;
-  /** broadcast: the rooms whose members do not get it. */
-  except?: Array<string>;
-  /** broadcast: a flag. */
-  volatile?: boolean;
-  /** broadcast: a flag. */
-  compress?: boolean;
-  /**
-   * broadcast, published: the packet for local clients; empty when there are none. entry: data
-   * as JSON. debug: the line. lost: how.
-   */
+  /** entry: data as JSON. debug: the line. lost: how. */
   text?: string;
   /** entry: data as msgpack. message: the payload. answer: a session. */
   bytes?: Buffer;
@@ -140,11 +131,15 @@ export interface NativeEvent {
   missed?: Array<NativeMissed>;
 }
 
-/** A packet that a client missed. */
+/** A broadcast that a client missed: ready to be sent, or to be decoded. */
 export interface NativeMissed {
-  /** The entry's ID. */
-  id: string;
-  /** Data as JSON, or */
+  /** The text of a packet, its offset included. */
+  packet?: string;
+  /** The packet's attachments. */
+  attachments?: Array<Buffer>;
+  /** The ID of an entry, with its data */
+  id?: string;
+  /** as JSON, or */
   text?: string;
   /** as msgpack. */
   bytes?: Buffer;

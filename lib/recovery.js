@@ -6,6 +6,7 @@ const { MessageType } = require("socket.io-adapter");
 
 const { decodeData } = require("./codec");
 const debug = require("./debug");
+const { sendTo } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
 
 /** Packet type of the Socket.IO protocol. */
@@ -22,9 +23,12 @@ const START = "0-0";
  * @typedef {object} Arriving a recovered socket on its way through the middlewares
  * @property {any} session as it was in Redis
  * @property {Map<any, string>} since
- * @property {any[] | undefined} packets what it missed, and what came in for it meanwhile;
+ * @property {Outgoing[] | undefined} packets what it missed, and what came in for it meanwhile;
  * undefined when it took too long
  * @property {NodeJS.Timeout} timer
+ *
+ * @typedef {{ encoded: import("./fan-out").Encoded } | { packet: any }} Outgoing an event packet
+ * with its offset
  */
 
 class Recovery {
@@ -44,11 +48,6 @@ class Recovery {
   constructor(nsp, persist) {
     this.#nsp = nsp;
     this.#persist = persist;
-  }
-
-  /** True while a recovered socket is not connected yet. */
-  get isExpecting() {
-    return this.#arriving.size > 0;
   }
 
   /**
@@ -127,13 +126,11 @@ class Recovery {
     session.rooms.forEach((/** @type {any} */ room, /** @type {number} */ i) => {
       since.set(room, session.since?.[i] ?? START);
     });
-    const datas = missed.flatMap((entry) => missedPacket(entry, since));
-    const packets = datas.map((data) => ({ type: EVENT, data, nsp: this.#nsp.name }));
     /** @type {Arriving} */
     const arriving = {
       session: { ...session },
       since,
-      packets,
+      packets: missed.flatMap((broadcast) => toOutgoing(broadcast, since, this.#nsp.name)),
       timer: setTimeout(() => {
         arriving.packets = undefined;
         this.#persist(arriving.session);
@@ -141,24 +138,20 @@ class Recovery {
     };
     this.#arriving.set(session.sid, arriving);
     delete session.since;
-    session.missedPackets = datas;
     // socket.io would send them before the middlewares have run. A client keeps what comes before
     // it is connected even when it is refused then, and would get it a second time when it comes
     // back once more. So they are sent from here, when the socket has arrived.
-    Object.defineProperty(session.missedPackets, "forEach", { value: () => {} });
+    session.missedPackets = [];
     return session;
   }
 
   /**
    * Keeps a packet for the recovered sockets that are not connected yet.
    *
-   * @param {any} packet with its offset
+   * @param {Outgoing} packet
    * @param {Targets} opts
    */
   keep(packet, opts) {
-    if (this.#arriving.size === 0 || opts.flags?.volatile) {
-      return;
-    }
     for (const [sid, { packets }] of this.#arriving) {
       const rooms = [...(this.#joined.get(sid)?.keys() ?? [])];
       const isIncluded = opts.rooms.size === 0 || rooms.some((room) => opts.rooms.has(room));
@@ -174,51 +167,67 @@ class Recovery {
  * anything that handlers of the connection send.
  *
  * @param {any} socket that joins its own room, which it does just before that
- * @param {any[]} packets
+ * @param {Outgoing[]} packets
  */
 function sendBehindConnect(socket, packets) {
   socket.packet = (/** @type {any[]} */ ...args) => {
     delete socket.packet;
     socket.packet(...args);
-    for (const packet of packets) {
-      socket.notifyOutgoingListeners?.(packet);
-      socket.packet(packet);
+    for (const outgoing of packets) {
+      if ("encoded" in outgoing) {
+        sendTo(socket, outgoing.encoded);
+      } else {
+        socket.notifyOutgoingListeners?.(outgoing.packet);
+        socket.packet(outgoing.packet);
+      }
     }
   };
 }
 
 /**
- * @param {NativeMissed} entry
+ * @param {NativeMissed} broadcast
  * @param {Map<any, string>} since the client's rooms
- * @returns {any[][]} the packet's data with its offset, or nothing when it was not missed
+ * @param {string} nsp
+ * @returns {Outgoing[]} nothing when it was not missed
  */
-function missedPacket(entry, since) {
-  let data;
+function toOutgoing(broadcast, since, nsp) {
+  const { packet: text, attachments = [], id = START } = broadcast;
+  if (text !== undefined) {
+    return [{ encoded: [text, ...attachments] }];
+  }
   try {
-    data = decodeData(entry);
+    const data = decodeData(broadcast);
+    if (!isWellFormed({ uid: "", nsp: "", type: MessageType.BROADCAST, data })) {
+      return [];
+    }
+    return isMissed(data, id, since)
+      ? [{ packet: { type: EVENT, nsp, data: [...data.packet.data, id] } }]
+      : [];
   } catch (error) {
-    debug("entry %s skipped: %s", entry.id, error);
+    debug("entry %s skipped: %s", id, error);
     return [];
   }
-  if (!isWellFormed({ uid: "", nsp: "", type: MessageType.BROADCAST, data })) {
-    return [];
-  }
-  const { packet, opts, requestId } = data;
+}
+
+/**
+ * @param {any} data a broadcast's
+ * @param {string} id the entry's
+ * @param {Map<any, string>} since the client's rooms
+ */
+function isMissed({ packet, opts, requestId }, id, since) {
   /** @param {any} room */
   const wasIn = (room) => {
     const joined = since.get(room);
-    return joined !== undefined && isAfter(entry.id, joined);
+    return joined !== undefined && isAfter(id, joined);
   };
-  const isIncluded = opts.rooms.length === 0 || opts.rooms.some(wasIn);
-  const isSentAgain =
+  return (
     packet.type === EVENT &&
     packet.id === undefined &&
     requestId === undefined &&
-    opts.flags?.volatile === undefined;
-  if (!isIncluded || !isSentAgain || opts.except.some(wasIn)) {
-    return [];
-  }
-  return [[...packet.data, entry.id]];
+    opts.flags?.volatile === undefined &&
+    (opts.rooms.length === 0 || opts.rooms.some(wasIn)) &&
+    !opts.except.some(wasIn)
+  );
 }
 
 /**

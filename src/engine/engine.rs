@@ -158,9 +158,10 @@ impl Engine {
         &self.inbox
     }
 
-    /// Opens a namespace. With `recovery` the stream's history is kept for it.
-    pub fn open(&self, nsp: &str, recovery: bool) -> Arc<Namespace> {
-        let namespace = self.namespaces.open(nsp, recovery);
+    /// Opens a namespace. With `recovery` the stream's history is kept for it; `encodes` is
+    /// whether its packets are encoded here.
+    pub fn open(&self, nsp: &str, recovery: bool, encodes: bool) -> Arc<Namespace> {
+        let namespace = self.namespaces.open(nsp, recovery, encodes);
         if recovery {
             let mut cursor = self.stream(nsp).cursor();
             let position = cursor.position;

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::error::Error;
 use super::namespaces::{Hold, Namespace};
 use super::stream::{Completion, EntryId, Local, Missed};
-use super::wire::{BroadcastHead, Data, MessageType};
+use super::wire::{BroadcastHead, Data, MessageType, Packet};
 
 /// Names an open namespace between JS and the engine.
 pub type NamespaceHandle = u32;
@@ -41,12 +41,12 @@ pub enum Event {
     Broadcast {
         /// For which namespace.
         namespace: Arc<Namespace>,
-        /// The entry's ID.
+        /// The entry's ID; fits doubles.
         id: EntryId,
-        /// Who gets it, and how.
+        /// Who gets it, and how; all rooms have names.
         head: BroadcastHead,
         /// The Socket.IO packet, its offset included.
-        packet: String,
+        packet: Packet,
     },
     /// One of our own publishes has ended: it is its turn.
     Published(Completion),
@@ -173,7 +173,7 @@ impl Event {
                 Event::Published(Completion { local: Local::Packet(packet), .. }) => packet.len(),
                 Event::Message { payload, .. } => payload.len(),
                 Event::Answer { result: Ok(Answer::Session { session, missed, .. }), .. } => {
-                    session.len() + missed.iter().map(|m| OVERHEAD + m.data.len()).sum::<usize>()
+                    session.len() + missed.iter().map(|m| OVERHEAD + m.len()).sum::<usize>()
                 }
                 Event::Debug { line } => line.len(),
                 _ => 0,

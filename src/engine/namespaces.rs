@@ -23,6 +23,8 @@ pub struct Namespace {
     pub handle: NamespaceHandle,
     /// Whether packets carry their offset.
     pub recovery: bool,
+    /// Whether packets are encoded here: JS does it where users have a parser of their own.
+    pub encodes: bool,
     interest: Mutex<Interest>,
     holds: AtomicUsize,
 }
@@ -40,10 +42,16 @@ pub struct Hold(Arc<Namespace>);
 
 impl Namespace {
     /// A namespace without sockets.
-    pub fn new(handle: NamespaceHandle, recovery: bool) -> Self {
+    pub fn new(handle: NamespaceHandle, recovery: bool, encodes: bool) -> Self {
         let interest =
             Interest { has_sockets: false, rooms: HashSet::new(), left_out: EntryId::ZERO };
-        Self { handle, recovery, interest: Mutex::new(interest), holds: AtomicUsize::new(0) }
+        Self {
+            handle,
+            recovery,
+            encodes,
+            interest: Mutex::new(interest),
+            holds: AtomicUsize::new(0),
+        }
     }
 
     /// The first socket has come, or the last one has gone.
@@ -115,9 +123,9 @@ pub struct Namespaces {
 
 impl Namespaces {
     /// Opens a namespace. One that is open already gets a new handle: its adapter was replaced.
-    pub fn open(&self, nsp: &str, recovery: bool) -> Arc<Namespace> {
+    pub fn open(&self, nsp: &str, recovery: bool, encodes: bool) -> Arc<Namespace> {
         let handle = self.next.fetch_add(1, Ordering::Relaxed);
-        let namespace = Arc::new(Namespace::new(handle, recovery));
+        let namespace = Arc::new(Namespace::new(handle, recovery, encodes));
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         open.insert(nsp.into(), namespace.clone());
         namespace
@@ -156,8 +164,8 @@ mod tests {
     #[test]
     fn closing_an_old_handle_leaves_the_new_one_open() {
         let namespaces = Namespaces::default();
-        let old = namespaces.open("/a", false).handle;
-        let new = namespaces.open("/a", false).handle;
+        let old = namespaces.open("/a", false, true).handle;
+        let new = namespaces.open("/a", false, true).handle;
         assert!(!namespaces.close("/a", old));
         assert_eq!(namespaces.get("/a").unwrap().handle, new);
         assert!(namespaces.close("/a", new));
@@ -166,7 +174,7 @@ mod tests {
 
     #[test]
     fn wants_what_has_a_recipient() {
-        let namespace = Namespace::new(0, false);
+        let namespace = Namespace::new(0, false, true);
         assert!(!namespace.wants(ID, &to("[]")));
         namespace.set_has_sockets(true);
         assert_eq!(namespace.set_room("r", true), ID, "what was left out before");
@@ -181,7 +189,7 @@ mod tests {
 
     #[test]
     fn held_open_it_wants_everything() {
-        let namespace = Arc::new(Namespace::new(0, false));
+        let namespace = Arc::new(Namespace::new(0, false, true));
         let holds = [namespace.hold(), namespace.hold()];
         assert!(namespace.wants(ID, &to(r#"["q"]"#)));
         let [first, second] = holds;

@@ -1,16 +1,13 @@
 //! A slice of events on its way to JS. The frequent ones are packed, since each property of an
 //! object that N-API makes costs more than handling it; `lib/events.js` unpacks them.
 
-use napi::bindgen_prelude::Float64Array;
+use napi::bindgen_prelude::{Buffer, Float64Array};
 use napi_derive::napi;
 
 use super::event::NativeEvent;
 use crate::engine::inbox::Event;
 use crate::engine::stream::{Completion, EntryId, Local};
-use crate::engine::wire::{BroadcastHead, Flags, Room};
-
-/// The largest integer that a JS number holds exactly.
-const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+use crate::engine::wire::{BroadcastHead, Flags, Packet, Room};
 
 /// What comes next in a batch, as `lib/events.js` knows it.
 enum Kind {
@@ -31,8 +28,10 @@ pub struct NativeBatch {
     pub numbers: Float64Array,
     /// Names of rooms, one behind the other.
     pub names: String,
-    /// Packets.
+    /// The texts of packets.
     pub packets: Vec<String>,
+    /// Their attachments, one behind the other.
+    pub attachments: Option<Buffer>,
     /// Events of all other kinds.
     pub rare: Vec<NativeEvent>,
 }
@@ -43,6 +42,7 @@ pub struct Packer {
     numbers: Vec<f64>,
     names: String,
     packets: Vec<String>,
+    attachments: Vec<u8>,
     rare: Vec<NativeEvent>,
 }
 
@@ -50,11 +50,11 @@ impl Packer {
     /// Adds an event.
     pub fn add(&mut self, event: Event) {
         match event {
-            Event::Broadcast { namespace, id, head, packet } if is_safe(id) => {
+            Event::Broadcast { namespace, id, head, packet } => {
                 self.broadcast(namespace.handle, id, &head, packet);
             }
             Event::Published(Completion { ticket, outcome: Ok(Some(id)), local, .. })
-                if is_safe(id) =>
+                if id.fits_doubles() =>
             {
                 self.published(ticket, id, local);
             }
@@ -65,8 +65,8 @@ impl Packer {
         }
     }
 
-    /// `[kind, namespace, ms, seq, flags, rooms, except, length of each name…]`
-    fn broadcast(&mut self, namespace: u32, id: EntryId, head: &BroadcastHead, packet: String) {
+    /// `[kind, namespace, …id, flags, rooms, except, length of each name…, …packet]`
+    fn broadcast(&mut self, namespace: u32, id: EntryId, head: &BroadcastHead, packet: Packet) {
         let (rooms, except) = (head.rooms(), head.except());
         self.numbers.extend([f64::from(Kind::Broadcast as u8), f64::from(namespace)]);
         self.id(id);
@@ -77,36 +77,44 @@ impl Packer {
             self.numbers.push(name.encode_utf16().count() as f64);
             self.names.push_str(name);
         }
-        self.packets.push(packet);
+        self.packet(packet);
     }
 
-    /// `[kind, ticket, ms, seq, local]`
+    /// `[kind, ticket, …id, local, …packet]`
     fn published(&mut self, ticket: u32, id: EntryId, local: Local) {
         self.numbers.extend([f64::from(Kind::Published as u8), f64::from(ticket)]);
         self.id(id);
-        self.numbers.push(match local {
-            Local::Js => 0.0,
-            Local::Nothing => 1.0,
+        match local {
+            Local::Js => self.numbers.push(0.0),
+            Local::Nothing => self.numbers.push(1.0),
             Local::Packet(packet) => {
-                self.packets.push(packet);
-                2.0
+                self.numbers.push(2.0);
+                self.packet(packet);
             }
-        });
+        }
     }
 
+    /// `[attachments, length of each…]`
+    fn packet(&mut self, Packet { text, attachments }: Packet) {
+        self.packets.push(text);
+        self.numbers.push(attachments.len() as f64);
+        for attachment in attachments {
+            self.numbers.push(attachment.len() as f64);
+            self.attachments.extend_from_slice(&attachment);
+        }
+    }
+
+    /// `[ms, seq]`
     fn id(&mut self, id: EntryId) {
         self.numbers.extend([id.ms as f64, id.seq as f64]);
     }
 
     /// What was packed.
     pub fn finish(self) -> NativeBatch {
-        let Self { numbers, names, packets, rare } = self;
-        NativeBatch { numbers: numbers.into(), names, packets, rare }
+        let Self { numbers, names, packets, attachments, rare } = self;
+        let attachments = (!attachments.is_empty()).then(|| attachments.into());
+        NativeBatch { numbers: numbers.into(), names, packets, attachments, rare }
     }
-}
-
-fn is_safe(id: EntryId) -> bool {
-    id.ms <= MAX_SAFE_INTEGER && id.seq <= MAX_SAFE_INTEGER
 }
 
 fn flag_bits(flags: &Flags) -> u8 {

@@ -6,33 +6,24 @@ use napi_derive::napi;
 use super::js_error;
 use crate::engine::error::Error;
 use crate::engine::inbox::{Answer, Event};
-use crate::engine::stream::Local;
-use crate::engine::wire::{Data, Flags, Room};
+use crate::engine::stream::Missed;
+use crate::engine::wire::{Data, Packet};
 
 /// An event of the inbox. `kind` says which of the other fields are there.
 #[napi(object, object_from_js = false)]
 #[derive(Default)]
 pub struct NativeEvent {
-    /// `entry`, `broadcast`, `published`, `message`, `answer`, `lost`, `members`, `credentials`, `warning`, `debug`.
+    /// `entry`, `published`, `message`, `answer`, `lost`, `members`, `credentials`, `warning`, `debug`.
     pub kind: &'static str,
-    /// entry, broadcast, message: the namespace's handle. lost: the stream's index.
+    /// entry, message: the namespace's handle. lost: the stream's index.
     pub namespace: Option<u32>,
     /// entry: the sender.
     pub uid: Option<String>,
     /// entry: the message's type.
     pub r#type: Option<u32>,
-    /// entry, broadcast, published: the entry's ID. answer: the position of a restored session.
+    /// entry, published: the entry's ID. answer: the position of a restored session.
     pub id: Option<String>,
-    /// broadcast: the rooms that it is for.
-    pub rooms: Option<Vec<String>>,
-    /// broadcast: the rooms whose members do not get it.
-    pub except: Option<Vec<String>>,
-    /// broadcast: a flag.
-    pub volatile: Option<bool>,
-    /// broadcast: a flag.
-    pub compress: Option<bool>,
-    /// broadcast, published: the packet for local clients; empty when there are none. entry: data
-    /// as JSON. debug: the line. lost: how.
+    /// entry: data as JSON. debug: the line. lost: how.
     pub text: Option<String>,
     /// entry: data as msgpack. message: the payload. answer: a session.
     pub bytes: Option<Buffer>,
@@ -68,12 +59,17 @@ pub struct NativeCensus {
     pub present: Vec<bool>,
 }
 
-/// A packet that a client missed.
+/// A broadcast that a client missed: ready to be sent, or to be decoded.
 #[napi(object, object_from_js = false)]
+#[derive(Default)]
 pub struct NativeMissed {
-    /// The entry's ID.
-    pub id: String,
-    /// Data as JSON, or
+    /// The text of a packet, its offset included.
+    pub packet: Option<String>,
+    /// The packet's attachments.
+    pub attachments: Option<Vec<Buffer>>,
+    /// The ID of an entry, with its data
+    pub id: Option<String>,
+    /// as JSON, or
     pub text: Option<String>,
     /// as msgpack.
     pub bytes: Option<Buffer>,
@@ -102,35 +98,15 @@ impl From<Event> for NativeEvent {
                     ..Self::default()
                 }
             }
-            Event::Broadcast { namespace, id, head, packet } => Self {
-                kind: "broadcast",
-                namespace: Some(namespace.handle),
-                id: Some(id.to_string()),
-                text: Some(packet),
-                rooms: Some(names(head.rooms())),
-                except: Some(names(head.except())),
-                volatile: head.flags().map(Flags::is_volatile),
-                compress: head.flags().and_then(Flags::compress),
-                ..Self::default()
-            },
+            // `batch` packs these.
+            Event::Broadcast { .. } => Self::default(),
             Event::Published(completion) => {
-                let text = match completion.local {
-                    Local::Js => None,
-                    Local::Nothing => Some(String::new()),
-                    Local::Packet(packet) => Some(packet),
-                };
                 let (id, error) = match completion.outcome {
                     Ok(id) => (id.map(|id| id.to_string()), None),
                     Err(error) => (None, Some(error.into())),
                 };
-                Self {
-                    kind: "published",
-                    text,
-                    ticket: Some(completion.ticket),
-                    id,
-                    error,
-                    ..Self::default()
-                }
+                let ticket = Some(completion.ticket);
+                Self { kind: "published", ticket, id, error, ..Self::default() }
             }
             Event::Message { namespace, payload, hold: _ } => Self {
                 kind: "message",
@@ -178,10 +154,7 @@ impl NativeEvent {
             Answer::Session { session, missed, position } => {
                 self.id = Some(position.to_string());
                 self.bytes = Some(session.into());
-                let missed = missed.into_iter().map(|missed| {
-                    let (text, bytes) = split(Some(missed.data));
-                    NativeMissed { id: missed.id.to_string(), text, bytes }
-                });
+                let missed = missed.into_iter().map(NativeMissed::from);
                 self.missed = Some(missed.collect());
             }
         }
@@ -189,9 +162,24 @@ impl NativeEvent {
     }
 }
 
-/// Names of rooms; in a broadcast they all have one.
-fn names(rooms: &[Room]) -> Vec<String> {
-    rooms.iter().filter_map(Room::name).map(str::to_owned).collect()
+impl From<Missed> for NativeMissed {
+    fn from(missed: Missed) -> Self {
+        match missed {
+            Missed::Packet(Packet { text, attachments }) => {
+                let attachments = attachments.into_iter().map(|bytes| bytes.into_vec().into());
+                let attachments: Vec<Buffer> = attachments.collect();
+                Self {
+                    packet: Some(text),
+                    attachments: (!attachments.is_empty()).then_some(attachments),
+                    ..Self::default()
+                }
+            }
+            Missed::Entry { id, data } => {
+                let (text, bytes) = split(Some(data));
+                Self { id: Some(id.to_string()), text, bytes, ..Self::default() }
+            }
+        }
+    }
 }
 
 /// Data as text or as bytes.

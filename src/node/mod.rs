@@ -99,8 +99,8 @@ impl NativeEngine {
 
     /// Opens a namespace.
     #[napi]
-    pub fn open(&self, nsp: String, recovery: bool) -> NativeNamespace {
-        NativeNamespace { namespace: self.engine.open(&nsp, recovery) }
+    pub fn open(&self, nsp: String, recovery: bool, encodes: bool) -> NativeNamespace {
+        NativeNamespace { namespace: self.engine.open(&nsp, recovery, encodes) }
     }
 
     /// Which stream a namespace is routed to; stands in `lost` events.

@@ -13,7 +13,7 @@ use crate::engine::inbox::{Answer, CallId, Event, Inbox};
 use crate::engine::namespaces::Namespace;
 use crate::engine::redis::{ANSWER_LIMIT, Commands};
 use crate::engine::stream::{
-    EntryId, Marks, Missed, Progress, Step, Stream, is_missed, read_entries, tail,
+    EntryId, Marks, Missed, Progress, Returning, Step, Stream, read_entries, tail,
 };
 use crate::engine::wire::{
     BROADCAST, BroadcastHead, SessionHead, decode_session, fields_of, parse_entry,
@@ -70,13 +70,15 @@ impl Restore {
             SessionHead::decode(&session).ok_or(Error::NotRestored("the session is damaged"))?;
         // A client that received nothing in its session comes back with the offset of the one
         // before it: what lies between the two was never meant for it.
-        let offset = self.offset.max(head.began);
-        let search = Search { stream: &self.stream, nsp: &self.nsp, offset, head: &head };
-        search.reader_at_offset(&mut commands).await?;
+        let from = self.offset.max(head.began);
+        let encodes = self.namespace.as_ref().is_some_and(|namespace| namespace.encodes);
+        let client = Returning { nsp: &self.nsp, rooms: &head.rooms, encodes };
+        let search = Search { stream: &self.stream, client, offset: self.offset, from };
+        search.reader_is_there(&mut commands).await?;
         if !search.offset_exists(&mut commands).await? {
             return Err(Error::NotRestored("the offset is not in the stream (any more)"));
         }
-        let mut found = Found { reached: offset, missed: Vec::new(), marks: Marks::default() };
+        let mut found = Found { reached: from, missed: Vec::new(), marks: Marks::default() };
         while let Some(history_from) = search.in_memory(&mut found, |missed, position| {
             let hold = self.namespace.as_ref().map(Namespace::hold);
             let answer = Answer::Session { session: session.clone(), missed, position };
@@ -115,10 +117,11 @@ impl Restore {
 /// What is looked for.
 struct Search<'a> {
     stream: &'a Stream,
-    nsp: &'a str,
-    /// Everything after this entry was missed.
+    client: Returning<'a>,
+    /// The last entry that the client has seen: nothing was trimmed while it is there.
     offset: EntryId,
-    head: &'a SessionHead,
+    /// Everything after this entry was missed; not before the offset.
+    from: EntryId,
 }
 
 /// What was found so far.
@@ -140,7 +143,7 @@ impl Search<'_> {
         done: impl FnOnce(Vec<Missed>, EntryId),
     ) -> Result<Option<EntryId>> {
         let cursor = self.stream.cursor();
-        if self.offset <= cursor.hole_behind {
+        if self.from <= cursor.hole_behind {
             return Err(Error::NotRestored("entries behind the offset were lost"));
         }
         match cursor.history.covered_from() {
@@ -150,8 +153,7 @@ impl Search<'_> {
             }
             Some(from) if from <= found.reached => {
                 let mut missed = std::mem::take(&mut found.missed);
-                let rest = cursor.history.missed(self.nsp, found.reached, &self.head.rooms);
-                missed.extend(rest);
+                missed.extend(cursor.history.missed(&self.client, found.reached));
                 done(missed, cursor.position);
                 Ok(None)
             }
@@ -162,17 +164,17 @@ impl Search<'_> {
 
     /// A client may have seen more of the stream on another node than our reader has read. What
     /// lies behind the stream's end, nobody has seen.
-    async fn reader_at_offset(&self, commands: &mut Commands) -> Result<()> {
+    async fn reader_is_there(&self, commands: &mut Commands) -> Result<()> {
         const AHEAD: Error = Error::NotRestored("the offset is ahead of the stream");
-        if self.stream.cursor().position >= self.offset {
+        if self.stream.cursor().position >= self.from {
             return Ok(());
         }
-        if tail(commands, &self.stream.key).await?.is_none_or(|tail| tail < self.offset) {
+        if tail(commands, &self.stream.key).await?.is_none_or(|tail| tail < self.from) {
             return Err(AHEAD);
         }
         let mut progress = self.stream.progress.subscribe();
         let reached = progress.wait_for(|progress| match progress {
-            Progress::At(position) => *position >= self.offset,
+            Progress::At(position) => *position >= self.from,
             Progress::Starting | Progress::Refused => false,
         });
         match tokio::time::timeout(CATCH_UP, reached).await {
@@ -212,11 +214,9 @@ impl Search<'_> {
                 return Err(Error::NotRestored("entries behind the offset were lost"));
             }
             let Some(data) = entry.data.filter(|_| step != Some(Step::Double)) else { continue };
-            if entry.kind == BROADCAST
-                && *entry.nsp == *self.nsp
-                && is_missed(BroadcastHead::decode(&data).as_ref(), entry.id, &self.head.rooms)
-            {
-                found.missed.push(Missed { id: entry.id, data });
+            if entry.kind == BROADCAST && *entry.nsp == *self.client.nsp {
+                let head = BroadcastHead::decode(&data);
+                found.missed.extend(Missed::of(&self.client, entry.id, &data, head.as_ref()));
             }
         }
         if whole {

@@ -16,6 +16,13 @@ impl EntryId {
     /// Before every entry.
     pub const ZERO: EntryId = EntryId { ms: 0, seq: 0 };
 
+    /// Whether both parts are integers that a JS number (a double) holds exactly, as all IDs made
+    /// from clocks are.
+    pub fn fits_doubles(self) -> bool {
+        const LARGEST: u64 = (1 << 53) - 1;
+        self.ms <= LARGEST && self.seq <= LARGEST
+    }
+
     /// The smallest ID above this one, for exclusive ranges on servers without `(`.
     pub fn next(self) -> Self {
         match self.seq.checked_add(1) {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::EntryId;
-use crate::engine::wire::{BroadcastHead, Data, Judgement, Membership, Room};
+use crate::engine::wire::{BroadcastHead, Data, Judgement, Membership, Packet, Room};
 
 /// Bookkeeping per entry, roughly, on top of its data.
 const OVERHEAD: usize = 256;
@@ -39,13 +39,61 @@ struct Index {
     rooms: HashMap<Box<str>, VecDeque<u64>>,
 }
 
-/// A packet that a client missed: to be sent with the entry's ID as its offset.
+/// A client that comes back.
+pub struct Returning<'a> {
+    /// Its namespace.
+    pub nsp: &'a str,
+    /// Where it was.
+    pub rooms: &'a [Membership],
+    /// Whether its packets are encoded here.
+    pub encodes: bool,
+}
+
+/// A broadcast that a client missed.
 #[derive(Debug, Clone)]
-pub struct Missed {
-    /// The entry.
-    pub id: EntryId,
-    /// Its data, decoded by JS, which also has the last word on whether it matches.
-    pub data: Data,
+pub enum Missed {
+    /// Ready to be sent, its offset included.
+    Packet(Packet),
+    /// JS decodes it, and has the last word on whether it was missed.
+    Entry {
+        /// The entry.
+        id: EntryId,
+        /// Its data.
+        data: Data,
+    },
+}
+
+impl Missed {
+    /// The broadcast `id` of the client's namespace, unless it did not miss that.
+    pub fn of(
+        client: &Returning<'_>,
+        id: EntryId,
+        data: &Data,
+        head: Option<&BroadcastHead>,
+    ) -> Option<Self> {
+        let judgement = head.map_or(Judgement::Unknown, |head| head.missed_by(id, client.rooms));
+        let packet = match (judgement, head) {
+            (Judgement::No, _) => return None,
+            (Judgement::Yes, Some(head)) if client.encodes => {
+                Packet::of(head, data, client.nsp, Some(id))
+            }
+            _ => None,
+        };
+        Some(packet.map_or_else(|| Self::Entry { id, data: data.clone() }, Self::Packet))
+    }
+
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Packet(packet) => packet.len(),
+            Self::Entry { data, .. } => data.len(),
+        }
+    }
+
+    /// True when there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl Remembered {
@@ -87,6 +135,11 @@ impl History {
         if self.covered_from.is_some() {
             self.covered_from = Some(position);
         }
+    }
+
+    /// Whether anything is remembered.
+    pub fn is_on(&self) -> bool {
+        self.covered_from.is_some()
     }
 
     /// Everything after this entry is here; `None` when nothing is remembered.
@@ -145,11 +198,11 @@ impl History {
         }
     }
 
-    /// What a client of `nsp` in `rooms` missed after `offset`, in order.
-    pub fn missed(&self, nsp: &str, offset: EntryId, rooms: &[Membership]) -> Vec<Missed> {
-        let Some(index) = self.namespaces.get(nsp) else { return Vec::new() };
+    /// What a client missed after `offset`, in order.
+    pub fn missed(&self, client: &Returning<'_>, offset: EntryId) -> Vec<Missed> {
+        let Some(index) = self.namespaces.get(client.nsp) else { return Vec::new() };
         let first = self.dropped + self.entries.partition_point(|entry| entry.id <= offset) as u64;
-        let lists = rooms.iter().filter_map(|member| index.rooms.get(member.room.name()?));
+        let lists = client.rooms.iter().filter_map(|member| index.rooms.get(member.room.name()?));
         let mut places: Vec<u64> = lists
             .chain([&index.everyone])
             .flat_map(|places| places.range(places.partition_point(|place| *place < first)..))
@@ -161,8 +214,7 @@ impl History {
             .iter()
             .filter_map(|place| self.entries.get(usize::try_from(place - self.dropped).ok()?));
         entries
-            .filter(|entry| is_missed(entry.head.as_ref(), entry.id, rooms))
-            .map(|entry| Missed { id: entry.id, data: entry.data.clone() })
+            .filter_map(|entry| Missed::of(client, entry.id, &entry.data, entry.head.as_ref()))
             .collect()
     }
 
@@ -170,11 +222,6 @@ impl History {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
-}
-
-/// Whether JS is to see the broadcast `id`: unless it is sure that it was not missed.
-pub fn is_missed(head: Option<&BroadcastHead>, id: EntryId, rooms: &[Membership]) -> bool {
-    head.is_none_or(|head| head.missed_by(id, rooms) != Judgement::No)
 }
 
 #[cfg(test)]
@@ -187,7 +234,7 @@ mod tests {
 
     fn to(rooms: &[&str]) -> Data {
         let json = format!(
-            r#"{{"opts":{{"rooms":{rooms:?},"except":[]}},"packet":{{"type":2,"data":[]}}}}"#
+            r#"{{"opts":{{"rooms":{rooms:?},"except":[]}},"packet":{{"type":2,"data":["e"]}}}}"#
         );
         Data::Json(json.into())
     }
@@ -202,7 +249,15 @@ mod tests {
     }
 
     fn missed(history: &History, offset: u64, rooms: &[Membership]) -> Vec<u64> {
-        history.missed("/", id(offset), rooms).iter().map(|missed| missed.id.ms).collect()
+        let ms = |missed: &Missed| match missed {
+            Missed::Entry { id, .. } => id.ms,
+            Missed::Packet(packet) => {
+                let offset = packet.text.strip_prefix(r#"2["e",""#).unwrap();
+                offset.strip_suffix(r#"-0"]"#).unwrap().parse().unwrap()
+            }
+        };
+        let client = Returning { nsp: "/", rooms, encodes: true };
+        history.missed(&client, id(offset)).iter().map(ms).collect()
     }
 
     #[test]

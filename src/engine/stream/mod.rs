@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use entry_id::EntryId;
 pub use held::Held;
-pub use history::{History, Missed, is_missed};
+pub use history::{History, Missed, Returning};
 pub use marks::{Marks, Step};
 pub use own::{Completion, Local, OwnEntries, Ticket};
 pub use page::{PageEntry, page};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::{EntryId, Publish};
 use crate::engine::error::Error;
 use crate::engine::namespaces::{Hold, Namespace};
+use crate::engine::wire::Packet;
 
 /// Names one publish between JS and the engine.
 pub type Ticket = u32;
@@ -36,7 +37,7 @@ pub enum Local {
     /// A broadcast without a recipient here.
     Nothing,
     /// A broadcast, ready to be sent to local sockets.
-    Packet(String),
+    Packet(Packet),
 }
 
 /// The queue of own entries, in the order of their sequences.

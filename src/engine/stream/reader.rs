@@ -10,9 +10,7 @@ use crate::engine::namespaces::{Namespace, Namespaces};
 use crate::engine::redis::{Backoff, Connector, RawConnection};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::{
-    BROADCAST, BroadcastHead, Data, Entry, EntryError, Room, event_packet, parse_entry,
-};
+use crate::engine::wire::{BROADCAST, BroadcastHead, Entry, EntryError, Packet, Room, parse_entry};
 
 /// How much later than asked an XREAD may answer before the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(5);
@@ -170,7 +168,10 @@ impl Reader {
     }
 
     /// Hands a batch on, all of it under the cursor's lock, so that restores see whole batches.
-    fn hand_on(&self, entries: &[PageEntry<'_>], moves: u64) {
+    fn hand_on(&self, page: &[PageEntry<'_>], moves: u64) {
+        let remembers = self.stream.cursor().history.is_on();
+        let entries: Vec<Decoded> =
+            page.iter().map(|entry| self.decode(entry, remembers)).collect();
         let mut events = Vec::with_capacity(entries.len());
         let mut cursor = self.stream.cursor();
         if cursor.moves != moves {
@@ -179,11 +180,10 @@ impl Reader {
         }
         let before = cursor.position;
         let mut gap = GapBefore::default();
-        for entry in entries {
-            let id = entry.id;
+        for Decoded { id, entry } in entries {
             self.stats.read.add(1);
-            match parse_entry(id, entry.fields()) {
-                Ok(entry) => self.sort(entry, &mut cursor, &mut events, &mut gap),
+            match entry {
+                Ok((entry, head)) => self.sort(entry, head, &mut cursor, &mut events, &mut gap),
                 Err(EntryError::Foreign) => self.stats.skipped.add(1),
                 Err(EntryError::Malformed(what)) => {
                     self.stats.malformed.add(1);
@@ -192,9 +192,9 @@ impl Reader {
             }
             cursor.position = id;
         }
-        cursor.read += entries.len() as u64;
+        cursor.read += page.len() as u64;
         let position = cursor.position;
-        if !entries.is_empty() {
+        if !page.is_empty() {
             let may_have_lost = std::mem::take(&mut cursor.trimmed) && gap.unknown;
             if gap.missing > 0 || may_have_lost {
                 cursor.hole_behind = cursor.hole_behind.max(before);
@@ -212,10 +212,22 @@ impl Reader {
         self.stream.progress.send_replace(Progress::At(position));
     }
 
+    /// Decodes an entry as far as somebody needs it: before the cursor is locked, for which others
+    /// wait.
+    fn decode(&self, raw: &PageEntry<'_>, remembers: bool) -> Decoded {
+        let entry = parse_entry(raw.id, raw.fields()).map(|entry| {
+            let is_needed = remembers || self.namespaces.get(&entry.nsp).is_some();
+            let head = if is_needed { Head::of(&entry) } else { Head::NotRead };
+            (entry, head)
+        });
+        Decoded { id: raw.id, entry }
+    }
+
     /// Decides what becomes of an entry.
     fn sort(
         &self,
         entry: Entry,
+        head: Head,
         cursor: &mut Cursor,
         events: &mut Vec<Event>,
         gap: &mut GapBefore,
@@ -238,16 +250,14 @@ impl Reader {
             Some(Step::Next) => {}
             Some(Step::First) | None => gap.unknown = true,
         }
-        let broadcast = match &entry.data {
-            Some(data) if entry.kind == BROADCAST => Some(data),
-            _ => None,
-        };
         let namespace = self.namespaces.get(&entry.nsp);
-        let is_remembered = cursor.history.covered_from().is_some();
-        let head = broadcast
-            .filter(|_| namespace.is_some() || is_remembered)
-            .and_then(BroadcastHead::decode);
-        if let Some(data) = broadcast {
+        let head = match head {
+            Head::Read(head) => head,
+            // The namespace was opened meanwhile.
+            Head::NotRead if namespace.is_some() => Head::read(&entry),
+            Head::NotRead => None,
+        };
+        if let Some(data) = entry.broadcast() {
             cursor.history.push(entry.id, &entry.nsp, data, head.as_ref());
         }
         if let Some(origin) = entry.origin
@@ -339,15 +349,42 @@ fn local_part(
     packet_of(entry, Some(&head), namespace).map_or(Local::Js, Local::Packet)
 }
 
-/// The packet that clients get, where it can be cut out of the entry.
-fn packet_of(entry: &Entry, head: Option<&BroadcastHead>, namespace: &Namespace) -> Option<String> {
-    let (head, Some(Data::Json(json))) = (head?, &entry.data) else { return None };
+/// The packet that clients get, where it can be made here.
+fn packet_of(entry: &Entry, head: Option<&BroadcastHead>, namespace: &Namespace) -> Option<Packet> {
+    if !namespace.encodes {
+        return None;
+    }
+    let (head, Some(data)) = (head?, &entry.data) else { return None };
     let rooms = head.rooms().iter().chain(head.except());
-    if rooms.map(Room::name).any(|name| name.is_none()) {
+    if rooms.map(Room::name).any(|name| name.is_none()) || !entry.id.fits_doubles() {
         return None;
     }
     let has_offset = namespace.recovery && head.is_sent_again();
-    event_packet(&entry.nsp, head.event_data(json)?, has_offset.then_some(entry.id))
+    Packet::of(head, data, &entry.nsp, has_offset.then_some(entry.id))
+}
+
+/// An entry of a page.
+struct Decoded {
+    id: EntryId,
+    entry: std::result::Result<(Entry, Head), EntryError>,
+}
+
+/// The head of a broadcast.
+enum Head {
+    /// Nobody needed it.
+    NotRead,
+    /// `None` for what is no broadcast, and for one that cannot be read here.
+    Read(Option<BroadcastHead>),
+}
+
+impl Head {
+    fn of(entry: &Entry) -> Self {
+        Self::Read(Self::read(entry))
+    }
+
+    fn read(entry: &Entry) -> Option<BroadcastHead> {
+        BroadcastHead::decode(entry.broadcast()?)
+    }
 }
 
 /// What a batch shows to be missing before its entries.

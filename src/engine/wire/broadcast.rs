@@ -1,5 +1,7 @@
 //! The head of a broadcast: who gets it, and whether it may be sent again to a client that was
-//! away. The packet's data is not looked at.
+//! away. The packet's data is not looked at; where it stands is kept.
+
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -12,25 +14,31 @@ use crate::engine::stream::EntryId;
 const EVENT: f64 = 2.0;
 
 /// What of a broadcast decides where it goes.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct BroadcastHead {
     opts: TargetOptions,
-    packet: PacketHead,
+    kind: f64,
+    /// It wants an acknowledgement.
+    wants_ack: bool,
+    /// Where the packet's data stands, in JSON.
+    data: Option<Range<usize>>,
+}
+
+/// As it stands in a message. `D` is what is taken of the packet's data.
+#[derive(Deserialize)]
+struct Message<D> {
+    opts: TargetOptions,
+    packet: Packet<D>,
     #[serde(rename = "requestId")]
     request_id: Option<IgnoredAny>,
 }
 
-/// The place of the packet's data in JSON.
 #[derive(Deserialize)]
-struct DataPlace<'a> {
-    #[serde(borrow)]
-    packet: PacketPlace<'a>,
-}
-
-#[derive(Deserialize)]
-struct PacketPlace<'a> {
-    #[serde(borrow)]
-    data: &'a RawValue,
+struct Packet<D> {
+    #[serde(rename = "type")]
+    kind: f64,
+    id: Option<IgnoredAny>,
+    data: Option<D>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -60,13 +68,6 @@ impl Flags {
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
-struct PacketHead {
-    #[serde(rename = "type")]
-    kind: f64,
-    id: Option<IgnoredAny>,
-}
-
 /// Whether a client that comes back gets a broadcast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judgement {
@@ -83,18 +84,40 @@ impl BroadcastHead {
     /// doubled key, a lone surrogate), or not.
     pub fn decode(data: &Data) -> Option<Self> {
         match data {
-            Data::Json(text) => serde_json::from_str(text).ok(),
-            Data::Msgpack(bytes) => rmp_serde::from_slice(bytes).ok(),
+            Data::Json(text) => Self::from_json(text),
+            Data::Msgpack(bytes) => {
+                Some(Self::new(rmp_serde::from_slice::<Message<IgnoredAny>>(bytes).ok()?, None))
+            }
         }
     }
 
-    /// The data of an event packet without acknowledgement, as it stands in the entry's JSON.
+    /// Reads the head out of JSON.
+    pub fn from_json(text: &str) -> Option<Self> {
+        let message: Message<&RawValue> = serde_json::from_str(text).ok()?;
+        let data = message.packet.data.map(|data| {
+            // Borrowed from the text: its place is the distance between the two.
+            let start = data.get().as_ptr().addr() - text.as_ptr().addr();
+            start..start + data.get().len()
+        });
+        Some(Self::new(message, data))
+    }
+
+    fn new<D>(
+        Message { opts, packet, request_id }: Message<D>,
+        data: Option<Range<usize>>,
+    ) -> Self {
+        let wants_ack = packet.id.is_some() || request_id.is_some();
+        Self { opts, kind: packet.kind, wants_ack, data }
+    }
+
+    /// True for an event that wants no acknowledgement.
+    pub fn is_plain_event(&self) -> bool {
+        self.kind == EVENT && !self.wants_ack
+    }
+
+    /// The packet's data, out of the JSON that this head was read from.
     pub fn event_data<'a>(&self, json: &'a str) -> Option<&'a str> {
-        if self.packet.kind != EVENT || self.packet.id.is_some() || self.request_id.is_some() {
-            return None;
-        }
-        let place: DataPlace<'a> = serde_json::from_str(json).ok()?;
-        Some(place.packet.data.get())
+        json.get(self.data.clone()?)
     }
 
     /// The rooms whose members do not get it.
@@ -116,10 +139,7 @@ impl BroadcastHead {
     /// wanted an acknowledgement, or was no event.
     pub fn is_sent_again(&self) -> bool {
         let flags = self.opts.flags.as_ref();
-        self.request_id.is_none()
-            && self.packet.id.is_none()
-            && self.packet.kind == EVENT
-            && flags.is_none_or(|flags| flags.volatile.is_none())
+        self.is_plain_event() && flags.is_none_or(|flags| flags.volatile.is_none())
     }
 
     /// Whether a client with these memberships that was away gets this broadcast, which is the

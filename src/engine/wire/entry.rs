@@ -32,6 +32,13 @@ pub struct Entry {
     pub origin: Option<Origin>,
 }
 
+impl Entry {
+    /// The data of a broadcast.
+    pub fn broadcast(&self) -> Option<&Data> {
+        self.data.as_ref().filter(|_| self.kind == BROADCAST)
+    }
+}
+
 /// Data of a message: JSON text, or msgpack when the payload holds binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {

@@ -1,5 +1,6 @@
 //! What travels: stream entries, broadcasts inside them, sessions, heartbeats among our nodes.
 
+mod binary;
 mod broadcast;
 mod entry;
 mod member;
@@ -8,10 +9,11 @@ mod packet;
 mod room;
 mod session;
 
+pub use binary::to_json;
 pub use broadcast::{BroadcastHead, Flags, Judgement, Membership};
 pub use entry::{BROADCAST, Data, Entry, EntryError, MessageType, Origin, fields_of, parse_entry};
 pub use member::{MemberMessage, MemberNews};
 pub use message::{position, with_position};
-pub use packet::event_packet;
+pub use packet::Packet;
 pub use room::Room;
 pub use session::{SessionHead, decode_session, encode_session};

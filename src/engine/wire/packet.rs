@@ -1,14 +1,71 @@
-//! Socket.IO packets as clients get them, cut out of entries: nothing is parsed or stringified
+//! Socket.IO packets as clients get them, cut out of entries: JSON is neither parsed nor written
 //! again.
 
+use super::{BroadcastHead, Data, to_json};
 use crate::engine::stream::EntryId;
 
-/// An event packet without binary: `2[/nsp,]["event",…]`. `data` is the packet's data array as
-/// JSON; with `offset`, the entry's ID becomes its last element.
-pub fn event_packet(nsp: &str, data: &str, offset: Option<EntryId>) -> Option<String> {
+/// An event packet, encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    /// `2[/nsp,]["event",…]`, or `5<attachments>-…` where there is binary.
+    pub text: String,
+    /// What the placeholders in the text stand for.
+    pub attachments: Vec<Box<[u8]>>,
+}
+
+impl Packet {
+    /// The packet of a broadcast; with `offset`, the entry's ID becomes its last argument. `None`
+    /// for what is no event, or wants an acknowledgement, or holds what only JS knows how to encode.
+    pub fn of(
+        head: &BroadcastHead,
+        data: &Data,
+        nsp: &str,
+        offset: Option<EntryId>,
+    ) -> Option<Self> {
+        if !head.is_plain_event() {
+            return None;
+        }
+        match data {
+            Data::Json(json) => {
+                let text = event_packet(nsp, head.event_data(json)?, 0, offset)?;
+                Some(Self { text, attachments: Vec::new() })
+            }
+            Data::Msgpack(bytes) => {
+                let (json, attachments) = to_json(bytes)?;
+                let head = BroadcastHead::from_json(&json)?;
+                let text = event_packet(nsp, head.event_data(&json)?, attachments.len(), offset)?;
+                Some(Self { text, attachments })
+            }
+        }
+    }
+
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        self.text.len() + self.attachments.iter().map(|bytes| bytes.len()).sum::<usize>()
+    }
+
+    /// True when there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// `data` is the packet's data array as JSON.
+fn event_packet(
+    nsp: &str,
+    data: &str,
+    attachments: usize,
+    offset: Option<EntryId>,
+) -> Option<String> {
     let elements = data.strip_prefix('[')?.strip_suffix(']')?;
-    let mut packet = String::with_capacity(data.len() + nsp.len() + 48);
-    packet.push('2');
+    let mut packet = String::with_capacity(data.len() + nsp.len() + 64);
+    if attachments == 0 {
+        packet.push('2');
+    } else {
+        packet.push('5');
+        packet.push_str(&attachments.to_string());
+        packet.push('-');
+    }
     if nsp != "/" {
         packet.push_str(nsp);
         packet.push(',');
@@ -31,14 +88,41 @@ pub fn event_packet(nsp: &str, data: &str, offset: Option<EntryId>) -> Option<St
 mod tests {
     use super::*;
 
+    const ID: EntryId = EntryId { ms: 7, seq: 1 };
+
     #[test]
     fn as_socket_io_parser_writes_them() {
-        let id = EntryId { ms: 7, seq: 1 };
-        let packet = |nsp, data, offset| event_packet(nsp, data, offset).unwrap();
+        let packet = |nsp, data, offset| event_packet(nsp, data, 0, offset).unwrap();
         assert_eq!(packet("/", r#"["a",1]"#, None), r#"2["a",1]"#);
         assert_eq!(packet("/chat", r#"["a",1]"#, None), r#"2/chat,["a",1]"#);
-        assert_eq!(packet("/", r#"["a"]"#, Some(id)), r#"2["a","7-1"]"#);
-        assert_eq!(packet("/", "[]", Some(id)), r#"2["7-1"]"#);
-        assert_eq!(event_packet("/", r#"{"a":1}"#, None), None);
+        assert_eq!(packet("/", r#"["a"]"#, Some(ID)), r#"2["a","7-1"]"#);
+        assert_eq!(packet("/", "[]", Some(ID)), r#"2["7-1"]"#);
+        assert_eq!(event_packet("/", r#"{"a":1}"#, 0, None), None);
+        assert_eq!(event_packet("/a", "[]", 2, None).unwrap(), "52-/a,[]");
+    }
+
+    #[test]
+    fn the_binary_of_msgpack_becomes_attachments() {
+        // {opts:{rooms:[],except:[]},packet:{type:2,data:["e",<bin 0102>],nsp:"/"}}
+        let bytes = [
+            &[0x82][..],
+            b"\xa4opts\x82\xa5rooms\x90\xa6except\x90",
+            b"\xa6packet\x83\xa4type\x02\xa4data\x92\xa1e\xc4\x02\x01\x02\xa3nsp\xa1/",
+        ]
+        .concat();
+        let data = Data::Msgpack(bytes.into());
+        let head = BroadcastHead::decode(&data).unwrap();
+        let packet = Packet::of(&head, &data, "/", Some(ID)).unwrap();
+        assert_eq!(packet.text, r#"51-["e",{"_placeholder":true,"num":0},"7-1"]"#);
+        assert_eq!(packet.attachments, [Box::from([1u8, 2])]);
+    }
+
+    #[test]
+    fn what_wants_an_acknowledgement_is_left_to_js() {
+        let data = Data::Json(
+            r#"{"opts":{"rooms":[],"except":[]},"packet":{"type":2,"id":1,"data":["e"]}}"#.into(),
+        );
+        let head = BroadcastHead::decode(&data).unwrap();
+        assert_eq!(Packet::of(&head, &data, "/", None), None);
     }
 }
