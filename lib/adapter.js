@@ -4,6 +4,7 @@
 
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
+const { coalesceWrites } = require("./coalesce");
 const { encodeMsgpack, decodeMsgpack, encodeData, decodeData } = require("./codec");
 const debug = require("./debug");
 const { canEncode, canFanOut, decodePacket, fanOut } = require("./fan-out");
@@ -394,6 +395,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   addAll(id, rooms) {
     if (this.sids.size === 0) {
       this.#namespace.setHasSockets(true);
+      coalesceWrites(this.nsp.server.engine);
     }
     /** @type {Map<string, string | undefined>} room, up to where nothing to it came here */
     const created = new Map();

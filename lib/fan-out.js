@@ -61,6 +61,16 @@ function frame(text) {
 }
 
 /**
+ * The WebSocket frame of an encoded packet. With attachments there are several, and engine.io makes
+ * them.
+ *
+ * @param {Encoded} encoded
+ */
+function frames([text, ...attachments]) {
+  return attachments.length === 0 ? [frame(/** @type {string} */ (text))] : undefined;
+}
+
+/**
  * The packet that an encoded one stands for.
  *
  * @param {any} nsp
@@ -86,7 +96,7 @@ function sendTo(socket, encoded) {
   if (socket._anyOutgoingListeners?.length) {
     socket.notifyOutgoingListeners(decodePacket(socket.nsp, encoded));
   }
-  socket.client._packet(encoded, { preEncoded: true });
+  socket.client._packet(encoded, { preEncoded: true, wsPreEncodedFrame: frames(encoded) });
 }
 
 /**
@@ -102,14 +112,12 @@ function fanOut(adapter, encoded, opts, { volatile, compress }) {
   let packetOpts;
   /** @type {any} */
   let packet;
-  const [text] = encoded;
   adapter.apply(opts, (/** @type {any} */ socket) => {
     packetOpts ??= {
       preEncoded: true,
       volatile,
       compress,
-      // With attachments there is more than one frame, and engine.io makes them.
-      wsPreEncodedFrame: encoded.length === 1 ? [frame(/** @type {string} */ (text))] : undefined,
+      wsPreEncodedFrame: frames(encoded),
     };
     if (socket._anyOutgoingListeners?.length) {
       packet ??= decodePacket(adapter.nsp, encoded);
