@@ -217,7 +217,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   #write(type, data, published) {
     const encoded = encodeData(type, data, this.#options.onlyPlaintext);
-    this.#engine.publish(this.nsp.name, type, encoded, published);
+    this.#engine.publish(this.#namespace, type, encoded, published);
   }
 
   /**
@@ -239,7 +239,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     let done = () => {};
     /** @type {Promise<void>} */
     const promise = new Promise((resolve) => (done = resolve));
-    this.#write(type, { ...data, opts: encodeTargets(opts) }, (error, offset, encoded) => {
+    this.#write(type, data, (error, offset, encoded) => {
       if (error) {
         debug("message of type %d in %s not published: %s", type, this.nsp.name, error.message);
       }
@@ -264,7 +264,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {any} opts
    */
   broadcast(packet, opts) {
-    return this.#writeThen(MessageType.BROADCAST, { packet }, opts, (offset, encoded) => {
+    const data = { packet, opts: encodeTargets(opts) };
+    return this.#writeThen(MessageType.BROADCAST, data, opts, (offset, encoded) => {
       if (encoded !== undefined) {
         return this.#send(encoded, opts, opts.flags ?? {});
       }
@@ -318,7 +319,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {string[]} rooms
    */
   addSockets(opts, rooms) {
-    return this.#writeThen(MessageType.SOCKETS_JOIN, { rooms }, opts, () =>
+    const data = { rooms, opts: encodeTargets(opts) };
+    return this.#writeThen(MessageType.SOCKETS_JOIN, data, opts, () =>
       InMemoryAdapter.addSockets.call(this, opts, rooms),
     );
   }
@@ -328,7 +330,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {string[]} rooms
    */
   delSockets(opts, rooms) {
-    return this.#writeThen(MessageType.SOCKETS_LEAVE, { rooms }, opts, () =>
+    const data = { rooms, opts: encodeTargets(opts) };
+    return this.#writeThen(MessageType.SOCKETS_LEAVE, data, opts, () =>
       InMemoryAdapter.delSockets.call(this, opts, rooms),
     );
   }
@@ -338,7 +341,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {boolean} close
    */
   disconnectSockets(opts, close) {
-    return this.#writeThen(MessageType.DISCONNECT_SOCKETS, { close }, opts, () =>
+    const data = { close, opts: encodeTargets(opts) };
+    return this.#writeThen(MessageType.DISCONNECT_SOCKETS, data, opts, () =>
       InMemoryAdapter.disconnectSockets.call(this, opts, close),
     );
   }

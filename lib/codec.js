@@ -30,10 +30,16 @@ function hasBinary(value, fromToJSON = false) {
   if (Array.isArray(value)) {
     return value.some((item) => hasBinary(item));
   }
-  if ("toJSON" in value && typeof value.toJSON === "function" && !fromToJSON) {
-    return hasBinary(value.toJSON(), true);
+  const object = /** @type {any} */ (value);
+  if (typeof object.toJSON === "function" && !fromToJSON) {
+    return hasBinary(object.toJSON(), true);
   }
-  return Object.values(value).some((item) => hasBinary(item));
+  for (const key in object) {
+    if (Object.hasOwn(object, key) && hasBinary(object[key])) {
+      return true;
+    }
+  }
+  return false;
 }
 
 /**

@@ -135,21 +135,23 @@ class Engine {
   }
 
   /**
-   * @param {string} nsp
+   * @param {import("./native-binding").NativeNamespace} namespace
    * @param {number} type
    * @param {{ json?: string, msgpack?: Uint8Array }} data
    * @param {Published} published
    */
-  publish(nsp, type, { json, msgpack }, published) {
+  publish(namespace, type, { json, msgpack }, published) {
     let ticket;
     try {
-      ticket = this.#native.publish(nsp, type, json, msgpack);
+      ticket = namespace.publish(type, json, msgpack);
     } catch (error) {
       this.#warnOfFullQueue(/** @type {EngineError} */ (error));
       return published(/** @type {Error} */ (error));
     }
+    if (this.#publishes.size === 0) {
+      this.#keepAlive.ref();
+    }
     this.#publishes.set(ticket, published);
-    this.#keepAlive.ref();
   }
 
   /**

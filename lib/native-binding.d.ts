@@ -14,16 +14,6 @@ export declare class NativeEngine {
   open(nsp: string, recovery: boolean, encodes: boolean): NativeNamespace;
   /** Which stream a namespace is routed to; stands in `lost` events. */
   streamIndex(nsp: string): number;
-  /**
-   * Writes a message to the stream; `data` is JSON text, or msgpack where it holds binary. The
-   * ticket comes back with the event that ends it.
-   */
-  publish(
-    nsp: string,
-    kind: number,
-    json?: string | undefined | null,
-    msgpack?: Uint8Array | undefined | null,
-  ): number;
   /** Publishes a request to the other nodes, msgpack of the whole message. */
   request(nsp: string, payload: Uint8Array): void;
   /** Publishes an answer to one node, msgpack of the whole message. */
@@ -69,6 +59,15 @@ export declare class NativeNamespace {
    * broadcasts to the room did not come.
    */
   setRoom(room: string, hasMembers: boolean): string;
+  /**
+   * Writes a message to the stream; `data` is JSON text, or msgpack where it holds binary. The
+   * ticket comes back with the event that ends it.
+   */
+  publish(
+    kind: number,
+    json?: string | undefined | null,
+    msgpack?: Uint8Array | undefined | null,
+  ): number;
 }
 
 /** A slice of events. */

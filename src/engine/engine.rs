@@ -22,7 +22,7 @@ use super::session::{Restore, Sessions};
 use super::stats::Stats;
 use super::stream::{EntryId, FLUSH_LIMIT, Publish, Reader, Stream, Ticket, Writer};
 use super::warnings::Warnings;
-use super::wire::{BROADCAST, Data, MessageType};
+use super::wire::{Data, MessageType};
 
 /// How long a connection attempt waits for JS to give the credentials.
 const CREDENTIALS_LIMIT: Duration = Duration::from_secs(10);
@@ -139,6 +139,7 @@ impl Engine {
         warnings: &Arc<Warnings>,
     ) -> Writer {
         Writer::new(
+            self.uid.clone(),
             stream.clone(),
             connector.clone(),
             self.inbox.clone(),
@@ -175,15 +176,18 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::QueueFull`], [`Error::Closed`].
-    pub fn publish(&self, nsp: &str, kind: MessageType, data: Option<Data>) -> Result<Ticket> {
+    pub fn publish(
+        &self,
+        namespace: &Arc<Namespace>,
+        kind: MessageType,
+        data: Option<Data>,
+    ) -> Result<Ticket> {
         if self.closing.load(Ordering::Relaxed) {
             return Err(Error::Closed);
         }
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
-        let changes = self.namespaces.get(nsp).filter(|_| kind != BROADCAST);
-        let uid = self.uid.clone();
-        let publish = Publish { ticket, uid, nsp: nsp.into(), kind, data, changes };
-        match self.stream(nsp).queue.push(publish) {
+        let stream = self.stream(&namespace.name);
+        match stream.queue.push(Publish { ticket, namespace: namespace.clone(), kind, data }) {
             Ok(()) => Ok(ticket),
             Err(error) => {
                 self.stats.failed.add(1);

@@ -21,6 +21,8 @@ use super::wire::{BroadcastHead, Room};
 pub struct Namespace {
     /// Names it between JS and the engine.
     pub handle: NamespaceHandle,
+    /// Its name.
+    pub name: Arc<str>,
     /// Whether packets carry their offset.
     pub recovery: bool,
     /// Whether packets are encoded here: JS does it where users have a parser of their own.
@@ -42,11 +44,12 @@ pub struct Hold(Arc<Namespace>);
 
 impl Namespace {
     /// A namespace without sockets.
-    pub fn new(handle: NamespaceHandle, recovery: bool, encodes: bool) -> Self {
+    pub fn new(handle: NamespaceHandle, name: &str, recovery: bool, encodes: bool) -> Self {
         let interest =
             Interest { has_sockets: false, rooms: HashSet::new(), left_out: EntryId::ZERO };
         Self {
             handle,
+            name: name.into(),
             recovery,
             encodes,
             interest: Mutex::new(interest),
@@ -117,7 +120,7 @@ impl fmt::Debug for Hold {
 /// The open namespaces by name.
 #[derive(Debug, Default)]
 pub struct Namespaces {
-    open: RwLock<HashMap<Box<str>, Arc<Namespace>>>,
+    open: RwLock<HashMap<Arc<str>, Arc<Namespace>>>,
     next: AtomicU32,
 }
 
@@ -125,9 +128,9 @@ impl Namespaces {
     /// Opens a namespace. One that is open already gets a new handle: its adapter was replaced.
     pub fn open(&self, nsp: &str, recovery: bool, encodes: bool) -> Arc<Namespace> {
         let handle = self.next.fetch_add(1, Ordering::Relaxed);
-        let namespace = Arc::new(Namespace::new(handle, recovery, encodes));
+        let namespace = Arc::new(Namespace::new(handle, nsp, recovery, encodes));
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        open.insert(nsp.into(), namespace.clone());
+        open.insert(namespace.name.clone(), namespace.clone());
         namespace
     }
 
@@ -174,7 +177,7 @@ mod tests {
 
     #[test]
     fn wants_what_has_a_recipient() {
-        let namespace = Namespace::new(0, false, true);
+        let namespace = Namespace::new(0, "/", false, true);
         assert!(!namespace.wants(ID, &to("[]")));
         namespace.set_has_sockets(true);
         assert_eq!(namespace.set_room("r", true), ID, "what was left out before");
@@ -189,7 +192,7 @@ mod tests {
 
     #[test]
     fn held_open_it_wants_everything() {
-        let namespace = Arc::new(Namespace::new(0, false, true));
+        let namespace = Arc::new(Namespace::new(0, "/", false, true));
         let holds = [namespace.hold(), namespace.hold()];
         assert!(namespace.wants(ID, &to(r#"["q"]"#)));
         let [first, second] = holds;

@@ -37,6 +37,7 @@ pub struct NativeEngine {
 /// An open namespace.
 #[napi]
 pub struct NativeNamespace {
+    engine: Arc<Engine>,
     namespace: Arc<Namespace>,
 }
 
@@ -59,6 +60,23 @@ impl NativeNamespace {
     #[napi]
     pub fn set_room(&self, room: String, has_members: bool) -> String {
         self.namespace.set_room(&room, has_members).to_string()
+    }
+
+    /// Writes a message to the stream; `data` is JSON text, or msgpack where it holds binary. The
+    /// ticket comes back with the event that ends it.
+    #[napi]
+    pub fn publish(
+        &self,
+        kind: u32,
+        json: Option<String>,
+        msgpack: Option<Uint8Array>,
+    ) -> std::result::Result<u32, JsError> {
+        let data = match (json, msgpack) {
+            (Some(json), _) => Some(Data::Json(json.into())),
+            (None, Some(msgpack)) => Some(Data::Msgpack(msgpack.as_ref().into())),
+            (None, None) => None,
+        };
+        self.engine.publish(&self.namespace, kind, data).map_err(js_error)
     }
 }
 
@@ -100,31 +118,14 @@ impl NativeEngine {
     /// Opens a namespace.
     #[napi]
     pub fn open(&self, nsp: String, recovery: bool, encodes: bool) -> NativeNamespace {
-        NativeNamespace { namespace: self.engine.open(&nsp, recovery, encodes) }
+        let namespace = self.engine.open(&nsp, recovery, encodes);
+        NativeNamespace { engine: self.engine.clone(), namespace }
     }
 
     /// Which stream a namespace is routed to; stands in `lost` events.
     #[napi]
     pub fn stream_index(&self, nsp: String) -> u32 {
         self.engine.stream(&nsp).index
-    }
-
-    /// Writes a message to the stream; `data` is JSON text, or msgpack where it holds binary. The
-    /// ticket comes back with the event that ends it.
-    #[napi]
-    pub fn publish(
-        &self,
-        nsp: String,
-        kind: u32,
-        json: Option<String>,
-        msgpack: Option<Uint8Array>,
-    ) -> std::result::Result<u32, JsError> {
-        let data = match (json, msgpack) {
-            (Some(json), _) => Some(Data::Json(json.into())),
-            (None, Some(msgpack)) => Some(Data::Msgpack(msgpack.as_ref().into())),
-            (None, None) => None,
-        };
-        self.engine.publish(&nsp, kind, data).map_err(js_error)
     }
 
     /// Publishes a request to the other nodes, msgpack of the whole message.

@@ -74,7 +74,7 @@ impl OwnEntries {
     /// Called before the entries are sent, since the reader may be there before the answer is.
     pub fn sent<'a>(&mut self, first_seq: u64, publishes: impl IntoIterator<Item = &'a Publish>) {
         for (seq, publish) in (first_seq..).zip(publishes) {
-            let (ticket, changes) = (publish.ticket, publish.changes.clone());
+            let (ticket, changes) = (publish.ticket, publish.changes().cloned());
             self.waiting.push_back(Waiting { ticket, seq, id: None, error: None, changes });
         }
     }
@@ -178,19 +178,19 @@ impl OwnEntries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::wire::BROADCAST;
 
     fn id(ms: u64) -> EntryId {
         EntryId { ms, seq: 0 }
     }
 
     fn publishes<const N: usize>(tickets: [Ticket; N]) -> [Publish; N] {
+        let namespace = Arc::new(Namespace::new(0, "/", false, true));
         tickets.map(|ticket| Publish {
             ticket,
-            uid: "u".into(),
-            nsp: "/".into(),
-            kind: 3,
+            namespace: namespace.clone(),
+            kind: BROADCAST,
             data: None,
-            changes: None,
         })
     }
 

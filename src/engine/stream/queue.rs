@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use super::own::{Completion, Local, Ticket};
 use crate::engine::error::{Error, Result};
 use crate::engine::namespaces::Namespace;
-use crate::engine::wire::{Data, MessageType};
+use crate::engine::wire::{BROADCAST, Data, MessageType};
 
 /// Bounds of one batch.
 const BATCH_ENTRIES: usize = 1_000;
@@ -20,22 +20,23 @@ const OVERHEAD: usize = 128;
 pub struct Publish {
     /// Comes back with the completion.
     pub ticket: Ticket,
-    /// The sender.
-    pub uid: Arc<str>,
-    /// Its namespace.
-    pub nsp: Arc<str>,
+    /// For which namespace.
+    pub namespace: Arc<Namespace>,
     /// Type of the message.
     pub kind: MessageType,
     /// Its data.
     pub data: Option<Data>,
-    /// The namespace, when it may change rooms there.
-    pub changes: Option<Arc<Namespace>>,
 }
 
 impl Publish {
     /// Bytes that it counts for.
     pub fn size(&self) -> usize {
-        OVERHEAD + self.nsp.len() + self.data.as_ref().map_or(0, Data::len)
+        OVERHEAD + self.namespace.name.len() + self.data.as_ref().map_or(0, Data::len)
+    }
+
+    /// The namespace whose rooms it may change.
+    pub fn changes(&self) -> Option<&Arc<Namespace>> {
+        Some(&self.namespace).filter(|_| self.kind != BROADCAST)
     }
 }
 
@@ -104,7 +105,7 @@ impl WriteQueue {
             ticket: publish.ticket,
             outcome: Err(Error::Closed),
             local: Local::Js,
-            hold: publish.changes.as_ref().map(Namespace::hold),
+            hold: publish.changes().map(Namespace::hold),
         };
         state.waiting.drain(..).map(fail).collect()
     }
@@ -153,14 +154,8 @@ mod tests {
 
     fn publish(ticket: Ticket, bytes: usize) -> Publish {
         let data = Data::Json("x".repeat(bytes).into());
-        Publish {
-            ticket,
-            uid: "u".into(),
-            nsp: "/".into(),
-            kind: 3,
-            data: Some(data),
-            changes: None,
-        }
+        let namespace = Arc::new(Namespace::new(0, "/", false, true));
+        Publish { ticket, namespace, kind: BROADCAST, data: Some(data) }
     }
 
     #[test]

@@ -40,6 +40,8 @@ const EXECUTING: &str = "writer, EXEC";
 
 /// Writes what is queued.
 pub struct Writer {
+    /// This node.
+    uid: Arc<str>,
     stream: Arc<Stream>,
     connector: Arc<Connector>,
     inbox: Arc<Inbox>,
@@ -75,6 +77,7 @@ enum Doubt {
 impl Writer {
     /// A writer that has written nothing.
     pub fn new(
+        uid: Arc<str>,
         stream: Arc<Stream>,
         connector: Arc<Connector>,
         inbox: Arc<Inbox>,
@@ -84,6 +87,7 @@ impl Writer {
     ) -> Self {
         let backoff = Backoff::new(connector.settings().reconnect_delay);
         Self {
+            uid,
             stream,
             connector,
             inbox,
@@ -251,7 +255,7 @@ impl Writer {
     fn xadd(&self, seq: u64, publish: &Publish) -> Cmd {
         let mut command = redis::cmd("XADD");
         command.arg(&self.stream.key).arg("MAXLEN").arg("~").arg(self.max_len).arg("*");
-        command.arg("uid").arg(&*publish.uid).arg("nsp").arg(&*publish.nsp);
+        command.arg("uid").arg(&*self.uid).arg("nsp").arg(&*publish.namespace.name);
         command.arg("type").arg(publish.kind);
         if let Some(data) = &publish.data {
             command.arg("data").arg(&*data.to_field());
