@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 
@@ -236,7 +237,7 @@ impl Engine {
             namespace: self.namespaces.get(nsp),
             key: self.session_key(pid),
             offset,
-            until: Restore::patience(),
+            asked: Instant::now(),
         });
         Ok(())
     }

@@ -206,6 +206,11 @@ impl Error {
                 _ => Error::refused(command, key, reason),
             },
             ErrorKind::AuthenticationFailed => Error::Auth { address: address.to_owned(), reason },
+            // The connection ended in the middle of a reply.
+            ErrorKind::Parse if error.to_string().contains("end of input") => {
+                let reason = "the connection ended in the middle of a reply".to_owned();
+                Error::Connection { address: address.to_owned(), reason }
+            }
             // Something that is no Redis.
             ErrorKind::Parse => {
                 Error::Protocol { command, reason: format!("{error} (from {address})") }
@@ -282,6 +287,19 @@ mod tests {
         let error = Error::from_redis("XADD", "socket.io", "h:1", &error);
         assert_eq!(error.code(), "ERR_SIO_REDIS_UNSUPPORTED");
         assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_reply_cut_by_the_end_of_its_connection_is_a_lost_connection() {
+        let whole = b"*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n";
+        for end in 1..whole.len() {
+            let error = redis::parse_redis_value(&whole[..end]).unwrap_err();
+            let error = Error::from_redis("XRANGE", "socket.io", "h:1", &error);
+            assert_eq!(error.code(), "ERR_SIO_REDIS_CONNECTION", "{end} bytes: {error}");
+        }
+        let error = redis::parse_redis_value(b"HTTP/1.1 400 Bad Request\r\n").unwrap_err();
+        let error = Error::from_redis("XRANGE", "socket.io", "h:1", &error);
+        assert_eq!(error.code(), "ERR_SIO_REDIS_PROTOCOL");
     }
 
     #[test]

@@ -233,7 +233,8 @@ impl Commands {
         answers.await?.map_err(|e| Error::from_redis(name, key, &self.address, &e))
     }
 
-    /// Sends commands as one transaction: their answers, or the first refusal.
+    /// Sends commands as one transaction: their answers, or the first refusal. Where MULTI itself
+    /// is refused, each answer is for itself.
     pub async fn send_transaction(
         &mut self,
         limit: Duration,
@@ -259,19 +260,19 @@ impl Commands {
         }
         let executed = answers.pop();
         let begun = answers.remove(0);
+        if let Value::ServerError(error) = begun {
+            // Without MULTI the commands were executed as they came, each for itself.
+            let error = self.error_reply("MULTI", key, error);
+            return Ok(Transaction { answers, not_as_one: Some(error) });
+        }
         for answer in &answers {
             if let Value::ServerError(error) = answer {
                 return Err(self.error_reply(name, key, error.clone()));
             }
         }
-        match (begun, executed) {
-            (Value::ServerError(error), _) => {
-                // Without MULTI the commands were executed as they came.
-                let error = self.error_reply("MULTI", key, error);
-                Ok(Transaction { answers, not_as_one: Some(error) })
-            }
-            (_, Some(Value::Array(answers))) => Ok(Transaction { answers, not_as_one: None }),
-            (_, Some(Value::ServerError(error))) => Err(self.error_reply("EXEC", key, error)),
+        match executed {
+            Some(Value::Array(answers)) => Ok(Transaction { answers, not_as_one: None }),
+            Some(Value::ServerError(error)) => Err(self.error_reply("EXEC", key, error)),
             _ => Err(Error::Protocol { command: "EXEC", reason: "no array".to_owned() }),
         }
     }
@@ -286,7 +287,7 @@ impl Commands {
 pub struct Transaction {
     /// One for each command; may be [`Value::ServerError`].
     pub answers: Vec<Value>,
-    /// Set when Redis refused MULTI: the commands were executed, but one by one.
+    /// Set when Redis refused MULTI: each command was executed, or refused, for itself.
     pub not_as_one: Option<Error>,
 }
 

@@ -3,6 +3,7 @@
 //! A restore happens at one position of the stream: what comes up to it is missed, what comes
 //! after it is live. The marker between the two is the answer's place in the inbox.
 
+mod attempt;
 mod restore;
 
 use std::collections::VecDeque;
@@ -19,29 +20,33 @@ use super::redis::{Backoff, Connection, Connector};
 use super::warnings::Warnings;
 use super::wire::encode_session;
 
-/// The time between two attempts of a restore.
-const RETRY: Duration = Duration::from_millis(100);
-/// How long one restore may take: the client waits for its connection meanwhile.
+/// How long one restore may take with all its attempts: the client waits for its connection
+/// meanwhile. Without Redis no packets would come anyway, and a fresh start is a hole for good.
 const RESTORE_LIMIT: Duration = Duration::from_secs(10);
+/// Where Redis has been away for longer than that already, clients are not kept waiting so long;
+/// but longer than the pause between two attempts to connect.
+const SHORT_LIMIT: Duration = Duration::from_secs(3);
 /// Restores at a time: bounds what they hold in memory, and what Redis is asked for at once.
 const RESTORES: usize = 32;
 
+use attempt::{Attempt, is_passing, try_again};
 pub use restore::Restore;
 
 /// Stands for a session's key in errors: the key holds the session ID, which is the client's
 /// secret.
 const KEY_IN_WORDS: &str = "session keys (`sessionKeyPrefix`)";
 
-/// Causes of warnings, each cleared by itself.
+/// Names the task in warnings.
 const TASK: &str = "sessions";
-const RESTORING: &str = "sessions, restores";
 
 /// What the session task is asked to do.
 enum Job {
     Persist(Persist),
     Restore(Restore),
-    /// A restore has found the connection broken, the one with this number.
-    Broken(u64),
+    /// A restore has failed for Redis's sake, on the connection with this number.
+    Failed(u64, Error),
+    /// A restore has worked.
+    Restored,
     Stop {
         done: oneshot::Sender<()>,
     },
@@ -73,6 +78,8 @@ pub struct SessionTask {
     backoff: Backoff,
     /// After a failure nothing is tried before this.
     unavailable_until: Option<(Instant, Error)>,
+    /// Since when nothing has worked.
+    away_since: Option<Instant>,
     /// Sessions that are not in Redis yet.
     unsaved: VecDeque<Persist>,
     restores: JoinSet<()>,
@@ -98,6 +105,7 @@ impl Sessions {
             connections: 0,
             backoff,
             unavailable_until: None,
+            away_since: None,
             unsaved: VecDeque::new(),
             restores: JoinSet::new(),
             permits: Arc::new(Semaphore::new(RESTORES)),
@@ -140,8 +148,11 @@ impl SessionTask {
                     self.save().await;
                     self.restore(restore).await;
                 }
-                Some(Job::Broken(number)) if number == self.connections => self.connection = None,
-                Some(Job::Broken(_)) | None => {}
+                Some(Job::Failed(number, error)) if number == self.connections => {
+                    self.failed(&error);
+                }
+                Some(Job::Restored) => self.worked(),
+                Some(Job::Failed(..)) | None => {}
                 Some(Job::Stop { done }) => return self.stop(done).await,
             }
             if self.jobs.is_empty() {
@@ -206,60 +217,43 @@ impl SessionTask {
         let mut command = redis::cmd("SET");
         command.arg(&persist.key).arg(value).arg("PX").arg(keep);
         self.connected().await?.send("SET", KEY_IN_WORDS, &command).await?;
-        self.backoff.reset();
+        self.worked();
         self.warnings.clear(TASK);
         Ok(())
     }
 
     async fn restore(&mut self, restore: Restore) {
-        let commands = match self.connected().await {
-            Ok(connection) => connection.commands(),
+        match self.connected().await {
+            Ok(connection) => {
+                let attempt = Attempt {
+                    commands: connection.commands(),
+                    restore,
+                    connection: self.connections,
+                    inbox: self.inbox.clone(),
+                    warnings: self.warnings.clone(),
+                    permits: self.permits.clone(),
+                    jobs: self.own_jobs.clone(),
+                };
+                self.restores.spawn(attempt.run());
+            }
             Err(error) => {
                 self.failed(&error);
-                if restore.may_try_again(&error) {
+                if is_passing(&error) && restore.asked.elapsed() < self.patience() {
                     self.restores.spawn(try_again(restore, self.own_jobs.clone()));
                 } else {
                     let call = restore.call;
                     self.inbox.push(Event::Answer { call, result: Err(error), hold: None });
                 }
-                return;
             }
-        };
-        let number = self.connections;
-        let (inbox, warnings) = (self.inbox.clone(), self.warnings.clone());
-        let (permits, own_jobs) = (self.permits.clone(), self.own_jobs.clone());
-        self.restores.spawn(async move {
-            let call = restore.call;
-            let mut taken = None;
-            let work = async {
-                // Only a closed semaphore refuses, and this one is never closed.
-                let _permit = permits.acquire().await;
-                restore.run(commands, &inbox, &mut taken).await
-            };
-            let error = match tokio::time::timeout(RESTORE_LIMIT, work).await {
-                Ok(Ok(())) => return warnings.clear(RESTORING),
-                Ok(Err(error)) => error,
-                Err(_) => Error::Timeout { command: "XRANGE", after: RESTORE_LIMIT },
-            };
-            if let Error::NotRestored(_) = error {
-                tracing::debug!("{error}");
-                warnings.clear(RESTORING);
-            } else if let Some(jobs) = own_jobs.upgrade() {
-                if error.is_refusal() {
-                    warnings.warn(RESTORING, &error);
-                }
-                // It is not the session's fault: the next attempt finds it again.
-                let _ = taken.map(|taken| jobs.send(Job::Persist(taken)));
-                if !error.connection_survives() {
-                    let _ = jobs.send(Job::Broken(number));
-                }
-                drop(jobs);
-                if restore.may_try_again(&error) {
-                    return try_again(restore, own_jobs).await;
-                }
-            }
-            inbox.push(Event::Answer { call, result: Err(error), hold: None });
-        });
+        }
+    }
+
+    /// How long a restore is tried while Redis is away.
+    fn patience(&self) -> Duration {
+        match self.away_since {
+            Some(since) if since.elapsed() > RESTORE_LIMIT => SHORT_LIMIT,
+            _ => RESTORE_LIMIT,
+        }
     }
 
     async fn connected(&mut self) -> Result<&mut Connection> {
@@ -280,8 +274,14 @@ impl SessionTask {
         }
     }
 
+    fn worked(&mut self) {
+        self.backoff.reset();
+        self.away_since = None;
+    }
+
     /// Outages are said by the tasks that keep trying.
     fn failed(&mut self, error: &Error) {
+        self.away_since.get_or_insert_with(Instant::now);
         tracing::debug!("{error}");
         if error.is_refusal() {
             self.warnings.warn(TASK, error);
@@ -294,13 +294,5 @@ impl SessionTask {
         if is_over && !matches!(error, Error::Refused { .. }) {
             self.unavailable_until = Some((Instant::now() + self.backoff.delay(), error.clone()));
         }
-    }
-}
-
-/// Asks for a restore once more, a little later.
-async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<Job>) {
-    tokio::time::sleep(RETRY).await;
-    if let Some(jobs) = jobs.upgrade() {
-        let _ = jobs.send(Job::Restore(restore));
     }
 }

@@ -23,8 +23,6 @@ use crate::engine::wire::{
 const PAGE: usize = 500;
 /// How long a restore waits for our own reader to reach the client's offset.
 const CATCH_UP: Duration = Duration::from_secs(2);
-/// How long a restore is tried while connections break.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A client that came back.
 pub struct Restore {
@@ -40,21 +38,11 @@ pub struct Restore {
     pub key: String,
     /// The last entry that the client has seen, as it says.
     pub offset: EntryId,
-    /// When it is given up if the connection is broken.
-    pub until: Instant,
+    /// When it was asked for.
+    pub asked: Instant,
 }
 
 impl Restore {
-    /// How long a restore is tried while connections break: Redis may be there again in a moment.
-    pub fn patience() -> Instant {
-        Instant::now() + PATIENCE
-    }
-
-    /// Whether it is worth another attempt.
-    pub(super) fn may_try_again(&self, error: &Error) -> bool {
-        matches!(error, Error::Connection { .. }) && Instant::now() < self.until
-    }
-
     /// Answers through the inbox, at the position up to which everything missed was found.
     /// What was taken out of Redis is left in `taken`, to be put back if this comes to nothing.
     pub(super) async fn run(
@@ -108,6 +96,9 @@ impl Restore {
                 let session =
                     decode_session(&value).ok_or(Error::NotRestored("the session is damaged"))?;
                 Ok((session, Duration::from_millis(keep.max(1).unsigned_abs())))
+            }
+            (_, Some(Value::ServerError(error))) => {
+                Err(connection.error_reply("GET", KEY_IN_WORDS, error))
             }
             _ => Err(Error::NotRestored("no such session, or it has expired")),
         }

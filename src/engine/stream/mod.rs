@@ -1,5 +1,6 @@
 //! The streams: entry IDs, reading, writing, own entries on their way, history.
 
+mod batch;
 mod entry_id;
 mod held;
 mod history;
@@ -15,6 +16,7 @@ mod writer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use batch::Batch;
 pub use entry_id::EntryId;
 pub use held::Held;
 pub use history::{History, Missed, Returning};

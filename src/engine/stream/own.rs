@@ -99,6 +99,14 @@ impl OwnEntries {
         self.take_failed()
     }
 
+    /// The entry `seq` was not taken, though others behind it were: it is sent again as `new_seq`,
+    /// behind everything else. Where the reader has met one behind it, it was completed as trimmed;
+    /// it waits a second time then, and JS ignores that completion.
+    pub fn moved(&mut self, seq: u64, new_seq: u64, publish: &Publish) {
+        self.waiting.retain(|w| w.error.is_some() || w.seq != seq);
+        self.sent(new_seq, [publish]);
+    }
+
     /// The reader has met our entry `seq`. What stands before it and was not met was trimmed
     /// before the reader came by, and completes as well. `local` is this entry's local part.
     pub fn read(
@@ -233,6 +241,18 @@ mod tests {
         );
         own.sent(2, &publishes([12]));
         assert_eq!(outcomes(own.refused(2, &Error::Closed)), [(12, None)]);
+    }
+
+    #[test]
+    fn what_was_not_taken_completes_where_it_is_sent_again() {
+        let mut own = OwnEntries::default();
+        let published = publishes([10, 11, 12]);
+        own.sent(1, &published);
+        own.moved(1, 4, &published[0]);
+        own.acknowledged(2, &[id(5)]);
+        assert_eq!(outcomes(own.read(2, id(5), Local::default)), [(11, Some(Some(id(5))))]);
+        assert_eq!(outcomes(own.read(3, id(6), Local::default)), [(12, Some(Some(id(6))))]);
+        assert_eq!(outcomes(own.read(4, id(7), Local::default)), [(10, Some(Some(id(7))))]);
     }
 
     #[test]

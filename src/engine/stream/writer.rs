@@ -4,7 +4,6 @@
 //! sure that nothing more comes out of the old connection, looks for the batch in the stream, and
 //! sends again only what is not there. New publishes wait meanwhile.
 
-use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use redis::{Cmd, Value};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
-    Completion, Cursor, EntryId, Finding, Progress, Publish, Stream, Watch, ends, read_entries,
-    tail,
+    Batch, Completion, Cursor, EntryId, Finding, Progress, Publish, Stream, Watch, ends,
+    read_entries, tail,
 };
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::inbox::{Event, Inbox, Loss};
@@ -58,12 +57,6 @@ pub struct Writer {
     watch: Watch,
     /// A loss that goes on, and was said.
     reported: Option<Loss>,
-}
-
-/// A batch on its way.
-struct Batch {
-    publishes: Vec<Publish>,
-    seqs: Range<u64>,
 }
 
 /// What is known of a batch that was sent on a connection that broke.
@@ -118,9 +111,8 @@ impl Writer {
         loop {
             tokio::select! {
                 publishes = stream.queue.next_batch() => {
-                    let seqs = self.next_seq..self.next_seq + publishes.len() as u64;
-                    stream.cursor().own.sent(seqs.start, &publishes);
-                    self.deliver(Batch { publishes, seqs }).await;
+                    stream.cursor().own.sent(self.next_seq, &publishes);
+                    self.deliver(Batch::new(self.next_seq, publishes)).await;
                 }
                 _ = look.tick() => self.look().await,
             }
@@ -128,10 +120,10 @@ impl Writer {
     }
 
     /// Sends a batch until Redis has taken or refused it.
-    async fn deliver(&mut self, batch: Batch) {
+    async fn deliver(&mut self, mut batch: Batch) {
         let mut doubt = Doubt::None;
         loop {
-            match self.try_to_deliver(&batch, &mut doubt).await {
+            match self.try_to_deliver(&mut batch, &mut doubt).await {
                 Ok(ids) => return self.acknowledged(&batch, &ids),
                 Err(error) => {
                     let is_exec = matches!(error, Error::Refused { command: "EXEC", .. });
@@ -155,7 +147,11 @@ impl Writer {
         }
     }
 
-    async fn try_to_deliver(&mut self, batch: &Batch, doubt: &mut Doubt) -> Result<Vec<EntryId>> {
+    async fn try_to_deliver(
+        &mut self,
+        batch: &mut Batch,
+        doubt: &mut Doubt,
+    ) -> Result<Vec<EntryId>> {
         self.ensure_connection().await?;
         if let Doubt::Sent(old) = doubt {
             let found = self.settle(batch, old.as_ref()).await?;
@@ -219,7 +215,9 @@ impl Writer {
         self.connection.as_mut().map(|(connection, _)| &mut **connection).ok_or(Error::Closed)
     }
 
-    async fn send(&mut self, batch: &Batch) -> Result<Vec<EntryId>> {
+    /// The entries' IDs. Where Redis takes a part of a batch that was not one transaction, the error
+    /// is that of the rest, which is left in `batch`.
+    async fn send(&mut self, batch: &mut Batch) -> Result<Vec<EntryId>> {
         let commands = batch.seqs.clone().zip(&batch.publishes);
         let commands = commands.map(|(seq, publish)| self.xadd(seq, publish)).collect();
         let stream = self.stream.clone();
@@ -227,29 +225,44 @@ impl Writer {
         let limit = ANSWER_LIMIT + Duration::from_secs_f64(bytes as f64 / SLOWEST_UPLOAD);
         let connection = self.connection()?;
         let sent = connection.send_transaction(limit, "XADD", &stream.key, commands).await?;
-        let replies = sent.answers;
         if let Some(error) = sent.not_as_one {
-            // Written one by one: a cut may leave a part of a batch to be sent again.
             self.warnings.warn(AS_ONE, &error);
         } else if batch.publishes.len() > 1 {
             self.warnings.clear(AS_ONE);
             self.warnings.clear(EXECUTING);
         }
-        let connection = self.connection()?;
-        let mut ids = Vec::with_capacity(replies.len());
-        for reply in replies {
-            match reply {
-                Value::ServerError(error) => {
-                    return Err(connection.error_reply("XADD", &stream.key, error));
-                }
-                reply => ids.push(parse_id(reply)?),
-            }
-        }
-        if ids.len() != batch.publishes.len() {
-            let reason = format!("{} IDs for {} entries", ids.len(), batch.publishes.len());
+        if sent.answers.len() != batch.publishes.len() {
+            let count = sent.answers.len();
+            let reason = format!("{count} IDs for {} entries", batch.publishes.len());
             return Err(Error::Protocol { command: "XADD", reason });
         }
-        Ok(ids)
+        let connection = self.connection()?;
+        let (mut ids, mut refused) = (Vec::with_capacity(sent.answers.len()), None);
+        for answer in sent.answers {
+            ids.push(match answer {
+                Value::ServerError(error) => {
+                    refused.get_or_insert(connection.error_reply("XADD", &stream.key, error));
+                    None
+                }
+                answer => Some(parse_id(answer)?),
+            });
+        }
+        if let Some(error) = refused {
+            self.taken_in_part(batch, &ids);
+            return Err(error);
+        }
+        Ok(ids.into_iter().flatten().collect())
+    }
+
+    /// Leaves in a batch what Redis did not take.
+    fn taken_in_part(&mut self, batch: &mut Batch, ids: &[Option<EntryId>]) {
+        let Some(last) = ids.iter().copied().flatten().next_back() else { return };
+        let mut cursor = self.stream.cursor();
+        let before = batch.publishes.len();
+        batch.keep_rest(ids, &mut cursor.own);
+        cursor.written = last;
+        self.next_seq = batch.seqs.start;
+        self.written(cursor, before - batch.publishes.len());
     }
 
     fn xadd(&self, seq: u64, publish: &Publish) -> Cmd {
@@ -265,11 +278,11 @@ impl Writer {
         command
     }
 
-    /// Finds out whether a batch in doubt has arrived: its entries' IDs, or `None` when it has
-    /// not and cannot any more.
+    /// Finds out whether a batch in doubt has arrived: its entries' IDs, or `None` when what is left
+    /// in `batch` has not and cannot any more.
     async fn settle(
         &mut self,
-        batch: &Batch,
+        batch: &mut Batch,
         old: Option<&Identity>,
     ) -> Result<Option<Vec<EntryId>>> {
         let sure = self.end_old_connection(old).await?;
@@ -280,34 +293,33 @@ impl Writer {
         // It stands behind the last entry that Redis acknowledged, or nowhere.
         let written = self.stream.cursor().written;
         let connection = self.connection()?;
-        let mut ids = Vec::new();
+        let mut ids = vec![None; batch.publishes.len()];
         let mut from = written.next();
         loop {
             let page = read_entries(connection, &key, from, None, PAGE).await?;
             for raw in &page {
                 let origin =
                     parse_entry(raw.id, fields_of(&raw.fields)).ok().and_then(|entry| entry.origin);
-                if origin.is_some_and(|Origin { writer: w, seq }| {
-                    w == writer && batch.seqs.contains(&seq)
-                }) {
-                    ids.push(raw.id);
+                let Some(Origin { writer: w, seq }) = origin else { continue };
+                if w == writer && batch.seqs.contains(&seq) {
+                    ids[(seq - batch.seqs.start) as usize] = Some(raw.id);
                 }
             }
             match page.last() {
-                Some(last) if page.len() == PAGE && ids.len() < batch.publishes.len() => {
-                    from = last.id.next();
-                }
+                Some(last) if page.len() == PAGE && ids.contains(&None) => from = last.id.next(),
                 _ => break,
             }
         }
-        if ids.len() == batch.publishes.len() {
-            return Ok(Some(ids));
+        if !ids.contains(&None) {
+            return Ok(Some(ids.into_iter().flatten().collect()));
         }
-        // It is not there. What was trimmed behind our last entry could have held it.
+        // It is not there, or without MULTI in part. What was trimmed behind our last entry could
+        // have held it.
         let first = read_entries(connection, &key, EntryId::ZERO, None, 1).await?;
         let trimmed = first.first().is_some_and(|first| first.id > written)
             && tail(connection, &key).await?.is_some_and(|tail| tail > written);
         let trimmed = trimmed && written != EntryId::ZERO;
+        self.taken_in_part(batch, &ids);
         if !sure || trimmed {
             self.stats.doubtful.add(batch.publishes.len() as u64);
             tracing::debug!("a batch of {} is sent again in doubt", batch.publishes.len());
@@ -349,21 +361,25 @@ impl Writer {
         self.next_seq = batch.seqs.end;
         self.backoff.reset();
         self.warnings.clear(TASK);
-        self.stats.published.add(batch.publishes.len() as u64);
         let mut cursor = self.stream.cursor();
         // Without IDs the batch was read back: it stands before our position.
         cursor.written = ids.last().copied().unwrap_or(cursor.position);
         cursor.own.acknowledged(batch.seqs.start, ids);
-        let mut done = Vec::new();
+        self.written(cursor, batch.publishes.len());
+    }
+
+    /// So many publishes are in the stream.
+    fn written(&self, mut cursor: MutexGuard<'_, Cursor>, count: usize) {
+        self.stats.published.add(count as u64);
         // Where the reader has passed already, or reads nothing at all, nobody else completes.
-        if *self.stream.progress.borrow() == Progress::Refused {
-            done = cursor.own.take_acknowledged();
+        let done = if *self.stream.progress.borrow() == Progress::Refused {
+            cursor.own.take_acknowledged()
         } else {
             let position = cursor.position;
-            done.append(&mut cursor.own.passed(position));
-        }
+            cursor.own.passed(position)
+        };
         self.hand_over(cursor, done);
-        self.stream.queue.end(batch.publishes.len());
+        self.stream.queue.end(count);
     }
 
     fn refused(&mut self, batch: &Batch, error: &Error, doubt: &Doubt) {

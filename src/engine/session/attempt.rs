@@ -1,0 +1,88 @@
+//! One attempt at a restore, and what becomes of it when Redis is away meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout_at};
+
+use super::{Job, RESTORE_LIMIT, Restore};
+use crate::engine::error::Error;
+use crate::engine::inbox::{Event, Inbox};
+use crate::engine::redis::Commands;
+use crate::engine::warnings::Warnings;
+
+/// The time between two attempts.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Names restores in warnings.
+const RESTORING: &str = "sessions, restores";
+
+/// What an attempt needs of the session task.
+pub(super) struct Attempt {
+    pub restore: Restore,
+    pub commands: Commands,
+    /// The number of their connection.
+    pub connection: u64,
+    pub inbox: Arc<Inbox>,
+    pub warnings: Arc<Warnings>,
+    pub permits: Arc<Semaphore>,
+    pub jobs: mpsc::WeakUnboundedSender<Job>,
+}
+
+impl Attempt {
+    /// Restores the session, or has it tried again where that may help.
+    pub async fn run(self) {
+        let Self { restore, commands, connection, inbox, warnings, permits, jobs } = self;
+        let mut taken = None;
+        let work = async {
+            // Only a closed semaphore refuses, and this one is never closed.
+            let _permit = permits.acquire().await;
+            restore.run(commands, &inbox, &mut taken).await
+        };
+        let result = timeout_at(restore.asked + RESTORE_LIMIT, work).await;
+        let result =
+            result.unwrap_or(Err(Error::Timeout { command: "XRANGE", after: RESTORE_LIMIT }));
+        let Err(error) = result else {
+            ask(&jobs, Job::Restored);
+            return warnings.clear(RESTORING);
+        };
+        if let Error::NotRestored(_) = error {
+            tracing::debug!("{error}");
+            warnings.clear(RESTORING);
+        } else {
+            // It is not the session's fault: the next attempt finds it again.
+            if let Some(taken) = taken {
+                ask(&jobs, Job::Persist(taken));
+            }
+            if error.is_refusal() {
+                warnings.warn(RESTORING, &error);
+            } else {
+                ask(&jobs, Job::Failed(connection, error.clone()));
+            }
+        }
+        if is_passing(&error) && restore.asked.elapsed() < RESTORE_LIMIT {
+            return try_again(restore, jobs).await;
+        }
+        inbox.push(Event::Answer { call: restore.call, result: Err(error), hold: None });
+    }
+}
+
+/// Whether a restore that failed so may work in a moment: Redis is away, does not answer, or loads
+/// its data.
+pub(super) fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::Connection { .. } | Error::Timeout { .. } | Error::Unavailable { .. })
+}
+
+/// Asks for a restore once more, a little later.
+pub(super) async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<Job>) {
+    sleep(RETRY).await;
+    ask(&jobs, Job::Restore(restore));
+}
+
+/// The engine may have ended: then nobody waits for it.
+fn ask(jobs: &mpsc::WeakUnboundedSender<Job>, job: Job) {
+    if let Some(jobs) = jobs.upgrade() {
+        let _ = jobs.send(job);
+    }
+}

@@ -1,0 +1,76 @@
+//! A batch on its way to the stream: publishes and the sequences of their entries.
+
+use std::ops::Range;
+
+use super::{EntryId, OwnEntries, Publish};
+
+/// A batch on its way.
+pub struct Batch {
+    /// What it publishes.
+    pub publishes: Vec<Publish>,
+    /// One sequence for each of them.
+    pub seqs: Range<u64>,
+}
+
+impl Batch {
+    /// A batch whose first entry gets the sequence `first`.
+    pub fn new(first: u64, publishes: Vec<Publish>) -> Self {
+        let seqs = first..first + publishes.len() as u64;
+        Self { publishes, seqs }
+    }
+
+    /// Leaves what was not taken, where Redis took the entries that have an ID here. What stands
+    /// before one that was taken goes to the end with a sequence of its own: readers drop what comes
+    /// with a lower sequence than what they have met.
+    pub fn keep_rest(&mut self, ids: &[Option<EntryId>], own: &mut OwnEntries) {
+        let Some(last) = ids.iter().rposition(Option::is_some) else { return };
+        let (mut kept, mut moved) = (Vec::new(), Vec::new());
+        let publishes = std::mem::take(&mut self.publishes);
+        for (place, (seq, publish)) in self.seqs.clone().zip(publishes).enumerate() {
+            match ids.get(place).copied().flatten() {
+                Some(id) => own.acknowledged(seq, &[id]),
+                None if place < last => {
+                    own.moved(seq, self.seqs.end + moved.len() as u64, &publish);
+                    moved.push(publish);
+                }
+                None => kept.push(publish),
+            }
+        }
+        self.seqs = self.seqs.start + last as u64 + 1..self.seqs.end + moved.len() as u64;
+        kept.append(&mut moved);
+        self.publishes = kept;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is left of a batch of four, by ticket, and its sequences.
+    fn rest_of(taken: [bool; 4]) -> (Vec<u32>, Range<u64>) {
+        let publish = |ticket| Publish {
+            ticket,
+            uid: "u".into(),
+            nsp: "/".into(),
+            kind: 3,
+            data: None,
+            changes: None,
+        };
+        let mut own = OwnEntries::default();
+        let mut batch = Batch::new(5, (0..4).map(publish).collect());
+        own.sent(5, &batch.publishes);
+        let ids = taken.map(|taken| taken.then_some(EntryId { ms: 1, seq: 1 }));
+        batch.keep_rest(&ids, &mut own);
+        assert!(batch.seqs.clone().all(|seq| own.is_waiting_for(seq)));
+        (batch.publishes.iter().map(|publish| publish.ticket).collect(), batch.seqs)
+    }
+
+    #[test]
+    fn what_was_not_taken_keeps_its_sequence_or_goes_behind() {
+        assert_eq!(rest_of([false; 4]), (vec![0, 1, 2, 3], 5..9));
+        assert_eq!(rest_of([true, true, false, false]), (vec![2, 3], 7..9));
+        assert_eq!(rest_of([false, true, false, false]), (vec![2, 3, 0], 7..10));
+        assert_eq!(rest_of([false, true, false, true]), (vec![0, 2], 9..11));
+        assert_eq!(rest_of([true; 4]), (vec![], 9..9));
+    }
+}
