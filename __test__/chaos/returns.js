@@ -97,9 +97,11 @@ class Returns {
     const unjustified = [];
     for (const start of this.freshStarts) {
       const cause = await causeOf(start, exists);
-      const { who, reason = NOTHING } = start;
+      const { who, reason = NOTHING, sawSession, wasKilled } = start;
       if (cause === undefined) {
-        unjustified.push(`${who}: ${reason}`);
+        const saved = sawSession ? "saved" : "not seen";
+        const killed = wasKilled ? ", its node was killed" : "";
+        unjustified.push(`${who}, session ${saved}${killed}: ${reason}`);
       }
       const what = cause ?? reason;
       fresh[what] = (fresh[what] ?? 0) + 1;

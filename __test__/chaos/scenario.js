@@ -212,7 +212,7 @@ class Scenario {
       return;
     }
     this.returns.add({
-      who: `client ${client.name} at node ${sender}`,
+      who: `client ${client.name}, from node ${home} to ${attempts.map((each) => each.sender)}`,
       pid,
       reason,
       sawSession,

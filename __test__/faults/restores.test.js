@@ -81,6 +81,7 @@ describe("a client that comes back while Redis", { concurrency: 3 }, () => {
     for (let i = 0; i < KEYS; i++) {
       await context.admin.command("SET", `key ${i}`, i);
     }
+    await context.redis.kill();
     const begin = Date.now();
     const restarted = context.redis.restart({ args: delay });
     defer(t, () => restarted.catch(() => {}));

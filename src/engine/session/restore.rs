@@ -4,16 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Value;
+use redis::{Pipeline, Value};
 use tokio::time::Instant;
 
 use super::{KEY_IN_WORDS, Persist};
 use crate::engine::error::{Error, Result};
 use crate::engine::inbox::{Answer, CallId, Event, Inbox};
 use crate::engine::namespaces::Namespace;
-use crate::engine::redis::{ANSWER_LIMIT, Commands};
+use crate::engine::redis::Commands;
 use crate::engine::stream::{
-    EntryId, Marks, Missed, Progress, Returning, Step, Stream, read_entries, tail,
+    Cursor, EntryId, Marks, Missed, Progress, Returning, Step, Stream, read_entries, tail,
 };
 use crate::engine::wire::{
     BROADCAST, BroadcastHead, SessionHead, decode_session, fields_of, parse_entry,
@@ -23,6 +23,8 @@ use crate::engine::wire::{
 const PAGE: usize = 500;
 /// How long a restore waits for our own reader to reach the client's offset.
 const CATCH_UP: Duration = Duration::from_secs(2);
+
+const NO_SESSION: Error = Error::NotRestored("no such session, or it has expired");
 
 /// A client that came back.
 pub struct Restore {
@@ -51,57 +53,73 @@ impl Restore {
         inbox: &Inbox,
         taken: &mut Option<Persist>,
     ) -> Result<()> {
-        let (session, keep) = self.take_session(&mut commands).await?;
-        let (key, until) = (self.key.clone(), Instant::now() + keep);
-        *taken = Some(Persist { key, session: session.clone(), keep, until });
-        let head =
-            SessionHead::decode(&session).ok_or(Error::NotRestored("the session is damaged"))?;
+        let (value, keep) = self.read_session(&mut commands).await?;
+        let result = self.give_back(&mut commands, &value, keep, inbox, taken).await;
+        if matches!(result, Err(Error::NotRestored(_))) && taken.is_none() {
+            // It would be refused again.
+            self.take_session(&mut commands).await?;
+        }
+        result
+    }
+
+    async fn give_back(
+        &self,
+        commands: &mut Commands,
+        value: &[u8],
+        keep: Duration,
+        inbox: &Inbox,
+        taken: &mut Option<Persist>,
+    ) -> Result<()> {
+        const DAMAGED: Error = Error::NotRestored("the session is damaged");
+        let session = decode_session(value).ok_or(DAMAGED)?;
+        let head = SessionHead::decode(&session).ok_or(DAMAGED)?;
         // A client that received nothing in its session comes back with the offset of the one
         // before it: what lies between the two was never meant for it.
         let from = self.offset.max(head.began);
         let encodes = self.namespace.as_ref().is_some_and(|namespace| namespace.encodes);
         let client = Returning { nsp: &self.nsp, rooms: &head.rooms, encodes };
         let search = Search { stream: &self.stream, client, offset: self.offset, from };
-        search.reader_is_there(&mut commands).await?;
-        if !search.offset_exists(&mut commands).await? {
+        search.reader_is_there(commands).await?;
+        if !search.offset_exists(commands).await? {
             return Err(Error::NotRestored("the offset is not in the stream (any more)"));
         }
         let mut found = Found { reached: from, missed: Vec::new(), marks: Marks::default() };
-        while let Some(history_from) = search.in_memory(&mut found, |missed, position| {
+        // The session stays in Redis while this takes its time, whatever happens to us.
+        search.read_up_to_history(commands, &mut found).await?;
+        if !self.take_session(commands).await? {
+            return Err(NO_SESSION);
+        }
+        let (key, until) = (self.key.clone(), Instant::now() + keep);
+        *taken = Some(Persist { key, session: session.clone(), keep, until });
+        while !search.in_memory(&mut found, |missed, position| {
             let hold = self.namespace.as_ref().map(Namespace::hold);
             let answer = Answer::Session { session: session.clone(), missed, position };
             inbox.push(Event::Answer { call: self.call, result: Ok(answer), hold });
         })? {
-            search.read_page(&mut commands, &mut found, history_from).await?;
-            if found.reached >= history_from && !search.offset_in_stream(&mut commands).await? {
-                return Err(Error::NotRestored("the stream was trimmed past the offset"));
-            }
+            search.read_up_to_history(commands, &mut found).await?;
         }
         Ok(())
     }
 
-    /// The session is read and deleted at once: it is restored once. With it comes how much longer
-    /// it would have been kept.
-    async fn take_session(&self, connection: &mut Commands) -> Result<(Vec<u8>, Duration)> {
-        let commands = ["PTTL", "GET", "DEL"].map(|name| {
-            let mut command = redis::cmd(name);
-            command.arg(&self.key);
-            command
-        });
-        let replies =
-            connection.send_transaction(ANSWER_LIMIT, "GET", KEY_IN_WORDS, commands.into()).await?;
-        let mut replies = replies.answers.into_iter();
-        match (replies.next(), replies.next()) {
-            (Some(Value::Int(keep)), Some(Value::BulkString(value))) => {
-                let session =
-                    decode_session(&value).ok_or(Error::NotRestored("the session is damaged"))?;
-                Ok((session, Duration::from_millis(keep.max(1).unsigned_abs())))
+    /// The session as it is kept, and how much longer it would be.
+    async fn read_session(&self, connection: &mut Commands) -> Result<(Vec<u8>, Duration)> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("PTTL").arg(&self.key).cmd("GET").arg(&self.key);
+        let replies = connection.send_all("GET", KEY_IN_WORDS, &pipeline).await?;
+        match replies.as_slice() {
+            [Value::Int(keep), Value::BulkString(value)] => {
+                Ok((value.clone(), Duration::from_millis((*keep).max(1).unsigned_abs())))
             }
-            (_, Some(Value::ServerError(error))) => {
-                Err(connection.error_reply("GET", KEY_IN_WORDS, error))
-            }
-            _ => Err(Error::NotRestored("no such session, or it has expired")),
+            _ => Err(NO_SESSION),
         }
+    }
+
+    /// Whether it is ours now: of all who try to restore a session, one deletes it.
+    async fn take_session(&self, connection: &mut Commands) -> Result<bool> {
+        let mut command = redis::cmd("DEL");
+        command.arg(&self.key);
+        let reply = connection.send("DEL", KEY_IN_WORDS, &command).await?;
+        Ok(matches!(reply, Value::Int(1)))
     }
 }
 
@@ -125,15 +143,8 @@ struct Found {
 }
 
 impl Search<'_> {
-    /// When the history reaches back far enough, adds what it holds, and calls `done` with
-    /// everything and the reader's position while the reader stands still: what it hands on next
-    /// comes behind. Otherwise says from where on the history is there.
-    fn in_memory(
-        &self,
-        found: &mut Found,
-        done: impl FnOnce(Vec<Missed>, EntryId),
-    ) -> Result<Option<EntryId>> {
-        let cursor = self.stream.cursor();
+    /// Where the history begins, if nothing is missing in it.
+    fn history_from(&self, cursor: &Cursor) -> Result<EntryId> {
         if self.from <= cursor.hole_behind {
             return Err(Error::NotRestored("entries behind the offset were lost"));
         }
@@ -142,14 +153,40 @@ impl Search<'_> {
             Some(from) if from > cursor.position => {
                 Err(Error::NotRestored("the stream is being read again"))
             }
-            Some(from) if from <= found.reached => {
-                let mut missed = std::mem::take(&mut found.missed);
-                missed.extend(cursor.history.missed(&self.client, found.reached));
-                done(missed, cursor.position);
-                Ok(None)
+            Some(from) => Ok(from),
+        }
+    }
+
+    /// When the history reaches back far enough, adds what it holds, and calls `done` with
+    /// everything and the reader's position while the reader stands still: what it hands on next
+    /// comes behind.
+    fn in_memory(
+        &self,
+        found: &mut Found,
+        done: impl FnOnce(Vec<Missed>, EntryId),
+    ) -> Result<bool> {
+        let cursor = self.stream.cursor();
+        if self.history_from(&cursor)? > found.reached {
+            return Ok(false);
+        }
+        let mut missed = std::mem::take(&mut found.missed);
+        missed.extend(cursor.history.missed(&self.client, found.reached));
+        done(missed, cursor.position);
+        Ok(true)
+    }
+
+    /// Reads what is older than the history from the stream. Meanwhile the history goes on, and may
+    /// let go of what was just beyond it.
+    async fn read_up_to_history(&self, commands: &mut Commands, found: &mut Found) -> Result<()> {
+        loop {
+            let history_from = self.history_from(&self.stream.cursor())?;
+            if history_from <= found.reached {
+                return Ok(());
             }
-            // Meanwhile the history goes on, and may let go of what was just beyond it.
-            from => Ok(from),
+            self.read_page(commands, found, history_from).await?;
+            if found.reached >= history_from && !self.offset_in_stream(commands).await? {
+                return Err(Error::NotRestored("the stream was trimmed past the offset"));
+            }
         }
     }
 
