@@ -2,9 +2,11 @@
 
 "use strict";
 
+const { readdirSync } = require("node:fs");
 const { monitorEventLoopDelay } = require("node:perf_hooks");
 const { startNode } = require("../helpers/node");
 const { random } = require("../faults/random");
+const { serveDynamic, startChurn } = require("./churn");
 const { greet } = require("./greeting");
 const { EVENT } = require("./packets");
 
@@ -20,6 +22,13 @@ const { EVENT } = require("./packets");
  * @property {any[]} losses what the adapter's event said
  * @property {string[]} faults uncaught errors and warnings that are not the adapter's
  * @property {number} emitted
+ *
+ * @typedef {object} Usage what a process has, once the garbage is collected
+ * @property {number} rss bytes
+ * @property {number} heap bytes in use
+ * @property {number} external bytes
+ * @property {number} fds open file descriptors, those of clients not counted
+ * @property {number} threads
  *
  * @typedef {object} Watched
  * @property {number} cpu ms
@@ -43,6 +52,8 @@ let cpu;
 let peak = 0;
 /** @type {NodeJS.Timeout | undefined} */
 let watching;
+
+let endChurn = () => {};
 
 /** @type {any[]} */
 const losses = [];
@@ -68,6 +79,7 @@ function setup(io) {
   const adapter = /** @type {any} */ (io.of("/").adapter);
   adapter.on("loss", (/** @type {any} */ loss) => losses.push(loss));
   greet(io, sender);
+  serveDynamic(io);
 }
 
 /** @param {string} [room] @param {string} [load] */
@@ -148,6 +160,27 @@ const methods = {
     };
   },
 
+  startChurn() {
+    endChurn = startChurn(running().io, String(sender));
+  },
+
+  stopChurn() {
+    endChurn();
+  },
+
+  /** @returns {Usage} */
+  usage() {
+    const { gc } = /** @type {any} */ (globalThis);
+    if (!gc) {
+      throw new Error("the process was started without --expose-gc");
+    }
+    gc();
+    const { rss, heapUsed: heap, external } = process.memoryUsage();
+    const count = (/** @type {string} */ what) => readdirSync(`/proc/self/${what}`).length;
+    const fds = count("fd") - running().io.engine.clientsCount;
+    return { rss, heap, external, fds, threads: count("task") };
+  },
+
   /** Keeps the event loop busy. @param {number} ms */
   block(ms) {
     const end = Date.now() + ms;
@@ -166,6 +199,7 @@ const methods = {
   async close() {
     clearInterval(timer);
     clearInterval(watching);
+    endChurn();
     await running().close();
     // the answer has to leave first
     setImmediate(() => {

@@ -22,12 +22,17 @@ const MAIN = join(__dirname, "agent-main.js");
  * @property {Record<string, unknown>} [adapterOptions]
  * @property {Record<string, unknown>} [serverOptions] of Socket.IO's `Server`
  * @property {number} [delay] up to so many ms a middleware takes, default none
+ * @property {string[]} [execArgv] arguments of Node.js itself
  */
 
 class Agent extends RemoteNode {
-  /** @param {import("../helpers/adapters").Kind} kind */
-  constructor(kind) {
+  /**
+   * @param {import("../helpers/adapters").Kind} kind
+   * @param {string[]} [execArgv]
+   */
+  constructor(kind, execArgv) {
     const child = fork(MAIN, {
+      execArgv,
       serialization: "advanced",
       stdio: ["ignore", "pipe", "pipe", "ipc"],
       env: { ...process.env, ADAPTER: kind },
@@ -53,7 +58,7 @@ class Agent extends RemoteNode {
   }
 
   /** @param {AgentOptions} options */
-  async launch({ redis: { host, port, url }, kind: _, ...options }) {
+  async launch({ redis: { host, port, url }, kind: _, execArgv: __, ...options }) {
     const redis = { host, port, url, options: {} };
     Object.assign(this, await this.call("start", { redis, sender: 0, delay: 0, ...options }));
     return this;
@@ -96,7 +101,7 @@ class Agent extends RemoteNode {
  * @returns {Promise<Agent>}
  */
 async function startAgent(options) {
-  const agent = new Agent(options.kind ?? kindOf(0));
+  const agent = new Agent(options.kind ?? kindOf(0), options.execArgv);
   try {
     return await agent.launch(options);
   } catch (error) {

@@ -54,38 +54,60 @@ class Truth {
   }
 }
 
+/** Follows the stream, which may be trimmed behind it. */
+class TruthReader {
+  /**
+   * @param {import("../helpers/clients").Admin} admin
+   * @param {string} [stream]
+   */
+  constructor(admin, stream = "socket.io") {
+    this.admin = admin;
+    this.stream = stream;
+    this.truth = new Truth();
+    this.known = new Set();
+    this.last = "0-0";
+  }
+
+  /** Reads on to the stream's end. @returns {Promise<Truth>} all that it has read */
+  async read() {
+    for (;;) {
+      const { stream, last } = this;
+      const entries = await this.admin.command("XRANGE", stream, `(${last}`, "+", "COUNT", PAGE);
+      for (const [entryId, fields] of entries) {
+        this.last = entryId;
+        this.#add(fields);
+      }
+      if (entries.length < PAGE) {
+        return this.truth;
+      }
+    }
+  }
+
+  /** @param {string[]} fields */
+  #add(fields) {
+    const type = fields[fields.indexOf("type") + 1];
+    const data = fields[fields.indexOf("data") + 1];
+    const { packet, opts } = type === BROADCAST ? decodeData(data) : {};
+    if (packet?.data[0] !== EVENT) {
+      return;
+    }
+    const id = packetId(packet.data[1], packet.data[2]);
+    if (this.known.has(id)) {
+      this.truth.doubled++;
+      return;
+    }
+    this.known.add(id);
+    this.truth.packets.push({ id, rooms: opts.rooms });
+  }
+}
+
 /**
  * Reads the whole stream.
  *
  * @param {import("../helpers/clients").Admin} admin
- * @param {string} [stream]
  */
-async function readTruth(admin, stream = "socket.io") {
-  const truth = new Truth();
-  const known = new Set();
-  let last = "0-0";
-  for (;;) {
-    const entries = await admin.command("XRANGE", stream, `(${last}`, "+", "COUNT", PAGE);
-    for (const [entryId, fields] of entries) {
-      last = entryId;
-      const type = fields[fields.indexOf("type") + 1];
-      const data = fields[fields.indexOf("data") + 1];
-      const { packet, opts } = type === BROADCAST ? decodeData(data) : {};
-      if (packet?.data[0] !== EVENT) {
-        continue;
-      }
-      const id = packetId(packet.data[1], packet.data[2]);
-      if (known.has(id)) {
-        truth.doubled++;
-        continue;
-      }
-      known.add(id);
-      truth.packets.push({ id, rooms: opts.rooms });
-    }
-    if (entries.length < PAGE) {
-      return truth;
-    }
-  }
+function readTruth(admin) {
+  return new TruthReader(admin).read();
 }
 
 /**
@@ -130,4 +152,4 @@ class Publishing {
   }
 }
 
-module.exports = { EVENT, packetId, packetName, readTruth, Publishing, Truth };
+module.exports = { EVENT, packetId, packetName, readTruth, Publishing, Truth, TruthReader };

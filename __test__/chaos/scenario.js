@@ -327,7 +327,8 @@ class Scenario {
   /** Lets everything come to rest, and judges. @returns {Promise<Report>} */
   async judge() {
     const admin = /** @type {import("../helpers/clients").Admin} */ (this.admin);
-    const agents = this.places.map(({ agent }) => /** @type {Agent} */ (agent));
+    // One that could not be started again is among the faults.
+    const agents = this.places.flatMap(({ agent }) => agent ?? []);
     await Promise.all(agents.map((agent) => agent.stopTraffic()));
     const rested = async (/** @type {() => unknown} */ condition, /** @type {string} */ what) => {
       await waitFor(condition, { timeout: QUIET_LIMIT, interval: 50, what }).catch(this.#note);
@@ -355,7 +356,10 @@ class Scenario {
     /** @type {Record<string, number>} */
     const counters = {};
     for (const { agent, sender } of this.places) {
-      const { stats, losses, faults, emitted } = await /** @type {Agent} */ (agent).findings();
+      if (!agent) {
+        continue;
+      }
+      const { stats, losses, faults, emitted } = await agent.findings();
       this.emitted.set(sender, emitted);
       this.faults.push(...faults);
       if (losses.length > 0) {
