@@ -43,29 +43,38 @@ function hasBinary(value, fromToJSON = false) {
 }
 
 /**
- * A copy with what JSON would make of everything but binary: msgpack refuses functions, which JSON
- * leaves out.
+ * A copy with what the stock parser would make of everything but binary: msgpack refuses functions,
+ * does not call toJSON(), and has no key `__proto__`.
  *
  * @param {any} value
+ * @param {boolean} [fromToJSON]
  * @returns {any}
  */
-function toPlain(value) {
+function toPlain(value, fromToJSON = false) {
+  if (typeof value === "bigint") {
+    throw new TypeError("Do not know how to serialize a BigInt");
+  }
   if (typeof value === "function" || typeof value === "symbol") {
     return undefined;
   }
   if (typeof value !== "object" || value === null) {
     return value;
   }
-  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) {
+  if (ArrayBuffer.isView(value)) {
     return value;
   }
-  if (typeof value.toJSON === "function") {
-    return toPlain(value.toJSON());
+  if (value instanceof ArrayBuffer) {
+    return new Uint8Array(value);
+  }
+  if (typeof value.toJSON === "function" && !fromToJSON) {
+    return toPlain(value.toJSON(), true);
   }
   if (Array.isArray(value)) {
-    return value.map(toPlain);
+    return value.map((item) => toPlain(item));
   }
-  const entries = Object.entries(value).map(([key, item]) => [key, toPlain(item)]);
+  const entries = Object.entries(value)
+    .filter(([key]) => key !== "__proto__")
+    .map(([key, item]) => [key, toPlain(item)]);
   return Object.fromEntries(entries.filter(([, item]) => item !== undefined));
 }
 
@@ -126,7 +135,7 @@ function encodeData(type, data, onlyPlaintext) {
     return {};
   }
   if (!onlyPlaintext && WITH_PAYLOAD.has(type) && hasBinary(data)) {
-    return { msgpack: encodeMsgpack(data) };
+    return { msgpack: encode(toPlain(data)) };
   }
   return { json: JSON.stringify(data) };
 }
