@@ -38,6 +38,10 @@ class RawClient {
     this.closed = false;
     /** Attachments that the last packet still waits for. */
     this.attachments = 0;
+    /** Called for each packet that is complete. */
+    this.onPacket = () => {};
+    /** Called when the server has taken the client out of the namespace. */
+    this.onDisconnect = () => {};
   }
 
   /** What goes to the namespace's packets on the wire. */
@@ -50,16 +54,26 @@ class RawClient {
     if (this.attachments > 0) {
       this.attachments--;
       this.packets[this.packets.length - 1].push(message);
-      return;
+      return this.#announce();
     }
     const text = message.bytes.toString("latin1");
     if (text.startsWith("0")) {
       this.isConnected = true;
-    } else if (text.startsWith("44")) {
+    } else if (text.startsWith("1")) {
+      this.isConnected = false;
+      this.onDisconnect();
+    } else if (text.startsWith("4")) {
       this.error = new Error(`refused: ${text}`);
     } else {
       this.attachments = Number(/^5(\d+)-/.exec(text)?.[1] ?? 0);
       this.packets.push([message]);
+      this.#announce();
+    }
+  }
+
+  #announce() {
+    if (this.attachments === 0) {
+      this.onPacket();
     }
   }
 
@@ -144,7 +158,8 @@ class RawWebSocket extends RawClient {
     } else if (opcode === 2) {
       this.onMessage({ binary: true, bytes, how });
     } else {
-      this.error = new Error(`closed, or an unknown frame: ${how} ${bytes}`);
+      this.error = new Error(`the server has closed, or sent an unknown frame: ${how} ${bytes}`);
+      this.close();
     }
   }
 
