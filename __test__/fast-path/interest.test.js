@@ -1,9 +1,8 @@
 // A broadcast to a room that is joined by something that stands before it is never lost: what JS
 // has not handled yet, and may change rooms, holds the interest filter open.
 //
-// Breaks when an entry, a PUB/SUB message or a publish of one's own carries no `Hold`, when the
-// reader filters by the rooms of the moment at which it reads, or when a slice's holds go before
-// its handlers have run.
+// Breaks when an entry or a PUB/SUB message carries no `Hold`, or when a slice's holds go before its
+// handlers have run.
 
 "use strict";
 
@@ -16,8 +15,11 @@ const { RawWebSocket } = require("./raw-client");
 const { SyncRedis } = require("./sync-redis");
 
 const ROUNDS = 10_000;
-/** Rounds that are written at once, where the event loop is blocked meanwhile. */
-const GROUP = 500;
+/**
+ * Rounds that are written at once, where the event loop is blocked meanwhile. So few that what joins
+ * and what is sent to the rooms are handed over together.
+ */
+const GROUP = 100;
 /** Rounds for which another client connects anew. */
 const RECONNECTS = 1_000;
 const STREAM = "socket.io";
