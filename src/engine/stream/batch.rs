@@ -44,18 +44,17 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::engine::namespaces::Namespace;
+    use crate::engine::wire::BROADCAST;
 
     /// What is left of a batch of four, by ticket, and its sequences.
     fn rest_of(taken: [bool; 4]) -> (Vec<u32>, Range<u64>) {
-        let publish = |ticket| Publish {
-            ticket,
-            uid: "u".into(),
-            nsp: "/".into(),
-            kind: 3,
-            data: None,
-            changes: None,
-        };
+        let namespace = Arc::new(Namespace::new(0, "/", false, true));
+        let publish =
+            |ticket| Publish { ticket, namespace: namespace.clone(), kind: BROADCAST, data: None };
         let mut own = OwnEntries::default();
         let mut batch = Batch::new(5, (0..4).map(publish).collect());
         own.sent(5, &batch.publishes);
