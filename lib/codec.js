@@ -1,8 +1,12 @@
 "use strict";
 // Messages as they stand in stream entries and PUB/SUB payloads, in upstream's formats.
 
+const { randomBytes } = require("node:crypto");
 const { encode, decode } = require("@msgpack/msgpack");
 const { MessageType } = require("socket.io-adapter");
+
+/** The key of a placeholder for binary on the way to the engine: no user's object has it. */
+const PLACEHOLDER = randomBytes(16).toString("hex");
 
 /** The messages whose data comes from users, and may hold binary. */
 const WITH_PAYLOAD = new Set([
@@ -47,10 +51,11 @@ function hasBinary(value, fromToJSON = false) {
  * does not call toJSON(), and has no key `__proto__`.
  *
  * @param {any} value
+ * @param {(bytes: ArrayBufferView) => any} [replace] what stands in the place of binary
  * @param {boolean} [fromToJSON]
  * @returns {any}
  */
-function toPlain(value, fromToJSON = false) {
+function toPlain(value, replace = (bytes) => bytes, fromToJSON = false) {
   if (typeof value === "bigint") {
     throw new TypeError("Do not know how to serialize a BigInt");
   }
@@ -61,20 +66,20 @@ function toPlain(value, fromToJSON = false) {
     return value;
   }
   if (ArrayBuffer.isView(value)) {
-    return value;
+    return replace(value);
   }
   if (value instanceof ArrayBuffer) {
-    return new Uint8Array(value);
+    return replace(new Uint8Array(value));
   }
   if (typeof value.toJSON === "function" && !fromToJSON) {
-    return toPlain(value.toJSON(), true);
+    return toPlain(value.toJSON(), replace, true);
   }
   if (Array.isArray(value)) {
-    return value.map((item) => toPlain(item));
+    return value.map((item) => toPlain(item, replace));
   }
   const entries = Object.entries(value)
     .filter(([key]) => key !== "__proto__")
-    .map(([key, item]) => [key, toPlain(item)]);
+    .map(([key, item]) => [key, toPlain(item, replace)]);
   return Object.fromEntries(entries.filter(([, item]) => item !== undefined));
 }
 
@@ -123,21 +128,32 @@ function encodeMsgpack(value) {
 }
 
 /**
- * The data of a stream entry: JSON, or msgpack when there is binary in it.
- *
+ * @typedef {object} EncodedData data of a stream entry: JSON, or msgpack when there is binary in it
+ * @property {string} [json]
+ * @property {Uint8Array[]} [attachments] what the placeholders in the JSON stand for: the engine
+ * makes msgpack of both
+ * @property {() => Uint8Array} [msgpack] the same made here
+ */
+
+/**
  * @param {number} type
  * @param {unknown} data
  * @param {boolean} onlyPlaintext
- * @returns {{ json?: string, msgpack?: Uint8Array }}
+ * @returns {EncodedData}
  */
 function encodeData(type, data, onlyPlaintext) {
   if (data === undefined) {
     return {};
   }
-  if (!onlyPlaintext && WITH_PAYLOAD.has(type) && hasBinary(data)) {
-    return { msgpack: encode(toPlain(data)) };
+  if (onlyPlaintext || !WITH_PAYLOAD.has(type) || !hasBinary(data)) {
+    return { json: JSON.stringify(data) };
   }
-  return { json: JSON.stringify(data) };
+  /** @type {Uint8Array[]} */
+  const attachments = [];
+  const plain = toPlain(data, ({ buffer, byteOffset, byteLength }) => ({
+    [PLACEHOLDER]: attachments.push(new Uint8Array(buffer, byteOffset, byteLength)) - 1,
+  }));
+  return { json: JSON.stringify(plain), attachments, msgpack: () => encode(toPlain(data)) };
 }
 
 /**
@@ -153,4 +169,4 @@ function decodeData({ text, bytes }) {
   return bytes === undefined ? undefined : decode(bytes);
 }
 
-module.exports = { encodeMsgpack, decodeMsgpack: decode, encodeData, decodeData };
+module.exports = { PLACEHOLDER, encodeMsgpack, decodeMsgpack: decode, encodeData, decodeData };

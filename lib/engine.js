@@ -2,6 +2,7 @@
 // The JS side of the Rust engine: hands its events on, keeps track of what was asked of it, and
 // keeps the process alive while something is on its way.
 
+const { PLACEHOLDER } = require("./codec");
 const debug = require("./debug");
 const { unpack } = require("./events");
 const { NativeEngine } = require("./native");
@@ -137,13 +138,13 @@ class Engine {
   /**
    * @param {import("./native-binding").NativeNamespace} namespace
    * @param {number} type
-   * @param {{ json?: string, msgpack?: Uint8Array }} data
+   * @param {import("./codec").EncodedData} data
    * @param {Published} published
    */
-  publish(namespace, type, { json, msgpack }, published) {
+  publish(namespace, type, data, published) {
     let ticket;
     try {
-      ticket = namespace.publish(type, json, msgpack);
+      ticket = write(namespace, type, data);
     } catch (error) {
       this.#warnOfFullQueue(/** @type {EngineError} */ (error));
       return published(/** @type {Error} */ (error));
@@ -329,6 +330,20 @@ class Engine {
       warn(error.code, error.message);
     }
   }
+}
+
+/**
+ * @param {import("./native-binding").NativeNamespace} namespace
+ * @param {number} type
+ * @param {import("./codec").EncodedData} data
+ */
+function write(namespace, type, { json, attachments, msgpack }) {
+  if (json === undefined || attachments === undefined) {
+    return namespace.publish(type, json);
+  }
+  const ticket = namespace.publishBinary(type, json, PLACEHOLDER, attachments);
+  // Lone surrogates, and what is nested very deeply, only JS encodes.
+  return ticket ?? namespace.publish(type, undefined, msgpack?.());
 }
 
 module.exports = { Engine, EngineError };

@@ -60,7 +60,7 @@ export declare class NativeNamespace {
    */
   setRoom(room: string, hasMembers: boolean): string;
   /**
-   * Writes a message to the stream; `data` is JSON text, or msgpack where it holds binary. The
+   * Writes a message to the stream; its data is JSON text, or msgpack where it holds binary. The
    * ticket comes back with the event that ends it.
    */
   publish(
@@ -68,6 +68,16 @@ export declare class NativeNamespace {
     json?: string | undefined | null,
     msgpack?: Uint8Array | undefined | null,
   ): number;
+  /**
+   * Writes a message whose data holds binary: JSON with `{"<placeholder>": <number>}` in its
+   * place. Nothing comes back when only JS knows how to encode that.
+   */
+  publishBinary(
+    kind: number,
+    json: string,
+    placeholder: string,
+    attachments: Array<Uint8Array>,
+  ): number | null;
 }
 
 /** A slice of events. */

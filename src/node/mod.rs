@@ -17,7 +17,7 @@ use crate::engine::namespaces::{Hold, Namespace};
 use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
 use crate::engine::stream::Progress;
-use crate::engine::wire::Data;
+use crate::engine::wire::{Data, to_msgpack};
 use batch::{NativeBatch, Packer};
 
 /// A JS error whose `code` is one of ours.
@@ -62,7 +62,7 @@ impl NativeNamespace {
         self.namespace.set_room(&room, has_members).to_string()
     }
 
-    /// Writes a message to the stream; `data` is JSON text, or msgpack where it holds binary. The
+    /// Writes a message to the stream; its data is JSON text, or msgpack where it holds binary. The
     /// ticket comes back with the event that ends it.
     #[napi]
     pub fn publish(
@@ -77,6 +77,22 @@ impl NativeNamespace {
             (None, None) => None,
         };
         self.engine.publish(&self.namespace, kind, data).map_err(js_error)
+    }
+
+    /// Writes a message whose data holds binary: JSON with `{"<placeholder>": <number>}` in its
+    /// place. Nothing comes back when only JS knows how to encode that.
+    #[napi]
+    pub fn publish_binary(
+        &self,
+        kind: u32,
+        json: String,
+        placeholder: String,
+        attachments: Vec<Uint8Array>,
+    ) -> std::result::Result<Option<u32>, JsError> {
+        let attachments: Vec<&[u8]> = attachments.iter().map(AsRef::as_ref).collect();
+        let Some(msgpack) = to_msgpack(&json, &placeholder, &attachments) else { return Ok(None) };
+        let data = Some(Data::Msgpack(msgpack.into()));
+        self.engine.publish(&self.namespace, kind, data).map(Some).map_err(js_error)
     }
 }
 

@@ -5,6 +5,11 @@
 
 use rmp::Marker;
 use rmp::decode::{RmpRead, read_marker};
+use rmp::encode::{
+    write_array_len, write_bin, write_bool, write_f64, write_map_len, write_nil, write_sint,
+    write_str, write_uint,
+};
+use serde_json::{Map, Value};
 
 /// Nested deeper than that it is left to JS, as serde_json would refuse it.
 const DEEPEST: usize = 100;
@@ -22,6 +27,52 @@ pub fn to_json(msgpack: &[u8]) -> Option<(String, Vec<Box<[u8]>>)> {
         return None;
     }
     Some((String::from_utf8(transcoder.json).ok()?, transcoder.attachments))
+}
+
+/// The msgpack of `json`, with binary in place of placeholders, `{"<placeholder>": <number>}`. The
+/// name is one that no user's object has.
+pub fn to_msgpack(json: &str, placeholder: &str, attachments: &[&[u8]]) -> Option<Vec<u8>> {
+    let value = serde_json::from_str(json).ok()?;
+    let binary = attachments.iter().map(|bytes| bytes.len()).sum::<usize>();
+    let mut msgpack = Vec::with_capacity(json.len() + binary + 5 * attachments.len());
+    write_msgpack(&mut msgpack, &value, &|object| {
+        let number = object.get(placeholder)?.as_u64()?;
+        attachments.get(usize::try_from(number).ok()?).copied()
+    })?;
+    Some(msgpack)
+}
+
+/// `binary` is what an object is a placeholder for.
+fn write_msgpack<'a>(
+    to: &mut Vec<u8>,
+    value: &Value,
+    binary: &impl Fn(&Map<String, Value>) -> Option<&'a [u8]>,
+) -> Option<()> {
+    match value {
+        Value::Null => write_nil(to).ok()?,
+        Value::Bool(value) => write_bool(to, *value).ok()?,
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(number), _) => write_uint(to, number).map(drop).ok()?,
+            (None, Some(number)) => write_sint(to, number).map(drop).ok()?,
+            (None, None) => write_f64(to, number.as_f64()?).ok()?,
+        },
+        Value::String(text) => write_str(to, text).ok()?,
+        Value::Array(items) => {
+            write_array_len(to, items.len().try_into().ok()?).ok()?;
+            items.iter().try_for_each(|item| write_msgpack(to, item, binary))?;
+        }
+        Value::Object(object) => match binary(object) {
+            Some(bytes) => write_bin(to, bytes).ok()?,
+            None => {
+                write_map_len(to, object.len().try_into().ok()?).ok()?;
+                for (key, item) in object {
+                    write_str(to, key).ok()?;
+                    write_msgpack(to, item, binary)?;
+                }
+            }
+        },
+    }
+    Some(())
 }
 
 struct ToJson<'a> {
@@ -202,6 +253,23 @@ mod tests {
             format!(r#"{{"a":[null,{},"\"\n\u0001"],"b":{}}}"#, placeholder(0), placeholder(1));
         assert_eq!(json, expected);
         assert_eq!(attachments, [Box::from([5u8].as_slice()), Box::default()]);
+    }
+
+    #[test]
+    fn to_msgpack_and_back() {
+        let json = r#"{"a":[null,true,-1,1.5,18446744073709551615,{"#.to_owned()
+            + r#""?":1},{"?":0}],"z":"é","b":{}}"#;
+        let attachments: [&[u8]; 2] = [b"zero", b""];
+        let msgpack = to_msgpack(&json, "?", &attachments).unwrap();
+        let (back, binary) = to_json(&msgpack).unwrap();
+        let placeholder = |num| format!(r#"{{"_placeholder":true,"num":{num}}}"#);
+        // In the order in which they stand.
+        let expected = json
+            .replace(r#"{"?":1}"#, &placeholder(0))
+            .replace(r#"{"?":0}"#, &placeholder(1))
+            .replace("18446744073709551615", "18446744073709552000");
+        assert_eq!(back, expected);
+        assert_eq!(binary, [Box::from(&b""[..]), Box::from(&b"zero"[..])]);
     }
 
     #[test]

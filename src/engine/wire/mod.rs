@@ -9,7 +9,7 @@ mod packet;
 mod room;
 mod session;
 
-pub use binary::to_json;
+pub use binary::{to_json, to_msgpack};
 pub use broadcast::{BroadcastHead, Flags, Judgement, Membership};
 pub use entry::{BROADCAST, Data, Entry, EntryError, MessageType, Origin, fields_of, parse_entry};
 pub use member::{MemberMessage, MemberNews};
