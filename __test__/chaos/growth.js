@@ -14,7 +14,7 @@
  */
 
 /** How much each may grow over a soak of any length: what one forgets to let go grows with the load. */
-const BOUNDS = Object.freeze({ rss: 12e6, heap: 1.5e6, external: 1.5e6, fds: 3, threads: 2 });
+const BOUNDS = Object.freeze({ rss: 12e6, heap: 0.8e6, external: 1e6, fds: 3, threads: 2 });
 
 /**
  * The rise of the line through the values that fits them best.

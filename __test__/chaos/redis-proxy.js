@@ -66,8 +66,9 @@ class RedisProxy {
     this.stalled = false;
     /** When a link ended last. */
     this.lastEnd = 0;
+    this.target = target;
     this.listener = net.createServer((client) => {
-      const server = net.connect(target, "127.0.0.1");
+      const server = net.connect(this.target, "127.0.0.1");
       const link = new Link(client, server);
       this.links.add(link);
       link.stall(this.stalled);
@@ -104,6 +105,12 @@ class RedisProxy {
    */
   cut(direction, bytes) {
     this.links.forEach((link) => (link.left[direction] = bytes));
+  }
+
+  /** Cuts all links, and leads to another server from now on. @param {number} target its port */
+  moveTo(target) {
+    this.target = target;
+    this.links.forEach((link) => link.destroy());
   }
 
   close() {
