@@ -125,7 +125,7 @@ async function causeOf({ pid, reason = NOTHING, sawSession, wasKilled, wasInTrou
     return undefined;
   }
   if (!MISSING.test(reason)) {
-    return wasInTrouble ? "no Redis for as long as restores are tried" : undefined;
+    return wasInTrouble ? `in vain until the end: ${reason.replace(/:\d+/, "")}` : undefined;
   }
   // What is saved, or put back, after the client has asked for it stays: it has another one now.
   if (pid !== undefined && (await exists(pid))) {
