@@ -12,9 +12,6 @@ const { setup } = require("./setup");
 const PARITY = join("__test__", "parity") + sep;
 const CLUSTERS = ["upstream", "native", "mixed", "mixed-upstream-first"];
 
-/** Load and faults on top of each other for a minute each, by `npm run test:chaos`. */
-const CHAOS = ["chaos.test.js", "recovery.test.js"].map((file) => join("__test__", "chaos", file));
-
 /** A file that hangs fails after this long (ms), so that the rest still runs. */
 const FILE_TIMEOUT = 600_000;
 const TEST_RUNNER = ["--test", "--test-reporter=spec", `--test-timeout=${FILE_TIMEOUT}`];
@@ -24,7 +21,7 @@ function testFiles() {
   return readdirSync(join(ROOT, "__test__"), { recursive: true })
     .map((file) => join("__test__", String(file)))
     .filter((file) => file.endsWith(".test.js"))
-    .filter((file) => !file.startsWith(PARITY) && !CHAOS.includes(file))
+    .filter((file) => !file.startsWith(PARITY))
     .sort();
 }
 

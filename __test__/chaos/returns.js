@@ -12,6 +12,9 @@ const NEVER = /damaged|trimmed|not in the stream|no entry ID|recovery is off|wer
 /** There was no session. */
 const MISSING = /no such session|session or offset not found|no session/;
 
+/** ms that a node may take to save a session, when Redis is in trouble meanwhile. */
+const SAVING = 5_000;
+
 /** When something was in trouble. */
 class Trouble {
   constructor() {
@@ -50,6 +53,7 @@ class Traveller {
     this.isComingBack = false;
     /** The node that it was connected to last, as a sender. */
     this.home = -1;
+    this.droppedAt = 0;
     /** The session that it comes back with. @type {string | undefined} */
     this.pid = undefined;
     /** To which nodes it tried to come back since it dropped, and when. */
@@ -60,6 +64,7 @@ class Traveller {
 
   /** It has dropped, and comes back. */
   begin() {
+    this.droppedAt = Date.now();
     this.pid = this.client.pid;
     this.attempts = [];
     this.sawSession = false;
@@ -72,7 +77,8 @@ class Traveller {
  * @property {string} [pid] of the session that it came with
  * @property {string} [reason] what its node says
  * @property {boolean} sawSession it had been in Redis before the client came back
- * @property {boolean} wasKilled the node that it was connected to before
+ * @property {number} home the node that it was connected to before, as a sender
+ * @property {number} droppedAt
  * @property {boolean} wasInTrouble one of the nodes that it tried, since it did
  */
 
@@ -89,19 +95,21 @@ class Returns {
 
   /**
    * @param {(pid: string) => Promise<boolean>} exists whether a session is in Redis now, at the end
+   * @param {Map<number, number>} killed when which sender was killed
    */
-  async judge(exists) {
+  async judge(exists, killed) {
     /** How often clients started fresh, by cause. @type {Record<string, number>} */
     const fresh = {};
     /** Those that had no cause. @type {string[]} */
     const unjustified = [];
     for (const start of this.freshStarts) {
-      const cause = await causeOf(start, exists);
-      const { who, reason = NOTHING, sawSession, wasKilled } = start;
+      const { who, reason = NOTHING, sawSession, home, droppedAt } = start;
+      // It may live on for a while, and be killed before it could save the session.
+      const wasKilled = (killed.get(home) ?? Infinity) < droppedAt + SAVING;
+      const cause = await causeOf(start, wasKilled, exists);
       if (cause === undefined) {
         const saved = sawSession ? "saved" : "not seen";
-        const killed = wasKilled ? ", its node was killed" : "";
-        unjustified.push(`${who}, session ${saved}${killed}: ${reason}`);
+        unjustified.push(`${who}, session ${saved}: ${reason}`);
       }
       const what = cause ?? reason;
       fresh[what] = (fresh[what] ?? 0) + 1;
@@ -114,10 +122,11 @@ class Returns {
  * Why a client could not be recovered; nothing when it should have been.
  *
  * @param {FreshStart} start
+ * @param {boolean} wasKilled its node, before or soon after it dropped
  * @param {(pid: string) => Promise<boolean>} exists
  * @returns {Promise<string | undefined>}
  */
-async function causeOf({ pid, reason = NOTHING, sawSession, wasKilled, wasInTrouble }, exists) {
+async function causeOf({ pid, reason = NOTHING, sawSession, wasInTrouble }, wasKilled, exists) {
   if (reason === NOTHING) {
     return "it had received nothing";
   }

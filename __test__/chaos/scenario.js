@@ -86,8 +86,8 @@ class Scenario {
     /** Packets emitted, by sender; unknown for those that were killed. @type {Map<number, number>} */
     this.emitted = new Map();
     this.senders = 0;
-    /** @type {Set<number>} */
-    this.killed = new Set();
+    /** When which sender was killed. @type {Map<number, number>} */
+    this.killed = new Map();
     /** What is done to Redis, one thing after another. @type {Promise<unknown>} */
     this.redisQueue = Promise.resolve();
     this.redisTrouble = new Trouble();
@@ -205,7 +205,7 @@ class Scenario {
    * @param {Welcome} welcome
    */
   #onWelcome(traveller, { recovered, sender, reason }) {
-    const { client, home, attempts, pid, sawSession } = traveller;
+    const { client, home, droppedAt, attempts, pid, sawSession } = traveller;
     const isFirst = client.ledgers.length === 1 && !recovered;
     traveller.home = sender;
     if (recovered || isFirst) {
@@ -216,7 +216,7 @@ class Scenario {
       pid,
       reason,
       sawSession,
-      wasKilled: this.killed.has(home),
+      ...{ home, droppedAt },
       wasInTrouble: attempts.some((attempt) => this.#wasInTrouble(attempt.sender, attempt.at)),
     });
   }
@@ -291,7 +291,7 @@ class Scenario {
         const { faults } = await agent.findings();
         this.faults.push(...faults);
         place.agent = undefined;
-        this.killed.add(place.sender);
+        this.killed.set(place.sender, Date.now());
         await agent.kill();
         await sleep(ms);
         return this.#startNode(place);
@@ -375,6 +375,7 @@ class Scenario {
     const { faults, events } = this;
     const { fresh, unjustified } = await this.returns.judge(
       async (pid) => (await admin.command("EXISTS", SESSION_KEY_PREFIX + pid)) === 1,
+      this.killed,
     );
     const recoveries = this.travellers.reduce((sum, { client }) => sum + client.recovered, 0);
     const passed =

@@ -22,7 +22,7 @@ use crate::engine::wire::{
 /// Entries per XRANGE.
 const PAGE: usize = 500;
 /// How long a restore waits for our own reader to reach the client's offset.
-const CATCH_UP: Duration = Duration::from_secs(2);
+const CATCH_UP: Duration = Duration::from_secs(8);
 
 const NO_SESSION: Error = Error::NotRestored("no such session, or it has expired");
 
@@ -193,12 +193,11 @@ impl Search<'_> {
     /// A client may have seen more of the stream on another node than our reader has read. What
     /// lies behind the stream's end, nobody has seen.
     async fn reader_is_there(&self, commands: &mut Commands) -> Result<()> {
-        const AHEAD: Error = Error::NotRestored("the offset is ahead of the stream");
         if self.stream.cursor().position >= self.from {
             return Ok(());
         }
         if tail(commands, &self.stream.key).await?.is_none_or(|tail| tail < self.from) {
-            return Err(AHEAD);
+            return Err(Error::NotRestored("the offset is ahead of the stream"));
         }
         let mut progress = self.stream.progress.subscribe();
         let reached = progress.wait_for(|progress| match progress {
@@ -207,7 +206,7 @@ impl Search<'_> {
         });
         match tokio::time::timeout(CATCH_UP, reached).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(AHEAD),
+            _ => Err(Error::NotRestored("this node is too far behind the stream")),
         }
     }
 
