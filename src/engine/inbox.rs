@@ -19,6 +19,9 @@ pub type NamespaceHandle = u32;
 /// Names a question of JS to the engine.
 pub type CallId = u32;
 
+/// What JS is handed at once: handling more of it would keep the event loop from everything else.
+const SLICE_BYTES: usize = 512 * 1024;
+
 /// Something for JS to handle.
 #[derive(Debug)]
 pub enum Event {
@@ -268,14 +271,18 @@ impl Inbox {
         }
     }
 
-    /// Takes up to `most` events, and ends behind a restored session: the socket joins its rooms
-    /// before the next slice is handled. Nothing means that the next event wakes again.
+    /// Takes up to `most` events and about `SLICE_BYTES`, and ends behind a restored session: the
+    /// socket joins its rooms before the next slice is handled. Nothing means that the next event
+    /// wakes again.
     pub fn drain(&self, most: usize) -> Option<Vec<Event>> {
         let mut state = self.lock();
         let mut taken = Vec::with_capacity(most.min(state.events.len()));
+        let mut bytes = 0;
         while taken.len() < most
+            && bytes < SLICE_BYTES
             && let Some(event) = state.events.pop_front()
         {
+            bytes += event.size();
             state.bytes -= event.size();
             let ends = matches!(event, Event::Answer { result: Ok(Answer::Session { .. }), .. });
             taken.push(event);
@@ -362,6 +369,14 @@ mod tests {
         inbox.drain(1).unwrap();
         waiting.await.unwrap();
         assert!(inbox.offer(message(1)));
+    }
+
+    #[test]
+    fn large_events_make_small_slices() {
+        let inbox = Inbox::new(1 << 30, || {});
+        inbox.push_all((0..5).map(|_| message(SLICE_BYTES / 2)));
+        let slices: Vec<usize> = std::iter::from_fn(|| inbox.drain(100)).map(|s| s.len()).collect();
+        assert_eq!(slices, [2, 2, 1]);
     }
 
     #[test]
