@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::redis::Address;
+
 /// Result of the engine's own operations.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -70,6 +72,20 @@ pub enum Error {
         /// The server's words.
         reason: String,
     },
+    /// Another node of a cluster serves the key: MOVED or ASK.
+    #[error(
+        "another node of the Redis Cluster serves `{key}` ({reason}): with a client, a URL or settings of a single server, pass those of a cluster instead"
+    )]
+    Moved {
+        /// The key or channel.
+        key: String,
+        /// The server's words.
+        reason: String,
+        /// Where it is, as the server says.
+        to: Option<Address>,
+        /// Its slot is on its way there: ASK.
+        asking: bool,
+    },
     /// An answer did not come in time.
     #[error("Redis did not answer {command} within {} ms", .after.as_millis())]
     Timeout {
@@ -134,7 +150,7 @@ impl Error {
                 Refusal::Unsupported => "ERR_SIO_REDIS_UNSUPPORTED",
                 Refusal::Other => "ERR_SIO_REDIS_REFUSED",
             },
-            Error::Unavailable { .. } => "ERR_SIO_REDIS_UNAVAILABLE",
+            Error::Unavailable { .. } | Error::Moved { .. } => "ERR_SIO_REDIS_UNAVAILABLE",
             Error::Timeout { .. } => "ERR_SIO_REDIS_TIMEOUT",
             Error::Protocol { .. } => "ERR_SIO_REDIS_PROTOCOL",
             Error::QueueFull { .. } => "ERR_SIO_REDIS_QUEUE_FULL",
@@ -166,13 +182,19 @@ impl Error {
     /// True when the connection on which this came up is still good.
     pub fn connection_survives(&self) -> bool {
         match self {
-            // A replica, or what has become one: the address may lead to the master by now.
+            // A replica, or what has become one, or a node cut off from its cluster: by now another
+            // server may be the master.
             Error::Unavailable { reason, .. } => {
-                !reason.starts_with("READONLY") && !reason.starts_with("MASTERDOWN")
+                !["READONLY", "MASTERDOWN", "CLUSTERDOWN"].iter().any(|at| reason.starts_with(at))
             }
             Error::Refused { .. } | Error::NotRestored(_) => true,
             _ => false,
         }
+    }
+
+    /// True when the server has answered, and nothing was done.
+    pub fn is_answered(&self) -> bool {
+        matches!(self, Error::Refused { .. } | Error::Unavailable { .. } | Error::Moved { .. })
     }
 
     /// Sorts an error of redis-rs, met while sending `command` for `key`.
@@ -195,9 +217,10 @@ impl Error {
                 | ServerErrorKind::TryAgain
                 | ServerErrorKind::ClusterDown
                 | ServerErrorKind::MasterDown
-                | ServerErrorKind::ReadOnly
-                | ServerErrorKind::Moved
-                | ServerErrorKind::Ask => Error::Unavailable { command, reason },
+                | ServerErrorKind::ReadOnly => Error::Unavailable { command, reason },
+                ServerErrorKind::Moved | ServerErrorKind::Ask => {
+                    Error::moved(key, address, reason, kind == ServerErrorKind::Ask)
+                }
                 _ => Error::refused(command, key, reason),
             },
             ErrorKind::Extension => match error.code().unwrap_or_default() {
@@ -217,6 +240,15 @@ impl Error {
             }
             _ => Error::Connection { address: address.to_owned(), reason: error.to_string() },
         }
+    }
+
+    /// `reason` is `MOVED slot host:port`, or the same with ASK.
+    fn moved(key: &str, address: &str, reason: String, asking: bool) -> Self {
+        let to = reason.split_ascii_whitespace().nth(2).and_then(|to| {
+            let writer = Address::Tcp(address.rsplit_once(':')?.0.to_owned(), 0);
+            Address::parse(to, &writer)
+        });
+        Error::Moved { key: key.to_owned(), reason, to, asking }
     }
 
     fn refused(command: &'static str, key: &str, reason: String) -> Self {
@@ -266,6 +298,11 @@ fn advice_for(reason: &str) -> (Refusal, &'static str) {
             Refusal::Unsupported,
             "Redis 6.0 or newer is needed, and the command must not be renamed or disabled",
         ),
+        (
+            "cluster support disabled",
+            Refusal::Other,
+            "this is no Redis Cluster: pass a client, a URL or settings of a single server",
+        ),
         ("unknown subcommand", Refusal::Unsupported, "a newer Redis is needed for this option"),
     ];
     ADVICE
@@ -300,6 +337,21 @@ mod tests {
         let error = redis::parse_redis_value(b"HTTP/1.1 400 Bad Request\r\n").unwrap_err();
         let error = Error::from_redis("XRANGE", "socket.io", "h:1", &error);
         assert_eq!(error.code(), "ERR_SIO_REDIS_PROTOCOL");
+    }
+
+    #[test]
+    fn redirections_tell_where() {
+        let tcp = |host: &str, port| Some(Address::Tcp(host.to_owned(), port));
+        let moved = |words: &[u8]| {
+            let error = redis::parse_redis_value(words).unwrap().extract_error().unwrap_err();
+            match Error::from_redis("XADD", "socket.io", "h:1", &error) {
+                Error::Moved { to, asking, .. } => (to, asking),
+                error => panic!("{error}"),
+            }
+        };
+        assert_eq!(moved(b"-MOVED 9972 10.0.0.1:7\r\n"), (tcp("10.0.0.1", 7), false));
+        assert_eq!(moved(b"-ASK 9972 :7\r\n"), (tcp("h", 7), true));
+        assert_eq!(moved(b"-MOVED 9972 ?:7\r\n"), (None, false));
     }
 
     #[test]

@@ -1,16 +1,13 @@
-//! What comes in by PUB/SUB, and who listens: messages go to their namespace, heartbeats to the
-//! members, and a census counts subscriptions.
+//! What comes in by PUB/SUB: messages go to their namespace, heartbeats to the members.
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use redis::{FromRedisValue, PushInfo, PushKind, Value};
+use redis::{PushInfo, PushKind, Value};
 
-use super::{COUNTING, Job, Route, Shared};
-use crate::engine::error::{Error, Result};
-use crate::engine::inbox::{Census, Event};
+use super::{Job, Route, Shared};
+use crate::engine::inbox::Event;
 use crate::engine::membership::Members;
-use crate::engine::redis::Commands;
 use crate::engine::stream::{EntryId, Progress, Stream};
 use crate::engine::wire::{MemberMessage, MemberNews, position};
 
@@ -95,60 +92,6 @@ impl Shared {
         (message.news == MemberNews::Hello).then_some(Job::SayAlive)
     }
 
-    /// Who listens to a namespace's requests: our own kind by the private channels that each node
-    /// listens on, the rest by number.
-    pub(super) async fn count(
-        &self,
-        mut commands: Commands,
-        nsp: &str,
-        asked: &[String],
-    ) -> Result<Census> {
-        let members = self.members().all();
-        let uids = members.iter().map(|(uid, _)| uid.as_str());
-        let uids: Vec<&str> =
-            [&*self.uid].into_iter().chain(uids).chain(asked.iter().map(String::as_str)).collect();
-        let sharded = self.options.use_sharded_pub_sub;
-        let mut command = redis::cmd("PUBSUB");
-        command.arg(if sharded { "SHARDNUMSUB" } else { "NUMSUB" });
-        let requests = self.on_wire(self.options.request_channel(nsp));
-        command.arg(&requests);
-        for uid in &uids {
-            command.arg(self.on_wire(self.options.answer_channel(nsp, uid)));
-        }
-        let reply = commands.send("PUBSUB", &requests, &command).await?;
-        let counts = parse_counts(reply)?;
-        let [total, ourselves, rest @ ..] = counts.as_slice() else {
-            return Err(unexpected("too few counts"));
-        };
-        if rest.len() != members.len() + asked.len() {
-            return Err(unexpected("too few counts"));
-        }
-        self.warnings.clear(COUNTING);
-        let (of_members, of_asked) = rest.split_at(members.len());
-        let known_total: u32 = of_members.iter().sum();
-        let listening = members.iter().zip(of_members).filter(|(_, count)| **count > 0);
-        Ok(Census {
-            known: listening
-                .filter(|((_, alive), _)| *alive)
-                .map(|((uid, _), _)| uid.clone())
-                .collect(),
-            others: total.saturating_sub(*ourselves).saturating_sub(known_total),
-            present: of_asked.iter().map(|count| *count > 0).collect(),
-        })
-    }
-
-    /// Where Redis does not let us count: the nodes that are heard.
-    pub(super) fn count_by_heartbeats(&self, error: Error, asked: &[String]) -> Result<Census> {
-        if !error.is_refusal() {
-            return Err(error);
-        }
-        self.warnings.warn(COUNTING, &error);
-        let alive = self.members().all().into_iter().filter(|(_, alive)| *alive);
-        let known: Vec<String> = alive.map(|(uid, _)| uid).collect();
-        let present = asked.iter().map(|uid| known.contains(uid)).collect();
-        Ok(Census { known, others: 0, present })
-    }
-
     pub(super) fn on_wire(&self, channel: String) -> String {
         if self.prefix.is_empty() { channel } else { format!("{}{channel}", self.prefix) }
     }
@@ -168,20 +111,4 @@ impl Shared {
     pub(super) fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// `[channel, count, …]`, also where RESP3 makes a map of it.
-fn parse_counts(reply: Value) -> Result<Vec<u32>> {
-    let counts: Vec<Value> = match reply {
-        Value::Array(flat) => flat.into_iter().skip(1).step_by(2).collect(),
-        Value::Map(pairs) => pairs.into_iter().map(|(_, count)| count).collect(),
-        _ => return Err(unexpected("no array")),
-    };
-    let count =
-        |value| u32::from_redis_value(value).map_err(|_| unexpected("a count is no number"));
-    counts.into_iter().map(count).collect()
-}
-
-fn unexpected(reason: &str) -> Error {
-    Error::Protocol { command: "PUBSUB", reason: reason.to_owned() }
 }

@@ -3,6 +3,7 @@
 //! One connection does it all. Commands are sent in the order in which they were asked for, so a
 //! census counts our own subscription. Payloads are upstream's msgpack and pass through whole.
 
+mod census;
 mod inbound;
 mod order;
 
@@ -26,6 +27,7 @@ use super::stats::Stats;
 use super::stream::Stream;
 use super::warnings::Warnings;
 use super::wire::{MemberMessage, MemberNews};
+use census::Registers;
 pub use order::OrderTask;
 use order::{Order, Outgoing};
 
@@ -101,6 +103,7 @@ pub struct ControlTask {
     /// Channels that Redis does not let us subscribe to; tried again with each heartbeat.
     refused: Vec<String>,
     censuses: JoinSet<()>,
+    registers: Registers,
     connected_before: bool,
 }
 
@@ -136,6 +139,7 @@ impl Control {
         let (sender, jobs) = mpsc::unbounded_channel();
         let task = ControlTask {
             shared: shared.clone(),
+            registers: Registers::new(connector.clone()),
             connector,
             jobs,
             own_jobs: sender.downgrade(),
@@ -267,9 +271,10 @@ impl ControlTask {
         let broken = Arc::new(Notify::new());
         let (shared, own_jobs, on_break) =
             (self.shared.clone(), self.own_jobs.clone(), broken.clone());
+        let place = self.connector.any_place().await?;
         let mut connection = self
             .connector
-            .connect_push(move |push| {
+            .connect_push(&place, move |push| {
                 if push.kind == PushKind::Disconnection {
                     on_break.notify_one();
                 } else if let Some(job) = shared.receive(push)
@@ -296,7 +301,7 @@ impl ControlTask {
             tokio::select! {
                 biased;
                 () = broken.notified() => {
-                    let address = self.connector.settings().address();
+                    let address = connection.address().to_owned();
                     return Err(Error::Connection { address, reason: "connection lost".into() });
                 }
                 _ = heartbeat.tick() => {
@@ -400,15 +405,20 @@ impl ControlTask {
                 self.publish(connection, messages).await?;
             }
             Job::Census { call, nsp, asked } => {
-                let (shared, commands) = (self.shared.clone(), connection.commands());
+                let (shared, registers, commands) =
+                    (self.shared.clone(), self.registers.clone(), connection.commands());
                 self.censuses.spawn(async move {
-                    let counted = shared.count(commands, &nsp, &asked).await;
+                    let counted = shared.count(&registers, commands, &nsp, &asked).await;
                     let result = counted.or_else(|error| shared.count_by_heartbeats(error, &asked));
                     let result = result.map(Answer::Census);
                     shared.inbox.push(Event::Answer { call, result, hold: None });
                 });
             }
-            Job::SayAlive => self.say(connection, MemberNews::Alive).await?,
+            Job::SayAlive => {
+                // It may be connected to a node of the cluster that is new.
+                self.connector.forget();
+                self.say(connection, MemberNews::Alive).await?;
+            }
             Job::Stop { done } => {
                 self.say(connection, MemberNews::Bye).await?;
                 return Ok(Some(done));

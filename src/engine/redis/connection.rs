@@ -1,154 +1,16 @@
-//! One connection: made by a [`Connector`], closed when dropped.
+//! One connection: made by a [`super::Connector`], closed when dropped.
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::aio::SendError;
-use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, Pipeline, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, RedisError, ServerError, Value,
-};
+use redis::{Cmd, Pipeline, RedisError, ServerError, Value};
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
 
-use super::{ANSWER_LIMIT, Credentials, RawConnection, Settings, dial};
+use super::{ANSWER_LIMIT, Address};
 use crate::engine::error::{Error, Result};
-
-/// Asks JS for the credentials, for clients with a credentials provider.
-pub type CredentialsSource =
-    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Credentials>> + Send>> + Send + Sync>;
-
-/// Makes connections as the settings say.
-pub struct Connector {
-    settings: Settings,
-    tls: Option<TlsConnector>,
-    credentials: Option<CredentialsSource>,
-}
-
-impl Connector {
-    /// Reads certificates and keys; nothing is connected yet.
-    ///
-    /// # Errors
-    /// [`Error::Settings`] when a certificate or key cannot be used.
-    pub fn new(settings: Settings, credentials: Option<CredentialsSource>) -> Result<Self> {
-        let tls = settings.tls.as_ref().map(dial::tls_connector).transpose()?;
-        Ok(Self { settings, tls, credentials })
-    }
-
-    /// The settings that connections are made with.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// A connection for commands, in RESP2.
-    pub async fn connect(&self) -> Result<Connection> {
-        self.open(ProtocolVersion::RESP2, None).await
-    }
-
-    /// A connection for PUB/SUB and commands, in RESP3: `on_push` is called with what is pushed,
-    /// and told of the end of the connection. It must not block.
-    pub async fn connect_push(
-        &self,
-        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<Connection> {
-        let on_push = Box::new(on_push);
-        self.open(ProtocolVersion::RESP3, Some(on_push)).await
-    }
-
-    /// A connection whose replies are handed over as bytes, in RESP2.
-    pub async fn connect_raw(&self) -> Result<RawConnection> {
-        let credentials = self.credentials().await?;
-        let socket = dial::dial(&self.settings, self.tls.as_ref()).await?;
-        let mut connection = RawConnection::new(socket, self.settings.address());
-        if let Some(password) = credentials.password {
-            let mut auth = redis::cmd("AUTH");
-            auth.arg(credentials.username).arg(password);
-            connection.send("AUTH", "connection", &auth).await.map_err(|error| match error {
-                Error::Refused { reason, .. } => {
-                    Error::Auth { address: self.settings.address(), reason }
-                }
-                error => error,
-            })?;
-        }
-        if self.settings.database != 0 {
-            let mut select = redis::cmd("SELECT");
-            select.arg(self.settings.database);
-            connection.send("SELECT", "database", &select).await?;
-        }
-        if let Some(name) = &self.settings.client_name {
-            let named = connection.send("CLIENT", name, &set_name(name)).await;
-            ignore_refusal(named)?;
-        }
-        Ok(connection)
-    }
-
-    async fn credentials(&self) -> Result<Credentials> {
-        match &self.credentials {
-            Some(ask) => ask().await,
-            None => Ok(self.settings.credentials.clone()),
-        }
-    }
-
-    async fn open(
-        &self,
-        protocol: ProtocolVersion,
-        on_push: Option<Box<dyn Fn(PushInfo) + Send + Sync>>,
-    ) -> Result<Connection> {
-        let address = self.settings.address();
-        let credentials = self.credentials().await?;
-        let mut info = RedisConnectionInfo::default()
-            .set_db(self.settings.database)
-            .set_protocol(protocol)
-            .set_skip_set_lib_name();
-        if let Some(username) = credentials.username {
-            info = info.set_username(username);
-        }
-        if let Some(password) = credentials.password {
-            info = info.set_password(password);
-        }
-        let socket = dial::dial(&self.settings, self.tls.as_ref()).await?;
-        let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
-        if let Some(on_push) = on_push {
-            config = config.set_push_sender(move |push| {
-                on_push(push);
-                Ok::<(), SendError>(())
-            });
-        }
-        let handshake = MultiplexedConnection::new_with_config(&info, socket, config);
-        let (connection, driver) = limited("HELLO", ANSWER_LIMIT, handshake)
-            .await?
-            .map_err(|e| handshake_error(&address, &e))?;
-        let commands = Commands { inner: connection, address: address.into() };
-        let mut connection = Connection { commands, driver: tokio::spawn(driver) };
-        if let Some(name) = &self.settings.client_name {
-            let named = connection.send("CLIENT", name, &set_name(name)).await;
-            ignore_refusal(named)?;
-        }
-        Ok(connection)
-    }
-}
-
-fn set_name(name: &str) -> Cmd {
-    let mut command = redis::cmd("CLIENT");
-    command.arg("SETNAME").arg(name);
-    command
-}
-
-/// A connection's name only helps humans: servers that forbid CLIENT do not matter.
-fn ignore_refusal(named: Result<Value>) -> Result<()> {
-    match named {
-        Err(error) if !error.connection_survives() => Err(error),
-        Err(error) => {
-            tracing::debug!("connection not named: {error}");
-            Ok(())
-        }
-        Ok(_) => Ok(()),
-    }
-}
 
 /// An open connection. The socket closes when this is dropped, whatever is on its way.
 pub struct Connection {
@@ -157,6 +19,22 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Owns what drives the connection. With `asking` each command follows an ASKING.
+    pub(super) fn new(
+        inner: MultiplexedConnection,
+        driver: impl Future<Output = ()> + Send + 'static,
+        address: &Address,
+        asking: bool,
+    ) -> Self {
+        let commands = Commands { inner, address: address.to_string().into(), asking };
+        Self { commands, driver: tokio::spawn(driver) }
+    }
+
+    /// False when the connection has broken.
+    pub fn is_open(&self) -> bool {
+        !self.driver.is_finished()
+    }
+
     /// A handle for sending commands while the connection is owned elsewhere. It does not keep the
     /// socket open: commands fail once the connection was dropped.
     pub fn commands(&self) -> Commands {
@@ -189,6 +67,9 @@ impl DerefMut for Connection {
 pub struct Commands {
     inner: MultiplexedConnection,
     address: Arc<str>,
+    /// Set on a node that takes over the key's slot: each command, or transaction, follows an
+    /// ASKING.
+    asking: bool,
 }
 
 impl Commands {
@@ -205,6 +86,12 @@ impl Commands {
         key: &str,
         command: &Cmd,
     ) -> Result<Value> {
+        if self.asking {
+            let mut pipeline = Pipeline::with_capacity(2);
+            pipeline.cmd("ASKING").ignore().add_command(command.clone());
+            let answers = self.send_all_within(limit, name, key, &pipeline).await?;
+            return Ok(answers.into_iter().next().unwrap_or(Value::Nil));
+        }
         let answer = limited(name, limit, self.inner.send_packed_command(command)).await?;
         answer
             .and_then(Value::extract_error)
@@ -243,8 +130,12 @@ impl Commands {
         commands: Vec<Cmd>,
     ) -> Result<Transaction> {
         let count = commands.len();
-        let mut pipeline = Pipeline::with_capacity(count + 2);
+        let mut pipeline = Pipeline::with_capacity(count + 3);
         pipeline.ignore_errors();
+        if self.asking {
+            // Holds for the whole transaction.
+            pipeline.cmd("ASKING").ignore();
+        }
         if count > 1 {
             pipeline.cmd("MULTI");
         }
@@ -277,6 +168,11 @@ impl Commands {
         }
     }
 
+    /// The server's address, for messages.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Sorts an error reply that stood among a pipeline's answers.
     pub fn error_reply(&self, name: &'static str, key: &str, reply: ServerError) -> Error {
         Error::from_redis(name, key, &self.address, &RedisError::from(reply))
@@ -291,35 +187,10 @@ pub struct Transaction {
     pub not_as_one: Option<Error>,
 }
 
-async fn limited<T>(
+pub(super) async fn limited<T>(
     command: &'static str,
     limit: Duration,
     work: impl Future<Output = T>,
 ) -> Result<T> {
     tokio::time::timeout(limit, work).await.map_err(|_| Error::Timeout { command, after: limit })
-}
-
-/// Errors of the first commands: HELLO, AUTH and SELECT.
-fn handshake_error(address: &str, error: &RedisError) -> Error {
-    let words = error.to_string();
-    let refused_login = ["WRONGPASS", "NOAUTH", "invalid password", "no password is set"]
-        .iter()
-        .any(|sign| words.contains(sign));
-    match error.kind() {
-        _ if words.contains("max number of clients") => {
-            Error::Connection { address: address.to_owned(), reason: words }
-        }
-        ErrorKind::AuthenticationFailed => {
-            Error::Auth { address: address.to_owned(), reason: words }
-        }
-        _ if refused_login => Error::Auth { address: address.to_owned(), reason: words },
-        ErrorKind::RESP3NotSupported => Error::from_redis(
-            "HELLO",
-            "connection",
-            address,
-            &RedisError::from((ErrorKind::Extension, "ERR", "unknown command 'HELLO'".to_owned())),
-        ),
-        _ if words.contains("select") => Error::from_redis("SELECT", "database", address, error),
-        _ => Error::from_redis("HELLO", "connection", address, error),
-    }
 }

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Settings, TlsSettings};
+use super::{Address, TlsSettings};
 use crate::engine::error::{Error, Result};
 
 /// A socket of any kind.
@@ -32,30 +32,43 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Opens a socket as the settings say, within their time limit.
-pub async fn dial(settings: &Settings, tls: Option<&TlsConnector>) -> Result<Box<dyn Socket>> {
-    let limit = settings.connect_timeout();
-    match tokio::time::timeout(limit, dial_without_limit(settings, tls)).await {
+/// What TLS takes: the certificates, and the name to expect where it is not the host.
+#[derive(Clone)]
+pub struct Tls {
+    connector: TlsConnector,
+    servername: Option<String>,
+}
+
+/// Opens a socket, within a time limit. `family` is 4 or 6 to use only such addresses.
+pub async fn dial(
+    address: &Address,
+    family: u8,
+    limit: Duration,
+    tls: Option<&Tls>,
+) -> Result<Box<dyn Socket>> {
+    match tokio::time::timeout(limit, dial_without_limit(address, family, tls)).await {
         Ok(result) => result,
         Err(_) => Err(Error::Timeout { command: "connect", after: limit }),
     }
 }
 
 async fn dial_without_limit(
-    settings: &Settings,
-    tls: Option<&TlsConnector>,
+    address: &Address,
+    family: u8,
+    tls: Option<&Tls>,
 ) -> Result<Box<dyn Socket>> {
     let failed =
-        |e: io::Error| Error::Connection { address: settings.address(), reason: e.to_string() };
-    if let Some(path) = &settings.path {
-        return dial_unix(path).await.map_err(failed);
-    }
-    let tcp = dial_tcp(settings).await.map_err(failed)?;
-    let (Some(connector), Some(tls)) = (tls, &settings.tls) else {
+        |e: io::Error| Error::Connection { address: address.to_string(), reason: e.to_string() };
+    let (host, port) = match address {
+        Address::Tcp(host, port) => (host, *port),
+        Address::Unix(path) => return dial_unix(path).await.map_err(failed),
+    };
+    let tcp = dial_tcp(host, port, family).await.map_err(failed)?;
+    let Some(Tls { connector, servername }) = tls else {
         return Ok(Box::new(tcp));
     };
-    let refused = |reason: String| Error::Tls { address: settings.address(), reason };
-    let name = tls.servername.as_deref().unwrap_or(settings.host()).to_owned();
+    let refused = |reason: String| Error::Tls { address: address.to_string(), reason };
+    let name = servername.as_ref().unwrap_or(host).to_owned();
     let name = ServerName::try_from(name).map_err(|e| refused(e.to_string()))?;
     let stream = connector.connect(name, tcp).await.map_err(|e| {
         // The handshake fails with the peer's or our verdict, or because the connection broke.
@@ -64,11 +77,11 @@ async fn dial_without_limit(
     Ok(Box::new(stream))
 }
 
-async fn dial_tcp(settings: &Settings) -> io::Result<TcpStream> {
-    let addresses = tokio::net::lookup_host((settings.host(), settings.port())).await?;
+async fn dial_tcp(host: &str, port: u16, family: u8) -> io::Result<TcpStream> {
+    let addresses = tokio::net::lookup_host((host, port)).await?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
     for address in addresses {
-        let wanted = match settings.family {
+        let wanted = match family {
             4 => address.is_ipv4(),
             6 => address.is_ipv6(),
             _ => true,
@@ -102,7 +115,7 @@ async fn dial_unix(_path: &str) -> io::Result<Box<dyn Socket>> {
 }
 
 /// Reads the certificates and keys once, so that a wrong one is said when the engine is made.
-pub fn tls_connector(tls: &TlsSettings) -> Result<TlsConnector> {
+pub fn tls(tls: &TlsSettings) -> Result<Tls> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -129,7 +142,8 @@ pub fn tls_connector(tls: &TlsSettings) -> Result<TlsConnector> {
         (None, None) => builder.with_no_client_auth(),
         _ => return Err(unusable("tls.cert", "`cert` and `key` must be given together")),
     };
-    Ok(TlsConnector::from(Arc::new(config)))
+    let connector = TlsConnector::from(Arc::new(config));
+    Ok(Tls { connector, servername: tls.servername.clone() })
 }
 
 fn certificates(pems: &[String]) -> Result<Vec<CertificateDer<'static>>> {

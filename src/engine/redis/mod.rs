@@ -1,21 +1,32 @@
-//! Connections to Redis: settings, dialling, one connection, backoff between attempts.
+//! Connections to Redis: settings, finding the server, dialling, one connection, backoff between
+//! attempts.
 //!
-//! Everything above this module asks a [`Connector`] for a [`Connection`] and sends commands on
-//! it; how the server is found (one address today, a cluster's slot or a sentinel's answer later)
-//! stays in here.
+//! Everything above this module asks for a connection for a key and sends commands on it; how the
+//! server is found (one address, a cluster's slots, a sentinel's answer) stays in here.
 
+mod access;
+mod address;
 mod backoff;
 mod connection;
+mod connector;
 mod dial;
 mod identity;
+mod pool;
 mod raw;
+mod sentinel;
 mod settings;
+mod slots;
 
+pub use access::CredentialsSource;
+pub use address::Address;
 pub use backoff::Backoff;
-pub use connection::{Commands, Connection, Connector, CredentialsSource, Transaction};
+pub use connection::{Commands, Connection, Transaction};
+pub use connector::{Connector, Place, Route};
 pub use identity::{Identity, identify};
+pub use pool::{Home, Pool};
 pub use raw::{RawConnection, line_at, number};
-pub use settings::{Credentials, Settings, TlsSettings};
+pub use settings::{Credentials, Kind, NodeSettings, SentinelSettings, Settings, TlsSettings};
+pub use slots::Slots;
 
 use std::time::Duration;
 
@@ -35,6 +46,12 @@ pub trait Ask {
 }
 
 impl Ask for Commands {
+    async fn ask(&mut self, name: &'static str, key: &str, command: &Cmd) -> Result<Value> {
+        self.send(name, key, command).await
+    }
+}
+
+impl Ask for Connection {
     async fn ask(&mut self, name: &'static str, key: &str, command: &Cmd) -> Result<Value> {
         self.send(name, key, command).await
     }

@@ -18,12 +18,19 @@ pub struct RawConnection {
     address: String,
     /// What has come of the next reply.
     buffer: Vec<u8>,
+    /// Set on a node that takes over the key's slot: each command follows an ASKING.
+    asking: bool,
 }
 
 impl RawConnection {
     /// Over a socket on which nothing was said yet.
     pub(super) fn new(socket: Box<dyn Socket>, address: String) -> Self {
-        Self { socket, address, buffer: Vec::new() }
+        Self { socket, address, buffer: Vec::new(), asking: false }
+    }
+
+    /// From now on each command follows an ASKING.
+    pub(super) fn ask_each_time(&mut self) {
+        self.asking = true;
     }
 
     /// Sends a command and waits for its reply, in RESP2. An error reply is an error.
@@ -59,8 +66,20 @@ impl RawConnection {
     }
 
     async fn exchange(&mut self, command: &Cmd) -> std::io::Result<Vec<u8>> {
-        self.socket.write_all(&command.get_packed_command()).await?;
+        let mut bytes = Vec::new();
+        if self.asking {
+            redis::cmd("ASKING").write_packed_command(&mut bytes);
+        }
+        command.write_packed_command(&mut bytes);
+        self.socket.write_all(&bytes).await?;
         self.socket.flush().await?;
+        if self.asking {
+            self.next_reply().await?;
+        }
+        self.next_reply().await
+    }
+
+    async fn next_reply(&mut self) -> std::io::Result<Vec<u8>> {
         let mut walk = Walk::default();
         loop {
             match walk.go_on(&self.buffer) {

@@ -1,14 +1,28 @@
 //! Connection settings as `lib/connection/` makes them out of a JS client, a URL or an object.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Address;
+
 /// Where Redis is and how to get in.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
+    /// How servers are found.
+    #[serde(default)]
+    pub kind: Kind,
+    /// A cluster's nodes to begin with.
+    #[serde(default)]
+    pub nodes: Vec<NodeSettings>,
+    /// The sentinels, with [`Kind::Sentinel`].
+    pub sentinel: Option<SentinelSettings>,
+    /// From `host:port`, as servers tell it, to where it is to be found from here.
+    #[serde(default)]
+    pub nat_map: HashMap<String, NodeSettings>,
     /// Host name or IP address, IPv6 without brackets.
     pub host: Option<String>,
     /// TCP port, 6379 when not given.
@@ -43,6 +57,52 @@ pub struct Settings {
     pub ask_credentials: bool,
 }
 
+/// How servers are found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// One server.
+    #[default]
+    Standalone,
+    /// A cluster: each key has a slot, and each slot a master.
+    Cluster,
+    /// One master, which sentinels know.
+    Sentinel,
+}
+
+/// A server among several.
+#[derive(Clone, Deserialize)]
+pub struct NodeSettings {
+    /// Host name or IP address, IPv6 without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Where this one has a user or a password of its own.
+    #[serde(flatten)]
+    pub credentials: Credentials,
+}
+
+impl NodeSettings {
+    /// Where it listens.
+    pub fn address(&self) -> Address {
+        Address::Tcp(self.host.clone(), self.port)
+    }
+}
+
+/// The sentinels of a master.
+#[derive(Clone, Deserialize)]
+pub struct SentinelSettings {
+    /// The master's name.
+    pub name: String,
+    /// The sentinels.
+    pub nodes: Vec<NodeSettings>,
+    /// ACL user and password of the sentinels, not of the master.
+    #[serde(flatten)]
+    pub credentials: Credentials,
+    /// Present when sentinels are reached by TLS.
+    pub tls: Option<TlsSettings>,
+}
+
 /// User and password; `Debug` shows neither.
 #[derive(Clone, Default, Deserialize)]
 pub struct Credentials {
@@ -70,22 +130,15 @@ pub struct TlsSettings {
 }
 
 impl Settings {
-    /// `host:port` or the unix socket's path, for messages.
-    pub fn address(&self) -> String {
+    /// The one server, with [`Kind::Standalone`].
+    pub fn address(&self) -> Address {
         match &self.path {
-            Some(path) => path.clone(),
-            None => format!("{}:{}", self.host(), self.port()),
+            Some(path) => Address::Unix(path.clone()),
+            None => Address::Tcp(
+                self.host.clone().unwrap_or_else(|| "localhost".to_owned()),
+                self.port.unwrap_or(6379),
+            ),
         }
-    }
-
-    /// The host, `localhost` when not given.
-    pub fn host(&self) -> &str {
-        self.host.as_deref().unwrap_or("localhost")
-    }
-
-    /// The port, 6379 when not given.
-    pub fn port(&self) -> u16 {
-        self.port.unwrap_or(6379)
     }
 
     /// Time limit for making a connection.
@@ -102,7 +155,8 @@ impl Settings {
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("address", &self.address())
+            .field("kind", &self.kind)
+            .field("address", &self.address().to_string())
             .field("tls", &self.tls.is_some())
             .field("database", &self.database)
             .finish_non_exhaustive()
@@ -135,9 +189,9 @@ mod tests {
     #[test]
     fn defaults_are_redis_own() {
         let settings: Settings = serde_json::from_str("{}").unwrap();
-        assert_eq!(settings.address(), "localhost:6379");
+        assert_eq!(settings.address().to_string(), "localhost:6379");
         assert_eq!(settings.connect_timeout(), Duration::from_secs(5));
         let unix: Settings = serde_json::from_str(r#"{"path":"/run/r.sock","host":"x"}"#).unwrap();
-        assert_eq!(unix.address(), "/run/r.sock");
+        assert_eq!(unix.address(), Address::Unix("/run/r.sock".to_owned()));
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout_at};
 use super::{Job, RESTORE_LIMIT, Restore};
 use crate::engine::error::Error;
 use crate::engine::inbox::{Event, Inbox};
-use crate::engine::redis::Commands;
+use crate::engine::redis::Pool;
 use crate::engine::warnings::Warnings;
 
 /// The time between two attempts.
@@ -21,9 +21,9 @@ const RESTORING: &str = "sessions, restores";
 /// What an attempt needs of the session task.
 pub(super) struct Attempt {
     pub restore: Restore,
-    pub commands: Commands,
-    /// The number of their connection.
-    pub connection: u64,
+    /// How long it is tried while Redis is away.
+    pub patience: Duration,
+    pub pool: Arc<Pool>,
     pub inbox: Arc<Inbox>,
     pub warnings: Arc<Warnings>,
     pub permits: Arc<Semaphore>,
@@ -33,12 +33,12 @@ pub(super) struct Attempt {
 impl Attempt {
     /// Restores the session, or has it tried again where that may help.
     pub async fn run(self) {
-        let Self { restore, commands, connection, inbox, warnings, permits, jobs } = self;
+        let Self { restore, patience, pool, inbox, warnings, permits, jobs } = self;
         let mut taken = None;
         let work = async {
             // Only a closed semaphore refuses, and this one is never closed.
             let _permit = permits.acquire().await;
-            restore.run(commands, &inbox, &mut taken).await
+            restore.run(&pool, &inbox, &mut taken).await
         };
         let result = timeout_at(restore.asked + RESTORE_LIMIT, work).await;
         let result =
@@ -58,10 +58,10 @@ impl Attempt {
             if error.is_refusal() {
                 warnings.warn(RESTORING, &error);
             } else {
-                ask(&jobs, Job::Failed(connection, error.clone()));
+                ask(&jobs, Job::Failed);
             }
         }
-        if is_passing(&error) && restore.asked.elapsed() < RESTORE_LIMIT {
+        if is_passing(&error) && restore.asked.elapsed() < patience {
             return try_again(restore, jobs).await;
         }
         inbox.push(Event::Answer { call: restore.call, result: Err(error), hold: None });
@@ -70,12 +70,18 @@ impl Attempt {
 
 /// Whether a restore that failed so may work in a moment: Redis is away, does not answer, or loads
 /// its data.
-pub(super) fn is_passing(error: &Error) -> bool {
-    matches!(error, Error::Connection { .. } | Error::Timeout { .. } | Error::Unavailable { .. })
+fn is_passing(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Connection { .. }
+            | Error::Timeout { .. }
+            | Error::Unavailable { .. }
+            | Error::Moved { .. }
+    )
 }
 
 /// Asks for a restore once more, a little later.
-pub(super) async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<Job>) {
+async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<Job>) {
     sleep(RETRY).await;
     ask(&jobs, Job::Restore(restore));
 }

@@ -6,17 +6,18 @@
 mod attempt;
 mod restore;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::error::{Error, Result};
-use super::inbox::{Event, Inbox};
-use super::redis::{Backoff, Connection, Connector};
+use super::error::Result;
+use super::inbox::Inbox;
+use super::redis::{Ask, Backoff, Connector, Pool};
 use super::warnings::Warnings;
 use super::wire::encode_session;
 
@@ -26,10 +27,12 @@ const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 /// Where Redis has been away for longer than that already, clients are not kept waiting so long;
 /// but longer than the pause between two attempts to connect.
 const SHORT_LIMIT: Duration = Duration::from_secs(3);
+/// Sessions saved at a time: all clients of a node may go at once.
+const SAVES: usize = 256;
 /// Restores at a time: bounds what they hold in memory, and what Redis is asked for at once.
 const RESTORES: usize = 32;
 
-use attempt::{Attempt, is_passing, try_again};
+use attempt::Attempt;
 pub use restore::Restore;
 
 /// Stands for a session's key in errors: the key holds the session ID, which is the client's
@@ -43,8 +46,8 @@ const TASK: &str = "sessions";
 enum Job {
     Persist(Persist),
     Restore(Restore),
-    /// A restore has failed for Redis's sake, on the connection with this number.
-    Failed(u64, Error),
+    /// A restore has failed for Redis's sake.
+    Failed,
     /// A restore has worked.
     Restored,
     Stop {
@@ -68,16 +71,13 @@ pub struct Sessions {
 
 /// The session task's side.
 pub struct SessionTask {
-    connector: Arc<Connector>,
+    pool: Arc<Pool>,
     inbox: Arc<Inbox>,
     warnings: Arc<Warnings>,
     jobs: mpsc::UnboundedReceiver<Job>,
-    connection: Option<Connection>,
-    /// Numbers the connections.
-    connections: u64,
     backoff: Backoff,
-    /// After a failure nothing is tried before this.
-    unavailable_until: Option<(Instant, Error)>,
+    /// When it is time to try again what could not be saved.
+    save_again: Option<Instant>,
     /// Since when nothing has worked.
     away_since: Option<Instant>,
     /// Sessions that are not in Redis yet.
@@ -97,14 +97,12 @@ impl Sessions {
         let (sender, jobs) = mpsc::unbounded_channel();
         let backoff = Backoff::new(connector.settings().reconnect_delay);
         let task = SessionTask {
-            connector,
+            pool: Pool::new(connector),
             inbox,
             warnings,
             jobs,
-            connection: None,
-            connections: 0,
             backoff,
-            unavailable_until: None,
+            save_again: None,
             away_since: None,
             unsaved: VecDeque::new(),
             restores: JoinSet::new(),
@@ -146,13 +144,11 @@ impl SessionTask {
                 Some(Job::Restore(restore)) => {
                     // Its own session may be among the unsaved ones.
                     self.save().await;
-                    self.restore(restore).await;
+                    self.restore(restore);
                 }
-                Some(Job::Failed(number, error)) if number == self.connections => {
-                    self.failed(&error);
-                }
+                Some(Job::Failed) => self.failed(),
                 Some(Job::Restored) => self.worked(),
-                Some(Job::Failed(..)) | None => {}
+                None => {}
                 Some(Job::Stop { done }) => return self.stop(done).await,
             }
             if self.jobs.is_empty() {
@@ -164,24 +160,22 @@ impl SessionTask {
 
     /// The next job, or `Some(None)` when it is time to try again what could not be saved.
     async fn next_job(&mut self) -> Option<Option<Job>> {
-        match &self.unavailable_until {
-            Some((until, _)) if !self.unsaved.is_empty() => {
+        match self.save_again {
+            Some(until) => {
                 tokio::select! {
                     job = self.jobs.recv() => job.map(Some),
-                    () = sleep_until(*until) => Some(None),
+                    () = sleep_until(until) => Some(None),
                 }
             }
-            _ => self.jobs.recv().await.map(Some),
+            None => self.jobs.recv().await.map(Some),
         }
     }
 
     /// The caller sets the time limit.
     async fn stop(mut self, done: oneshot::Sender<()>) {
         self.save().await;
-        while let Some((until, _)) = &self.unavailable_until
-            && !self.unsaved.is_empty()
-        {
-            sleep_until(*until).await;
+        while let Some(until) = self.save_again {
+            sleep_until(until).await;
             self.save().await;
         }
         while self.restores.join_next().await.is_some() {}
@@ -195,57 +189,54 @@ impl SessionTask {
         let _ = done.send(());
     }
 
-    /// Saves what is unsaved, as far as Redis lets us.
+    /// Saves what is unsaved, as far as Redis lets us. In a cluster a session may have to wait for
+    /// its master while others are saved.
     async fn save(&mut self) {
-        while let Some(persist) = self.unsaved.pop_front() {
-            if Instant::now() > persist.until {
-                continue;
-            }
-            if let Err(error) = self.save_one(&persist).await {
-                self.failed(&error);
-                if !error.is_refusal() {
-                    self.unsaved.push_front(persist);
-                    return;
+        if self.save_again.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        let mut rest = std::mem::take(&mut self.unsaved);
+        let mut waiting_keys = HashSet::new();
+        while !rest.is_empty() {
+            let some = take_some(&mut rest, &mut self.unsaved, &waiting_keys);
+            let saved = join_all(some.iter().map(|persist| save_one(&self.pool, persist))).await;
+            for (persist, result) in some.into_iter().zip(saved) {
+                if !self.is_done(&result) {
+                    waiting_keys.insert(persist.key.clone());
+                    self.unsaved.push_back(persist);
                 }
             }
         }
+        let is_waiting = !self.unsaved.is_empty();
+        self.save_again = is_waiting.then(|| Instant::now() + self.backoff.delay());
     }
 
-    async fn save_one(&mut self, persist: &Persist) -> Result<()> {
-        let value = encode_session(&persist.session);
-        let keep = persist.keep.as_millis().max(1) as u64;
-        let mut command = redis::cmd("SET");
-        command.arg(&persist.key).arg(value).arg("PX").arg(keep);
-        self.connected().await?.send("SET", KEY_IN_WORDS, &command).await?;
-        self.worked();
-        self.warnings.clear(TASK);
-        Ok(())
-    }
-
-    async fn restore(&mut self, restore: Restore) {
-        match self.connected().await {
-            Ok(connection) => {
-                let attempt = Attempt {
-                    commands: connection.commands(),
-                    restore,
-                    connection: self.connections,
-                    inbox: self.inbox.clone(),
-                    warnings: self.warnings.clone(),
-                    permits: self.permits.clone(),
-                    jobs: self.own_jobs.clone(),
-                };
-                self.restores.spawn(attempt.run());
-            }
-            Err(error) => {
-                self.failed(&error);
-                if is_passing(&error) && restore.asked.elapsed() < self.patience() {
-                    self.restores.spawn(try_again(restore, self.own_jobs.clone()));
-                } else {
-                    let call = restore.call;
-                    self.inbox.push(Event::Answer { call, result: Err(error), hold: None });
-                }
-            }
+    /// False when it is to be tried again. Outages are said by the tasks that keep trying.
+    fn is_done(&mut self, saved: &Result<()>) -> bool {
+        let Err(error) = saved else {
+            self.worked();
+            self.warnings.clear(TASK);
+            return true;
+        };
+        tracing::debug!("{error}");
+        self.failed();
+        if error.is_refusal() {
+            self.warnings.warn(TASK, error);
         }
+        error.is_refusal()
+    }
+
+    fn restore(&mut self, restore: Restore) {
+        let attempt = Attempt {
+            restore,
+            patience: self.patience(),
+            pool: self.pool.clone(),
+            inbox: self.inbox.clone(),
+            warnings: self.warnings.clone(),
+            permits: self.permits.clone(),
+            jobs: self.own_jobs.clone(),
+        };
+        self.restores.spawn(attempt.run());
     }
 
     /// How long a restore is tried while Redis is away.
@@ -256,43 +247,42 @@ impl SessionTask {
         }
     }
 
-    async fn connected(&mut self) -> Result<&mut Connection> {
-        if let Some((until, error)) = &self.unavailable_until
-            && Instant::now() < *until
-        {
-            return Err(error.clone());
-        }
-        match &mut self.connection {
-            Some(connection) => Ok(connection),
-            empty => {
-                let connection = self.connector.connect().await?;
-                self.connections += 1;
-                self.unavailable_until = None;
-                self.warnings.clear(TASK);
-                Ok(empty.insert(connection))
-            }
-        }
-    }
-
     fn worked(&mut self) {
         self.backoff.reset();
         self.away_since = None;
     }
 
-    /// Outages are said by the tasks that keep trying.
-    fn failed(&mut self, error: &Error) {
+    fn failed(&mut self) {
         self.away_since.get_or_insert_with(Instant::now);
-        tracing::debug!("{error}");
-        if error.is_refusal() {
-            self.warnings.warn(TASK, error);
-        }
-        if !error.connection_survives() {
-            self.connection = None;
-        }
-        let is_over =
-            self.unavailable_until.as_ref().is_none_or(|(until, _)| Instant::now() >= *until);
-        if is_over && !matches!(error, Error::Refused { .. }) {
-            self.unavailable_until = Some((Instant::now() + self.backoff.delay(), error.clone()));
+    }
+}
+
+/// Takes sessions that may be saved together: of one key only the first, since the last one saved is
+/// the one that is kept. What has to wait goes to `waiting`; what nobody needs any more goes away.
+fn take_some(
+    rest: &mut VecDeque<Persist>,
+    waiting: &mut VecDeque<Persist>,
+    waiting_keys: &HashSet<String>,
+) -> Vec<Persist> {
+    let (mut some, mut keys) = (Vec::new(), HashSet::new());
+    let now = Instant::now();
+    while some.len() < SAVES
+        && let Some(persist) = rest.pop_front_if(|persist| !keys.contains(&persist.key))
+    {
+        if waiting_keys.contains(&persist.key) {
+            waiting.push_back(persist);
+        } else if now <= persist.until {
+            keys.insert(persist.key.clone());
+            some.push(persist);
         }
     }
+    some
+}
+
+async fn save_one(pool: &Arc<Pool>, persist: &Persist) -> Result<()> {
+    let value = encode_session(&persist.session);
+    let keep = persist.keep.as_millis().max(1) as u64;
+    let mut command = redis::cmd("SET");
+    command.arg(&persist.key).arg(value).arg("PX").arg(keep);
+    pool.home(&persist.key).ask("SET", KEY_IN_WORDS, &command).await.map(drop)
 }

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Pipeline, Value};
+use redis::Value;
 use tokio::time::Instant;
 
 use super::{KEY_IN_WORDS, Persist};
 use crate::engine::error::{Error, Result};
 use crate::engine::inbox::{Answer, CallId, Event, Inbox};
 use crate::engine::namespaces::Namespace;
-use crate::engine::redis::Commands;
+use crate::engine::redis::{ANSWER_LIMIT, Ask, Home, Pool};
 use crate::engine::stream::{
     Cursor, EntryId, Marks, Missed, Progress, Returning, Step, Stream, read_entries, tail,
 };
@@ -49,22 +49,24 @@ impl Restore {
     /// What was taken out of Redis is left in `taken`, to be put back if this comes to nothing.
     pub(super) async fn run(
         &self,
-        mut commands: Commands,
+        pool: &Arc<Pool>,
         inbox: &Inbox,
         taken: &mut Option<Persist>,
     ) -> Result<()> {
-        let (value, keep) = self.read_session(&mut commands).await?;
-        let result = self.give_back(&mut commands, &value, keep, inbox, taken).await;
+        let mut home = pool.home(&self.key);
+        let (value, keep) = self.read_session(&mut home).await?;
+        let result = self.give_back(pool, &mut home, &value, keep, inbox, taken).await;
         if matches!(result, Err(Error::NotRestored(_))) && taken.is_none() {
             // It would be refused again.
-            self.take_session(&mut commands).await?;
+            self.take_session(&mut home).await?;
         }
         result
     }
 
     async fn give_back(
         &self,
-        commands: &mut Commands,
+        pool: &Arc<Pool>,
+        home: &mut Home,
         value: &[u8],
         keep: Duration,
         inbox: &Inbox,
@@ -79,6 +81,7 @@ impl Restore {
         let encodes = self.namespace.as_ref().is_some_and(|namespace| namespace.encodes);
         let client = Returning { nsp: &self.nsp, rooms: &head.rooms, encodes };
         let search = Search { stream: &self.stream, client, offset: self.offset, from };
+        let commands = &mut pool.home(&self.stream.key);
         search.reader_is_there(commands).await?;
         if !search.offset_exists(commands).await? {
             return Err(Error::NotRestored("the offset is not in the stream (any more)"));
@@ -86,7 +89,7 @@ impl Restore {
         let mut found = Found { reached: from, missed: Vec::new(), marks: Marks::default() };
         // The session stays in Redis while this takes its time, whatever happens to us.
         search.read_up_to_history(commands, &mut found).await?;
-        if !self.take_session(commands).await? {
+        if !self.take_session(home).await? {
             return Err(NO_SESSION);
         }
         let (key, until) = (self.key.clone(), Instant::now() + keep);
@@ -102,11 +105,15 @@ impl Restore {
     }
 
     /// The session as it is kept, and how much longer it would be.
-    async fn read_session(&self, connection: &mut Commands) -> Result<(Vec<u8>, Duration)> {
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("PTTL").arg(&self.key).cmd("GET").arg(&self.key);
-        let replies = connection.send_all("GET", KEY_IN_WORDS, &pipeline).await?;
-        match replies.as_slice() {
+    async fn read_session(&self, home: &mut Home) -> Result<(Vec<u8>, Duration)> {
+        let commands = ["PTTL", "GET"].map(|name| {
+            let mut command = redis::cmd(name);
+            command.arg(&self.key);
+            command
+        });
+        let sent =
+            home.send_transaction(ANSWER_LIMIT, "GET", KEY_IN_WORDS, commands.into()).await?;
+        match sent.answers.as_slice() {
             [Value::Int(keep), Value::BulkString(value)] => {
                 Ok((value.clone(), Duration::from_millis((*keep).max(1).unsigned_abs())))
             }
@@ -115,10 +122,10 @@ impl Restore {
     }
 
     /// Whether it is ours now: of all who try to restore a session, one deletes it.
-    async fn take_session(&self, connection: &mut Commands) -> Result<bool> {
+    async fn take_session(&self, home: &mut Home) -> Result<bool> {
         let mut command = redis::cmd("DEL");
         command.arg(&self.key);
-        let reply = connection.send("DEL", KEY_IN_WORDS, &command).await?;
+        let reply = home.ask("DEL", KEY_IN_WORDS, &command).await?;
         Ok(matches!(reply, Value::Int(1)))
     }
 }
@@ -177,7 +184,7 @@ impl Search<'_> {
 
     /// Reads what is older than the history from the stream. Meanwhile the history goes on, and may
     /// let go of what was just beyond it.
-    async fn read_up_to_history(&self, commands: &mut Commands, found: &mut Found) -> Result<()> {
+    async fn read_up_to_history(&self, commands: &mut Home, found: &mut Found) -> Result<()> {
         loop {
             let history_from = self.history_from(&self.stream.cursor())?;
             if history_from <= found.reached {
@@ -192,7 +199,7 @@ impl Search<'_> {
 
     /// A client may have seen more of the stream on another node than our reader has read. What
     /// lies behind the stream's end, nobody has seen.
-    async fn reader_is_there(&self, commands: &mut Commands) -> Result<()> {
+    async fn reader_is_there(&self, commands: &mut Home) -> Result<()> {
         if self.stream.cursor().position >= self.from {
             return Ok(());
         }
@@ -210,7 +217,7 @@ impl Search<'_> {
         }
     }
 
-    async fn offset_exists(&self, commands: &mut Commands) -> Result<bool> {
+    async fn offset_exists(&self, commands: &mut Home) -> Result<bool> {
         let in_history = {
             let cursor = self.stream.cursor();
             cursor.history.contains(self.offset)
@@ -218,18 +225,13 @@ impl Search<'_> {
         Ok(in_history || self.offset_in_stream(commands).await?)
     }
 
-    async fn offset_in_stream(&self, commands: &mut Commands) -> Result<bool> {
+    async fn offset_in_stream(&self, commands: &mut Home) -> Result<bool> {
         let (key, offset) = (&self.stream.key, self.offset);
         Ok(!read_entries(commands, key, offset, Some(offset), 1).await?.is_empty())
     }
 
     /// Reads a page on from what was reached, up to `last`.
-    async fn read_page(
-        &self,
-        commands: &mut Commands,
-        found: &mut Found,
-        last: EntryId,
-    ) -> Result<()> {
+    async fn read_page(&self, commands: &mut Home, found: &mut Found, last: EntryId) -> Result<()> {
         let first = found.reached.next();
         let page = read_entries(commands, &self.stream.key, first, Some(last), PAGE).await?;
         let whole = page.len() < PAGE;

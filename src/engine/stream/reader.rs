@@ -7,7 +7,7 @@ use super::{Cursor, EntryId, Local, PageEntry, Progress, Step, Stream, page, rea
 use crate::engine::error::Result;
 use crate::engine::inbox::{Event, Inbox, Loss};
 use crate::engine::namespaces::{Namespace, Namespaces};
-use crate::engine::redis::{Backoff, Connector, RawConnection};
+use crate::engine::redis::{Backoff, Connector, RawConnection, Route};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::{BROADCAST, BroadcastHead, Entry, EntryError, Packet, Room, parse_entry};
@@ -64,9 +64,13 @@ impl Reader {
     pub async fn run(self) {
         let mut backoff = Backoff::new(self.connector.settings().reconnect_delay);
         let mut life = Life::default();
+        let mut route = Route::new(self.connector.clone(), self.stream.key.clone());
         loop {
-            let Err(error) = self.read(&mut backoff, &mut life).await else { continue };
-            self.warnings.warn(TASK, &error);
+            let read = self.read(&mut route, &mut backoff, &mut life).await;
+            let Err(error) = read else { continue };
+            if !route.heed(&error) {
+                self.warnings.warn(TASK, &error);
+            }
             if error.is_refusal() {
                 self.refused();
             }
@@ -75,8 +79,8 @@ impl Reader {
     }
 
     /// Connects and reads until something fails, or the position was moved under the reader.
-    async fn read(&self, backoff: &mut Backoff, life: &mut Life) -> Result<()> {
-        let mut connection = self.connector.connect_raw().await?;
+    async fn read(&self, route: &mut Route, backoff: &mut Backoff, life: &mut Life) -> Result<()> {
+        let mut connection = route.connect_raw().await?;
         if std::mem::replace(&mut life.connected, true) {
             self.stats.reconnects.add(1);
         }

@@ -17,7 +17,7 @@ use super::{
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::inbox::{Event, Inbox, Loss};
 use crate::engine::redis::{
-    ANSWER_LIMIT, Backoff, Commands, Connection, Connector, Identity, identify,
+    ANSWER_LIMIT, Backoff, Commands, Connection, Connector, Identity, Route, identify,
 };
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
@@ -42,13 +42,15 @@ pub struct Writer {
     /// This node.
     uid: Arc<str>,
     stream: Arc<Stream>,
-    connector: Arc<Connector>,
+    route: Route,
     inbox: Arc<Inbox>,
     stats: Arc<Stats>,
     warnings: Arc<Warnings>,
     max_len: u64,
     connection: Option<(Connection, Option<Identity>)>,
     connected_before: bool,
+    /// The server that we were connected to last.
+    run_id: Option<String>,
     backoff: Backoff,
     /// A refused connection is not tried again before this: publishes fail at once until then.
     refused_until: Option<(Instant, Error)>,
@@ -79,16 +81,18 @@ impl Writer {
         max_len: u64,
     ) -> Self {
         let backoff = Backoff::new(connector.settings().reconnect_delay);
+        let route = Route::new(connector, stream.key.clone());
         Self {
             uid,
             stream,
-            connector,
+            route,
             inbox,
             stats,
             warnings,
             max_len,
             connection: None,
             connected_before: false,
+            run_id: None,
             backoff,
             refused_until: None,
             next_seq: 1,
@@ -127,7 +131,9 @@ impl Writer {
                 Ok(ids) => return self.acknowledged(&batch, &ids),
                 Err(error) => {
                     let is_exec = matches!(error, Error::Refused { command: "EXEC", .. });
-                    self.warnings.warn(if is_exec { EXECUTING } else { TASK }, &error);
+                    if !self.route.heed(&error) {
+                        self.warnings.warn(if is_exec { EXECUTING } else { TASK }, &error);
+                    }
                     if error.is_refusal() {
                         if !error.connection_survives() {
                             self.connection = None;
@@ -136,7 +142,7 @@ impl Writer {
                     }
                     if !error.connection_survives() {
                         self.connection = None;
-                        if matches!(error, Error::Unavailable { .. }) {
+                        if error.is_answered() {
                             // Not the master any more: the reader is to look for it as well.
                             self.stream.moved.notify_one();
                         }
@@ -162,8 +168,7 @@ impl Writer {
             }
         }
         let result = self.send(batch).await;
-        let is_answered = |error: &Error| matches!(error, Error::Unavailable { .. });
-        if result.as_ref().is_err_and(|e| !e.connection_survives() && !is_answered(e)) {
+        if result.as_ref().is_err_and(|e| !e.connection_survives() && !e.is_answered()) {
             let identity = self.connection.as_ref().and_then(|(_, identity)| identity.clone());
             *doubt = Doubt::Sent(identity);
         }
@@ -179,7 +184,7 @@ impl Writer {
         {
             return Err(error.clone());
         }
-        let mut connection = match self.connector.connect().await {
+        let mut connection = match self.route.connect().await {
             Ok(connection) => connection,
             Err(error) => return Err(self.not_connected(error)),
         };
@@ -198,6 +203,12 @@ impl Writer {
             self.stats.reconnects.add(1);
         }
         self.refused_until = None;
+        let run_id = identity.as_ref().map(|identity| identity.run_id.clone());
+        let last_run_id = std::mem::replace(&mut self.run_id, run_id);
+        if last_run_id.is_some() && last_run_id != self.run_id {
+            // The reader may still wait for an answer of a server that hangs.
+            self.stream.moved.notify_one();
+        }
         self.connection = Some((connection, identity));
         Ok(())
     }
@@ -286,7 +297,8 @@ impl Writer {
         old: Option<&Identity>,
     ) -> Result<Option<Vec<EntryId>>> {
         let sure = self.end_old_connection(old).await?;
-        if self.was_read_back(batch) {
+        // What was read from a master that died may not have come to the replica that took over.
+        if !self.is_elsewhere(old) && self.was_read_back(batch) {
             return Ok(Some(Vec::new()));
         }
         let (key, writer) = (self.stream.key.clone(), self.stream.writer_id);
@@ -327,13 +339,21 @@ impl Writer {
         Ok(None)
     }
 
+    /// True when the connection leads to another server, or another start of it, than before.
+    fn is_elsewhere(&self, old: Option<&Identity>) -> bool {
+        let new = self.connection.as_ref().and_then(|(_, identity)| identity.as_ref());
+        old.zip(new).is_some_and(|(old, new)| old.run_id != new.run_id)
+    }
+
     /// Makes sure that the server reads nothing more from the old connection. False when that
     /// could not be made sure.
     async fn end_old_connection(&mut self, old: Option<&Identity>) -> Result<bool> {
         let Some((connection, new)) = &mut self.connection else { return Err(Error::Closed) };
         let (Some(old), Some(new)) = (old, new) else { return Ok(false) };
         if old.run_id != new.run_id {
-            // Another server, or it was started again: the old connection ended with it.
+            // It was started again, and the old connection ended with it. Or another server is the
+            // key's master: what still comes out of the old connection is refused, or goes into a
+            // stream that is not the one any more.
             return Ok(true);
         }
         let mut command = redis::cmd("CLIENT");
@@ -410,6 +430,7 @@ impl Writer {
         if let Error::Refused { refusal: Refusal::WrongType, .. } = error {
             self.report_once(Loss::WrongType);
         } else if !error.connection_survives() {
+            self.route.heed(&error);
             self.connection = None;
         }
     }

@@ -1,0 +1,199 @@
+//! Gets into one server: opens the socket and logs in.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::{MultiplexedConnection, SendError};
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, RedisConnectionInfo,
+    RedisError, Value,
+};
+
+use super::connection::limited;
+use super::dial::{Tls, dial, tls};
+use super::{
+    ANSWER_LIMIT, Address, Connection, Credentials, NodeSettings, RawConnection, SentinelSettings,
+    Settings,
+};
+use crate::engine::error::{Error, Result};
+
+/// Asks JS for the credentials, for clients with a credentials provider.
+pub type CredentialsSource =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Credentials>> + Send>> + Send + Sync>;
+
+/// What is called with what the server pushes.
+pub type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
+
+/// What the servers of one kind take.
+pub struct Access {
+    tls: Option<Tls>,
+    credentials: Credentials,
+    /// Of servers that have a login of their own.
+    own_credentials: HashMap<Address, Credentials>,
+    source: Option<CredentialsSource>,
+    database: i64,
+    client_name: Option<String>,
+    family: u8,
+    connect_timeout: Duration,
+}
+
+impl Access {
+    /// To the servers that hold the data. Reads certificates and keys; nothing is connected yet.
+    pub fn to_data(settings: &Settings, source: Option<CredentialsSource>) -> Result<Self> {
+        Ok(Self {
+            tls: settings.tls.as_ref().map(tls).transpose()?,
+            credentials: settings.credentials.clone(),
+            own_credentials: own_credentials(&settings.nodes),
+            source,
+            database: settings.database,
+            client_name: settings.client_name.clone(),
+            family: settings.family,
+            connect_timeout: settings.connect_timeout(),
+        })
+    }
+
+    /// To the sentinels.
+    pub fn to_sentinels(settings: &Settings, sentinel: &SentinelSettings) -> Result<Self> {
+        Ok(Self {
+            tls: sentinel.tls.as_ref().map(tls).transpose()?,
+            credentials: sentinel.credentials.clone(),
+            own_credentials: own_credentials(&sentinel.nodes),
+            source: None,
+            database: 0,
+            client_name: settings.client_name.clone(),
+            family: settings.family,
+            connect_timeout: settings.connect_timeout(),
+        })
+    }
+
+    /// A connection for commands; with `on_push` in RESP3, else in RESP2. With `asking` each
+    /// command follows an ASKING.
+    pub async fn open(
+        &self,
+        address: &Address,
+        asking: bool,
+        on_push: Option<OnPush>,
+    ) -> Result<Connection> {
+        let credentials = self.credentials(address).await?;
+        let protocol =
+            if on_push.is_some() { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
+        let mut info = RedisConnectionInfo::default()
+            .set_db(self.database)
+            .set_protocol(protocol)
+            .set_skip_set_lib_name();
+        if let Some(username) = credentials.username {
+            info = info.set_username(username);
+        }
+        if let Some(password) = credentials.password {
+            info = info.set_password(password);
+        }
+        let socket = dial(address, self.family, self.connect_timeout, self.tls.as_ref()).await?;
+        let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
+        if let Some(on_push) = on_push {
+            config = config.set_push_sender(move |push| {
+                on_push(push);
+                Ok::<(), SendError>(())
+            });
+        }
+        let handshake = MultiplexedConnection::new_with_config(&info, socket, config);
+        let (connection, driver) = limited("HELLO", ANSWER_LIMIT, handshake)
+            .await?
+            .map_err(|e| handshake_error(&address.to_string(), &e))?;
+        let mut connection = Connection::new(connection, driver, address, asking);
+        if let Some(name) = &self.client_name {
+            let named = connection.send("CLIENT", name, &set_name(name)).await;
+            ignore_refusal(named)?;
+        }
+        Ok(connection)
+    }
+
+    /// A connection whose replies are handed over as bytes, in RESP2.
+    pub async fn open_raw(&self, address: &Address, asking: bool) -> Result<RawConnection> {
+        let credentials = self.credentials(address).await?;
+        let socket = dial(address, self.family, self.connect_timeout, self.tls.as_ref()).await?;
+        let mut connection = RawConnection::new(socket, address.to_string());
+        if let Some(password) = credentials.password {
+            let mut auth = redis::cmd("AUTH");
+            auth.arg(credentials.username).arg(password);
+            connection.send("AUTH", "connection", &auth).await.map_err(|error| match error {
+                Error::Refused { reason, .. } => {
+                    Error::Auth { address: address.to_string(), reason }
+                }
+                error => error,
+            })?;
+        }
+        if self.database != 0 {
+            let mut select = redis::cmd("SELECT");
+            select.arg(self.database);
+            connection.send("SELECT", "database", &select).await?;
+        }
+        if let Some(name) = &self.client_name {
+            let named = connection.send("CLIENT", name, &set_name(name)).await;
+            ignore_refusal(named)?;
+        }
+        if asking {
+            connection.ask_each_time();
+        }
+        Ok(connection)
+    }
+
+    async fn credentials(&self, address: &Address) -> Result<Credentials> {
+        match &self.source {
+            Some(ask) => ask().await,
+            None => {
+                let own = self.own_credentials.get(address);
+                Ok(own.unwrap_or(&self.credentials).clone())
+            }
+        }
+    }
+}
+
+fn own_credentials(nodes: &[NodeSettings]) -> HashMap<Address, Credentials> {
+    let own = nodes.iter().filter(|node| node.credentials.password.is_some());
+    own.map(|node| (node.address(), node.credentials.clone())).collect()
+}
+
+fn set_name(name: &str) -> Cmd {
+    let mut command = redis::cmd("CLIENT");
+    command.arg("SETNAME").arg(name);
+    command
+}
+
+/// A connection's name only helps humans: servers that forbid CLIENT do not matter.
+fn ignore_refusal(named: Result<Value>) -> Result<()> {
+    match named {
+        Err(error) if !error.connection_survives() => Err(error),
+        Err(error) => {
+            tracing::debug!("connection not named: {error}");
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Errors of the first commands: HELLO, AUTH and SELECT.
+fn handshake_error(address: &str, error: &RedisError) -> Error {
+    let words = error.to_string();
+    let refused_login = ["WRONGPASS", "NOAUTH", "invalid password", "no password is set"]
+        .iter()
+        .any(|sign| words.contains(sign));
+    match error.kind() {
+        _ if words.contains("max number of clients") => {
+            Error::Connection { address: address.to_owned(), reason: words }
+        }
+        ErrorKind::AuthenticationFailed => {
+            Error::Auth { address: address.to_owned(), reason: words }
+        }
+        _ if refused_login => Error::Auth { address: address.to_owned(), reason: words },
+        ErrorKind::RESP3NotSupported => Error::from_redis(
+            "HELLO",
+            "connection",
+            address,
+            &RedisError::from((ErrorKind::Extension, "ERR", "unknown command 'HELLO'".to_owned())),
+        ),
+        _ if words.contains("select") => Error::from_redis("SELECT", "database", address, error),
+        _ => Error::from_redis("HELLO", "connection", address, error),
+    }
+}

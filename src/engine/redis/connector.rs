@@ -1,0 +1,315 @@
+//! Finds the server that a key is served by, and connects to it.
+//!
+//! Each connection is looked for anew: a task whose connection broke, or whose server says that the
+//! key is elsewhere, comes here again, and gets to where the key is then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redis::PushInfo;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::access::{Access, CredentialsSource};
+use super::{Address, Connection, Kind, RawConnection, Settings, Slots, sentinel};
+use crate::engine::error::{Error, Result};
+
+/// Those who connect anew do it by slots that were told not longer ago than this.
+const FRESH: Duration = Duration::from_millis(100);
+/// Those who have connections open go by slots that old, or until an error tells otherwise.
+const RECENT: Duration = Duration::from_secs(5);
+/// A server that is asked where keys are has this long before the next one is asked as well.
+const STAGGER: Duration = Duration::from_millis(300);
+
+/// Which server a connection leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The one server, or the master that the sentinels name when it is connected to.
+    Master,
+    /// A node of a cluster.
+    Node {
+        /// Where it is.
+        address: Address,
+        /// The key's slot is on its way there: each command follows an ASKING.
+        asking: bool,
+    },
+}
+
+impl Place {
+    fn node(address: Address) -> Self {
+        Place::Node { address, asking: false }
+    }
+}
+
+/// Makes connections as the settings say.
+pub struct Connector {
+    settings: Settings,
+    data: Access,
+    sentinels: Option<Access>,
+    /// Locked while slots are asked for, so that all who need them then get the same answer.
+    slots: Mutex<Told>,
+    /// The slots have to be asked for before they are used again.
+    is_outdated: AtomicBool,
+}
+
+/// What is known of a cluster.
+#[derive(Default)]
+struct Told {
+    slots: Option<Arc<Slots>>,
+    /// The last answer, and when it came.
+    answer: Option<(Result<()>, Instant)>,
+}
+
+impl Connector {
+    /// Reads certificates and keys; nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] when a certificate or key cannot be used.
+    pub fn new(settings: Settings, credentials: Option<CredentialsSource>) -> Result<Self> {
+        let data = Access::to_data(&settings, credentials)?;
+        let sentinels = settings.sentinel.as_ref();
+        let sentinels = sentinels.map(|s| Access::to_sentinels(&settings, s)).transpose()?;
+        Ok(Self {
+            settings,
+            data,
+            sentinels,
+            slots: Mutex::default(),
+            is_outdated: AtomicBool::new(false),
+        })
+    }
+
+    /// The settings that connections are made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// A connection for commands, in RESP2.
+    pub async fn connect(self: &Arc<Self>, place: &Place) -> Result<Connection> {
+        let (address, asking) = self.address(place).await?;
+        let mut connection = self.data.open(&address, asking, None).await?;
+        self.check_role(&mut connection, &address).await?;
+        Ok(connection)
+    }
+
+    /// A connection for PUB/SUB and commands, in RESP3: `on_push` is called with what is pushed,
+    /// and told of the end of the connection. It must not block.
+    pub async fn connect_push(
+        self: &Arc<Self>,
+        place: &Place,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Connection> {
+        let (address, asking) = self.address(place).await?;
+        let mut connection = self.data.open(&address, asking, Some(Box::new(on_push))).await?;
+        self.check_role(&mut connection, &address).await?;
+        Ok(connection)
+    }
+
+    /// A connection whose replies are handed over as bytes, in RESP2.
+    pub async fn connect_raw(self: &Arc<Self>, place: &Place) -> Result<RawConnection> {
+        let (address, asking) = self.address(place).await?;
+        let mut connection = self.data.open_raw(&address, asking).await?;
+        self.check_role(&mut connection, &address).await?;
+        Ok(connection)
+    }
+
+    /// Who serves a key, for a new connection.
+    pub async fn place_now(self: &Arc<Self>, key: &str) -> Result<Place> {
+        self.place(key, FRESH).await
+    }
+
+    /// Who serves a key, as far as is known.
+    pub async fn place_of(self: &Arc<Self>, key: &str) -> Result<Place> {
+        self.place(key, RECENT).await
+    }
+
+    /// Any server that spreads PUB/SUB messages to the others.
+    pub async fn any_place(self: &Arc<Self>) -> Result<Place> {
+        if self.settings.kind != Kind::Cluster {
+            return Ok(Place::Master);
+        }
+        let slots = self.slots(FRESH).await?;
+        let node = fastrand::choice(slots.nodes()).cloned();
+        node.map(Place::node).ok_or_else(|| unserved("CLUSTER SLOTS names no node"))
+    }
+
+    /// All servers on which somebody may be subscribed.
+    pub async fn all_places(self: &Arc<Self>) -> Result<Vec<Place>> {
+        if self.settings.kind != Kind::Cluster {
+            return Ok(vec![Place::Master]);
+        }
+        let slots = self.slots(RECENT).await?;
+        Ok(slots.nodes().iter().cloned().map(Place::node).collect())
+    }
+
+    /// Where an error says that the key is, in a cluster.
+    pub fn redirection(&self, error: &Error) -> Option<Place> {
+        let Error::Moved { to: Some(address), asking, .. } = error else { return None };
+        (self.settings.kind == Kind::Cluster)
+            .then(|| Place::Node { address: self.reachable(address.clone()), asking: *asking })
+    }
+
+    /// What is known of the slots is wrong: they are asked for again.
+    pub fn forget(&self) {
+        self.is_outdated.store(true, Ordering::Relaxed);
+    }
+
+    async fn place(self: &Arc<Self>, key: &str, age: Duration) -> Result<Place> {
+        if self.settings.kind != Kind::Cluster {
+            return Ok(Place::Master);
+        }
+        let slots = self.slots(age).await?;
+        let master = slots.master_of(key).cloned();
+        master.map(Place::node).ok_or_else(|| unserved("no node serves the slot"))
+    }
+
+    async fn slots(self: &Arc<Self>, age: Duration) -> Result<Arc<Slots>> {
+        let mut told = self.slots.lock().await;
+        let age =
+            if self.is_outdated.swap(false, Ordering::Relaxed) { Duration::ZERO } else { age };
+        match (&told.answer, &told.slots) {
+            (Some((Ok(()), at)), Some(slots)) if at.elapsed() < age => return Ok(slots.clone()),
+            (Some((Err(error), at)), _) if at.elapsed() < FRESH => return Err(error.clone()),
+            _ => {}
+        }
+        let mut nodes = told.slots.as_ref().map_or_else(Vec::new, |slots| slots.nodes().to_vec());
+        fastrand::shuffle(&mut nodes);
+        for node in &self.settings.nodes {
+            if !nodes.contains(&node.address()) {
+                nodes.push(node.address());
+            }
+        }
+        let slots = first_answer(nodes, |address| {
+            let connector = self.clone();
+            async move { connector.ask_for_slots(&address).await }
+        });
+        let answer = slots.await.map(|slots| told.slots.insert(Arc::new(slots)).clone());
+        told.answer = Some((answer.as_ref().map(|_| ()).map_err(Error::clone), Instant::now()));
+        answer
+    }
+
+    async fn ask_for_slots(&self, address: &Address) -> Result<Slots> {
+        let mut connection = self.data.open(address, false, None).await?;
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SLOTS");
+        let reply = connection.send("CLUSTER", "SLOTS", &command).await?;
+        Slots::parse(&reply, address, |address| self.reachable(address))
+    }
+
+    /// Where a server that others know by this address is to be found from here.
+    fn reachable(&self, address: Address) -> Address {
+        let mapped = self.settings.nat_map.get(&address.to_string());
+        mapped.map_or(address, |node| node.address())
+    }
+
+    async fn address(self: &Arc<Self>, place: &Place) -> Result<(Address, bool)> {
+        match (place, &self.settings.sentinel) {
+            (Place::Node { address, asking }, _) => Ok((address.clone(), *asking)),
+            (Place::Master, None) => Ok((self.settings.address(), false)),
+            (Place::Master, Some(sentinel)) => {
+                let mut sentinels: Vec<Address> =
+                    sentinel.nodes.iter().map(|node| node.address()).collect();
+                fastrand::shuffle(&mut sentinels);
+                let master = first_answer(sentinels, |address| {
+                    let connector = self.clone();
+                    async move { connector.ask_for_master(&address).await }
+                });
+                Ok((self.reachable(master.await?), false))
+            }
+        }
+    }
+
+    async fn ask_for_master(&self, address: &Address) -> Result<Address> {
+        let (Some(access), Some(settings)) = (&self.sentinels, &self.settings.sentinel) else {
+            return Err(Error::Closed);
+        };
+        let mut connection = access.open(address, false, None).await?;
+        sentinel::master(&mut connection, &settings.name).await
+    }
+
+    /// A sentinel may not know yet that its master is one no more.
+    async fn check_role(&self, connection: &mut impl super::Ask, address: &Address) -> Result<()> {
+        match self.settings.kind {
+            Kind::Sentinel => sentinel::check_role(connection, address).await,
+            Kind::Standalone | Kind::Cluster => Ok(()),
+        }
+    }
+}
+
+/// Asks one server, and the next one when that has failed or takes long, until one has answered.
+async fn first_answer<T, F>(servers: Vec<Address>, ask: impl Fn(Address) -> F) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let mut servers = servers.into_iter();
+    let mut asked = JoinSet::new();
+    let mut failure = unserved("no server is known");
+    loop {
+        let is_last = match servers.next() {
+            Some(server) => {
+                asked.spawn(ask(server));
+                false
+            }
+            None => true,
+        };
+        let answer = if is_last {
+            asked.join_next().await
+        } else {
+            timeout(STAGGER, asked.join_next()).await.unwrap_or_default()
+        };
+        match answer {
+            Some(Ok(Ok(answer))) => return Ok(answer),
+            // What has to be changed is more telling than who could not be reached.
+            Some(Ok(Err(error))) if !failure.is_refusal() => failure = error,
+            None if is_last => return Err(failure),
+            Some(_) | None => {}
+        }
+    }
+}
+
+fn unserved(reason: &str) -> Error {
+    Error::Unavailable { command: "CLUSTER", reason: reason.to_owned() }
+}
+
+/// A key's way to its server: each connection goes to where the key is then.
+pub struct Route {
+    connector: Arc<Connector>,
+    key: String,
+    /// Where the last error said that the key is.
+    redirection: Option<Place>,
+}
+
+impl Route {
+    /// A key's way.
+    pub fn new(connector: Arc<Connector>, key: String) -> Self {
+        Self { connector, key, redirection: None }
+    }
+
+    /// A connection for commands.
+    pub async fn connect(&mut self) -> Result<Connection> {
+        let place = self.place().await?;
+        self.connector.connect(&place).await
+    }
+
+    /// A connection whose replies are handed over as bytes.
+    pub async fn connect_raw(&mut self) -> Result<RawConnection> {
+        let place = self.place().await?;
+        self.connector.connect_raw(&place).await
+    }
+
+    /// Takes note of where the key is, and returns true, when an error tells: the next connection
+    /// goes there.
+    pub fn heed(&mut self, error: &Error) -> bool {
+        self.redirection = self.connector.redirection(error);
+        self.redirection.is_some()
+    }
+
+    async fn place(&mut self) -> Result<Place> {
+        match self.redirection.take() {
+            Some(place) => Ok(place),
+            None => self.connector.place_now(&self.key).await,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! One connection to each server that is needed, opened when it is needed first: for keys that are
+//! all over a cluster, and for questions to all of its nodes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::Instant;
+
+use super::{ANSWER_LIMIT, Ask, Backoff, Commands, Connection, Connector, Place, Transaction};
+use crate::engine::error::{Error, Result};
+
+/// How often a command follows MOVED and ASK.
+const REDIRECTIONS: usize = 5;
+
+/// Connections by their servers.
+pub struct Pool {
+    connector: Arc<Connector>,
+    links: Mutex<HashMap<Place, Arc<AsyncMutex<Link>>>>,
+}
+
+/// The connection to one server. Locked while it is made.
+struct Link {
+    connection: Option<Connection>,
+    backoff: Backoff,
+    /// After a failure nothing is tried before this.
+    unavailable_until: Option<(Instant, Error)>,
+}
+
+impl Pool {
+    /// Nothing is connected yet.
+    pub fn new(connector: Arc<Connector>) -> Arc<Self> {
+        Arc::new(Self { connector, links: Mutex::default() })
+    }
+
+    /// Where a key's commands go.
+    pub fn home(self: &Arc<Self>, key: &str) -> Home {
+        Home { pool: self.clone(), key: key.to_owned() }
+    }
+
+    /// The connection to a server.
+    pub async fn at(&self, place: &Place) -> Result<Commands> {
+        let link = self.link(place);
+        let mut link = link.lock().await;
+        if let Some(connection) = link.connection.as_ref().filter(|open| open.is_open()) {
+            return Ok(connection.commands());
+        }
+        link.connection = None;
+        if let Some((until, error)) = &link.unavailable_until
+            && Instant::now() < *until
+        {
+            return Err(error.clone());
+        }
+        match self.connector.connect(place).await {
+            Ok(connection) => {
+                let commands = connection.commands();
+                link.connection = Some(connection);
+                link.unavailable_until = None;
+                Ok(commands)
+            }
+            Err(error) => {
+                link.wait_after(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes note of an error that a command to this server has met.
+    pub async fn failed(&self, place: &Place, error: &Error) {
+        if !error.connection_survives() || matches!(error, Error::Unavailable { .. }) {
+            let link = self.link(place);
+            let mut link = link.lock().await;
+            link.wait_after(error);
+            if !error.connection_survives() {
+                link.connection = None;
+            }
+        }
+    }
+
+    fn link(&self, place: &Place) -> Arc<AsyncMutex<Link>> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let delay = self.connector.settings().reconnect_delay;
+        let link =
+            || Link { connection: None, backoff: Backoff::new(delay), unavailable_until: None };
+        links.entry(place.clone()).or_insert_with(|| Arc::new(AsyncMutex::new(link()))).clone()
+    }
+}
+
+impl Link {
+    fn wait_after(&mut self, error: &Error) {
+        let is_over =
+            self.unavailable_until.as_ref().is_none_or(|(until, _)| Instant::now() >= *until);
+        if is_over {
+            self.unavailable_until = Some((Instant::now() + self.backoff.delay(), error.clone()));
+        }
+    }
+}
+
+/// The server of one key, wherever that is: commands follow the key.
+pub struct Home {
+    pool: Arc<Pool>,
+    key: String,
+}
+
+impl Home {
+    /// Sends commands as one transaction; see [`Commands::send_transaction`]. They are sent once
+    /// more only where the server has answered that the key is elsewhere.
+    pub async fn send_transaction(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+        key: &str,
+        commands: Vec<Cmd>,
+    ) -> Result<Transaction> {
+        let connector = &self.pool.connector;
+        let mut place = connector.place_of(&self.key).await?;
+        for _ in 0..REDIRECTIONS {
+            let result = match self.pool.at(&place).await {
+                Ok(mut connection) => sent(&mut connection, limit, name, key, &commands).await,
+                Err(error) => Err(error),
+            };
+            let error = match result {
+                Ok(answers) => return Ok(answers),
+                Err(error) => error,
+            };
+            if !error.connection_survives() {
+                // What is known of the slots is wrong, or will be.
+                connector.forget();
+            }
+            match connector.redirection(&error) {
+                Some(elsewhere) => place = elsewhere,
+                None => {
+                    self.pool.failed(&place, &error).await;
+                    return Err(error);
+                }
+            }
+        }
+        Err(Error::Unavailable { command: "CLUSTER", reason: "too many redirections".to_owned() })
+    }
+}
+
+/// Sends a transaction; a single command that is refused is an error as well.
+async fn sent(
+    connection: &mut Commands,
+    limit: Duration,
+    name: &'static str,
+    key: &str,
+    commands: &[Cmd],
+) -> Result<Transaction> {
+    let sent = connection.send_transaction(limit, name, key, commands.to_vec()).await?;
+    match sent.answers.as_slice() {
+        [Value::ServerError(error)] => Err(connection.error_reply(name, key, error.clone())),
+        _ => Ok(sent),
+    }
+}
+
+impl Ask for Home {
+    async fn ask(&mut self, name: &'static str, key: &str, command: &Cmd) -> Result<Value> {
+        let sent = self.send_transaction(ANSWER_LIMIT, name, key, vec![command.clone()]).await?;
+        Ok(sent.answers.into_iter().next().unwrap_or(Value::Nil))
+    }
+}

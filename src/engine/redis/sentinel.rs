@@ -1,0 +1,45 @@
+//! What sentinels are asked, and the master that they name.
+
+use redis::{FromRedisValue, Value};
+
+use super::{Address, Ask, Connection};
+use crate::engine::error::{Error, Result};
+
+/// Asks a sentinel for the master of this name.
+pub async fn master(connection: &mut Connection, name: &str) -> Result<Address> {
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+    match connection.send("SENTINEL", name, &command).await? {
+        Value::Nil => Err(unavailable(format!("the sentinels know no master `{name}`"))),
+        reply => match <(String, u16)>::from_redis_value(reply) {
+            Ok((host, port)) => Ok(Address::Tcp(host, port)),
+            Err(_) => Err(odd("no host and port")),
+        },
+    }
+}
+
+/// Makes sure that the server is a master: a sentinel may not know yet that it is one no more.
+pub async fn check_role(connection: &mut impl Ask, address: &Address) -> Result<()> {
+    let reply = match connection.ask("ROLE", "connection", &redis::cmd("ROLE")).await {
+        Ok(reply) => reply,
+        // Writing to a replica is refused all the same.
+        Err(error @ Error::Refused { .. }) => {
+            tracing::debug!("the role of {address} is not known: {error}");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let Value::Array(role) = reply else { return Err(odd("no array")) };
+    match role.first() {
+        Some(Value::BulkString(role)) if role == b"master" => Ok(()),
+        _ => Err(unavailable(format!("{address}, which the sentinels name, is no master (yet)"))),
+    }
+}
+
+fn unavailable(reason: String) -> Error {
+    Error::Unavailable { command: "SENTINEL", reason }
+}
+
+fn odd(reason: &str) -> Error {
+    Error::Protocol { command: "SENTINEL", reason: reason.to_owned() }
+}

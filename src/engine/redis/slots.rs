@@ -1,0 +1,144 @@
+//! Which master of a cluster serves which keys.
+
+use redis::Value;
+
+use super::Address;
+use crate::engine::error::{Error, Result};
+
+/// How many slots a cluster has.
+const SLOTS: u16 = 16_384;
+
+/// A cluster's slots and nodes, as one of its nodes told.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Slots {
+    /// First and last slot, and their master.
+    ranges: Vec<(u16, u16, Address)>,
+    /// Masters and replicas.
+    nodes: Vec<Address>,
+}
+
+impl Slots {
+    /// Takes CLUSTER SLOTS's reply apart: `[[first, last, [host, port, …], …], …]`, the master
+    /// first. A host that is nil or empty is that of `writer`, the node that answered; `reachable`
+    /// says where an address is to be found from here.
+    pub fn parse(
+        reply: &Value,
+        writer: &Address,
+        reachable: impl Fn(Address) -> Address,
+    ) -> Result<Self> {
+        let Value::Array(entries) = reply else { return Err(odd("no array")) };
+        let (mut ranges, mut nodes) = (Vec::with_capacity(entries.len()), Vec::new());
+        for entry in entries {
+            let Value::Array(entry) = entry else { return Err(odd("a range is no array")) };
+            let [Value::Int(first), Value::Int(last), servers @ ..] = entry.as_slice() else {
+                return Err(odd("a range has no bounds"));
+            };
+            let bound = |bound: &i64| u16::try_from(*bound).map_err(|_| odd("no slot"));
+            let mut servers = servers.iter().map(|server| node(server, writer).map(&reachable));
+            if let Some(Some(master)) = servers.next() {
+                ranges.push((bound(first)?, bound(last)?, master.clone()));
+                nodes.push(master);
+            }
+            nodes.extend(servers.flatten());
+        }
+        nodes.sort_unstable_by_key(Address::to_string);
+        nodes.dedup();
+        Ok(Self { ranges, nodes })
+    }
+
+    /// The master that serves a key; `None` while there is none.
+    pub fn master_of(&self, key: &str) -> Option<&Address> {
+        let slot = slot_of(key);
+        let holds = |(first, last, _): &&(u16, u16, Address)| (*first..=*last).contains(&slot);
+        self.ranges.iter().find(holds).map(|(.., master)| master)
+    }
+
+    /// All masters and replicas.
+    pub fn nodes(&self) -> &[Address] {
+        &self.nodes
+    }
+}
+
+/// A key's slot: of what stands between the first braces, where there is something.
+fn slot_of(key: &str) -> u16 {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+    let hashed = tag.filter(|tag| !tag.is_empty()).unwrap_or(key);
+    crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % SLOTS
+}
+
+/// `[host, port, …]`; `None` for a node without a known address.
+fn node(server: &Value, writer: &Address) -> Option<Address> {
+    let Value::Array(server) = server else { return None };
+    let [host, Value::Int(port), ..] = server.as_slice() else { return None };
+    let host = match host {
+        Value::BulkString(host) => std::str::from_utf8(host).ok()?,
+        Value::Nil => "",
+        _ => return None,
+    };
+    Address::told_by(writer, host, u16::try_from(*port).ok()?)
+}
+
+fn odd(reason: &str) -> Error {
+    Error::Protocol { command: "CLUSTER", reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(host: &str, port: u16) -> Address {
+        Address::Tcp(host.to_owned(), port)
+    }
+
+    fn server(host: Option<&str>, port: i64) -> Value {
+        let host = host.map_or(Value::Nil, |host| Value::BulkString(host.into()));
+        Value::Array(vec![host, Value::Int(port), Value::BulkString("id".into())])
+    }
+
+    fn range(first: i64, last: i64, servers: Vec<Value>) -> Value {
+        Value::Array([vec![Value::Int(first), Value::Int(last)], servers].concat())
+    }
+
+    #[test]
+    fn slots_are_those_of_cluster_keyslot() {
+        for (key, slot) in [
+            ("socket.io", 9972),
+            ("socket.io-1", 5395),
+            ("123456789", 12739),
+            ("{user1000}.following", 3443),
+            ("foo{}{bar}", 8363),
+            ("foo{{bar}}zap", 4015),
+            ("é€", 934),
+            ("", 0),
+        ] {
+            assert_eq!(slot_of(key), slot, "{key}");
+        }
+    }
+
+    #[test]
+    fn masters_and_replicas() {
+        let reply = Value::Array(vec![
+            range(0, 5460, vec![server(Some("a"), 1), server(Some("b"), 2)]),
+            range(5461, 9000, vec![server(None, 3), server(Some("?"), 4)]),
+            range(9001, 10_000, vec![server(Some(""), 5)]),
+            range(10_001, 10_002, vec![server(Some("?"), 6), server(Some("a"), 1)]),
+        ]);
+        let slots = Slots::parse(&reply, &tcp("w", 9), |address| address).unwrap();
+        assert_eq!(slots.nodes(), [tcp("a", 1), tcp("b", 2), tcp("w", 3), tcp("w", 5)]);
+        assert_eq!(slots.master_of("{user1000}.x"), Some(&tcp("a", 1)));
+        assert_eq!(slots.master_of("socket.io"), Some(&tcp("w", 5)));
+        assert_eq!(slots.master_of("123456789"), None);
+    }
+
+    #[test]
+    fn odd_replies_are_errors() {
+        for reply in [
+            Value::Okay,
+            Value::Array(vec![Value::Okay]),
+            Value::Array(vec![Value::Array(vec![Value::Int(1)])]),
+            Value::Array(vec![range(-1, 2, vec![server(Some("a"), 1)])]),
+        ] {
+            assert!(Slots::parse(&reply, &tcp("w", 9), |address| address).is_err());
+        }
+    }
+}
