@@ -1,12 +1,22 @@
 // The Redis clients that are handed to `createAdapter`, by the environment variable REDIS_CLIENT:
 // redis (6, the default), redis-5, redis-4, ioredis (6), ioredis-5, iovalkey; and, for our adapter
-// only, url and settings, which need no client at all.
+// only, url and settings, which need no client at all. For a Redis Cluster it is the package's
+// cluster client.
 
 "use strict";
 
 const { within } = require("./wait");
 
-/** @typedef {import("./redis-server").RedisServer} RedisServer */
+/**
+ * A server, or a cluster, which has several ports.
+ *
+ * @typedef {object} Server
+ * @property {string} host
+ * @property {number} port
+ * @property {string} url
+ * @property {number[]} [ports] of the nodes of a cluster
+ * @property {{ password?: string }} options
+ */
 
 /**
  * @typedef {object} Handle
@@ -21,41 +31,56 @@ const name = process.env.REDIS_CLIENT || "redis";
 
 /**
  * @param {string} packageName
- * @param {RedisServer} server
+ * @param {Server} server
  * @param {Record<string, unknown>} options
  * @returns {Promise<Handle>}
  */
 async function nodeRedis(packageName, server, options) {
-  const { createClient } = require(packageName);
-  const client = createClient({ url: server.url, ...options });
+  const { createClient, createCluster } = require(packageName);
+  const client =
+    server.ports === undefined
+      ? createClient({ url: server.url, ...options })
+      : createCluster({
+          rootNodes: server.ports.map((port) => ({ url: `redis://${server.host}:${port}` })),
+          defaults: { password: server.options.password, ...options },
+          ...options,
+        });
   client.on("error", () => {}); // reconnects by itself; without a listener the process would end
   await client.connect();
   return {
     adapterArgument: client,
     async close() {
-      if (!client.isOpen) {
+      // version 4 does not say whether a cluster is open
+      if (client.isOpen === false) {
         return;
       }
       // version 4 has other names for both
       const close = client.close ?? client.quit;
       const destroy = client.destroy ?? client.disconnect;
-      await within(close.call(client), "the client to close", CLOSE_TIMEOUT).catch(() =>
-        destroy.call(client),
-      );
+      await within(close.call(client), "the client to close", CLOSE_TIMEOUT)
+        .catch(() => destroy.call(client))
+        .catch(() => {});
     },
   };
 }
 
 /**
  * @param {string} packageName
- * @param {RedisServer} server
+ * @param {Server} server
  * @param {Record<string, unknown>} options
  * @returns {Promise<Handle>}
  */
 async function ioredis(packageName, server, options) {
-  const { Redis } = require(packageName);
-  const { host, port } = server;
-  const client = new Redis({ host, port, password: server.options.password, ...options });
+  const { Cluster, Redis } = require(packageName);
+  const { host, port, ports } = server;
+  const { password } = server.options;
+  const client =
+    ports === undefined
+      ? new Redis({ host, port, password, ...options })
+      : new Cluster(
+          ports.map((one) => ({ host, port: one })),
+          { redisOptions: { password, ...options }, ...options },
+        );
   client.on("error", () => {});
   await client.ping();
   return {
@@ -68,7 +93,20 @@ async function ioredis(packageName, server, options) {
   };
 }
 
-/** @type {Record<string, (server: RedisServer, options: Record<string, unknown>) => Promise<Handle>>} */
+/**
+ * @param {{ ports?: number[] }} server
+ * @param {any} adapterArgument
+ * @returns {Handle}
+ */
+function withoutClient({ ports }, adapterArgument) {
+  const isUrl = typeof adapterArgument === "string";
+  return {
+    adapterArgument: ports && isUrl ? { cluster: { nodes: [adapterArgument] } } : adapterArgument,
+    close: async () => {},
+  };
+}
+
+/** @type {Record<string, (server: Server, options: Record<string, unknown>) => Promise<Handle>>} */
 const FACTORIES = {
   redis: (server, options) => nodeRedis("redis", server, options),
   "redis-5": (server, options) => nodeRedis("redis-5", server, options),
@@ -76,11 +114,15 @@ const FACTORIES = {
   ioredis: (server, options) => ioredis("ioredis", server, options),
   "ioredis-5": (server, options) => ioredis("ioredis-5", server, options),
   iovalkey: (server, options) => ioredis("iovalkey", server, options),
-  url: async (server) => ({ adapterArgument: server.url, close: async () => {} }),
-  settings: async ({ host, port, options }) => ({
-    adapterArgument: { host, port, ...(options.password ? { password: options.password } : {}) },
-    close: async () => {},
-  }),
+  url: async (server) => withoutClient(server, server.url),
+  settings: async ({ host, port, ports, options: { password } }) => {
+    const login = password ? { password } : {};
+    const nodes = ports?.map((one) => ({ host, port: one }));
+    return withoutClient(
+      { ports },
+      nodes ? { cluster: { nodes }, ...login } : { host, port, ...login },
+    );
+  },
 };
 
 if (!FACTORIES[name]) {
@@ -91,7 +133,7 @@ if (!FACTORIES[name]) {
  * A connected client for the adapter of one node. Upstream nodes of a mixed cluster get the `redis`
  * package where ours get a URL or settings.
  *
- * @param {RedisServer} server
+ * @param {Server} server
  * @param {{ kind?: import("./adapters").Kind, client?: string, options?: Record<string, unknown> }} [settings]
  *   `client` overrides REDIS_CLIENT, `options` go to the client's constructor
  * @returns {Promise<Handle>}
@@ -104,21 +146,62 @@ function createRedisClient(server, { kind = "native", client = name, options = {
 /**
  * A client for the tests' own commands, whatever REDIS_CLIENT says.
  *
- * @param {RedisServer} server
+ * @param {Server} server
  * @returns {Promise<Admin>}
  */
 async function createAdmin(server) {
-  const { adapterArgument, close } = await nodeRedis("redis", server, { RESP: 2 });
+  const { host, port, url, options } = server;
+  const one = await nodeRedis("redis", { host, port, url, options }, { RESP: 2 });
+  const { adapterArgument: client, close } = one;
+  if (server.ports === undefined) {
+    /** @param {(string | Buffer)[]} args */
+    const send = (args) => client.sendCommand(args);
+    return { client, send, command: (...args) => send(args.map(String)), close };
+  }
+  const cluster = await nodeRedis("redis", server, { RESP: 2 });
+  /** @param {(string | Buffer)[]} args */
+  const send = (args) => sendToCluster(cluster.adapterArgument, args);
   return {
-    client: adapterArgument,
-    command: (...args) => adapterArgument.sendCommand(args.map(String)),
-    close,
+    client,
+    send,
+    command: (...args) => send(args.map(String)),
+    async close() {
+      await Promise.all([close(), cluster.close()]);
+    },
   };
 }
 
 /**
+ * Sends a command to its key's master, or, when it has no key, to all that know a part of the
+ * answer.
+ *
+ * @param {any} cluster a client of node-redis
+ * @param {(string | Buffer)[]} args
+ */
+async function sendToCluster(cluster, args) {
+  const [name, first] = args.map(String);
+  if (name !== "PUBSUB" && name !== "KEYS") {
+    return cluster.sendCommand(first, false, args);
+  }
+  const nodes = name === "KEYS" ? cluster.masters : [...cluster.masters, ...cluster.replicas];
+  /** @type {any[][]} */
+  const answers = await Promise.all(
+    nodes.map(async (/** @type {any} */ node) =>
+      (await cluster.nodeClient(node)).sendCommand(args),
+    ),
+  );
+  // `[channel, count, …]` adds up, lists come together
+  return first.endsWith("NUMSUB")
+    ? answers.reduce((sum, answer) =>
+        sum.map((value, i) => (i % 2 === 0 ? value : value + answer[i])),
+      )
+    : answers.flat();
+}
+
+/**
  * @typedef {object} Admin
- * @property {any} client a node-redis client
+ * @property {any} client a node-redis client, of any node of a cluster
+ * @property {(args: (string | Buffer)[]) => Promise<any>} send sends any command as it is
  * @property {(...args: (string | number)[]) => Promise<any>} command sends any command
  * @property {() => Promise<void>} close
  */

@@ -1,4 +1,5 @@
-// A cluster of Socket.IO nodes in this process, with real clients connected to each.
+// A cluster of Socket.IO nodes in this process, with real clients connected to each. By the
+// environment variable REDIS they share a single server (the default) or a Redis Cluster: "cluster".
 
 "use strict";
 
@@ -6,6 +7,7 @@ const { after, before } = require("node:test");
 const adapters = require("./adapters");
 const { createAdmin } = require("./clients");
 const { startNode } = require("./node");
+const { startRedisCluster } = require("./redis-cluster");
 const { startRedis } = require("./redis-server");
 const { connectClient } = require("./socket-client");
 const { waitFor } = require("./wait");
@@ -31,6 +33,11 @@ const { streamOf } = require("./wire");
  */
 
 const PROBE = "cluster:probe";
+
+const REDIS = process.env.REDIS || "single";
+if (!["single", "cluster"].includes(REDIS)) {
+  throw new Error(`REDIS is "${REDIS}", must be single or cluster`);
+}
 
 /** How many clusters were started, so that no two probes are the same. */
 let probes = 0;
@@ -262,7 +269,10 @@ function useRedis(options) {
  * @param {import("./redis-server").RedisServerOptions} [options]
  */
 async function startContext(context, options) {
-  context.redis = await startRedis(options);
+  // What the tests of the parity suite do to their server can be done to a cluster as well.
+  context.redis = /** @type {RedisServer} */ (
+    REDIS === "cluster" ? await startRedisCluster(options) : await startRedis(options)
+  );
   context.admin = await createAdmin(context.redis);
 }
 

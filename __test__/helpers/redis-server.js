@@ -185,6 +185,13 @@ class RedisServer {
     rmSync(this.directory, { recursive: true, force: true });
   }
 
+  /** Ends it at once and leaves nothing behind. */
+  async remove() {
+    this.resume();
+    await this.end("SIGKILL");
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
   /** @returns {Promise<number>} connections besides the one that asks; 0 when it cannot ask */
   async connectionCount() {
     const { password } = this.options;
@@ -244,4 +251,4 @@ function startRedis(options = {}) {
   return new RedisServer(options).start();
 }
 
-module.exports = { startRedis, freePort, RedisServer };
+module.exports = { ask, startRedis, freePort, RedisServer };

@@ -69,9 +69,15 @@ class RemoteNode {
 
   /** @param {RemoteNodeOptions} options */
   async start({ redis, ...options }) {
-    const { host, port, url } = redis;
+    const {
+      host,
+      port,
+      url,
+      ports,
+      options: all,
+    } = /** @type {import("./clients").Server} */ (redis);
     // only what a client needs, and can be sent
-    const server = { host, port, url, options: { password: redis.options.password } };
+    const server = { host, port, url, ports, options: { password: all.password } };
     Object.assign(this, await this.call("start", { redis: server, ...options }));
     return this;
   }

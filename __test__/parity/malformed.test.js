@@ -51,7 +51,7 @@ async function assertAlive() {
 
 /** @param {(string | Buffer)[]} fields names and values */
 function addRaw(...fields) {
-  return context.admin.client.sendCommand(["XADD", "socket.io", "*", ...fields]);
+  return context.admin.send(["XADD", "socket.io", "*", ...fields]);
 }
 
 /**

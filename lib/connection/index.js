@@ -4,7 +4,13 @@
 
 const { clientError } = require("./errors.js");
 const { ioredisSettings } = require("./ioredis.js");
+const { ioredisClusterSettings, ioredisSentinelSettings } = require("./ioredis-several.js");
 const { nodeRedisSettings } = require("./node-redis.js");
+const {
+  nodeRedisClusterSettings,
+  nodeRedisPoolSettings,
+  nodeRedisSentinelSettings,
+} = require("./node-redis-several.js");
 const { clientKind } = require("./recognize.js");
 const { plainSettings, urlSettings } = require("./settings.js");
 const { isUrl } = require("./url.js");
@@ -14,7 +20,7 @@ const { typeName } = require("./values.js");
  * Handed to the engine as it is. What is undefined is not there at all.
  *
  * @typedef {object} ConnectionSettings
- * @property {string} kind "standalone"
+ * @property {string} kind "standalone", "cluster" or "sentinel"
  * @property {string} [host] IPv6 without brackets
  * @property {number} [port]
  * @property {string} [path] unix socket, in place of host and port
@@ -30,18 +36,40 @@ const { typeName } = require("./values.js");
  * @property {boolean} [prefixShardedChannels] the prefix goes before sharded channels, too
  * @property {import("./credentials.js").AskCredentials} [credentials] asked at each connect, in
  *   place of username and password
+ * @property {NodeSettings[]} [nodes] of a cluster, to begin with
+ * @property {SentinelSettings} [sentinel] in place of host and port
+ * @property {Record<string, NodeSettings>} [natMap] from "host:port", as servers tell it, to where
+ *   that is to be found from here
+ */
+/**
+ * @typedef {object} NodeSettings
+ * @property {string} host
+ * @property {number} port
+ * @property {string} [username] of this node, in place of what is for all
+ * @property {string} [password]
+ */
+/**
+ * @typedef {object} SentinelSettings
+ * @property {string} name of the master
+ * @property {NodeSettings[]} nodes the sentinels
+ * @property {import("./tls.js").TlsSettings} [tls] of the sentinels
+ * @property {string} [username] of the sentinels
+ * @property {string} [password]
  */
 
 const INSTEAD =
-  "a client of a single server (node-redis 4 to 6, ioredis 5 or 6, iovalkey), a URL such as " +
-  '"redis://localhost:6379", or a settings object such as { host, port, password }';
+  "a client (node-redis 4 to 6, ioredis 5 or 6, iovalkey; of one server, a cluster or sentinels), " +
+  'a URL such as "redis://localhost:6379", or a settings object such as { host, port, password }';
 
-const UNSUPPORTED = {
-  "node-redis cluster": "a node-redis cluster client",
-  "node-redis sentinel": "a node-redis sentinel client",
-  "node-redis pool": "a node-redis client pool",
-  "ioredis cluster": "an ioredis or iovalkey cluster client",
-  "ioredis sentinel": "an ioredis or iovalkey sentinel client",
+/** By the kind of client: what it is called, and what reads it. */
+const CLIENTS = {
+  "node-redis": ["the node-redis client", nodeRedisSettings],
+  "node-redis cluster": ["the node-redis cluster client", nodeRedisClusterSettings],
+  "node-redis sentinel": ["the node-redis sentinel client", nodeRedisSentinelSettings],
+  "node-redis pool": ["the node-redis client pool", nodeRedisPoolSettings],
+  ioredis: ["the ioredis or iovalkey client", ioredisSettings],
+  "ioredis cluster": ["the ioredis or iovalkey cluster client", ioredisClusterSettings],
+  "ioredis sentinel": ["the ioredis or iovalkey sentinel client", ioredisSentinelSettings],
 };
 
 /**
@@ -54,18 +82,14 @@ const UNSUPPORTED = {
  */
 function connectionSettings(input, { warn }) {
   const kind = clientKind(input);
-  switch (kind) {
-    case "node-redis":
-      return nodeRedisSettings(input, { source: "the node-redis client", warn });
-    case "ioredis":
-      return ioredisSettings(input, { source: "the ioredis or iovalkey client", warn });
-    case undefined:
-      return withoutClient(input, warn);
-    default:
-      throw clientError(
-        `${UNSUPPORTED[kind]} was passed, which this version does not support yet: pass ${INSTEAD}`,
-      );
+  if (kind === undefined) {
+    return withoutClient(input, warn);
   }
+  const [source, settings] =
+    /** @type {[string, (client: unknown, context: import("./errors.js").Context) => ConnectionSettings]} */ (
+      CLIENTS[kind]
+    );
+  return settings(input, { source, warn });
 }
 
 /**

@@ -4,6 +4,7 @@
 const { fromFunction } = require("./credentials.js");
 const { settingError } = require("./errors.js");
 const { tlsSettings } = require("./tls.js");
+const { addressMap, nodeAt, nodeList, nodeOfUrl, oneTlsForAll } = require("./several.js");
 const { isUrl, parseUrl } = require("./url.js");
 const {
   database,
@@ -38,7 +39,24 @@ const {
  * @property {string} [keyPrefix] put before the names of streams and sessions
  * @property {() => Credentials | Promise<Credentials>} [credentials] asked at each connect, wins
  *   over username and password
+ * @property {PlainCluster} [cluster] in place of a server; the rest is for all nodes
+ * @property {PlainSentinel} [sentinel] in place of a server; the rest is for the master
  */
+/**
+ * @typedef {object} PlainCluster
+ * @property {(string | URL | PlainNode)[]} nodes to begin with
+ * @property {Record<string, PlainNode>} [natMap]
+ */
+/**
+ * @typedef {object} PlainSentinel
+ * @property {string} name of the master
+ * @property {PlainNode[]} nodes the sentinels, port 26379 when not given
+ * @property {string} [username] of the sentinels
+ * @property {string} [password]
+ * @property {boolean | PlainTls} [tls]
+ * @property {Record<string, PlainNode>} [natMap]
+ */
+/** @typedef {{ host?: string, port?: number | string }} PlainNode */
 /** @typedef {{ username?: string, password?: string }} Credentials */
 /**
  * @typedef {object} PlainTls
@@ -65,7 +83,15 @@ const KNOWN = [
   "connectTimeout",
   "keyPrefix",
   "credentials",
+  "cluster",
+  "sentinel",
 ];
+/** What tells where one server is. */
+const ONE_SERVER = /** @type {const} */ (["url", "host", "port", "path"]);
+const KNOWN_CLUSTER = ["nodes", "natMap"];
+const KNOWN_SENTINEL = ["name", "nodes", "username", "password", "tls", "natMap"];
+const KNOWN_NODE = ["host", "port"];
+const SENTINEL_PORT = 26379;
 const STRINGS = /** @type {const} */ ([
   "host",
   "path",
@@ -99,7 +125,103 @@ function plainSettings(settings, context) {
     mustBe(context, name, given[name], "string");
   }
   mustBe(context, "credentials", given.credentials, "function");
-  return assembled(context, given, parsedUrl(context, given.url));
+  if (given.cluster === undefined && given.sentinel === undefined) {
+    return assembled(context, given, parsedUrl(context, given.url));
+  }
+  return given.cluster === undefined
+    ? sentinelSettings(context, given, /** @type {PlainSentinel} */ (given.sentinel))
+    : clusterSettings(context, given, given.cluster);
+}
+
+/**
+ * @param {Context} context
+ * @param {PlainSettings} given
+ * @param {PlainCluster} cluster
+ * @returns {ConnectionSettings}
+ */
+function clusterSettings(context, given, cluster) {
+  const at = "cluster";
+  const common = ofEachServer(context, given, at);
+  refuseUnknown(context, `${at}.`, cluster, KNOWN_CLUSTER);
+  if (common.database !== undefined) {
+    throw settingError(context, "database", "is always 0 in a cluster: leave it out");
+  }
+  const nodes = nodeList(context, `${at}.nodes`, cluster.nodes).map((node) =>
+    typeof node === "string" || isUrl(node)
+      ? nodeOfUrl(context, `${at}.nodes[]`, String(node))
+      : { node: plainNode(context, `${at}.nodes[].`, node), tls: common.tls !== undefined },
+  );
+  const tls = oneTlsForAll(
+    context,
+    `${at}.nodes`,
+    nodes.map((node) => node.tls),
+  );
+  return definedOnly({
+    ...common,
+    kind: "cluster",
+    tls: tls ? (common.tls ?? tlsSettings(context, "tls.", {})) : common.tls,
+    nodes: nodes.map(({ node }) => node),
+    natMap: addressMap(context, `${at}.natMap`, cluster.natMap),
+  });
+}
+
+/**
+ * @param {Context} context
+ * @param {PlainSettings} given
+ * @param {PlainSentinel} sentinel
+ * @returns {ConnectionSettings}
+ */
+function sentinelSettings(context, given, sentinel) {
+  const at = "sentinel";
+  const common = ofEachServer(context, given, at);
+  refuseUnknown(context, `${at}.`, sentinel, KNOWN_SENTINEL);
+  mustBe(context, `${at}.name`, sentinel.name ?? null, "string");
+  const nodes = nodeList(context, `${at}.nodes`, sentinel.nodes).map((node) =>
+    plainNode(context, `${at}.nodes[].`, { port: SENTINEL_PORT, ...node }),
+  );
+  return definedOnly({
+    ...common,
+    kind: "sentinel",
+    sentinel: definedOnly({
+      name: sentinel.name,
+      nodes,
+      tls: tlsOf(context, sentinel.tls, {}, {}),
+      ...login(context, sentinel.username, sentinel.password),
+    }),
+    natMap: addressMap(context, `${at}.natMap`, sentinel.natMap),
+  });
+}
+
+/**
+ * What all servers have in common, without where they are.
+ *
+ * @param {Context} context
+ * @param {PlainSettings} given
+ * @param {"cluster" | "sentinel"} at
+ */
+function ofEachServer(context, given, at) {
+  const other = ONE_SERVER.find((name) => given[name] !== undefined);
+  if (other !== undefined || (given.cluster !== undefined && given.sentinel !== undefined)) {
+    throw settingError(context, other ?? "sentinel", `contradicts \`${at}\`: give one of them`);
+  }
+  if (typeof given[at] !== "object") {
+    throw settingError(context, at, `must be an object, not ${typeName(given[at])}`);
+  }
+  const { host, port, ...common } = assembled(context, given, {});
+  return common;
+}
+
+/**
+ * @param {Context} context
+ * @param {string} at
+ * @param {unknown} node
+ */
+function plainNode(context, at, node) {
+  if (typeof node !== "object" || node === null) {
+    throw settingError(context, at.slice(0, -1), `must be an object, not ${typeName(node)}`);
+  }
+  refuseUnknown(context, at, node, KNOWN_NODE);
+  return nodeAt(context, node);
 }
 
 /**

@@ -4,6 +4,7 @@
 //! which it does not let us set together.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,8 @@ async fn dial_without_limit(
 }
 
 async fn dial_tcp(host: &str, port: u16, family: u8) -> io::Result<TcpStream> {
+    // An address has the family that it has.
+    let family = if host.parse::<IpAddr>().is_ok() { 0 } else { family };
     let addresses = tokio::net::lookup_host((host, port)).await?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
     for address in addresses {
