@@ -144,29 +144,28 @@ function createRedisClient(server, { kind = "native", client = name, options = {
 }
 
 /**
- * A client for the tests' own commands, whatever REDIS_CLIENT says.
+ * A client for the tests' own commands, whatever REDIS_CLIENT says; one for each node of a cluster.
  *
  * @param {Server} server
  * @returns {Promise<Admin>}
  */
-async function createAdmin(server) {
-  const { host, port, url, options } = server;
-  const one = await nodeRedis("redis", { host, port, url, options }, { RESP: 2 });
-  const { adapterArgument: client, close } = one;
-  if (server.ports === undefined) {
-    /** @param {(string | Buffer)[]} args */
-    const send = (args) => client.sendCommand(args);
-    return { client, send, command: (...args) => send(args.map(String)), close };
-  }
-  const cluster = await nodeRedis("redis", server, { RESP: 2 });
+async function createAdmin({ host, port, url, ports = [port], options }) {
+  const handles = await Promise.all(
+    ports.map((one) => {
+      const at = { host, port: one, url: url.replace(/\d+$/, String(one)), options };
+      return nodeRedis("redis", at, { RESP: 2 });
+    }),
+  );
+  const nodes = new Map(handles.map(({ adapterArgument }, i) => [ports[i], adapterArgument]));
   /** @param {(string | Buffer)[]} args */
-  const send = (args) => sendToCluster(cluster.adapterArgument, args);
+  const send = (args) => sendTo(nodes, args);
   return {
-    client,
+    client: nodes.get(port),
+    connections: ports.length,
     send,
     command: (...args) => send(args.map(String)),
     async close() {
-      await Promise.all([close(), cluster.close()]);
+      await Promise.all(handles.map(({ close }) => close()));
     },
   };
 }
@@ -175,32 +174,37 @@ async function createAdmin(server) {
  * Sends a command to its key's master, or, when it has no key, to all that know a part of the
  * answer.
  *
- * @param {any} cluster a client of node-redis
+ * @param {Map<number, any>} nodes clients by port
  * @param {(string | Buffer)[]} args
  */
-async function sendToCluster(cluster, args) {
+async function sendTo(nodes, args) {
   const [name, first] = args.map(String);
-  if (name !== "PUBSUB" && name !== "KEYS") {
-    return cluster.sendCommand(first, false, args);
+  if (nodes.size > 1 && (name === "PUBSUB" || name === "KEYS")) {
+    /** @type {any[][]} */
+    const answers = await Promise.all([...nodes.values()].map((node) => node.sendCommand(args)));
+    // `[channel, count, …]` adds up, lists come together
+    return first.endsWith("NUMSUB")
+      ? answers.reduce((sum, answer) => sum.map((value, i) => (i % 2 ? value + answer[i] : value)))
+      : [...new Set(answers.flat())];
   }
-  const nodes = name === "KEYS" ? cluster.masters : [...cluster.masters, ...cluster.replicas];
-  /** @type {any[][]} */
-  const answers = await Promise.all(
-    nodes.map(async (/** @type {any} */ node) =>
-      (await cluster.nodeClient(node)).sendCommand(args),
-    ),
-  );
-  // `[channel, count, …]` adds up, lists come together
-  return first.endsWith("NUMSUB")
-    ? answers.reduce((sum, answer) =>
-        sum.map((value, i) => (i % 2 === 0 ? value : value + answer[i])),
-      )
-    : answers.flat();
+  let [node] = nodes.values();
+  for (;;) {
+    try {
+      return await node.sendCommand(args);
+    } catch (error) {
+      const moved = /^(?:MOVED) \d+ \S+:(\d+)$/.exec(/** @type {Error} */ (error).message);
+      if (moved === null) {
+        throw error;
+      }
+      node = nodes.get(Number(moved[1]));
+    }
+  }
 }
 
 /**
  * @typedef {object} Admin
  * @property {any} client a node-redis client, of any node of a cluster
+ * @property {number} connections how many it has open
  * @property {(args: (string | Buffer)[]) => Promise<any>} send sends any command as it is
  * @property {(...args: (string | number)[]) => Promise<any>} command sends any command
  * @property {() => Promise<void>} close

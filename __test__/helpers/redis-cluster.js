@@ -185,15 +185,18 @@ class RedisCluster {
     throw failure;
   }
 
+  /** @returns {Promise<number>} of clients */
+  async connectionCount() {
+    const counts = await Promise.all(this.nodes.map((node) => this.clientsOf(node)));
+    return counts.reduce((sum, count) => sum + count, 0);
+  }
+
   /** Ends all nodes, once the connections of closed adapters are gone. */
   async stop() {
-    await waitFor(
-      async () => {
-        const counts = await Promise.all(this.nodes.map((node) => this.clientsOf(node)));
-        return counts.every((count) => count === 0);
-      },
-      { timeout: DRAIN_TIMEOUT, interval: 20 },
-    ).catch(() => {});
+    await waitFor(async () => (await this.connectionCount()) === 0, {
+      timeout: DRAIN_TIMEOUT,
+      interval: 20,
+    }).catch(() => {});
     await Promise.all(this.nodes.map((node) => node.remove()));
   }
 

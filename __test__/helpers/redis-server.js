@@ -98,24 +98,26 @@ class RedisServer {
     return readFileSync(join(this.directory, "redis.log"), "utf8");
   }
 
+  /** What redis-server is started with. @param {number} port @returns {string[]} */
+  args(port) {
+    const { password, unixSocket, appendOnly, args = [] } = this.options;
+    return [
+      ...["--port", String(port), "--bind", this.host, "--dir", this.directory, "--save", ""],
+      ...["--appendonly", appendOnly ? "yes" : "no", "--appendfsync", "always"],
+      ...(password ? ["--requirepass", password] : []),
+      ...(unixSocket ? ["--unixsocket", this.socketPath] : []),
+      ...args,
+    ];
+  }
+
   /**
    * @param {number} port
    * @returns {Promise<boolean>} false when the server could not bind the port
    */
   async launch(port) {
-    const { password, unixSocket, appendOnly, args = [], binary = "redis-server" } = this.options;
+    const { binary = "redis-server" } = this.options;
     const log = openSync(join(this.directory, "redis.log"), "a");
-    const child = spawn(
-      binary,
-      [
-        ...["--port", String(port), "--bind", this.host, "--dir", this.directory, "--save", ""],
-        ...["--appendonly", appendOnly ? "yes" : "no", "--appendfsync", "always"],
-        ...(password ? ["--requirepass", password] : []),
-        ...(unixSocket ? ["--unixsocket", this.socketPath] : []),
-        ...args,
-      ],
-      { stdio: ["ignore", log, log] },
-    );
+    const child = spawn(binary, this.args(port), { stdio: ["ignore", log, log] });
     closeSync(log);
     /** @type {Error | undefined} */
     let failure;

@@ -84,7 +84,7 @@ describe("closing", () => {
     const cluster = await startCluster(context, { namespaces: ["/", "/chat"] });
     await cluster.close();
     await Promise.all(cluster.nodes.map(({ io }) => io.close()));
-    await waitFor(async () => (await redis.connectionCount()) === 1, {
+    await waitFor(async () => (await redis.connectionCount()) === admin.connections, {
       what: () => "all connections but the test's own to be closed",
     });
     assert.equal(await admin.command("PING"), "PONG");
@@ -175,7 +175,7 @@ describe("closing", () => {
         await cluster.addNode(0);
         await cluster.close();
       }
-      await waitFor(async () => (await redis.connectionCount()) === 1, {
+      await waitFor(async () => (await redis.connectionCount()) === admin.connections, {
         what: "all connections but the test's own to be closed",
       });
     },

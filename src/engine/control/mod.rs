@@ -251,7 +251,7 @@ impl Control {
 impl ControlTask {
     /// Runs until it is stopped: connects, and connects again.
     pub async fn run(mut self) {
-        let mut backoff = Backoff::new(self.connector.settings().reconnect_delay);
+        let mut backoff = self.connector.backoff();
         loop {
             let ended = self.serve(&mut backoff).await;
             self.shared.connected.store(false, Ordering::Relaxed);

@@ -13,13 +13,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::access::{Access, CredentialsSource};
-use super::{Address, Connection, Kind, RawConnection, Settings, Slots, sentinel};
+use super::{Address, Backoff, Connection, Kind, RawConnection, Settings, Slots, sentinel};
 use crate::engine::error::{Error, Result};
 
 /// Those who connect anew do it by slots that were told not longer ago than this.
 const FRESH: Duration = Duration::from_millis(100);
 /// Those who have connections open go by slots that old, or until an error tells otherwise.
 const RECENT: Duration = Duration::from_secs(5);
+/// The longest time between two attempts to connect, to a single server and to one of several.
+const LONGEST_FOR_ONE: Duration = Duration::from_secs(2);
+const LONGEST_FOR_SEVERAL: Duration = Duration::from_millis(300);
 /// A server that is asked where keys are has this long before the next one is asked as well.
 const STAGGER: Duration = Duration::from_millis(300);
 
@@ -83,6 +86,16 @@ impl Connector {
     /// The settings that connections are made with.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The time between two attempts to connect. Where another server may take over, it is looked
+    /// for more often than a server would be asked whether it is there again.
+    pub fn backoff(&self) -> Backoff {
+        let longest = match self.settings.kind {
+            Kind::Standalone => LONGEST_FOR_ONE,
+            Kind::Cluster | Kind::Sentinel => LONGEST_FOR_SEVERAL,
+        };
+        Backoff::new(self.settings.reconnect_delay, longest)
     }
 
     /// A connection for commands, in RESP2.

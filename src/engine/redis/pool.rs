@@ -81,9 +81,8 @@ impl Pool {
 
     fn link(&self, place: &Place) -> Arc<AsyncMutex<Link>> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let delay = self.connector.settings().reconnect_delay;
-        let link =
-            || Link { connection: None, backoff: Backoff::new(delay), unavailable_until: None };
+        let backoff = || self.connector.backoff();
+        let link = || Link { connection: None, backoff: backoff(), unavailable_until: None };
         links.entry(place.clone()).or_insert_with(|| Arc::new(AsyncMutex::new(link()))).clone()
     }
 }

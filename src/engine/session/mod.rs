@@ -95,7 +95,7 @@ impl Sessions {
         warnings: Arc<Warnings>,
     ) -> (Self, SessionTask) {
         let (sender, jobs) = mpsc::unbounded_channel();
-        let backoff = Backoff::new(connector.settings().reconnect_delay);
+        let backoff = connector.backoff();
         let task = SessionTask {
             pool: Pool::new(connector),
             inbox,

@@ -62,7 +62,7 @@ pub struct Reader {
 impl Reader {
     /// Runs until it is dropped.
     pub async fn run(self) {
-        let mut backoff = Backoff::new(self.connector.settings().reconnect_delay);
+        let mut backoff = self.connector.backoff();
         let mut life = Life::default();
         let mut route = Route::new(self.connector.clone(), self.stream.key.clone());
         loop {

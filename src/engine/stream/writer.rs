@@ -80,7 +80,7 @@ impl Writer {
         warnings: Arc<Warnings>,
         max_len: u64,
     ) -> Self {
-        let backoff = Backoff::new(connector.settings().reconnect_delay);
+        let backoff = connector.backoff();
         let route = Route::new(connector, stream.key.clone());
         Self {
             uid,
