@@ -171,6 +171,18 @@ class RedisCluster {
     return { master, slot };
   }
 
+  /** The keys of a slot, which hold no blanks. @param {ClusterNode} node @param {number} slot */
+  async keysIn(node, slot) {
+    const command = `CLUSTER GETKEYSINSLOT ${slot} 1000`;
+    const [, count] = await this.ask(node, command, /^\*(\d+)\r\n/);
+    const [reply] = await this.ask(
+      node,
+      command,
+      new RegExp(`(?:\\$\\d+\\r\\n\\S+\\r\\n){${count}}`),
+    );
+    return reply.split("\r\n").filter((_, i) => i % 2 === 1);
+  }
+
   /** @param {string} command @param {RegExp} pattern */
   async askAny(command, pattern) {
     /** @type {unknown} */

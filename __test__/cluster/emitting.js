@@ -1,0 +1,54 @@
+// Three nodes that emit, on a Redis Cluster of their own.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { defer } = require("../faults/defer");
+const { Traffic } = require("../faults/traffic");
+const { createAdmin } = require("../helpers/clients");
+const { startCluster } = require("../helpers/cluster");
+const { startRedisCluster } = require("../helpers/redis-cluster");
+const { recordLosses } = require("./verdict");
+
+/** ms between two packets of a node */
+const RATE = 4;
+const NODE_TIMEOUT = 1_500;
+
+/**
+ * @param {import("node:test").TestContext} t
+ * @param {import("../helpers/redis-cluster").RedisClusterOptions} [options]
+ */
+async function startEmitting(t, options) {
+  const redis = await startRedisCluster({ nodeTimeout: NODE_TIMEOUT, ...options });
+  defer(t, () => redis.stop());
+  const admin = await createAdmin(redis);
+  defer(t, () => admin.close());
+  const context = { redis: /** @type {any} */ (redis), admin };
+  const cluster = await startCluster(context, {
+    adapterOptions: { maxLen: 100_000 },
+    // @ts-ignore sent by other servers
+    setup: (io, index) => io.on("ask", (answer) => answer(index)),
+  });
+  defer(t, () => cluster.close());
+  const losses = recordLosses(cluster);
+  const traffic = new Traffic(
+    cluster.nodes.map(({ io }) => io),
+    cluster.clients,
+  );
+  traffic.start(RATE);
+  defer(t, () => traffic.stop());
+  await traffic.flows();
+  return { redis, admin, cluster, traffic, losses };
+}
+
+/**
+ * @param {import("../helpers/cluster").Cluster} cluster
+ */
+async function assertRequestsWork(cluster) {
+  assert.equal((await cluster.io(0).fetchSockets()).length, 3, "fetchSockets");
+  const answers = await /** @type {any} */ (cluster.io(1)).serverSideEmitWithAck("ask");
+  assert.deepEqual(answers.sort(), [0, 2], "serverSideEmit");
+  assert.equal(await cluster.adapter(2).serverCount(), 3, "serverCount");
+}
+
+module.exports = { assertRequestsWork, startEmitting };
