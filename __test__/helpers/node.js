@@ -37,17 +37,21 @@ const ADAPTER_DEFAULTS = { blockTimeInMs: 200 };
  * @param {NodeOptions} options
  * @returns {Promise<SocketIoNode>}
  */
-async function startNode({
-  redis,
-  index = 0,
-  adapterOptions,
-  serverOptions,
-  client,
-  clientOptions,
-  setup,
-}) {
+async function startNode({ redis, client, clientOptions, ...options }) {
+  const kind = adapters.kindOf(options.index ?? 0);
+  return startNodeOn(
+    await createRedisClient(redis, { kind, client, options: clientOptions }),
+    options,
+  );
+}
+
+/**
+ * @param {import("./clients").Handle} handle of what `createAdapter` gets
+ * @param {Omit<NodeOptions, "redis" | "client" | "clientOptions">} options
+ * @returns {Promise<SocketIoNode>}
+ */
+async function startNodeOn(handle, { index = 0, adapterOptions, serverOptions, setup }) {
   const kind = adapters.kindOf(index);
-  const handle = await createRedisClient(redis, { kind, client, options: clientOptions });
   const createAdapter = adapters.createAdapterOf(index);
   const http = createServer();
   const io = new Server(http, {
@@ -78,4 +82,4 @@ async function startNode({
   };
 }
 
-module.exports = { startNode };
+module.exports = { startNode, startNodeOn };

@@ -88,12 +88,25 @@ class RedisSentinel {
     return /** @type {RedisServer} */ (this.servers.find((server) => server.port === Number(port)));
   }
 
+  /** Has the replica take over, without a fault. */
+  async failOver() {
+    const [sentinel] = this.sentinels;
+    await ask(sentinel.port, [...login(sentinel), `SENTINEL FAILOVER ${NAME}`], /\+OK/);
+  }
+
+  /** @param {RedisServer} server @returns {Promise<string>} INFO replication */
+  async infoOf(server) {
+    const commands = [...login(server), "INFO replication"];
+    const [info] = await ask(server.port, commands, /\$\d+\r\n[\s\S]*\r\n\r\n/);
+    return info;
+  }
+
   async stop() {
     await Promise.all([...this.sentinels, ...this.servers].map((server) => server.remove()));
   }
 }
 
-/** @param {Sentinel} sentinel */
+/** @param {RedisServer} server */
 function login({ options: { password } }) {
   return password ? [`AUTH ${password}`] : [];
 }
