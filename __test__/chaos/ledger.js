@@ -13,6 +13,16 @@ const { packetName } = require("./packets");
  * @property {number[]} unknown not in the stream, or not for this client
  */
 
+/** Where each packet stands, for lists that many ledgers are judged by. @type {WeakMap<number[], Map<number, number>>} */
+const known = new WeakMap();
+
+/** @param {number[]} expected */
+function placesIn(expected) {
+  const places = known.get(expected) ?? new Map(expected.map((id, place) => [id, place]));
+  known.set(expected, places);
+  return places;
+}
+
 class Ledger {
   constructor() {
     /** @type {number[]} */
@@ -34,7 +44,7 @@ class Ledger {
    * @returns {Judgement}
    */
   judge(expected) {
-    const places = new Map(expected.map((id, place) => [id, place]));
+    const places = placesIn(expected);
     /** @type {Judgement} */
     const judgement = { lost: [], doubled: [], disordered: [], unknown: [] };
     const seen = new Set();

@@ -34,6 +34,8 @@ class Truth {
     this.packets = [];
     /** Packets that stand in the stream more than once; readers are to drop all but the first. */
     this.doubled = 0;
+    /** By rooms: many clients are in the same ones. @type {Map<string, { count: number, ids: number[] }>} */
+    this.known = new Map();
   }
 
   /** Where a packet went; nothing for all. @param {number} id */
@@ -48,9 +50,17 @@ class Truth {
    * @returns {number[]}
    */
   for(own) {
-    return this.packets
+    const key = own.join();
+    const count = this.packets.length;
+    const known = this.known.get(key);
+    if (known?.count === count) {
+      return known.ids;
+    }
+    const ids = this.packets
       .filter(({ rooms }) => rooms.length === 0 || rooms.some((room) => own.includes(room)))
       .map(({ id }) => id);
+    this.known.set(key, { count, ids });
+    return ids;
   }
 }
 
