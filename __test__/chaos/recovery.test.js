@@ -157,6 +157,29 @@ describe("a restore that comes to nothing can be tried again", () => {
   }
 });
 
+describe("two who come with one session at once", () => {
+  const ROUNDS = 20;
+
+  // Breaks when whoever has read a session gets it, and not the one who deletes it.
+  test("one of them gets it, on whatever node", async (t) => {
+    const load = await startLoad(t, context);
+    for (let round = 0; round < ROUNDS; round++) {
+      const first = await load.connect(load.url(0));
+      const second = new LedgerClient("second", first.rooms);
+      defer(t, () => second.disconnect());
+      await load.cut(first);
+      Object.assign(second.socket, { _pid: first.pid, _lastOffset: first.offset });
+      const clients = [first, second];
+      const results = await Promise.all(
+        clients.map((client, i) => client.connect(load.url((round + i) % 3))),
+      );
+      assert.deepEqual(results, [true, true]);
+      const recovered = clients.filter(({ socket }) => socket.recovered);
+      assert.equal(recovered.length, 1, `round ${round}`);
+    }
+  });
+});
+
 describe("what cannot be proven complete is refused", () => {
   /**
    * Brings a client back and asserts that it starts fresh, and that packets flow.
