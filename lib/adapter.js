@@ -11,14 +11,11 @@ const { canEncode, canFanOut, decodePacket, fanOut } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
 const { Recovery } = require("./recovery");
 const { Requests } = require("./requests");
+const { encodeResponse } = require("./responses");
 const { decodeTargets, encodeTargets } = require("./targets");
-const { warnOfHandler } = require("./warnings");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
 const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
-
-/** Session IDs are 20 characters; whatever is much longer is none. */
-const LONGEST_PID = 128;
 
 /** The messages that travel over PUB/SUB: they want answers, or nobody who was away needs them. */
 const REQUESTS = new Set([MessageType.SERVER_SIDE_EMIT, MessageType.FETCH_SOCKETS]);
@@ -59,7 +56,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     /** @type {any} */ (this).uid = engine.uid;
     this.#requests = new Requests(this, (asked) => engine.census(nsp.name, asked));
     if (nsp.server.opts.connectionStateRecovery) {
-      this.#recovery = new Recovery(nsp, (session) => this.#persist(session));
+      this.#recovery = new Recovery(nsp, engine);
     }
     this.#namespace = engine.open(nsp.name, this.#recovery !== undefined, canEncode(nsp), {
       onEntry: (event) => this.#onEntry(event),
@@ -193,21 +190,10 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {any} response
    */
   async doPublishResponse(requesterUid, response) {
-    let payload;
-    try {
-      payload = encodeMsgpack(response);
-    } catch (error) {
-      const { sockets } = response.data;
-      if (sockets === undefined) {
-        warnOfHandler("an answer to another server cannot be encoded, and was not sent", error);
-        return;
-      }
-      // Sockets without their data are better than a server that seems not to answer.
-      warnOfHandler("`socket.data` cannot be encoded for other servers, and was left out", error);
-      const data = { ...response.data, sockets: sockets.map(withoutOddData) };
-      payload = encodeMsgpack({ ...response, data });
+    const payload = encodeResponse(response);
+    if (payload) {
+      this.#engine.respond(this.nsp.name, requesterUid, payload);
     }
-    this.#engine.respond(this.nsp.name, requesterUid, payload);
   }
 
   /**
@@ -454,20 +440,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
 
   /** @param {any} session */
   persistSession(session) {
-    this.#persist(this.#recovery?.withSince(session) ?? session);
-  }
-
-  /** @param {any} session */
-  #persist(session) {
-    let encoded;
-    try {
-      encoded = encodeMsgpack(session);
-    } catch (error) {
-      warnOfHandler("`socket.data` cannot be encoded, and was not kept for recovery", error);
-      return;
-    }
-    const { maxDisconnectionDuration } = this.nsp.server.opts.connectionStateRecovery;
-    this.#engine.persistSession(session.pid, encoded, maxDisconnectionDuration);
+    this.#recovery?.persist(session);
   }
 
   /**
@@ -478,15 +451,10 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @returns {Promise<any>}
    */
   async restoreSession(pid, offset) {
-    if (pid.length === 0 || pid.length > LONGEST_PID || this.#recovery === undefined) {
-      throw new Error("session not restored: the session ID is none");
+    if (this.#recovery === undefined) {
+      throw new Error("session not restored: recovery is off");
     }
-    const { session, missed, position } = await this.#engine.restoreSession(
-      this.nsp.name,
-      pid,
-      offset,
-    );
-    return this.#recovery.restore(/** @type {any} */ (decodeMsgpack(session)), missed, position);
+    return this.#recovery.restore(pid, offset);
   }
 
   /**
@@ -508,19 +476,6 @@ class RedisStreamsAdapter extends ClusterAdapter {
       this.#closing = this.#engine.close(this.nsp.name, this.#namespace.handle);
     }
     return this.#closing;
-  }
-}
-
-/**
- * @param {any} socket details of a socket
- * @returns {any} the same with empty data where its own cannot be encoded
- */
-function withoutOddData(socket) {
-  try {
-    encodeMsgpack(socket);
-    return socket;
-  } catch {
-    return { ...socket, data: {} };
   }
 }
 

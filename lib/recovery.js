@@ -1,13 +1,14 @@
 "use strict";
-// Connection state recovery in one namespace: since when each socket is in its rooms, which packets
-// a client missed, and what comes in while a recovered socket is not connected yet.
+// Connection state recovery in one namespace: sessions that are kept and given back, since when each
+// socket is in its rooms, and what comes in while a recovered socket is not connected yet.
 
 const { MessageType } = require("socket.io-adapter");
 
-const { decodeData } = require("./codec");
+const { decodeData, decodeMsgpack, encodeMsgpack } = require("./codec");
 const debug = require("./debug");
 const { sendTo } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
+const { warnOfHandler } = require("./warnings");
 
 /** Packet type of the Socket.IO protocol. */
 const EVENT = 2;
@@ -15,6 +16,8 @@ const EVENT = 2;
 const ARRIVAL_TIMEOUT = 45_000;
 /** Before every entry. */
 const START = "0-0";
+/** Session IDs are 20 characters; whatever is much longer is none. */
+const LONGEST_PID = 128;
 
 /**
  * @typedef {import("./targets").Targets} Targets
@@ -33,7 +36,7 @@ const START = "0-0";
 
 class Recovery {
   #nsp;
-  #persist;
+  #engine;
   /** The last entry that was handled here: what a socket joins from now on it is in since then. */
   position = START;
   /** @type {Map<string, Map<any, string>>} socket, room, the last entry from before it joined */
@@ -43,11 +46,11 @@ class Recovery {
 
   /**
    * @param {any} nsp
-   * @param {(session: any) => void} persist puts a session back
+   * @param {import("./engine").Engine} engine
    */
-  constructor(nsp, persist) {
+  constructor(nsp, engine) {
     this.#nsp = nsp;
-    this.#persist = persist;
+    this.#engine = engine;
   }
 
   /**
@@ -95,20 +98,51 @@ class Recovery {
       this.#arriving.delete(sid);
       clearTimeout(arriving.timer);
       if (arriving.packets) {
-        this.#persist(arriving.session);
+        this.#keepSession(arriving.session);
       }
     }
   }
 
   /**
-   * What is kept of a session besides upstream's fields: for each of its rooms the last entry from
-   * before it was joined, since what went there up to then was not for this client.
+   * Keeps the session of a socket that has gone. Besides upstream's fields it says for each of its
+   * rooms the last entry from before it was joined: what went there up to then was not for this
+   * client.
    *
-   * @param {{ sid: string, rooms: any[] }} session
+   * @param {any} session
    */
-  withSince(session) {
+  persist(session) {
     const joined = this.#joined.get(session.sid);
-    return { ...session, since: session.rooms.map((room) => joined?.get(room) ?? START) };
+    const since = session.rooms.map((/** @type {any} */ room) => joined?.get(room) ?? START);
+    this.#keepSession({ ...session, since });
+  }
+
+  /** @param {any} session */
+  #keepSession(session) {
+    let encoded;
+    try {
+      encoded = encodeMsgpack(session);
+    } catch (error) {
+      warnOfHandler("`socket.data` cannot be encoded, and was not kept for recovery", error);
+      return;
+    }
+    const { maxDisconnectionDuration } = this.#nsp.server.opts.connectionStateRecovery;
+    this.#engine.persistSession(session.pid, encoded, maxDisconnectionDuration);
+  }
+
+  /**
+   * Both parameters come from the client.
+   *
+   * @param {string} pid
+   * @param {string} offset
+   * @returns {Promise<any>} as socket.io wants it
+   */
+  async restore(pid, offset) {
+    if (pid.length === 0 || pid.length > LONGEST_PID) {
+      throw new Error("session not restored: the session ID is none");
+    }
+    const restored = await this.#engine.restoreSession(this.#nsp.name, pid, offset);
+    const session = /** @type {any} */ (decodeMsgpack(restored.session));
+    return this.#expect(session, restored.missed, restored.position);
   }
 
   /**
@@ -118,7 +152,7 @@ class Recovery {
    * @param {NativeMissed[]} missed broadcasts that the engine takes for missed, or cannot judge
    * @param {string} position up to where that is
    */
-  restore(session, missed, position) {
+  #expect(session, missed, position) {
     if (isAfter(position, this.position)) {
       this.position = position;
     }
@@ -133,7 +167,7 @@ class Recovery {
       packets: missed.flatMap((broadcast) => toOutgoing(broadcast, since, this.#nsp.name)),
       timer: setTimeout(() => {
         arriving.packets = undefined;
-        this.#persist(arriving.session);
+        this.#keepSession(arriving.session);
       }, ARRIVAL_TIMEOUT).unref(),
     };
     this.#arriving.set(session.sid, arriving);
