@@ -2,7 +2,7 @@
 
 use redis::{FromRedisValue, Value};
 
-use super::Connection;
+use super::RawConnection;
 use crate::engine::error::{Error, Result};
 
 /// Names a connection.
@@ -17,7 +17,7 @@ pub struct Identity {
 }
 
 /// Asks the server who we are. Servers that do not tell leave a resend in doubt, no more.
-pub async fn identify(connection: &mut Connection) -> Result<Identity> {
+pub async fn identify(connection: &mut RawConnection) -> Result<Identity> {
     let mut info = redis::cmd("CLIENT");
     info.arg("INFO");
     let client = text("CLIENT", connection.send("CLIENT", "INFO", &info).await?)?;

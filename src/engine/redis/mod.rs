@@ -16,6 +16,7 @@ mod raw;
 mod sentinel;
 mod settings;
 mod slots;
+mod transaction;
 
 pub use access::CredentialsSource;
 pub use address::Address;
@@ -27,6 +28,7 @@ pub use pool::{Home, Pool};
 pub use raw::{RawConnection, line_at, number};
 pub use settings::{Credentials, Kind, NodeSettings, SentinelSettings, Settings, TlsSettings};
 pub use slots::Slots;
+pub use transaction::Packed;
 
 use std::time::Duration;
 

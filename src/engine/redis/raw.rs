@@ -44,19 +44,37 @@ impl RawConnection {
         key: &str,
         command: &Cmd,
     ) -> Result<Vec<u8>> {
-        let reply = match tokio::time::timeout(limit, self.exchange(command)).await {
-            Ok(reply) => reply.map_err(|e| self.broken(name, &e))?,
-            Err(_) => return Err(Error::Timeout { command: name, after: limit }),
-        };
+        let mut bytes = Vec::new();
+        command.write_packed_command(&mut bytes);
+        let reply = self.exchange_within(limit, name, &[&bytes], 1).await?;
         if reply.first() == Some(&b'-') {
-            let error = match redis::parse_redis_value(&reply) {
-                Ok(Value::ServerError(error)) => RedisError::from(error),
-                Ok(_) => return Err(odd(name, "an error that is none")),
-                Err(error) => error,
-            };
-            return Err(Error::from_redis(name, key, &self.address, &error));
+            return Err(self.error(name, key, reply.trim_ascii_end()));
         }
         Ok(reply)
+    }
+
+    /// Sends bytes and waits for so many replies.
+    pub(super) async fn exchange_within(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+        parts: &[&[u8]],
+        replies: usize,
+    ) -> Result<Vec<u8>> {
+        match tokio::time::timeout(limit, self.exchange(parts, replies)).await {
+            Ok(replies) => replies.map_err(|e| self.broken(name, &e)),
+            Err(_) => Err(Error::Timeout { command: name, after: limit }),
+        }
+    }
+
+    /// Sorts an error reply: its line, without the end.
+    pub(super) fn error(&self, name: &'static str, key: &str, line: &[u8]) -> Error {
+        let error = match redis::parse_redis_value(&[line, b"\r\n"].concat()) {
+            Ok(Value::ServerError(error)) => RedisError::from(error),
+            Ok(_) => return odd(name, "an error that is none"),
+            Err(error) => error,
+        };
+        Error::from_redis(name, key, &self.address, &error)
     }
 
     /// The same for commands that do not block, with the reply as a value.
@@ -65,22 +83,22 @@ impl RawConnection {
         redis::parse_redis_value(&reply).map_err(|e| odd(name, &e.to_string()))
     }
 
-    async fn exchange(&mut self, command: &Cmd) -> std::io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+    async fn exchange(&mut self, parts: &[&[u8]], replies: usize) -> std::io::Result<Vec<u8>> {
         if self.asking {
-            redis::cmd("ASKING").write_packed_command(&mut bytes);
+            self.socket.write_all(b"*1\r\n$6\r\nASKING\r\n").await?;
         }
-        command.write_packed_command(&mut bytes);
-        self.socket.write_all(&bytes).await?;
+        for part in parts {
+            self.socket.write_all(part).await?;
+        }
         self.socket.flush().await?;
         if self.asking {
-            self.next_reply().await?;
+            self.next_replies(1).await?;
         }
-        self.next_reply().await
+        self.next_replies(replies).await
     }
 
-    async fn next_reply(&mut self) -> std::io::Result<Vec<u8>> {
-        let mut walk = Walk::default();
+    async fn next_replies(&mut self, count: usize) -> std::io::Result<Vec<u8>> {
+        let mut walk = Walk { at: 0, values: count };
         loop {
             match walk.go_on(&self.buffer) {
                 Ok(true) => {
@@ -111,7 +129,7 @@ fn odd(command: &'static str, reason: &str) -> Error {
     Error::Protocol { command, reason: reason.to_owned() }
 }
 
-/// Finds a reply's end, without looking at what it holds. Goes on where it stopped when more bytes
+/// Finds the end of replies, without looking at what it holds. Goes on where it stopped when more bytes
 /// have come.
 struct Walk {
     /// Everything before this is walked.
@@ -120,14 +138,8 @@ struct Walk {
     values: usize,
 }
 
-impl Default for Walk {
-    fn default() -> Self {
-        Self { at: 0, values: 1 }
-    }
-}
-
 impl Walk {
-    /// True when the reply is whole.
+    /// True when the replies are whole.
     fn go_on(&mut self, buffer: &[u8]) -> std::result::Result<bool, &'static str> {
         while self.values > 0 {
             let Some(line) = line_at(buffer, self.at) else { return Ok(false) };
@@ -174,7 +186,7 @@ mod tests {
 
     /// Where a reply ends, fed byte by byte.
     fn end_of(reply: &[u8]) -> std::result::Result<Option<usize>, &'static str> {
-        let mut walk = Walk::default();
+        let mut walk = Walk { at: 0, values: 1 };
         for end in 0..=reply.len() {
             if walk.go_on(&reply[..end])? {
                 return Ok(Some(walk.at));

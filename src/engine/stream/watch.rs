@@ -7,7 +7,7 @@ use redis::{FromRedisValue, Value};
 
 use super::{EntryId, read_entries, tail};
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::Commands;
+use crate::engine::redis::RawConnection;
 
 /// A stream's state as the server sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,14 +83,14 @@ impl Watch {
 
 /// Asks for a stream's state; `None` when it is empty or not there. Where XINFO is refused, XRANGE
 /// and XREVRANGE tell the ends.
-pub async fn ends(commands: &mut Commands, key: &str) -> Result<Option<Ends>> {
+pub async fn ends(connection: &mut RawConnection, key: &str) -> Result<Option<Ends>> {
     let mut info = redis::cmd("XINFO");
     info.arg("STREAM").arg(key);
-    match commands.send("XINFO", key, &info).await {
+    match connection.send("XINFO", key, &info).await {
         Ok(reply) => parse_info(reply),
         Err(error) if error.connection_survives() => {
-            let first = read_entries(commands, key, EntryId::ZERO, None, 1).await?;
-            let last = tail(commands, key).await?;
+            let first = read_entries(connection, key, EntryId::ZERO, None, 1).await?;
+            let last = tail(connection, key).await?;
             let ends = first.first().zip(last);
             Ok(ends.map(|(first, last)| Ends { first: first.id, last, added: None }))
         }

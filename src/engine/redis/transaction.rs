@@ -1,0 +1,205 @@
+//! Many commands as one transaction over a [`RawConnection`]: written and read in place.
+
+use std::time::Duration;
+
+use super::RawConnection;
+use super::raw::{line_at, number};
+use crate::engine::error::{Error, Result};
+
+/// Commands in RESP, one behind the other.
+pub struct Packed {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Packed {
+    /// No command yet.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), count: 0 }
+    }
+
+    /// Begins a command that gets so many arguments.
+    pub fn command(&mut self, name: &str, args: usize) -> &mut Self {
+        self.count += 1;
+        self.length(b'*', args + 1);
+        self.arg(name)
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, arg: &str) -> &mut Self {
+        self.length(b'$', arg.len());
+        self.bytes.extend_from_slice(arg.as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Adds a number as an argument.
+    pub fn number(&mut self, arg: u64) -> &mut Self {
+        self.arg(itoa::Buffer::new().format(arg))
+    }
+
+    fn length(&mut self, kind: u8, length: usize) {
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What became of a transaction.
+#[derive(Debug)]
+pub struct Sent {
+    /// One for each command, which answers with a string.
+    pub answers: Vec<Result<Vec<u8>>>,
+    /// Set when Redis refused MULTI: each command was executed, or refused, for itself.
+    pub not_as_one: Option<Error>,
+}
+
+impl RawConnection {
+    /// Sends commands as one transaction: their answers, or the first refusal. Where MULTI itself
+    /// is refused, each answer is for itself.
+    ///
+    /// As for [`RawConnection::send_within`], not to be used any more when this was dropped.
+    pub async fn send_transaction(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+        key: &str,
+        commands: &Packed,
+    ) -> Result<Sent> {
+        let is_one = commands.count == 1;
+        let (begin, end): (&[u8], &[u8]) =
+            if is_one { (b"", b"") } else { (b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n") };
+        let replies = commands.count + if is_one { 0 } else { 2 };
+        let parts = [begin, &commands.bytes, end];
+        let reply = self.exchange_within(limit, name, &parts, replies).await?;
+        let sort = |name: &'static str, line: &[u8]| self.error(name, key, line);
+        let mut replies = Replies { bytes: &reply, at: 0, sort: &sort };
+        if is_one {
+            return Ok(Sent { answers: vec![replies.string(name)?], not_as_one: None });
+        }
+        replies.transaction(name, commands.count)
+    }
+}
+
+/// Walks over whole replies.
+struct Replies<'a, F> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Makes an error of an error reply.
+    sort: &'a F,
+}
+
+impl<'a, F: Fn(&'static str, &[u8]) -> Error> Replies<'a, F> {
+    fn transaction(&mut self, name: &'static str, count: usize) -> Result<Sent> {
+        if let Some(error) = self.status("MULTI")? {
+            // Without MULTI the commands were executed as they came, each for itself.
+            let answers = (0..count).map(|_| self.string(name)).collect::<Result<_>>()?;
+            return Ok(Sent { answers, not_as_one: Some(error) });
+        }
+        let mut refused = None;
+        for _ in 0..count {
+            refused = refused.or(self.status(name)?);
+        }
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        let line = self.line("EXEC")?;
+        match line.split_first() {
+            Some((b'-', _)) => Err((self.sort)("EXEC", line)),
+            Some((b'*', length)) if number(length) == Ok(Some(count)) => {
+                let answers = (0..count).map(|_| self.string(name)).collect::<Result<_>>()?;
+                Ok(Sent { answers, not_as_one: None })
+            }
+            _ => Err(odd("EXEC")),
+        }
+    }
+
+    /// The error of a reply that is `+OK` or `+QUEUED` otherwise.
+    fn status(&mut self, name: &'static str) -> Result<Option<Error>> {
+        let line = self.line(name)?;
+        match line.first() {
+            Some(b'+') => Ok(None),
+            Some(b'-') => Ok(Some((self.sort)(name, line))),
+            _ => Err(odd(name)),
+        }
+    }
+
+    /// A string, or the error that stands in its place.
+    fn string(&mut self, name: &'static str) -> Result<Result<Vec<u8>>> {
+        let line = self.line(name)?;
+        match line.split_first() {
+            Some((b'-', _)) => Ok(Err((self.sort)(name, line))),
+            Some((b'$', length)) => {
+                let length = number(length).ok().flatten().ok_or_else(|| odd(name))?;
+                let end = self.at.saturating_add(length);
+                let string = self.bytes.get(self.at..end).ok_or_else(|| odd(name))?;
+                self.at = end + 2;
+                Ok(Ok(string.to_vec()))
+            }
+            _ => Err(odd(name)),
+        }
+    }
+
+    fn line(&mut self, name: &'static str) -> Result<&'a [u8]> {
+        let line = line_at(self.bytes, self.at).ok_or_else(|| odd(name))?;
+        self.at += line.len() + 2;
+        Ok(line)
+    }
+}
+
+fn odd(command: &'static str) -> Error {
+    Error::Protocol { command, reason: "not what a transaction is answered with".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of two commands.
+    fn sent(replies: &str) -> Result<(Vec<Option<String>>, bool)> {
+        let sort = |command, line: &[u8]| {
+            let reason = String::from_utf8(line.to_vec()).unwrap();
+            Error::Unavailable { command, reason }
+        };
+        let mut replies = Replies { bytes: replies.as_bytes(), at: 0, sort: &sort };
+        let sent = replies.transaction("XADD", 2)?;
+        let text = |answer: Result<Vec<u8>>| Some(String::from_utf8(answer.ok()?).unwrap());
+        Ok((sent.answers.into_iter().map(text).collect(), sent.not_as_one.is_none()))
+    }
+
+    #[test]
+    fn commands_as_redis_rs_writes_them() {
+        let mut packed = Packed::with_capacity(0);
+        packed.command("XADD", 3).arg("key").arg("").number(12);
+        let mut command = redis::cmd("XADD");
+        command.arg("key").arg("").arg(12);
+        assert_eq!(packed.bytes, command.get_packed_command());
+    }
+
+    #[test]
+    fn answers_of_a_transaction() {
+        let ids = || vec![Some("1-1".to_owned()), Some("1-2".to_owned())];
+        let executed = "*2\r\n$3\r\n1-1\r\n$3\r\n1-2\r\n";
+        let whole = format!("+OK\r\n+QUEUED\r\n+QUEUED\r\n{executed}");
+        assert_eq!(sent(&whole).unwrap(), (ids(), true));
+        let refused = "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$3\r\n1-1\r\n-OOM no\r\n";
+        assert_eq!(sent(refused).unwrap(), (vec![Some("1-1".to_owned()), None], true));
+        let no_multi = "-NOPERM\r\n$3\r\n1-1\r\n$3\r\n1-2\r\n-ERR EXEC without MULTI\r\n";
+        assert_eq!(sent(no_multi).unwrap(), (ids(), false));
+    }
+
+    #[test]
+    fn a_transaction_that_was_not_executed_is_an_error() {
+        for (replies, words) in [
+            ("+OK\r\n-LOADING\r\n-OOM\r\n-EXECABORT\r\n", "LOADING"),
+            ("+OK\r\n+QUEUED\r\n+QUEUED\r\n-EXECABORT\r\n", "EXECABORT"),
+            ("+OK\r\n+QUEUED\r\n+QUEUED\r\n*-1\r\n", "EXEC"),
+            ("+OK\r\n+QUEUED\r\n+QUEUED\r\n*1\r\n$3\r\n1-1\r\n", "EXEC"),
+            ("+OK\r\n:1\r\n", "XADD"),
+            ("", "MULTI"),
+        ] {
+            let error = sent(replies).unwrap_err().to_string();
+            assert!(error.contains(words), "{replies:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Once a second: is the stream still the one that we read? XREAD would not tell.
+
+use super::Writer;
+use crate::engine::error::{Error, Refusal, Result};
+use crate::engine::inbox::{Event, Loss};
+use crate::engine::stream::{EntryId, Finding, ends};
+
+impl Writer {
+    /// Looks whether the stream is still the one that we read. What stands in the way is met, and
+    /// said, by the reader or by the next batch as well.
+    pub(super) async fn look(&mut self) {
+        let result = match self.ensure_connection().await {
+            Ok(()) => self.compare().await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = result else { return };
+        tracing::debug!("stream not looked at: {error}");
+        if let Error::Refused { refusal: Refusal::WrongType, .. } = error {
+            self.report_once(Loss::WrongType);
+        } else if !error.connection_survives() {
+            self.route.heed(&error);
+            self.connection = None;
+        }
+    }
+
+    async fn compare(&mut self) -> Result<()> {
+        let stream = self.stream.clone();
+        let (position, moves) = {
+            let cursor = stream.cursor();
+            (cursor.position, cursor.moves)
+        };
+        let (key, connection) = (&stream.key, self.connection()?);
+        let ends = ends(connection, key).await?;
+        let mut cursor = stream.cursor();
+        if cursor.position != position || cursor.moves != moves {
+            // Entries came in meanwhile, which is a good sign; the next look compares.
+            return Ok(());
+        }
+        let finding = self.watch.look(ends, cursor.position, cursor.read);
+        let loss = match finding {
+            Finding::Sound => {
+                self.reported = None;
+                return Ok(());
+            }
+            Finding::Trimmed => {
+                cursor.trimmed = true;
+                return Ok(());
+            }
+            Finding::Deleted => Loss::Deleted,
+            Finding::FellBack => Loss::FellBack,
+        };
+        let goes_on = finding == Finding::Deleted && ends.is_some();
+        if !goes_on {
+            // New entries may have lower IDs than what we have read.
+            cursor.read_again_to = ends.map(|ends| ends.last);
+            cursor.position = EntryId::ZERO;
+            cursor.written = EntryId::ZERO;
+            cursor.moves += 1;
+            stream.moved.notify_one();
+        }
+        // What is read again is not remembered: a restore finds it in the stream.
+        let covered_from = if goes_on { Some(cursor.position) } else { cursor.read_again_to };
+        cursor.history.restart(covered_from.unwrap_or(EntryId::ZERO));
+        cursor.hole_behind = covered_from.unwrap_or(EntryId::ZERO).max(cursor.hole_behind);
+        let done = cursor.own.take_acknowledged();
+        self.hand_over(cursor, done);
+        self.report(loss);
+        Ok(())
+    }
+
+    fn report(&mut self, loss: Loss) {
+        self.stats.resets.add(1);
+        self.inbox.push(Event::Lost { stream: self.stream.index, loss, entries: None });
+    }
+
+    fn report_once(&mut self, loss: Loss) {
+        if self.reported.replace(loss) != Some(loss) {
+            self.report(loss);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Writes one stream: what is queued goes out in batches, each all or nothing, one at a time.
+//!
+//! After a connection broke it is not known whether the last batch arrived. The writer then makes
+//! sure that nothing more comes out of the old connection, looks for the batch in the stream, and
+//! sends again only what is not there. New publishes wait meanwhile.
+
+mod look;
+mod send;
+mod settle;
+
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{Batch, Completion, Cursor, EntryId, Progress, Stream, Watch};
+use crate::engine::error::{Error, Result};
+use crate::engine::inbox::{Event, Inbox, Loss};
+use crate::engine::redis::{Backoff, Connector, Identity, RawConnection, Route, identify};
+use crate::engine::stats::Stats;
+use crate::engine::warnings::Warnings;
+
+/// How often the stream's ends are compared with our position.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Causes of warnings, each cleared by itself.
+const TASK: &str = "writer";
+const IDENTIFYING: &str = "writer, CLIENT INFO and INFO";
+const EXECUTING: &str = "writer, EXEC";
+
+/// Writes what is queued.
+pub struct Writer {
+    /// This node.
+    uid: Arc<str>,
+    /// The stream's writer ID, as it stands in entries.
+    wid: String,
+    stream: Arc<Stream>,
+    route: Route,
+    inbox: Arc<Inbox>,
+    stats: Arc<Stats>,
+    warnings: Arc<Warnings>,
+    max_len: u64,
+    connection: Option<(RawConnection, Option<Identity>)>,
+    connected_before: bool,
+    /// The server that we were connected to last.
+    run_id: Option<String>,
+    backoff: Backoff,
+    /// A refused connection is not tried again before this: publishes fail at once until then.
+    refused_until: Option<(Instant, Error)>,
+    /// The sequence of the next entry.
+    next_seq: u64,
+    watch: Watch,
+    /// A loss that goes on, and was said.
+    reported: Option<Loss>,
+}
+
+/// What is known of a batch that was sent on a connection that broke.
+enum Doubt {
+    /// It never left, or was answered.
+    None,
+    /// It may have arrived, or still arrive from the connection with this identity.
+    Sent(Option<Identity>),
+}
+
+impl Writer {
+    /// A writer that has written nothing.
+    pub fn new(
+        uid: Arc<str>,
+        stream: Arc<Stream>,
+        connector: Arc<Connector>,
+        inbox: Arc<Inbox>,
+        stats: Arc<Stats>,
+        warnings: Arc<Warnings>,
+        max_len: u64,
+    ) -> Self {
+        let backoff = connector.backoff();
+        let route = Route::new(connector, stream.key.clone());
+        Self {
+            uid,
+            wid: format!("{:016x}", stream.writer_id),
+            stream,
+            route,
+            inbox,
+            stats,
+            warnings,
+            max_len,
+            connection: None,
+            connected_before: false,
+            run_id: None,
+            backoff,
+            refused_until: None,
+            next_seq: 1,
+            watch: Watch::default(),
+            reported: None,
+        }
+    }
+
+    /// Runs until it is dropped. Nothing is written before the reader knows where it starts, or
+    /// it would miss our own entries.
+    pub async fn run(mut self) {
+        let mut progress = self.stream.progress.subscribe();
+        let started = progress.wait_for(|progress| *progress != Progress::Starting).await;
+        if let Ok(Progress::At(position)) = started.map(|progress| *progress) {
+            self.stream.cursor().written = position;
+        }
+        let stream = self.stream.clone();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                publishes = stream.queue.next_batch() => {
+                    stream.cursor().own.sent(self.next_seq, &publishes);
+                    self.deliver(Batch::new(self.next_seq, publishes)).await;
+                }
+                _ = look.tick() => self.look().await,
+            }
+        }
+    }
+
+    /// Sends a batch until Redis has taken or refused it.
+    async fn deliver(&mut self, mut batch: Batch) {
+        let mut doubt = Doubt::None;
+        loop {
+            match self.try_to_deliver(&mut batch, &mut doubt).await {
+                Ok(ids) => return self.acknowledged(&batch, &ids),
+                Err(error) => {
+                    let is_exec = matches!(error, Error::Refused { command: "EXEC", .. });
+                    if !self.route.heed(&error) {
+                        self.warnings.warn(if is_exec { EXECUTING } else { TASK }, &error);
+                    }
+                    if error.is_refusal() {
+                        if !error.connection_survives() {
+                            self.connection = None;
+                        }
+                        return self.refused(&batch, &error, &doubt);
+                    }
+                    if !error.connection_survives() {
+                        self.connection = None;
+                        if error.is_answered() {
+                            // Not the master any more: the reader is to look for it as well.
+                            self.stream.moved.notify_one();
+                        }
+                    }
+                }
+            }
+            self.backoff.wait().await;
+        }
+    }
+
+    async fn try_to_deliver(
+        &mut self,
+        batch: &mut Batch,
+        doubt: &mut Doubt,
+    ) -> Result<Vec<EntryId>> {
+        self.ensure_connection().await?;
+        if let Doubt::Sent(old) = doubt {
+            let found = self.settle(batch, old.as_ref()).await?;
+            *doubt = Doubt::None;
+            if let Some(ids) = found {
+                tracing::debug!("a batch of {} had arrived before the cut", ids.len());
+                return Ok(ids);
+            }
+        }
+        let result = self.send(batch).await;
+        if result.as_ref().is_err_and(|e| !e.connection_survives() && !e.is_answered()) {
+            let identity = self.connection.as_ref().and_then(|(_, identity)| identity.clone());
+            *doubt = Doubt::Sent(identity);
+        }
+        result
+    }
+
+    async fn ensure_connection(&mut self) -> Result<()> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        if let Some((until, error)) = &self.refused_until
+            && Instant::now() < *until
+        {
+            return Err(error.clone());
+        }
+        let mut connection = match self.route.connect_raw().await {
+            Ok(connection) => connection,
+            Err(error) => return Err(self.not_connected(error)),
+        };
+        let identity = match identify(&mut connection).await {
+            Ok(identity) => {
+                self.warnings.clear(IDENTIFYING);
+                Some(identity)
+            }
+            Err(error @ (Error::Refused { .. } | Error::Protocol { .. })) => {
+                self.warnings.warn(IDENTIFYING, &error);
+                None
+            }
+            Err(error) => return Err(self.not_connected(error)),
+        };
+        if std::mem::replace(&mut self.connected_before, true) {
+            self.stats.reconnects.add(1);
+        }
+        self.refused_until = None;
+        let run_id = identity.as_ref().map(|identity| identity.run_id.clone());
+        let last_run_id = std::mem::replace(&mut self.run_id, run_id);
+        if last_run_id.is_some() && last_run_id != self.run_id {
+            // The reader may still wait for an answer of a server that hangs.
+            self.stream.moved.notify_one();
+        }
+        self.connection = Some((connection, identity));
+        Ok(())
+    }
+
+    /// Where we were refused, publishes fail at once until it is time to try again.
+    fn not_connected(&mut self, error: Error) -> Error {
+        if error.is_refusal() {
+            let until = Instant::now() + self.backoff.delay();
+            self.refused_until = Some((until, error.clone()));
+        }
+        error
+    }
+
+    fn connection(&mut self) -> Result<&mut RawConnection> {
+        self.connection.as_mut().map(|(connection, _)| connection).ok_or(Error::Closed)
+    }
+
+    fn acknowledged(&mut self, batch: &Batch, ids: &[EntryId]) {
+        self.next_seq = batch.seqs.end;
+        self.backoff.reset();
+        self.warnings.clear(TASK);
+        let mut cursor = self.stream.cursor();
+        // Without IDs the batch was read back: it stands before our position.
+        cursor.written = ids.last().copied().unwrap_or(cursor.position);
+        cursor.own.acknowledged(batch.seqs.start, ids);
+        self.written(cursor, batch.publishes.len());
+    }
+
+    /// So many publishes are in the stream.
+    fn written(&self, mut cursor: MutexGuard<'_, Cursor>, count: usize) {
+        self.stats.published.add(count as u64);
+        // Where the reader has passed already, or reads nothing at all, nobody else completes.
+        let done = if *self.stream.progress.borrow() == Progress::Refused {
+            cursor.own.take_acknowledged()
+        } else {
+            let position = cursor.position;
+            cursor.own.passed(position)
+        };
+        self.hand_over(cursor, done);
+        self.stream.queue.end(count);
+    }
+
+    fn refused(&mut self, batch: &Batch, error: &Error, doubt: &Doubt) {
+        if matches!(doubt, Doubt::Sent(_)) {
+            // They may be in the stream after all: these sequences are used up.
+            self.next_seq = batch.seqs.end;
+        }
+        if matches!(error, Error::Refused { command: "EXEC", .. }) {
+            // The connection is still within the transaction.
+            self.connection = None;
+        }
+        self.stats.failed.add(batch.publishes.len() as u64);
+        let mut cursor = self.stream.cursor();
+        let done = cursor.own.refused(batch.seqs.start, error);
+        self.hand_over(cursor, done);
+        self.stream.queue.end(batch.publishes.len());
+    }
+
+    /// Pushes completions before the cursor is let go, so that they stay in the stream's order.
+    fn hand_over(&self, cursor: MutexGuard<'_, Cursor>, done: Vec<Completion>) {
+        self.inbox.push_all(done.into_iter().map(Event::Published));
+        drop(cursor);
+    }
+}
+
+/// How long a flush may take when the engine ends.
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(5);

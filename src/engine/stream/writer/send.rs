@@ -1,0 +1,79 @@
+//! A batch as one transaction: written in RESP in place, since it is the hot path.
+
+use std::time::Duration;
+
+use super::Writer;
+use crate::engine::error::{Error, Result};
+use crate::engine::redis::{ANSWER_LIMIT, Packed};
+use crate::engine::stream::{Batch, EntryId, Publish};
+
+/// Bytes per second at which a batch may go out, at the least: the server answers behind it.
+const SLOWEST_UPLOAD: f64 = 65_536.0;
+
+/// Names a refused MULTI in warnings.
+const AS_ONE: &str = "writer, MULTI";
+
+impl Writer {
+    /// The entries' IDs. Where Redis takes a part of a batch that was not one transaction, the error
+    /// is that of the rest, which is left in `batch`.
+    pub(super) async fn send(&mut self, batch: &mut Batch) -> Result<Vec<EntryId>> {
+        let bytes: usize = batch.publishes.iter().map(Publish::size).sum();
+        let limit = ANSWER_LIMIT + Duration::from_secs_f64(bytes as f64 / SLOWEST_UPLOAD);
+        let mut commands = Packed::with_capacity(2 * bytes);
+        for (seq, publish) in batch.seqs.clone().zip(&batch.publishes) {
+            self.add(&mut commands, seq, publish);
+        }
+        let stream = self.stream.clone();
+        let connection = self.connection()?;
+        let sent = connection.send_transaction(limit, "XADD", &stream.key, &commands).await?;
+        if let Some(error) = sent.not_as_one {
+            self.warnings.warn(AS_ONE, &error);
+        } else if batch.publishes.len() > 1 {
+            self.warnings.clear(AS_ONE);
+            self.warnings.clear(super::EXECUTING);
+        }
+        let (mut ids, mut refused) = (Vec::with_capacity(sent.answers.len()), None);
+        for answer in sent.answers {
+            ids.push(match answer {
+                Ok(id) => Some(parse_id(&id)?),
+                Err(error) => {
+                    refused.get_or_insert(error);
+                    None
+                }
+            });
+        }
+        if let Some(error) = refused {
+            self.taken_in_part(batch, &ids);
+            return Err(error);
+        }
+        Ok(ids.into_iter().flatten().collect())
+    }
+
+    /// Leaves in a batch what Redis did not take.
+    pub(super) fn taken_in_part(&mut self, batch: &mut Batch, ids: &[Option<EntryId>]) {
+        let Some(last) = ids.iter().copied().flatten().next_back() else { return };
+        let mut cursor = self.stream.cursor();
+        let before = batch.publishes.len();
+        batch.keep_rest(ids, &mut cursor.own);
+        cursor.written = last;
+        self.next_seq = batch.seqs.start;
+        self.written(cursor, before - batch.publishes.len());
+    }
+
+    fn add(&self, commands: &mut Packed, seq: u64, publish: &Publish) {
+        let data = publish.data.as_ref().map(|data| data.to_field());
+        commands.command("XADD", 15 + 2 * usize::from(data.is_some()));
+        commands.arg(&self.stream.key).arg("MAXLEN").arg("~").number(self.max_len).arg("*");
+        commands.arg("uid").arg(&self.uid).arg("nsp").arg(&publish.namespace.name);
+        commands.arg("type").number(publish.kind.into());
+        if let Some(data) = data {
+            commands.arg("data").arg(&data);
+        }
+        commands.arg("wid").arg(&self.wid).arg("seq").number(seq);
+    }
+}
+
+fn parse_id(id: &[u8]) -> Result<EntryId> {
+    let id = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
+    id.ok_or(Error::Protocol { command: "XADD", reason: "no entry ID".to_owned() })
+}

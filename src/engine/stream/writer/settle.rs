@@ -1,0 +1,103 @@
+//! After a connection broke: did the batch that was on its way arrive?
+
+use super::Writer;
+use crate::engine::error::{Error, Result};
+use crate::engine::redis::Identity;
+use crate::engine::stream::{Batch, EntryId, read_entries, tail};
+use crate::engine::wire::{Origin, fields_of, parse_entry};
+
+/// Entries per page when looking for a batch in doubt.
+const PAGE: usize = 1_000;
+
+/// Names the end of old connections in warnings.
+const KILLING: &str = "writer, CLIENT KILL";
+
+impl Writer {
+    /// Finds out whether a batch in doubt has arrived: its entries' IDs, or `None` when what is left
+    /// in `batch` has not and cannot any more.
+    pub(super) async fn settle(
+        &mut self,
+        batch: &mut Batch,
+        old: Option<&Identity>,
+    ) -> Result<Option<Vec<EntryId>>> {
+        let sure = self.end_old_connection(old).await?;
+        // What was read from a master that died may not have come to the replica that took over.
+        if !self.is_elsewhere(old) && self.was_read_back(batch) {
+            return Ok(Some(Vec::new()));
+        }
+        let (key, writer) = (self.stream.key.clone(), self.stream.writer_id);
+        // It stands behind the last entry that Redis acknowledged, or nowhere.
+        let written = self.stream.cursor().written;
+        let connection = self.connection()?;
+        let mut ids = vec![None; batch.publishes.len()];
+        let mut from = written.next();
+        loop {
+            let page = read_entries(connection, &key, from, None, PAGE).await?;
+            for raw in &page {
+                let origin =
+                    parse_entry(raw.id, fields_of(&raw.fields)).ok().and_then(|entry| entry.origin);
+                let Some(Origin { writer: w, seq }) = origin else { continue };
+                if w == writer && batch.seqs.contains(&seq) {
+                    ids[(seq - batch.seqs.start) as usize] = Some(raw.id);
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE && ids.contains(&None) => from = last.id.next(),
+                _ => break,
+            }
+        }
+        if !ids.contains(&None) {
+            return Ok(Some(ids.into_iter().flatten().collect()));
+        }
+        // It is not there, or without MULTI in part. What was trimmed behind our last entry could
+        // have held it.
+        let first = read_entries(connection, &key, EntryId::ZERO, None, 1).await?;
+        let trimmed = first.first().is_some_and(|first| first.id > written)
+            && tail(connection, &key).await?.is_some_and(|tail| tail > written);
+        let trimmed = trimmed && written != EntryId::ZERO;
+        self.taken_in_part(batch, &ids);
+        if !sure || trimmed {
+            self.stats.doubtful.add(batch.publishes.len() as u64);
+            tracing::debug!("a batch of {} is sent again in doubt", batch.publishes.len());
+        }
+        Ok(None)
+    }
+
+    /// True when the connection leads to another server, or another start of it, than before.
+    fn is_elsewhere(&self, old: Option<&Identity>) -> bool {
+        let new = self.connection.as_ref().and_then(|(_, identity)| identity.as_ref());
+        old.zip(new).is_some_and(|(old, new)| old.run_id != new.run_id)
+    }
+
+    /// Makes sure that the server reads nothing more from the old connection. False when that
+    /// could not be made sure.
+    async fn end_old_connection(&mut self, old: Option<&Identity>) -> Result<bool> {
+        let Some((connection, new)) = &mut self.connection else { return Err(Error::Closed) };
+        let (Some(old), Some(new)) = (old, new) else { return Ok(false) };
+        if old.run_id != new.run_id {
+            // It was started again, and the old connection ended with it. Or another server is the
+            // key's master: what still comes out of the old connection is refused, or goes into a
+            // stream that is not the one any more.
+            return Ok(true);
+        }
+        let mut command = redis::cmd("CLIENT");
+        command.arg("KILL").arg("ID").arg(&old.client_id).arg("ADDR").arg(&old.address);
+        match connection.send("CLIENT", &old.client_id, &command).await {
+            Ok(_) => {
+                self.warnings.clear(KILLING);
+                Ok(true)
+            }
+            Err(error) if error.connection_survives() => {
+                self.warnings.warn(KILLING, &error);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The reader may have met the batch already. Its last entry proves all: without MULTI a part
+    /// of it may be there.
+    fn was_read_back(&self, batch: &Batch) -> bool {
+        !self.stream.cursor().own.is_waiting_for(batch.seqs.end - 1)
+    }
+}
