@@ -91,7 +91,7 @@ impl Namespace {
         } else {
             head.rooms().iter().any(|room| match room {
                 Room::Name(name) => interest.rooms.contains(name),
-                Room::Number(_) | Room::Other(_) => true,
+                Room::Unreadable | Room::Other => true,
             })
         };
         if !wanted {

@@ -18,9 +18,17 @@ const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 /// A key that JS's decoder refuses.
 const PROTO: &str = "__proto__";
 
+/// Binary that was taken out of a payload.
+pub struct Attachment {
+    /// Where its placeholder stands in the JSON.
+    pub place: usize,
+    /// What it was.
+    pub bytes: Box<[u8]>,
+}
+
 /// The JSON that `JSON.stringify` would write for what JS decodes from `msgpack`, with
 /// placeholders in place of binary, numbered in order.
-pub fn to_json(msgpack: &[u8]) -> Option<(String, Vec<Box<[u8]>>)> {
+pub fn to_json(msgpack: &[u8]) -> Option<(String, Vec<Attachment>)> {
     let mut transcoder = ToJson { rest: msgpack, json: Vec::new(), attachments: Vec::new() };
     transcoder.value(0)?;
     if !transcoder.rest.is_empty() {
@@ -78,7 +86,7 @@ fn write_msgpack<'a>(
 struct ToJson<'a> {
     rest: &'a [u8],
     json: Vec<u8>,
-    attachments: Vec<Box<[u8]>>,
+    attachments: Vec<Attachment>,
 }
 
 impl<'a> ToJson<'a> {
@@ -177,8 +185,8 @@ impl<'a> ToJson<'a> {
         let len = self.length::<N>()?;
         let bytes = self.bytes(len)?;
         let placeholder = format!(r#"{{"_placeholder":true,"num":{}}}"#, self.attachments.len());
+        self.attachments.push(Attachment { place: self.json.len(), bytes: bytes.into() });
         self.json.extend_from_slice(placeholder.as_bytes());
-        self.attachments.push(bytes.into());
         Some(())
     }
 
@@ -252,7 +260,8 @@ mod tests {
         let expected =
             format!(r#"{{"a":[null,{},"\"\n\u0001"],"b":{}}}"#, placeholder(0), placeholder(1));
         assert_eq!(json, expected);
-        assert_eq!(attachments, [Box::from([5u8].as_slice()), Box::default()]);
+        let attachments = attachments.iter().map(|a| (&json[a.place..a.place + 1], &*a.bytes));
+        assert!(attachments.eq([("{", &[5u8][..]), ("{", &[])]));
     }
 
     #[test]
@@ -269,7 +278,7 @@ mod tests {
             .replace(r#"{"?":0}"#, &placeholder(1))
             .replace("18446744073709551615", "18446744073709552000");
         assert_eq!(back, expected);
-        assert_eq!(binary, [Box::from(&b""[..]), Box::from(&b"zero"[..])]);
+        assert!(binary.iter().map(|binary| &*binary.bytes).eq([&b""[..], b"zero"]));
     }
 
     #[test]

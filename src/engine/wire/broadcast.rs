@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::shape::{array, from_json, from_msgpack, object, object_or_null, present};
 use super::{Data, Room};
 use crate::engine::stream::EntryId;
 
@@ -26,10 +27,13 @@ pub struct BroadcastHead {
 
 /// As it stands in a message. `D` is what is taken of the packet's data.
 #[derive(Deserialize)]
+#[serde(bound = "D: Deserialize<'de>")]
 struct Message<D> {
+    #[serde(deserialize_with = "object")]
     opts: TargetOptions,
+    #[serde(deserialize_with = "object")]
     packet: Packet<D>,
-    #[serde(rename = "requestId")]
+    #[serde(rename = "requestId", default, deserialize_with = "present")]
     request_id: Option<IgnoredAny>,
 }
 
@@ -37,29 +41,33 @@ struct Message<D> {
 struct Packet<D> {
     #[serde(rename = "type")]
     kind: f64,
+    #[serde(default, deserialize_with = "present")]
     id: Option<IgnoredAny>,
     data: Option<D>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 struct TargetOptions {
+    #[serde(deserialize_with = "array")]
     rooms: Vec<Room>,
+    #[serde(deserialize_with = "array")]
     except: Vec<Room>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_or_null")]
     flags: Option<Flags>,
 }
 
 /// Flags that decide how a packet is sent.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Flags {
-    volatile: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "present")]
+    volatile: Option<bool>,
     compress: Option<bool>,
 }
 
 impl Flags {
     /// Whether the packet may be dropped for clients that cannot take it at once.
     pub fn is_volatile(&self) -> bool {
-        self.volatile.is_some()
+        self.volatile == Some(true)
     }
 
     /// Whether it is to be compressed, when that was said.
@@ -85,15 +93,13 @@ impl BroadcastHead {
     pub fn decode(data: &Data) -> Option<Self> {
         match data {
             Data::Json(text) => Self::from_json(text),
-            Data::Msgpack(bytes) => {
-                Some(Self::new(rmp_serde::from_slice::<Message<IgnoredAny>>(bytes).ok()?, None))
-            }
+            Data::Msgpack(bytes) => Some(Self::new::<IgnoredAny>(from_msgpack(bytes)?, None)),
         }
     }
 
     /// Reads the head out of JSON.
     pub fn from_json(text: &str) -> Option<Self> {
-        let message: Message<&RawValue> = serde_json::from_str(text).ok()?;
+        let message: Message<&RawValue> = from_json(text)?;
         let data = message.packet.data.map(|data| {
             // Borrowed from the text: its place is the distance between the two.
             let start = data.get().as_ptr().addr() - text.as_ptr().addr();
@@ -117,7 +123,12 @@ impl BroadcastHead {
 
     /// The packet's data, out of the JSON that this head was read from.
     pub fn event_data<'a>(&self, json: &'a str) -> Option<&'a str> {
-        json.get(self.data.clone()?)
+        json.get(self.data_place()?)
+    }
+
+    /// Where that stands.
+    pub fn data_place(&self) -> Option<Range<usize>> {
+        self.data.clone()
     }
 
     /// The rooms whose members do not get it.
@@ -211,10 +222,16 @@ mod tests {
         assert_eq!(judge(&some, &["s1", "r2"]), Judgement::Yes);
         assert_eq!(judge(&some, &["s1", "r2", "x"]), Judgement::No);
         assert_eq!(judge(&some, &["s1"]), Judgement::No);
-        let number = format!(r#"{{"opts":{{"rooms":[5],"except":[]}},{packet}}}"#);
-        assert_eq!(judge(&number, &["5"]), Judgement::No);
-        let odd = format!(r#"{{"opts":{{"rooms":[[5]],"except":[]}},{packet}}}"#);
-        assert_eq!(judge(&odd, &["5"]), Judgement::Unknown);
+        for odd in ["5", "[5]", "null", r#"{"a":1}"#, "true"] {
+            let odd = format!(r#"{{"opts":{{"rooms":[{odd}],"except":[]}},{packet}}}"#);
+            assert_eq!(judge(&odd, &["5"]), Judgement::No, "{odd}");
+            let head = BroadcastHead::from_json(&odd).unwrap();
+            let odd_member = Membership { room: Room::Other, since: EntryId::ZERO };
+            assert_eq!(
+                head.missed_by(EntryId { ms: 9, seq: 9 }, &[odd_member]),
+                Judgement::Unknown
+            );
+        }
     }
 
     #[test]

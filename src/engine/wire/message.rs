@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use super::shape::from_msgpack;
 use crate::engine::stream::EntryId;
 
 const FIELD: &[u8] = b"\xa3pos";
@@ -32,7 +33,7 @@ pub fn with_position(mut message: Vec<u8>, position: EntryId) -> Vec<u8> {
 
 /// The sender's position; `None` for messages of upstream nodes and for what cannot be read.
 pub fn position(message: &[u8]) -> Option<EntryId> {
-    rmp_serde::from_slice::<Head<'_>>(message).ok()?.pos?.parse().ok()
+    from_msgpack::<Head<'_>>(message)?.pos?.parse().ok()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod message;
 mod packet;
 mod room;
 mod session;
+mod shape;
 
 pub use binary::{to_json, to_msgpack};
 pub use broadcast::{BroadcastHead, Flags, Judgement, Membership};

@@ -33,6 +33,12 @@ impl Packet {
             Data::Msgpack(bytes) => {
                 let (json, attachments) = to_json(bytes)?;
                 let head = BroadcastHead::from_json(&json)?;
+                let place = head.data_place()?;
+                if !attachments.iter().all(|binary| place.contains(&binary.place)) {
+                    // Elsewhere in the message: what of it clients get, JS decides.
+                    return None;
+                }
+                let attachments: Vec<_> = attachments.into_iter().map(|a| a.bytes).collect();
                 let text = event_packet(nsp, head.event_data(&json)?, attachments.len(), offset)?;
                 Some(Self { text, attachments })
             }

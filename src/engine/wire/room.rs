@@ -1,18 +1,18 @@
 //! Rooms as they stand in messages: names nearly always, but nothing stops users from joining 5.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// A room.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone)]
 pub enum Room {
     /// A name, or a socket's ID.
     Name(Box<str>),
-    /// A room that is a number: JS tells it from the name with the same digits.
-    Number(f64),
-    /// Anything else: cannot be compared here.
-    Other(IgnoredAny),
+    /// Bytes, or msgpack's string that is not UTF-8: JS may make a name of it.
+    Unreadable,
+    /// Anything else: no name, and only JS knows what is the same as it.
+    Other,
 }
 
 impl Room {
@@ -20,7 +20,7 @@ impl Room {
     pub fn name(&self) -> Option<&str> {
         match self {
             Room::Name(name) => Some(name),
-            _ => None,
+            Room::Unreadable | Room::Other => None,
         }
     }
 
@@ -28,9 +28,62 @@ impl Room {
     pub fn same(&self, other: &Room) -> Option<bool> {
         match (self, other) {
             (Room::Name(a), Room::Name(b)) => Some(a == b),
-            (Room::Number(a), Room::Number(b)) => Some(a == b),
-            (Room::Other(_), _) | (_, Room::Other(_)) => None,
-            _ => Some(false),
+            (Room::Name(_), Room::Other) | (Room::Other, Room::Name(_)) => Some(false),
+            _ => None,
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for Room {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(RoomVisitor)
+    }
+}
+
+/// Only a string is a name. serde's own way to try one variant after the other would also take
+/// msgpack's bytes for one, and keeps a copy of each room while it tries.
+struct RoomVisitor;
+
+impl<'de> Visitor<'de> for RoomVisitor {
+    type Value = Room;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a room")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Room, E> {
+        Ok(Room::Name(name.into()))
+    }
+
+    fn visit_bytes<E: Error>(self, _: &[u8]) -> Result<Room, E> {
+        Ok(Room::Unreadable)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Room, E> {
+        Ok(Room::Other)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Room, E> {
+        Ok(Room::Other)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Room, E> {
+        Ok(Room::Other)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Room, E> {
+        Ok(Room::Other)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Room, E> {
+        Ok(Room::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<Room, A::Error> {
+        IgnoredAny.visit_seq(elements).map(|_| Room::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Room, A::Error> {
+        IgnoredAny.visit_map(fields).map(|_| Room::Other)
     }
 }

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::shape::{array, from_msgpack};
 use super::{Membership, Room};
 use crate::engine::stream::EntryId;
 
@@ -22,16 +23,17 @@ pub struct SessionHead {
 struct Fields {
     #[serde(default)]
     sid: Option<String>,
+    #[serde(deserialize_with = "array")]
     rooms: Vec<Room>,
     /// Absent in sessions of upstream nodes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "array")]
     since: Vec<String>,
 }
 
 impl SessionHead {
     /// Reads a session's msgpack.
     pub fn decode(msgpack: &[u8]) -> Option<Self> {
-        let Fields { sid, rooms, since } = rmp_serde::from_slice(msgpack).ok()?;
+        let Fields { sid, rooms, since } = from_msgpack(msgpack)?;
         let mut since = since.iter().map(|id| id.parse().unwrap_or(EntryId::ZERO));
         let membership = |room| Membership { room, since: since.next().unwrap_or(EntryId::ZERO) };
         let rooms: Vec<Membership> = rooms.into_iter().map(membership).collect();

@@ -1,0 +1,121 @@
+//! Reading what JS takes for an object or an array, and nothing else. serde by itself also takes an
+//! array for a struct, and in msgpack the number of a field for its name and bytes for an array: JS
+//! would find no such property there, and decide otherwise who gets a packet.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+
+/// Nodes write msgpack up to 100 levels deep. The decoder takes some 2 kB of stack for a level in a
+/// debug build, and would go 1024 levels deep by itself.
+const DEEPEST: usize = 256;
+
+/// Reads a struct out of a msgpack object; `None` when it is something else.
+pub fn from_msgpack<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
+    decoder.set_max_depth(DEEPEST);
+    object(&mut decoder).ok()
+}
+
+/// Reads a struct out of a JSON object; `None` when it is something else.
+pub fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
+    let mut decoder = serde_json::Deserializer::from_str(text);
+    let value = object(&mut decoder).ok()?;
+    decoder.end().ok().map(|()| value)
+}
+
+/// For `deserialize_with`: a struct whose type is an object in JS.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    from.deserialize_map(ObjectVisitor(PhantomData))
+}
+
+/// The same for a property that may be left out, or null.
+pub fn object_or_null<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let object: Option<Object<T>> = Option::deserialize(from)?;
+    Ok(object.map(|Object(value)| value))
+}
+
+/// For `deserialize_with`: an array.
+pub fn array<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    // Whatever is there: asked for a sequence, the msgpack decoder makes one of bytes.
+    from.deserialize_any(ArrayVisitor(PhantomData))
+}
+
+/// For a property whose presence counts: serde takes null for absent, JS does not.
+pub fn present<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(from).map(Some)
+}
+
+/// A struct whose type is an object in JS.
+#[derive(Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+struct Object<T>(#[serde(deserialize_with = "object")] T);
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(Named(map)))
+    }
+}
+
+struct ArrayVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ArrayVisitor<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(element) = seq.next_element()? {
+            elements.push(element);
+        }
+        Ok(elements)
+    }
+}
+
+/// A map whose keys are strings.
+struct Named<A>(A);
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Named<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error>
+    where
+        K: DeserializeSeed<'de>,
+    {
+        let Some(Name(name)) = self.0.next_key()? else { return Ok(None) };
+        seed.deserialize(IntoDeserializer::<A::Error>::into_deserializer(&*name)).map(Some)
+    }
+
+    fn next_value_seed<V>(&mut self, seed: V) -> Result<V::Value, A::Error>
+    where
+        V: DeserializeSeed<'de>,
+    {
+        self.0.next_value_seed(seed)
+    }
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
