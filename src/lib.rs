@@ -23,9 +23,12 @@
 //!   - [`engine::session`]: sessions of connection state recovery.
 //!   - [`engine::inbox`]: what waits for the JS thread, bounded in bytes.
 //!   - [`engine::stats`], [`engine::log`], [`engine::error`]: counters, `DEBUG=` lines, errors.
+//! - `fuzzing`: properties of what reads bytes from Redis, for `fuzz/` and the tests only.
 //! - `node`: the N-API face, the only module that names napi.
 
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod node;
 
 /// What JS hands over is freed on the engine's threads, and the other way round: a fifth of a

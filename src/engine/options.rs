@@ -80,7 +80,8 @@ impl Options {
     }
 }
 
-#[cfg(test)]
+/// As the README has them.
+#[cfg(any(test, fuzzing))]
 pub(crate) fn defaults() -> Options {
     Options {
         stream_name: "socket.io".into(),

@@ -143,7 +143,7 @@ fn added(sum: Option<Vec<u32>>, counts: Vec<u32>) -> Vec<u32> {
 }
 
 /// `[channel, count, …]`, also where RESP3 makes a map of it.
-fn parse_counts(reply: Value) -> Result<Vec<u32>> {
+pub(crate) fn parse_counts(reply: Value) -> Result<Vec<u32>> {
     let counts: Vec<Value> = match reply {
         Value::Array(flat) => flat.into_iter().skip(1).step_by(2).collect(),
         Value::Map(pairs) => pairs.into_iter().map(|(_, count)| count).collect(),

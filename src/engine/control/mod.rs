@@ -28,6 +28,8 @@ use super::stream::Stream;
 use super::warnings::Warnings;
 use super::wire::{MemberMessage, MemberNews};
 use census::Registers;
+#[cfg(any(test, fuzzing))]
+pub(crate) use census::parse_counts;
 pub use order::OrderTask;
 use order::{Order, Outgoing};
 
@@ -245,6 +247,19 @@ impl Control {
     fn ask(&self, job: Job) {
         // The task ends only with the engine: nobody is left to be told.
         let _ = self.jobs.send(job);
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl Control {
+    /// As if the connection had pushed it.
+    pub(crate) fn receive(&self, push: redis::PushInfo) {
+        self.shared.receive(push);
+    }
+
+    /// As after an entry was read.
+    pub(crate) fn release_held(&self) {
+        self.shared.release_held();
     }
 }
 

@@ -24,16 +24,19 @@ pub async fn identify(connection: &mut RawConnection) -> Result<Identity> {
     let mut info = redis::cmd("INFO");
     info.arg("server");
     let server = text("INFO", connection.send("INFO", "server", &info).await?)?;
+    parse_identity(&client, &server).ok_or_else(|| Error::Protocol {
+        command: "CLIENT",
+        reason: "no id, addr or run_id".to_owned(),
+    })
+}
+
+/// Out of the texts of CLIENT INFO and INFO.
+pub(crate) fn parse_identity(client: &str, server: &str) -> Option<Identity> {
     let field = |name: &str| {
         client.split_whitespace().find_map(|field| field.strip_prefix(name)).map(str::to_owned)
     };
-    let run_id = server.lines().find_map(|line| line.strip_prefix("run_id:")).map(str::to_owned);
-    match (field("id="), field("addr="), run_id) {
-        (Some(client_id), Some(address), Some(run_id)) => {
-            Ok(Identity { client_id, address, run_id })
-        }
-        _ => Err(Error::Protocol { command: "CLIENT", reason: "no id, addr or run_id".to_owned() }),
-    }
+    let run_id = server.lines().find_map(|line| line.strip_prefix("run_id:"))?.to_owned();
+    Some(Identity { client_id: field("id=")?, address: field("addr=")?, run_id })
 }
 
 fn text(command: &'static str, reply: Value) -> Result<String> {

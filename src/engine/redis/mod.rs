@@ -23,6 +23,8 @@ pub use address::Address;
 pub use backoff::Backoff;
 pub use connection::{Commands, Connection, Transaction};
 pub use connector::{Connector, Place, Route};
+#[cfg(any(test, fuzzing))]
+pub(crate) use identity::parse_identity;
 pub use identity::{Identity, identify};
 pub use pool::{Home, Pool};
 pub use raw::{RawConnection, line_at, number};

@@ -24,7 +24,7 @@ pub struct RawConnection {
 
 impl RawConnection {
     /// Over a socket on which nothing was said yet.
-    pub(super) fn new(socket: Box<dyn Socket>, address: String) -> Self {
+    pub(crate) fn new(socket: Box<dyn Socket>, address: String) -> Self {
         Self { socket, address, buffer: Vec::new(), asking: false }
     }
 

@@ -24,9 +24,13 @@ pub use marks::{Marks, Step};
 pub use own::{Completion, Local, OwnEntries, Ticket};
 pub use page::{PageEntry, page};
 pub use queue::{Publish, WriteQueue};
+#[cfg(any(test, fuzzing))]
+pub(crate) use range::parse_entries;
 pub use range::{RawEntry, read_entries, tail};
 pub use reader::Reader;
 pub use route::stream_index;
+#[cfg(any(test, fuzzing))]
+pub(crate) use watch::parse_info;
 pub use watch::{Ends, Finding, Watch, ends};
 pub use writer::{FLUSH_LIMIT, Writer};
 

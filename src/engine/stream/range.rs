@@ -37,7 +37,7 @@ pub async fn read_entries(
 }
 
 /// `[[id, [name, value, …]], …]`. An entry deleted under the range's hands has nil for its fields.
-fn parse_entries(command: &'static str, reply: Value) -> Result<Vec<RawEntry>> {
+pub(crate) fn parse_entries(command: &'static str, reply: Value) -> Result<Vec<RawEntry>> {
     let Value::Array(entries) = reply else {
         return Err(unexpected(command, "no array of entries"));
     };

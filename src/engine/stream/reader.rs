@@ -172,7 +172,7 @@ impl Reader {
     }
 
     /// Hands a batch on, all of it under the cursor's lock, so that restores see whole batches.
-    fn hand_on(&self, page: &[PageEntry<'_>], moves: u64) {
+    pub(crate) fn hand_on(&self, page: &[PageEntry<'_>], moves: u64) {
         let remembers = self.stream.cursor().history.is_on();
         let entries: Vec<Decoded> =
             page.iter().map(|entry| self.decode(entry, remembers)).collect();
@@ -249,7 +249,7 @@ impl Reader {
             Some(Step::Gap(missing)) => {
                 // What a client that comes back has missed cannot be told across a hole.
                 cursor.hole_behind = cursor.position;
-                gap.missing += missing;
+                gap.missing = gap.missing.saturating_add(missing);
             }
             Some(Step::Next) => {}
             Some(Step::First) | None => gap.unknown = true,

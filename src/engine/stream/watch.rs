@@ -99,7 +99,7 @@ pub async fn ends(connection: &mut RawConnection, key: &str) -> Result<Option<En
 }
 
 /// `[name, value, …]`; the first and the last entry are `[id, fields]`, or nil.
-fn parse_info(reply: Value) -> Result<Option<Ends>> {
+pub(crate) fn parse_info(reply: Value) -> Result<Option<Ends>> {
     let odd = |reason: &str| Error::Protocol { command: "XINFO", reason: reason.to_owned() };
     let Value::Array(fields) = reply else { return Err(odd("no array")) };
     let (mut first, mut last, mut added) = (None, None, None);

@@ -1,0 +1,99 @@
+//! PUB/SUB: requests and answers come out as they went in, in order, and none before the entries
+//! that it must not overtake.
+
+use std::sync::Arc;
+
+use redis::{PushInfo, PushKind, Value};
+
+use super::BETWEEN_ENTRIES;
+use crate::engine::control::Control;
+use crate::engine::inbox::{Event, Inbox};
+use crate::engine::namespaces::Namespace;
+use crate::engine::options;
+use crate::engine::redis::Connector;
+use crate::engine::stats::Stats;
+use crate::engine::stream::{EntryId, Progress, Stream};
+use crate::engine::warnings::Warnings;
+use crate::engine::wire::position;
+
+const UID: &str = "0123456789abcdef";
+
+/// Steps: a letter, and what it is done with.
+pub fn run(input: &[u8]) {
+    let node = Node::new();
+    let mut sent: Vec<&[u8]> = Vec::new();
+    let mut received: Vec<Vec<u8>> = Vec::new();
+    for step in input.split(|byte| *byte == BETWEEN_ENTRIES) {
+        let Some((kind, bytes)) = step.split_first() else { continue };
+        match kind {
+            b'q' | b'a' => {
+                sent.push(bytes);
+                let last = if *kind == b'q' { String::new() } else { format!("{UID}#") };
+                node.push(PushKind::Message, &format!("socket.io#/#{last}"), bytes);
+            }
+            b'm' => node.push(PushKind::Message, "socket.io#members#", bytes),
+            b's' => node.push(PushKind::SMessage, &String::from_utf8_lossy(bytes), b"x"),
+            b'p' => node.advance(std::str::from_utf8(bytes).ok().and_then(|id| id.parse().ok())),
+            _ => node.drain(&mut received),
+        }
+    }
+    node.advance(Some(EntryId { ms: u64::MAX, seq: u64::MAX }));
+    node.drain(&mut received);
+    let dropped = node.stats.dropped.get();
+    assert_eq!(received.len() as u64 + dropped, sent.len() as u64);
+    let mut sent = sent.into_iter();
+    let is_in_order = received.iter().all(|payload| sent.any(|sent| sent == payload));
+    assert!(is_in_order, "{received:?}");
+}
+
+/// A node with one namespace, as far as PUB/SUB needs it.
+struct Node {
+    control: Control,
+    stream: Arc<Stream>,
+    inbox: Arc<Inbox>,
+    stats: Arc<Stats>,
+}
+
+impl Node {
+    fn new() -> Self {
+        // Small, so that it overflows.
+        let inbox = Arc::new(Inbox::new(1 << 10, || {}));
+        let stats = Arc::new(Stats::default());
+        let settings = serde_json::from_str("{}").expect("settings");
+        let connector = Arc::new(Connector::new(settings, None).expect("no certificates"));
+        let warnings = Arc::new(Warnings::new(inbox.clone()));
+        let (uid, options) = (UID.into(), Arc::new(options::defaults()));
+        let (control, ..) =
+            Control::new(uid, options, connector, inbox.clone(), stats.clone(), warnings);
+        let stream = Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 0));
+        control.open("/", &Arc::new(Namespace::new(0, "/", false, true)), &stream);
+        let node = Self { control, stream, inbox, stats };
+        node.advance(Some(EntryId::ZERO));
+        node
+    }
+
+    fn push(&self, kind: PushKind, channel: &str, payload: &[u8]) {
+        let data = [channel.as_bytes(), payload].map(|bytes| Value::BulkString(bytes.to_vec()));
+        self.control.receive(PushInfo { kind, data: data.into() });
+    }
+
+    /// The reader has come further.
+    fn advance(&self, to: Option<EntryId>) {
+        let mut cursor = self.stream.cursor();
+        cursor.position = cursor.position.max(to.unwrap_or(EntryId::ZERO));
+        self.stream.progress.send_replace(Progress::At(cursor.position));
+        drop(cursor);
+        self.control.release_held();
+    }
+
+    /// JS takes what is there.
+    fn drain(&self, received: &mut Vec<Vec<u8>>) {
+        let reached = self.stream.cursor().position;
+        for event in self.inbox.drain(usize::MAX).unwrap_or_default() {
+            if let Event::Message { payload, .. } = event {
+                assert!(position(&payload).is_none_or(|position| position <= reached));
+                received.push(payload);
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The reader's own reading of XREAD's replies: the same however they come cut, and the same as by
+//! redis-rs.
+
+use redis::Value;
+
+use super::{dice, resp};
+use crate::engine::stream::{EntryId, page};
+
+type Entries = Vec<(EntryId, Vec<Vec<u8>>)>;
+
+/// What a server sends.
+pub fn run(input: &[u8]) {
+    let whole = resp::replies([input].into_iter());
+    let in_pieces = resp::replies(cut(input).into_iter());
+    assert_eq!(format!("{whole:?}"), format!("{in_pieces:?}"));
+    let in_bytes = resp::replies(input.chunks(1));
+    assert_eq!(format!("{whole:?}"), format!("{in_bytes:?}"));
+    let mut rest = input;
+    // Behind an error reply it is not known here where the next one begins.
+    for reply in whole.iter().map_while(|reply| reply.as_ref().ok()) {
+        compare(reply);
+        assert!(rest.starts_with(reply), "nothing between the replies");
+        rest = &rest[reply.len()..];
+    }
+}
+
+/// Pieces of random sizes.
+fn cut(mut input: &[u8]) -> Vec<&[u8]> {
+    let mut dice = dice(input);
+    let mut pieces = Vec::new();
+    while !input.is_empty() {
+        let (piece, rest) = input.split_at(dice.usize(1..=input.len().min(40)));
+        pieces.push(piece);
+        input = rest;
+    }
+    pieces
+}
+
+/// With redis-rs, which reads more liberally: what is not written as Redis writes it may be refused.
+fn compare(reply: &[u8]) {
+    let value = redis::parse_redis_value(reply);
+    let theirs = value.as_ref().ok().and_then(entries);
+    let is_canonical = value.as_ref().is_ok_and(|value| encode(value).as_deref() == Some(reply));
+    match page(reply) {
+        Ok(ours) => {
+            let theirs = theirs.expect("redis-rs does not read a page in it");
+            assert_eq!(ours.len(), theirs.len());
+            for (ours, (id, strings)) in ours.iter().zip(&theirs) {
+                let pairs: Vec<_> = strings.chunks_exact(2).map(|p| (&*p[0], &*p[1])).collect();
+                assert_eq!(ours.id, *id);
+                assert_eq!(ours.fields().collect::<Vec<_>>(), pairs);
+            }
+        }
+        Err(error) => assert!(!is_canonical || theirs.is_none(), "refused: {error}"),
+    }
+}
+
+/// The entries of a reply that is a page.
+fn entries(reply: &Value) -> Option<Entries> {
+    let Value::Array(streams) = reply else {
+        return (*reply == Value::Nil).then(Vec::new);
+    };
+    let [Value::Array(stream)] = &streams[..] else { return None };
+    let [Value::BulkString(_), Value::Array(entries)] = &stream[..] else { return None };
+    let entry = |entry: &Value| {
+        let Value::Array(pair) = entry else { return None };
+        let [Value::BulkString(id), fields] = &pair[..] else { return None };
+        let strings = match fields {
+            Value::Array(fields) => fields.iter().map(bytes).collect::<Option<Vec<_>>>()?,
+            Value::Nil => Vec::new(),
+            _ => return None,
+        };
+        Some((std::str::from_utf8(id).ok()?.parse().ok()?, strings))
+    };
+    entries.iter().map(entry).collect()
+}
+
+fn bytes(value: &Value) -> Option<Vec<u8>> {
+    if let Value::BulkString(bytes) = value { Some(bytes.clone()) } else { None }
+}
+
+/// As Redis writes it; `None` for what is no part of a page.
+fn encode(value: &Value) -> Option<Vec<u8>> {
+    Some(match value {
+        Value::Nil => b"*-1\r\n".to_vec(),
+        Value::BulkString(bytes) => resp::string(bytes),
+        Value::Array(values) => {
+            resp::array(&values.iter().map(encode).collect::<Option<Vec<_>>>()?)
+        }
+        _ => return None,
+    })
+}

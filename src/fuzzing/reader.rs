@@ -1,0 +1,148 @@
+//! What the reader makes of pages: nothing is left out that somebody here gets or a client that
+//! comes back has missed, and where a page ends makes no difference.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::js::{Broadcast, Js, parse_json, parse_msgpack};
+use super::{BETWEEN_ENTRIES, dice, resp, strings};
+use crate::engine::inbox::{Event, Inbox};
+use crate::engine::namespaces::Namespaces;
+use crate::engine::redis::Connector;
+use crate::engine::stats::Stats;
+use crate::engine::stream::{EntryId, Missed, Reader, Returning, Stream, page};
+use crate::engine::warnings::Warnings;
+use crate::engine::wire::{BROADCAST, Data, Entry, Membership, Room, parse_entry};
+
+/// This node.
+const UID: &str = "0123456789abcdef";
+/// The room that has a local member.
+const ROOM: &str = "r";
+
+/// Entries, each with names and values in turn.
+pub fn run(input: &[u8]) {
+    let entries: Vec<Vec<&[u8]>> = input.split(|b| *b == BETWEEN_ENTRIES).map(strings).collect();
+    let mut dice = dice(input);
+    let at_once = read(&entries, || entries.len());
+    let in_pages = read(&entries, || dice.usize(1..=5));
+    assert_eq!(at_once.delivered, in_pages.delivered);
+    assert_eq!(at_once.missed, in_pages.missed);
+
+    let last = id(entries.len() - 1);
+    assert_eq!(at_once.position, last);
+    for (place, strings) in entries.iter().enumerate() {
+        let fields = strings.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+        if let Ok(entry) = parse_entry(id(place), fields) {
+            not_left_out(&entry, &at_once);
+        }
+    }
+}
+
+fn id(place: usize) -> EntryId {
+    EntryId { ms: 1 + place as u64, seq: 0 }
+}
+
+/// What came of entries.
+struct Outcome {
+    /// Entries and broadcasts for JS, in order.
+    delivered: Vec<EntryId>,
+    /// What a client in [`ROOM`] has missed, unless JS thinks otherwise.
+    missed: Vec<EntryId>,
+    position: EntryId,
+}
+
+fn read(entries: &[Vec<&[u8]>], mut size: impl FnMut() -> usize) -> Outcome {
+    let reader = reader();
+    reader.stream.cursor().history.start(EntryId::ZERO);
+    for name in ["/", "/n"] {
+        let namespace = reader.namespaces.open(name, name == "/n", true);
+        namespace.set_has_sockets(true);
+        namespace.set_room(ROOM, true);
+    }
+    let encoded: Vec<Vec<u8>> =
+        (0..).zip(entries).map(|(i, e)| resp::entry(&id(i).to_string(), e)).collect();
+    let mut rest = &encoded[..];
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(size().min(rest.len()));
+        reader.hand_on(&page(&resp::page(now)).expect("a page"), 0);
+        rest = later;
+    }
+    let stats = &reader.stats;
+    let told: u64 = [&stats.delivered, &stats.skipped, &stats.malformed, &stats.doubled]
+        .map(|counter| counter.get())
+        .iter()
+        .sum();
+    assert_eq!((stats.read.get(), told), (entries.len() as u64, entries.len() as u64));
+    let cursor = reader.stream.cursor();
+    let rooms = [Membership { room: Room::Name(ROOM.into()), since: EntryId::ZERO }];
+    let missed = ["/", "/n"].map(|nsp| {
+        let client = Returning { nsp, rooms: &rooms, encodes: false };
+        cursor.history.missed(&client, EntryId::ZERO)
+    });
+    Outcome {
+        delivered: delivered(&reader.inbox),
+        missed: missed.iter().flatten().map(missed_id).collect(),
+        position: cursor.position,
+    }
+}
+
+fn missed_id(missed: &Missed) -> EntryId {
+    match missed {
+        Missed::Entry { id, .. } => *id,
+        Missed::Packet(_) => panic!("nothing is encoded for this client"),
+    }
+}
+
+fn reader() -> Reader {
+    let inbox = Arc::new(Inbox::new(usize::MAX, || {}));
+    let settings = serde_json::from_str("{}").expect("settings");
+    Reader {
+        uid: UID.into(),
+        stream: Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 1 << 20)),
+        connector: Arc::new(Connector::new(settings, None).expect("no certificates")),
+        namespaces: Arc::new(Namespaces::default()),
+        stats: Arc::new(Stats::default()),
+        warnings: Arc::new(Warnings::new(inbox.clone())),
+        inbox,
+        count: 100,
+        block: Duration::ZERO,
+    }
+}
+
+/// In the order of the stream, each once.
+fn delivered(inbox: &Inbox) -> Vec<EntryId> {
+    let events = inbox.drain(usize::MAX).unwrap_or_default();
+    let ids: Vec<EntryId> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Entry { id, .. } | Event::Broadcast { id, .. } => Some(*id),
+            _ => None,
+        })
+        .collect();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    ids
+}
+
+fn not_left_out(entry: &Entry, outcome: &Outcome) {
+    // What was doubled by a resend is left out; see `engine::stream::Marks`.
+    if entry.origin.is_some() || !["/", "/n"].contains(&&*entry.nsp) {
+        return;
+    }
+    let is_other = &*entry.uid != UID;
+    let is_delivered = outcome.delivered.binary_search(&entry.id).is_ok();
+    if entry.kind != BROADCAST {
+        let is_handled = is_other && (4..=12).contains(&entry.kind);
+        return assert_eq!(is_delivered, is_handled, "{entry:?}");
+    }
+    let data = match &entry.data {
+        Some(Data::Json(text)) => parse_json(text).value(),
+        Some(Data::Msgpack(bytes)) => parse_msgpack(bytes).value(),
+        None => None,
+    };
+    let Some(broadcast) = data.as_ref().and_then(Broadcast::new) else { return };
+    let is_ours = |room: &Js| room.same(&Js::text(ROOM));
+    let is_wanted = broadcast.rooms.is_empty() || broadcast.rooms.iter().any(is_ours);
+    assert!(is_delivered || !is_wanted || !is_other, "not delivered: {entry:?}");
+    let is_missed = broadcast.missed_by(entry.id, &[(Js::text(ROOM), EntryId::ZERO)]);
+    assert!(outcome.missed.contains(&entry.id) || !is_missed, "not missed: {entry:?}");
+}

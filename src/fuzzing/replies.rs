@@ -1,0 +1,93 @@
+//! Replies that are read by hand: XRANGE, XINFO, PUBSUB, CLUSTER SLOTS, CLIENT INFO, INFO.
+
+use redis::Value;
+
+use super::{dice, strings};
+use crate::engine::control::parse_counts;
+use crate::engine::redis::{Address, Slots, parse_identity};
+use crate::engine::stream::{Ends, EntryId, page, parse_entries, parse_info};
+use crate::engine::wire::fields_of;
+
+/// A reply. Its strings, apart by unit separators, also go into replies that are made.
+pub fn run(input: &[u8]) {
+    if let Ok(value) = redis::parse_redis_value(input) {
+        range(input, value.clone());
+        slots(&value);
+        let _ = parse_info(value.clone());
+        counts(value);
+    }
+    let strings = strings(input);
+    info(&strings);
+    identity(&strings);
+}
+
+/// XRANGE's entries are those that XREAD would have given.
+fn range(reply: &[u8], value: Value) {
+    let Ok(entries) = parse_entries("XRANGE", value) else { return };
+    let in_place = [b"*1\r\n*2\r\n$3\r\nkey\r\n", reply].concat();
+    // redis-rs reads more liberally: what Redis does not write, the page may refuse.
+    let Ok(page) = page(&in_place) else { return };
+    assert_eq!(page.len(), entries.len());
+    for (ours, theirs) in page.iter().zip(&entries) {
+        assert_eq!(ours.id, theirs.id);
+        let theirs: Vec<_> = fields_of(&theirs.fields).collect();
+        assert_eq!(ours.fields().collect::<Vec<_>>(), theirs);
+    }
+}
+
+/// Who serves a key is one of the nodes.
+fn slots(value: &Value) {
+    let writer = Address::Tcp("writer".to_owned(), 1);
+    let Ok(slots) = Slots::parse(value, &writer, |address| address) else { return };
+    for key in ["socket.io", "socket.io-1", "{a}", ""] {
+        assert!(slots.master_of(key).is_none_or(|master| slots.nodes().contains(master)));
+    }
+}
+
+/// One count for each channel.
+fn counts(value: Value) {
+    let expected = match &value {
+        Value::Array(flat) => flat.len() / 2,
+        Value::Map(pairs) => pairs.len(),
+        _ => return,
+    };
+    if let Ok(counts) = parse_counts(value) {
+        assert_eq!(counts.len(), expected);
+    }
+}
+
+/// A stream's ends, among whatever else the server says of it.
+fn info(strings: &[&[u8]]) {
+    let mut dice = dice(&strings.concat());
+    let mut id = || EntryId { ms: dice.u64(..) >> dice.u8(..64), seq: dice.u64(..9) };
+    let (first, last, added) = (id(), id(), id().ms >> 1);
+    let is_known =
+        |name: &[u8]| [&b"first-entry"[..], b"last-entry", b"entries-added"].contains(&name);
+    let others = strings.chunks_exact(2).filter(|pair| !is_known(pair[0]));
+    let mut fields: Vec<Value> =
+        others.flatten().map(|bytes| Value::BulkString(bytes.to_vec())).collect();
+    let name = |name: &str| Value::BulkString(name.into());
+    let entry = |id: EntryId| Value::Array(vec![name(&id.to_string()), Value::Array(vec![])]);
+    for (key, value) in [
+        ("first-entry", entry(first)),
+        ("entries-added", Value::Int(added.cast_signed())),
+        ("last-entry", entry(last)),
+    ] {
+        let place = dice.usize(..=fields.len() / 2) * 2;
+        fields.splice(place..place, [name(key), value]);
+    }
+    let ends = parse_info(Value::Array(fields)).expect("XINFO's reply");
+    assert_eq!(ends, Some(Ends { first, last, added: Some(added) }));
+}
+
+/// Who we are, among whatever else the server says.
+fn identity(strings: &[&[u8]]) {
+    let texts: Vec<_> = strings.iter().map(|text| String::from_utf8_lossy(text)).collect();
+    let more = texts.first().expect("splitting gives one");
+    let server = format!("# Server\r\nrun_id:ab12\r\n{}", texts.concat());
+    let identity = parse_identity(&format!("id=7 addr=1.2.3.4:5 {more}"), &server);
+    let identity = identity.expect("everything is there");
+    assert_eq!((&*identity.client_id, &*identity.address), ("7", "1.2.3.4:5"));
+    assert_eq!(identity.run_id, "ab12");
+    let _ = parse_identity(more, &texts.concat());
+}
