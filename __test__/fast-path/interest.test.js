@@ -117,11 +117,13 @@ describe("a room that is joined by what stands before a broadcast to it", () => 
       const rounds = Array.from({ length: GROUP }, (_, i) => steps(from + i));
       for (let step = 0; step < rounds[0].length; step++) {
         const commands = rounds.flatMap((round) => round[step]);
-        // Of the entries, those that nobody can want any more end in the engine.
-        const counter = commands[0][0] === "XADD" ? "read" : "delivered";
-        const before = stats()[counter];
-        redis.transaction(commands);
-        redis.blockUntil(() => stats()[counter] === before + commands.length);
+        const replies = redis.transaction(commands);
+        // Of entries, those that nobody can want any more end in the engine.
+        redis.blockUntil(() =>
+          commands[0][0] === "XADD"
+            ? stats().position === replies.at(-1)
+            : stats().inboxLength === commands.length,
+        );
       }
       await waitFor(() => stats().inboxLength === 0, {
         interval: 1,

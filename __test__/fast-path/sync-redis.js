@@ -33,6 +33,7 @@ class SyncRedis {
    * Runs commands in one transaction.
    *
    * @param {(string | number | Uint8Array)[][]} commands
+   * @returns {any[]} replies
    */
   transaction(commands) {
     Atomics.store(this.#signal, 0, 0);
@@ -40,10 +41,11 @@ class SyncRedis {
     if (Atomics.wait(this.#signal, 0, 0, LIMIT) === "timed-out") {
       throw new Error("a transaction took too long");
     }
-    const { error } = receiveMessageOnPort(this.#port)?.message;
+    const { replies, error } = receiveMessageOnPort(this.#port)?.message;
     if (error) {
       throw new Error(`a transaction was refused: ${error}`);
     }
+    return replies;
   }
 
   /** @param {() => boolean} condition that comes true without the event loop */
@@ -75,11 +77,11 @@ async function work() {
         command.map((part) => (part instanceof Uint8Array ? Buffer.from(part) : String(part))),
       );
     }
-    const error = await transaction.exec().then(
-      () => undefined,
-      (/** @type {Error} */ reason) => String(reason),
+    const answer = await transaction.exec().then(
+      (/** @type {any[]} */ replies) => ({ replies }),
+      (/** @type {Error} */ error) => ({ error: String(error) }),
     );
-    port.postMessage({ error });
+    port.postMessage(answer);
     Atomics.store(signal, 0, 1);
     Atomics.notify(signal, 0);
   });

@@ -497,7 +497,8 @@ describe("Redis is away", () => {
         what: `the ${round} warning`,
       });
       client.cut();
-      await client.reconnect(); // with its session, which nobody can give it
+      // With its session, which nobody can give it; that is tried for 10 s.
+      await client.reconnect(undefined, 20_000);
       await redis.restart();
       await waitFor(
         async () => {

@@ -34,11 +34,15 @@ class SocketClient {
     return /** @type {string} */ (this.lastId);
   }
 
-  /** Waits until the client is connected. */
-  async connected() {
+  /**
+   * Waits until the client is connected.
+   *
+   * @param {number} [timeout] in ms
+   */
+  async connected(timeout) {
     const { socket } = this;
     await Promise.race([
-      once(socket, "connect"),
+      once(socket, "connect", timeout),
       new Promise((_, reject) => socket.once("connect_error", reject)),
     ]);
     this.lastId = socket.id;
@@ -79,12 +83,13 @@ class SocketClient {
    * Connects again, to another server when `url` is given, with session and offset if there are any.
    *
    * @param {string} [url]
+   * @param {number} [timeout] in ms
    */
-  reconnect(url) {
+  reconnect(url, timeout) {
     if (url) {
       Object.assign(this.socket.io, { uri: url });
     }
-    const connected = this.connected();
+    const connected = this.connected(timeout);
     this.socket.connect();
     return connected;
   }
