@@ -118,11 +118,45 @@ export interface ConnectionOptions {
   connectTimeout?: number;
   /** Put before stream and session keys. */
   keyPrefix?: string;
+  /** A Redis Cluster in place of a server. The settings beside it are for all nodes. */
+  cluster?: ClusterSettings;
+  /** Sentinels in place of a server. The settings beside them are for the master. */
+  sentinel?: SentinelSettings;
   /** Only addresses of this family. */
   family?: 0 | 4 | 6;
   /** Asked at each connect; wins over `username` and `password`. */
   credentials?: () =>
     { username?: string; password?: string } | Promise<{ username?: string; password?: string }>;
+}
+
+/** Where a server is. */
+export interface NodeAddress {
+  host?: string;
+  port?: number | string;
+}
+
+/** A Redis Cluster. */
+export interface ClusterSettings {
+  /** Nodes to begin with: URLs or addresses; the others are learned from them. */
+  nodes: (string | URL | NodeAddress)[];
+  /** From `"host:port"`, as the nodes tell it, to where that is to be found from here. */
+  natMap?: Record<string, NodeAddress>;
+}
+
+/** Redis Sentinels. */
+export interface SentinelSettings {
+  /** The master's name. */
+  name: string;
+  /** The sentinels; the port is 26379 when not given. */
+  nodes: NodeAddress[];
+  /** The sentinels' user. */
+  username?: string;
+  /** The sentinels' password. */
+  password?: string;
+  /** TLS to the sentinels. */
+  tls?: boolean | TlsSettings;
+  /** From `"host:port"`, as the sentinels tell it, to where that is to be found from here. */
+  natMap?: Record<string, NodeAddress>;
 }
 
 /** Counters since this node's engine was started, and its state. */
