@@ -58,6 +58,8 @@ const MSGPACK_BROADCASTS = {
   "room-nan": msgpack("\x91\xcb\x7f\xf8\0\0\0\0\0\0"),
   "extension-in-data": msgpack("\x91\xa1r", { argument: "\xd5\x01\0\0" }),
   "binary-beside-the-packet": msgpack("\x91\xa1r", { field: "\xa1z\xc4\x01\x05" }),
+  "as-deep-as-nodes-write": msgpack("\x91\xa1r", { argument: "\x91".repeat(85) + "\x01" }),
+  "deeper-than-nodes-write": msgpack("\x91\xa1r", { argument: "\x91".repeat(97) + "\x01" }),
   "stack-overflow-data": msgpack("\x91\xa1r", { argument: "\x91".repeat(1_100) + "\x01" }),
   "stack-overflow-room": msgpack("\x91".repeat(1_100) + "\x01"),
 };
@@ -83,7 +85,10 @@ const INPUTS = {
     "struct-as-array": `["${UID}","hello"]`,
     "uid-number": '{"uid":5,"news":"alive"}',
   },
-  message: { "number-for-a-field": Buffer.from("\x82\xa3uid\xa1a\x00\xa31-1", "latin1") },
+  message: {
+    "position-in-bytes": Buffer.from("\x81\xa3pos\xc4\x031-1", "latin1"),
+    "number-for-a-field": Buffer.from("\x82\xa3uid\xa1a\x00\xa31-1", "latin1"),
+  },
   page: {
     deep: `${"*1\r\n".repeat(150)}:1\r\n`,
     "more-entries-than-memory": "*1\r\n*2\r\n$1\r\nk\r\n*999999999999\r\n",

@@ -19,7 +19,8 @@ pub fn run(input: &[u8]) {
     let Js::Object(mut fields) = message.clone() else {
         return assert_eq!(read, None, "no object");
     };
-    if !message.is_plain() {
+    if !message.is_plain() || matches!(message.get("pos"), Some(Js::Bytes(_))) {
+        // No node writes that; a position in bytes is read all the same.
         return;
     }
     assert_eq!(read, stated.flatten());

@@ -10,8 +10,9 @@ pub use broadcast::Broadcast;
 pub use json::parse_json;
 pub use msgpack::{parse_msgpack, to_msgpack};
 
-/// Messages nested deeper are not judged.
-const DEEPEST: usize = 100;
+/// Messages nested deeper are not judged: nodes refuse to write what is more than 100 levels deep,
+/// and the decoders may leave it to JS.
+const DEEPEST: usize = 90;
 
 /// What comes of a message.
 #[derive(Debug, Clone, PartialEq)]
