@@ -103,6 +103,15 @@ const INPUTS = {
       Object.entries(JSON_BROADCASTS).map(([name, data]) => [name, entry(data)]),
     ),
   },
+  transaction: {
+    executed: "\x02\0\0\0\0\0\0\x031-1\0\x031-2\0\x031-3",
+    "one-of-them-refused": "\x02\0\0\0\0\0\0\x031-1\x03\x01\0\x031-3",
+    "no-multi": "\x01\x03\0\0\x031-1\0\x031-2",
+    alone: "\0\0\x031-1",
+    "not-queued": "\x01\0\x03\x01\0\0",
+    "exec-nil": "\x01\0\0\0\x03",
+    "exec-refused": "\x01\0\0\0\x02\x03",
+  },
   replies: {
     deep: `${"*1\r\n".repeat(150)}:1\r\n`,
     slots:

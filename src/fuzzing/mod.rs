@@ -22,6 +22,7 @@ mod reader;
 mod replies;
 mod resp;
 mod session;
+mod transaction;
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -29,7 +30,7 @@ use std::hash::{DefaultHasher, Hasher};
 pub type Target = fn(&[u8]);
 
 /// All of them; each has a binary and a corpus of its name in `fuzz/`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("broadcast", broadcast::run),
     ("control", control::run),
     ("entry", entry::run),
@@ -40,6 +41,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("reader", reader::run),
     ("replies", replies::run),
     ("session", session::run),
+    ("transaction", transaction::run),
 ];
 
 /// Runs one of [`TARGETS`].

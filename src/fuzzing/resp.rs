@@ -32,15 +32,23 @@ pub fn page(entries: &[Vec<u8>]) -> Vec<u8> {
     array(&[array(&[string(b"key"), array(entries)])])
 }
 
-/// The replies that a connection makes of what the server has sent in these pieces, up to the first
-/// error, which is always there: the server hangs up at the end.
-pub fn replies<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Result<Vec<u8>>> {
+/// No time passes.
+pub const NO_LIMIT: Duration = Duration::MAX;
+
+/// A connection to a server that sends these pieces, whatever it is asked, and hangs up.
+pub fn connection<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> RawConnection {
     let server = Server(pieces.filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect());
-    let mut connection = RawConnection::new(Box::new(server), "server:1".to_owned());
+    RawConnection::new(Box::new(server), "server:1".to_owned())
+}
+
+/// The replies that a connection makes of these pieces, up to the first error that ends it, which is
+/// always there.
+pub fn replies<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Result<Vec<u8>>> {
+    let mut connection = connection(pieces);
     let command = redis::cmd("XREAD");
     let mut replies = Vec::new();
     loop {
-        let reply = at_once(connection.send_within(Duration::MAX, "XREAD", "key", &command));
+        let reply = at_once(connection.send_within(NO_LIMIT, "XREAD", "key", &command));
         let is_last = reply.as_ref().is_err_and(|error| !error.connection_survives());
         replies.push(reply);
         if is_last {
@@ -50,7 +58,7 @@ pub fn replies<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Result<Vec<u8>
 }
 
 /// The result of something that has nothing to wait for.
-fn at_once<T>(work: impl Future<Output = T>) -> T {
+pub fn at_once<T>(work: impl Future<Output = T>) -> T {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")

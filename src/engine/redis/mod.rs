@@ -30,7 +30,7 @@ pub use pool::{Home, Pool};
 pub use raw::{RawConnection, line_at, number};
 pub use settings::{Credentials, Kind, NodeSettings, SentinelSettings, Settings, TlsSettings};
 pub use slots::Slots;
-pub use transaction::Packed;
+pub use transaction::{Packed, Sent};
 
 use std::time::Duration;
 
