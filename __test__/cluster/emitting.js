@@ -16,16 +16,17 @@ const NODE_TIMEOUT = 1_500;
 
 /**
  * @param {import("node:test").TestContext} t
- * @param {import("../helpers/redis-cluster").RedisClusterOptions} [options]
+ * @param {import("../helpers/redis-cluster").RedisClusterOptions &
+ *   { adapterOptions?: Record<string, unknown> }} [options]
  */
-async function startEmitting(t, options) {
+async function startEmitting(t, { adapterOptions, ...options } = {}) {
   const redis = await startRedisCluster({ nodeTimeout: NODE_TIMEOUT, ...options });
   defer(t, () => redis.stop());
   const admin = await createAdmin(redis);
   defer(t, () => admin.close());
   const context = { redis: /** @type {any} */ (redis), admin };
   const cluster = await startCluster(context, {
-    adapterOptions: { maxLen: 100_000 },
+    adapterOptions: { maxLen: 100_000, ...adapterOptions },
     // @ts-ignore sent by other servers
     setup: (io, index) => io.on("ask", (answer) => answer(index)),
   });

@@ -37,8 +37,8 @@ impl Registers {
 
     /// Subscribers sit on any node of a cluster, replicas too. A single server is asked on the
     /// connection that we are subscribed on.
-    async fn count(&self, mut own: Commands, channel: &str, command: Cmd) -> Result<Counts> {
-        if self.connector.settings().kind != Kind::Cluster {
+    async fn count(&self, own: Option<Commands>, channel: &str, command: Cmd) -> Result<Counts> {
+        if let Some(mut own) = own.filter(|_| self.connector.settings().kind != Kind::Cluster) {
             let reply = own.send("PUBSUB", channel, &command).await?;
             return Ok(Counts { counts: parse_counts(reply)?, is_incomplete: false });
         }
@@ -83,7 +83,7 @@ impl Shared {
     pub(super) async fn count(
         &self,
         registers: &Registers,
-        own: Commands,
+        own: Option<Commands>,
         nsp: &str,
         asked: &[String],
     ) -> Result<Census> {

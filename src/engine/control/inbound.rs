@@ -28,6 +28,9 @@ impl Shared {
 
     /// A message was pushed. May ask for something to be done about it.
     pub(super) fn receive(&self, push: PushInfo) -> Option<Job> {
+        if push.kind == PushKind::SUnsubscribe {
+            return self.subscription_ended(push);
+        }
         if !matches!(push.kind, PushKind::Message | PushKind::SMessage) {
             return None;
         }
@@ -47,6 +50,15 @@ impl Shared {
             return self.hear(&payload);
         }
         None
+    }
+
+    /// A channel that is not ours any more was unsubscribed from by ourselves. With any other one
+    /// the server says that its slot has moved.
+    fn subscription_ended(&self, push: PushInfo) -> Option<Job> {
+        let Some(Value::BulkString(channel)) = push.data.into_iter().next() else { return None };
+        let channel = String::from_utf8(channel).ok()?;
+        let is_ours = channel == self.members_channel() || self.routes().contains_key(&channel);
+        is_ours.then_some(Job::SubscribeAgain { channel })
     }
 
     /// Hands a message to its namespace, or holds it until the reader has come as far as the

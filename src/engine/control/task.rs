@@ -1,0 +1,322 @@
+//! The control task: keeps the PUB/SUB connections, and does what is asked for on them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::census::Registers;
+use super::lines::Lines;
+use super::{HEARTBEAT, Job, Message, PUBLISHING, SUBSCRIBING, Shared, TASK};
+use crate::engine::error::Result;
+use crate::engine::inbox::{Answer, Event};
+use crate::engine::redis::{Backoff, Connector};
+use crate::engine::wire::{MemberMessage, MemberNews};
+
+/// How often silent nodes are looked for.
+const LOOK: Duration = Duration::from_secs(1);
+/// How late that may be before we take ourselves for stopped, and nobody else for dead.
+const OWN_PAUSE: Duration = Duration::from_secs(2);
+/// Most commands in one pipeline.
+const BATCH: usize = 500;
+
+/// The control task's side.
+pub struct ControlTask {
+    shared: Arc<Shared>,
+    connector: Arc<Connector>,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    own_jobs: mpsc::WeakUnboundedSender<Job>,
+    /// Taken from `jobs` too early.
+    held: Option<Job>,
+    /// Channels that Redis does not let us subscribe to; tried again with each heartbeat.
+    refused: Vec<String>,
+    censuses: JoinSet<()>,
+    registers: Registers,
+    connected_before: bool,
+}
+
+impl ControlTask {
+    /// Nothing is connected yet.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        connector: Arc<Connector>,
+        jobs: mpsc::UnboundedReceiver<Job>,
+        own_jobs: mpsc::WeakUnboundedSender<Job>,
+    ) -> Self {
+        Self {
+            shared,
+            registers: Registers::new(connector.clone()),
+            connector,
+            jobs,
+            own_jobs,
+            held: None,
+            refused: Vec::new(),
+            censuses: JoinSet::new(),
+            connected_before: false,
+        }
+    }
+
+    /// Runs until it is stopped: connects, and connects again.
+    pub async fn run(mut self) {
+        let mut backoff = self.connector.backoff();
+        loop {
+            let ended = self.serve(&mut backoff).await;
+            self.shared.connected.store(false, Ordering::Relaxed);
+            match ended {
+                Ok(done) => {
+                    let _ = done.send(());
+                    return;
+                }
+                Err(error) => self.shared.warnings.warn(TASK, &error),
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// From one break to the next. `Ok` when the engine stops.
+    async fn serve(&mut self, backoff: &mut Backoff) -> Result<oneshot::Sender<()>> {
+        let (shared, own_jobs) = (self.shared.clone(), self.own_jobs.clone());
+        let on_push = move |push| {
+            if let Some(job) = shared.receive(push)
+                && let Some(jobs) = own_jobs.upgrade()
+            {
+                let _ = jobs.send(job);
+            }
+        };
+        let sharded = self.shared.options.use_sharded_pub_sub;
+        let mut lines = Lines::open(self.connector.clone(), sharded, on_push).await?;
+        if std::mem::replace(&mut self.connected_before, true) {
+            self.shared.stats.reconnects.add(1);
+        }
+        self.subscribe_all(&mut lines).await?;
+        backoff.reset();
+        self.shared.warnings.clear(TASK);
+        self.shared.members().listen_again();
+        self.shared.connected.store(true, Ordering::Relaxed);
+        self.say(&mut lines, MemberNews::Hello).await?;
+
+        let mut heartbeat = ticks(self.shared.options.heartbeat_interval());
+        let mut look = ticks(LOOK);
+        let mut looked = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                error = lines.broken() => return Err(error),
+                _ = heartbeat.tick() => {
+                    self.say(&mut lines, MemberNews::Alive).await?;
+                    lines.check().await?;
+                    self.subscribe_refused(&mut lines).await?;
+                }
+                _ = look.tick() => self.look(&mut looked),
+                Some(job) = next_job(&mut self.held, &mut self.jobs) => {
+                    if let Some(done) = self.work(job, &mut lines).await? {
+                        return Ok(done);
+                    }
+                }
+                Some(_) = self.censuses.join_next() => {}
+            }
+        }
+    }
+
+    async fn subscribe_all(&mut self, lines: &mut Lines) -> Result<()> {
+        self.refused.clear();
+        let mut channels: Vec<String> = self.shared.routes().keys().cloned().collect();
+        channels.push(self.shared.members_channel());
+        for channels in channels.chunks(BATCH) {
+            self.subscription(lines, true, channels).await?;
+        }
+        Ok(())
+    }
+
+    async fn subscribe_refused(&mut self, lines: &mut Lines) -> Result<()> {
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        let mut channels = std::mem::take(&mut self.refused);
+        {
+            // A namespace may have been closed meanwhile.
+            let (routes, members) = (self.shared.routes(), self.shared.members_channel());
+            channels.retain(|channel| *channel == members || routes.contains_key(channel));
+        }
+        self.subscription(lines, true, &channels).await?;
+        if self.refused.is_empty() {
+            self.shared.warnings.clear(SUBSCRIBING);
+        }
+        Ok(())
+    }
+
+    /// Subscribes or unsubscribes. A refusal is said; the rest goes on without.
+    async fn subscription(
+        &mut self,
+        lines: &mut Lines,
+        on: bool,
+        channels: &[String],
+    ) -> Result<()> {
+        let name = match (on, self.shared.options.use_sharded_pub_sub) {
+            (true, false) => "SUBSCRIBE",
+            (true, true) => "SSUBSCRIBE",
+            (false, false) => "UNSUBSCRIBE",
+            (false, true) => "SUNSUBSCRIBE",
+        };
+        let commands: Vec<_> =
+            channels.iter().map(|channel| command(name, channel, None)).collect();
+        let refusals = lines.send(name, &commands).await?;
+        for (channel, refusal) in channels.iter().zip(refusals) {
+            if let Some(error) = refusal {
+                self.shared.warnings.warn(SUBSCRIBING, &error);
+                if on {
+                    self.refused.push(channel.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does one job, and with it the ones of the same kind that stand right behind it.
+    async fn work(&mut self, job: Job, lines: &mut Lines) -> Result<Option<oneshot::Sender<()>>> {
+        match job {
+            Job::Subscribe { channels } => {
+                let more = self.take_behind(|job| match job {
+                    Job::Subscribe { channels } => Ok(channels),
+                    other => Err(other),
+                });
+                let channels: Vec<String> = [channels].into_iter().chain(more).flatten().collect();
+                self.subscription(lines, true, &channels).await?;
+            }
+            Job::Unsubscribe { channels } => {
+                self.subscription(lines, false, &channels).await?;
+            }
+            Job::SubscribeAgain { channel } => {
+                self.connector.forget();
+                self.subscription(lines, true, &[channel]).await?;
+            }
+            Job::Publish(message) => {
+                let mut messages = vec![message];
+                messages.append(&mut self.take_behind(|job| match job {
+                    Job::Publish(message) => Ok(message),
+                    other => Err(other),
+                }));
+                self.publish(lines, messages).await?;
+            }
+            Job::Census { call, nsp, asked } => {
+                let (shared, registers, commands) =
+                    (self.shared.clone(), self.registers.clone(), lines.commands());
+                self.censuses.spawn(async move {
+                    let counted = shared.count(&registers, commands, &nsp, &asked).await;
+                    let result = counted.or_else(|error| shared.count_by_heartbeats(error, &asked));
+                    let result = result.map(Answer::Census);
+                    shared.inbox.push(Event::Answer { call, result, hold: None });
+                });
+            }
+            Job::SayAlive => {
+                // It may be connected to a node of the cluster that is new.
+                self.connector.forget();
+                self.say(lines, MemberNews::Alive).await?;
+            }
+            Job::Stop { done } => {
+                self.say(lines, MemberNews::Bye).await?;
+                return Ok(Some(done));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes jobs as long as `pick` wants them; the first other one is held for later.
+    fn take_behind<T>(&mut self, pick: impl Fn(Job) -> std::result::Result<T, Job>) -> Vec<T> {
+        let mut taken = Vec::new();
+        while taken.len() < BATCH
+            && let Ok(job) = self.jobs.try_recv()
+        {
+            match pick(job) {
+                Ok(wanted) => taken.push(wanted),
+                Err(other) => {
+                    self.held = Some(other);
+                    break;
+                }
+            }
+        }
+        taken
+    }
+
+    /// PUBLISH is at most once: what was on its way when the connection broke is not sent again.
+    async fn publish(&self, lines: &mut Lines, messages: Vec<Message>) -> Result<()> {
+        let name = self.shared.publish_command();
+        for message in &messages {
+            self.shared.queued_bytes.fetch_sub(message.counted, Ordering::Relaxed);
+        }
+        let commands: Vec<_> = messages
+            .iter()
+            .map(|message| command(name, &message.channel, Some(&message.payload)))
+            .collect();
+        let refusals = lines.send(name, &commands).await.inspect_err(|_| {
+            self.shared.stats.dropped.add(messages.len() as u64);
+        })?;
+        let mut refused = false;
+        for error in refusals.into_iter().flatten() {
+            refused = true;
+            self.shared.stats.dropped.add(1);
+            self.shared.warnings.warn(PUBLISHING, &error);
+        }
+        if !refused {
+            self.shared.warnings.clear(PUBLISHING);
+        }
+        Ok(())
+    }
+
+    async fn say(&self, lines: &mut Lines, news: MemberNews) -> Result<()> {
+        let message = MemberMessage { uid: self.shared.uid.to_string(), news };
+        let Ok(json) = serde_json::to_vec(&message) else { return Ok(()) };
+        let (name, channel) = (self.shared.publish_command(), self.shared.members_channel());
+        let refusals = lines.send(name, &[command(name, &channel, Some(&json))]).await?;
+        match refusals.into_iter().flatten().next() {
+            None => self.shared.warnings.clear(HEARTBEAT),
+            Some(error) if error.connection_survives() => {
+                self.shared.warnings.warn(HEARTBEAT, &error);
+            }
+            Some(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn look(&self, looked: &mut Instant) {
+        let mut members = self.shared.members();
+        if looked.elapsed() > LOOK + OWN_PAUSE {
+            members.listen_again();
+        }
+        *looked = Instant::now();
+        self.shared.release_held();
+        if members.look() {
+            self.shared.inbox.push(Event::MembersChanged);
+        }
+    }
+}
+
+/// A command for a channel.
+fn command<'a>(
+    name: &'static str,
+    channel: &'a str,
+    payload: Option<&[u8]>,
+) -> (&'a str, redis::Cmd) {
+    let mut command = redis::cmd(name);
+    command.arg(channel);
+    if let Some(payload) = payload {
+        command.arg(payload);
+    }
+    (channel, command)
+}
+
+async fn next_job(held: &mut Option<Job>, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Option<Job> {
+    match held.take() {
+        Some(job) => Some(job),
+        None => jobs.recv().await,
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
