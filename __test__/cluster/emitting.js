@@ -17,9 +17,9 @@ const NODE_TIMEOUT = 1_500;
 /**
  * @param {import("node:test").TestContext} t
  * @param {import("../helpers/redis-cluster").RedisClusterOptions &
- *   { adapterOptions?: Record<string, unknown> }} [options]
+ *   { adapterOptions?: Record<string, unknown>, serverOptions?: Record<string, unknown> }} [options]
  */
-async function startEmitting(t, { adapterOptions, ...options } = {}) {
+async function startEmitting(t, { adapterOptions, serverOptions, ...options } = {}) {
   const redis = await startRedisCluster({ nodeTimeout: NODE_TIMEOUT, ...options });
   defer(t, () => redis.stop());
   const admin = await createAdmin(redis);
@@ -27,6 +27,7 @@ async function startEmitting(t, { adapterOptions, ...options } = {}) {
   const context = { redis: /** @type {any} */ (redis), admin };
   const cluster = await startCluster(context, {
     adapterOptions: { maxLen: 100_000, ...adapterOptions },
+    serverOptions,
     // @ts-ignore sent by other servers
     setup: (io, index) => io.on("ask", (answer) => answer(index)),
   });

@@ -92,3 +92,31 @@ test("with sharded PUB/SUB, the slots of the request channels move", async (t) =
   const { lost, said } = await judge({ cluster, traffic, admin, losses });
   assert.deepEqual([lost, said], [0, 0]);
 });
+
+// Breaks when sessions keep to the master that has given the slot away, or is about to.
+test("a session is saved and restored while its slot is on its way", async (t) => {
+  const { redis, cluster } = await startEmitting(t, {
+    serverOptions: { connectionStateRecovery: {} },
+  });
+  const masters = redis.nodes.slice(0, 3);
+  for (const isMoved of [false, true]) {
+    const [client] = cluster.clients;
+    const key = `sio:session:${/** @type {any} */ (client.socket)._pid}`;
+    const { master, slot } = await redis.masterOf(key);
+    const to = masters[(masters.indexOf(master) + 1) % masters.length];
+    const { index } = cluster.homeOf(client);
+    await redis.ask(to, `CLUSTER SETSLOT ${slot} IMPORTING ${master.id}`, /\+OK/);
+    await redis.ask(master, `CLUSTER SETSLOT ${slot} MIGRATING ${to.id}`, /\+OK/);
+    await cluster.cut(client);
+    await waitFor(async () => (await redis.keysIn(to, slot)).includes(key), {
+      what: "the session to be saved where its slot goes",
+    });
+    if (isMoved) {
+      for (const node of [to, ...masters]) {
+        await redis.ask(node, `CLUSTER SETSLOT ${slot} NODE ${to.id}`, /\+OK/);
+      }
+    }
+    await cluster.reconnect(client, (index + 1) % 3);
+    assert.equal(client.socket.recovered, true);
+  }
+});
