@@ -24,6 +24,8 @@ const { makeCertificates, SERVER_NAME } = require("./connection/certificates");
 const { startOpen } = require("./connection/servers");
 const { createAdmin } = require("./helpers/clients");
 const { guard } = require("./helpers/guard");
+const { startRedisCluster } = require("./helpers/redis-cluster");
+const { startRedisSentinel } = require("./helpers/redis-sentinel");
 const { freePort } = require("./helpers/redis-server");
 const { connectClient } = require("./helpers/socket-client");
 const { waitFor, within } = require("./helpers/wait");
@@ -163,6 +165,28 @@ function adapterOf(io) {
 describe("the JS blocks of README.md", () => {
   /** A project as a user has it. */
   let folder = "";
+  const password = "secret";
+  /** @type {Awaited<ReturnType<typeof startRedisCluster>>} */
+  let cluster;
+  /** @type {Awaited<ReturnType<typeof startRedisSentinel>>} */
+  let sentinel;
+
+  before(async () => {
+    cluster = await startRedisCluster({ password });
+    sentinel = await startRedisSentinel({ password, sentinelPassword: password });
+  });
+
+  after(() => Promise.all([cluster?.stop(), sentinel?.stop()]));
+
+  /** For a node that shares its Redis with the server of a block. @param {string} code */
+  function sharedWith(code) {
+    if (/cluster/i.test(code)) {
+      return { cluster: { nodes: [cluster.url] }, password };
+    }
+    return /sentinel/i.test(code)
+      ? { sentinel: { name: sentinel.name, nodes: sentinel.nodes, password }, password }
+      : redis.url;
+  }
 
   before(() => {
     folder = fs.mkdtempSync(join(tmpdir(), "sio-readme-"));
@@ -208,6 +232,10 @@ describe("the JS blocks of README.md", () => {
     const replacements = {
       "localhost:6379": `127.0.0.1:${redis.port}`,
       "port: 6379": `port: ${redis.port}`,
+      "localhost:7001": `127.0.0.1:${cluster.ports[0]}`,
+      "localhost:7002": `127.0.0.1:${cluster.ports[1]}`,
+      "port: 7002": `port: ${cluster.ports[1]}`,
+      "port: 26379": `port: ${sentinel.nodes[0].port}`,
       "10.0.0.5": "127.0.0.1",
       "port: 6380": `port: ${redis.tlsPort}`,
       "redis.example.com": SERVER_NAME,
@@ -265,7 +293,7 @@ describe("the JS blocks of README.md", () => {
 
   for (const { code, line } of blocksOf("js")) {
     test(`line ${line}: is a node that gets messages and answers requests`, async (t) => {
-      const { io } = await startNode(t, createAdapter(redis.url));
+      const { io } = await startNode(t, createAdapter(sharedWith(code)));
       const server = await run(t, code);
       await waitFor(async () => (await adapterOf(io).serverCount()) === 2, {
         what: "two nodes to be counted",

@@ -105,8 +105,14 @@ impl Lines {
     /// the others are at work.
     pub(super) async fn check(&mut self) -> Result<()> {
         if self.only.is_none() {
+            // A question for which the user has the right.
+            let mut command = redis::cmd("PUBSUB");
+            command.arg("SHARDNUMSUB");
             for line in self.open.values_mut() {
-                line.send("PING", "connection", &redis::cmd("PING")).await?;
+                match line.send("PUBSUB", "connection", &command).await {
+                    Err(error) if !error.connection_survives() => return Err(error),
+                    _ => {}
+                }
             }
         }
         Ok(())
