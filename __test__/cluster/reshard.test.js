@@ -9,35 +9,7 @@ require("../faults/warnings"); // a redirection is none, other things may be
 const { assertRequestsWork, startEmitting } = require("./emitting");
 const { STREAM, judge } = require("./verdict");
 
-/** @typedef {import("../helpers/redis-cluster").RedisCluster} RedisCluster */
-/** @typedef {Awaited<ReturnType<RedisCluster["masterOf"]>>["master"]} ClusterNode */
-
 const MOVES = 6;
-const MIGRATE_LIMIT = 10_000;
-
-/**
- * Moves a slot with its keys, as `redis-cli --cluster reshard` does it. `between` is called when the
- * keys have gone, and the old master still owns the slot: it answers ASK then.
- *
- * @param {RedisCluster} redis
- * @param {number} slot
- * @param {ClusterNode} from
- * @param {ClusterNode} to
- * @param {() => Promise<unknown>} between
- */
-async function moveSlot(redis, slot, from, to, between) {
-  await redis.ask(to, `CLUSTER SETSLOT ${slot} IMPORTING ${from.id}`, /\+OK/);
-  await redis.ask(from, `CLUSTER SETSLOT ${slot} MIGRATING ${to.id}`, /\+OK/);
-  const keys = await redis.keysIn(from, slot);
-  if (keys.length > 0) {
-    const migrate = `MIGRATE ${to.host} ${to.port} "" 0 ${MIGRATE_LIMIT} KEYS ${keys.join(" ")}`;
-    await redis.ask(from, migrate, /\+OK/);
-  }
-  await between();
-  for (const node of [to, from, ...redis.nodes.slice(0, 3)]) {
-    await redis.ask(node, `CLUSTER SETSLOT ${slot} NODE ${to.id}`, /\+OK/);
-  }
-}
 
 // Breaks when MOVED or ASK is not followed, when a batch that EXEC has refused is taken for written
 // or in doubt, when ASKING does not go before MULTI and before each XREAD, and when the reader
@@ -48,7 +20,7 @@ test(`the stream's slot moves ${MOVES} times while three nodes emit`, async (t) 
   for (let move = 0; move < MOVES; move++) {
     const { master, slot } = await redis.masterOf(STREAM);
     const to = masters[(masters.indexOf(master) + 1) % masters.length];
-    await moveSlot(redis, slot, master, to, async () => {
+    await redis.moveSlot(slot, master, to, async () => {
       // Delivery does not wait for the end of the migration, which takes long with many keys.
       await traffic.flows();
       await assertRequestsWork(cluster);
@@ -80,7 +52,7 @@ test("with sharded PUB/SUB, the slots of the request channels move", async (t) =
     const { master, slot } = await redis.masterOf(channel);
     const to = masters[(masters.indexOf(master) + 1) % masters.length];
     const subscribers = await admin.command("PUBSUB", "SHARDNUMSUB", channel);
-    await moveSlot(redis, slot, master, to, () => settle());
+    await redis.moveSlot(slot, master, to, () => settle());
     await waitFor(
       async () =>
         (await admin.command("PUBSUB", "SHARDNUMSUB", channel)).join() === subscribers.join(),

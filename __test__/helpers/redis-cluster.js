@@ -14,6 +14,7 @@ const SLOTS = 16_384;
 const START_ATTEMPTS = 5;
 const START_TIMEOUT = 20_000;
 const DRAIN_TIMEOUT = 2_000;
+const MIGRATE_LIMIT = 10_000;
 
 /**
  * @typedef {object} RedisClusterOptions
@@ -181,6 +182,29 @@ class RedisCluster {
       new RegExp(`(?:\\$\\d+\\r\\n\\S+\\r\\n){${count}}`),
     );
     return reply.split("\r\n").filter((_, i) => i % 2 === 1);
+  }
+
+  /**
+   * Moves a slot with its keys, as `redis-cli --cluster reshard` does it. `between` is called when
+   * the keys have gone, and the old master still owns the slot: it answers ASK then.
+   *
+   * @param {number} slot
+   * @param {ClusterNode} from
+   * @param {ClusterNode} to
+   * @param {() => Promise<unknown>} between
+   */
+  async moveSlot(slot, from, to, between) {
+    await this.ask(to, `CLUSTER SETSLOT ${slot} IMPORTING ${from.id}`, /\+OK/);
+    await this.ask(from, `CLUSTER SETSLOT ${slot} MIGRATING ${to.id}`, /\+OK/);
+    const keys = await this.keysIn(from, slot);
+    if (keys.length > 0) {
+      const migrate = `MIGRATE ${to.host} ${to.port} "" 0 ${MIGRATE_LIMIT} KEYS ${keys.join(" ")}`;
+      await this.ask(from, migrate, /\+OK/);
+    }
+    await between();
+    for (const node of [to, from, ...this.nodes.slice(0, MASTERS)]) {
+      await this.ask(node, `CLUSTER SETSLOT ${slot} NODE ${to.id}`, /\+OK/);
+    }
   }
 
   /** @param {string} command @param {RegExp} pattern */
