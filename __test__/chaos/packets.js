@@ -11,6 +11,8 @@ const EVENT = "packet";
 const BROADCAST = String(MessageType.BROADCAST);
 const SPAN = 2 ** 32;
 const PAGE = 2_000;
+/** So many faults are shown in full. */
+const SAMPLES = 10;
 
 /**
  * A packet as one number.
@@ -34,6 +36,8 @@ class Truth {
     this.packets = [];
     /** Packets that stand in the stream more than once; readers are to drop all but the first. */
     this.doubled = 0;
+    /** The first of these, with both entries, for people. @type {string[]} */
+    this.samples = [];
     /** By rooms: many clients are in the same ones. @type {Map<string, { count: number, ids: number[] }>} */
     this.known = new Map();
   }
@@ -74,7 +78,8 @@ class TruthReader {
     this.admin = admin;
     this.stream = stream;
     this.truth = new Truth();
-    this.known = new Set();
+    /** Packets with their entries. @type {Map<number, string>} */
+    this.known = new Map();
     this.last = "0-0";
   }
 
@@ -85,7 +90,7 @@ class TruthReader {
       const entries = await this.admin.command("XRANGE", stream, `(${last}`, "+", "COUNT", PAGE);
       for (const [entryId, fields] of entries) {
         this.last = entryId;
-        this.#add(fields);
+        this.#add(entryId, fields);
       }
       if (entries.length < PAGE) {
         return this.truth;
@@ -93,8 +98,8 @@ class TruthReader {
     }
   }
 
-  /** @param {string[]} fields */
-  #add(fields) {
+  /** @param {string} entryId @param {string[]} fields */
+  #add(entryId, fields) {
     const type = fields[fields.indexOf("type") + 1];
     const data = fields[fields.indexOf("data") + 1];
     const { packet, opts } = type === BROADCAST ? decodeData(data) : {};
@@ -102,11 +107,15 @@ class TruthReader {
       return;
     }
     const id = packetId(packet.data[1], packet.data[2]);
-    if (this.known.has(id)) {
+    const first = this.known.get(id);
+    if (first !== undefined) {
       this.truth.doubled++;
+      if (this.truth.samples.length < SAMPLES) {
+        this.truth.samples.push(`${packetName(id)} stands at ${first} and at ${entryId}`);
+      }
       return;
     }
-    this.known.add(id);
+    this.known.set(id, entryId);
     this.truth.packets.push({ id, rooms: opts.rooms });
   }
 }
@@ -134,8 +143,8 @@ class Publishing {
     this.doubled = truth.doubled;
     this.disordered = 0;
     this.missing = 0;
-    /** What was wrong, for people. @type {string[]} */
-    this.samples = [];
+    /** What was wrong, for people. */
+    this.samples = [...truth.samples];
     /** @type {Map<number, number[]>} */
     const numbers = new Map([...emitted.keys()].map((sender) => [sender, []]));
     for (const { id } of truth.packets) {
@@ -151,7 +160,13 @@ class Publishing {
       this.disordered += disordered;
       this.missing += missing;
       if (missing + disordered > 0) {
-        this.samples.push(`sender ${sender}: ${missing} missing, ${disordered} out of order`);
+        const there = new Set(own);
+        const lacking = Array.from({ length: count }, (_, seq) => seq).filter(
+          (seq) => !there.has(seq),
+        );
+        this.samples.push(
+          `sender ${sender}: ${missing} missing (${lacking.slice(0, SAMPLES)}), ${disordered} out of order`,
+        );
       }
     }
   }

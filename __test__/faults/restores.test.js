@@ -58,9 +58,9 @@ describe("a restore that is cut off", () => {
 });
 
 describe("a client that comes back while Redis", { concurrency: 3 }, () => {
-  /** How long Redis loads, at least, ms: longer than a moment. */
+  /** How long Redis loads, at least, ms. It answers between every 1,024 commands that it loads. */
   const LOADING = 3_000;
-  const KEYS = 300;
+  const KEYS = 3_000;
 
   /** @param {import("node:test").TestContext} t @param {string[]} [args] */
   async function ownRedis(t, args) {
