@@ -78,9 +78,8 @@ describe("a client that comes back while Redis", { concurrency: 3 }, () => {
     const context = await ownRedis(t);
     const load = await startLoad(t, context);
     const client = await leaveBehind(load);
-    for (let i = 0; i < KEYS; i++) {
-      await context.admin.command("SET", `key ${i}`, i);
-    }
+    const keys = Array.from({ length: KEYS }, (_, i) => `key ${i}`);
+    await Promise.all(keys.map((key) => context.admin.command("SET", key, "")));
     await context.redis.kill();
     const begin = Date.now();
     const restarted = context.redis.restart({ args: delay });
