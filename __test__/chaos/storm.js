@@ -26,6 +26,7 @@ const { values } = parseArgs({
     clients: { type: "string", default: "500" },
     entries: { type: "string", default: "5000" },
     adapter: { type: "string", multiple: true, default: ["upstream", "native"] },
+    rounds: { type: "string", default: "1" },
     write: { type: "boolean", default: false },
   },
 });
@@ -40,10 +41,9 @@ function cpuOf({ watched, times }) {
  * @param {Result} calm of clients that had missed nothing
  * @returns {Record<string, number>}
  */
-function column(result, calm) {
+function measuresOf(result, calm) {
   const { times, watched, tally, recovered } = result;
   const most = (/** @type {(one: Watched) => number} */ pick) => Math.max(...watched.map(pick));
-  const cpu = cpuOf(result);
   return {
     "half are back, ms": times[Math.floor(times.length / 2)],
     "all are back, ms": times[times.length - 1],
@@ -51,12 +51,27 @@ function column(result, calm) {
     "packets lost": tally.lost,
     "packets doubled": tally.doubled,
     "packets out of order": tally.disordered,
-    "CPU of both nodes, ms per client": cpu,
-    "… of which for what it had missed": cpu - cpuOf(calm),
+    "CPU of both nodes, ms per client": cpuOf(result),
+    "the same for clients that had missed nothing": cpuOf(calm),
     "event loop delay, p99, ms": most(({ delayP99 }) => delayP99),
     "event loop delay, most, ms": most(({ delayMax }) => delayMax),
     "memory of a node, most, MB": most(({ memory }) => memory) / 1e6,
   };
+}
+
+/**
+ * The median of each measure, and all rounds.
+ *
+ * @param {Record<string, number>[]} rounds
+ * @returns {Record<string, { median: number, rounds: number[] }>}
+ */
+function columnOf(rounds) {
+  return Object.fromEntries(
+    Object.keys(rounds[0]).map((what) => {
+      const all = rounds.map((round) => round[what]);
+      return [what, { median: [...all].sort((x, y) => x - y)[all.length >> 1], rounds: all }];
+    }),
+  );
 }
 
 /** @param {number} value */
@@ -66,11 +81,13 @@ const show = (value) =>
     : Number(value.toPrecision(3))
   ).toLocaleString("en");
 
-/** @param {Record<string, Record<string, number>>} columns by adapter */
+/** @typedef {Record<string, ReturnType<typeof columnOf>>} Columns by adapter */
+
+/** @param {Columns} columns */
 function table(columns) {
   const kinds = Object.keys(columns);
   const lines = Object.keys(columns[kinds[0]]).map(
-    (what) => `| ${what} | ${kinds.map((kind) => show(columns[kind][what])).join(" | ")} |`,
+    (what) => `| ${what} | ${kinds.map((kind) => show(columns[kind][what].median)).join(" | ")} |`,
   );
   const names = kinds.map((kind) => (kind === "native" ? "ours" : kind));
   return [
@@ -80,7 +97,7 @@ function table(columns) {
   ].join("\n");
 }
 
-/** @param {string} about @param {Record<string, Record<string, number>>} columns */
+/** @param {string} about @param {Columns} columns */
 function write(about, columns) {
   const results = join(ROOT, "bench", "results");
   const markdown = `${table(columns)}\n\n${about}\n`;
@@ -93,21 +110,25 @@ function write(about, columns) {
 }
 
 async function main() {
-  const [count, entries] = [Number(values.clients), Number(values.entries)];
-  /** @type {Record<string, Record<string, number>>} */
-  const columns = {};
-  for (const kind of /** @type {Kind[]} */ (values.adapter)) {
-    const calm = await runStorm(kind, count, 0);
-    columns[kind] = column(await runStorm(kind, count, entries), calm);
+  const [count, entries, rounds] = [values.clients, values.entries, values.rounds].map(Number);
+  const kinds = /** @type {Kind[]} */ (values.adapter);
+  /** @type {Record<string, Record<string, number>[]>} */
+  const measured = Object.fromEntries(kinds.map((kind) => [kind, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const kind of kinds) {
+      const calm = await runStorm(kind, count, 0);
+      measured[kind].push(measuresOf(await runStorm(kind, count, entries), calm));
+    }
   }
+  const columns = Object.fromEntries(kinds.map((kind) => [kind, columnOf(measured[kind])]));
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], {
     encoding: "utf8",
     cwd: ROOT,
   });
   const machine = `${cpus().length} cores (${cpus()[0].model}), Node.js ${process.version}`;
   const about =
-    `${count.toLocaleString("en")} clients of one node lose their connections at once, and come back to two others, ${entries.toLocaleString("en")} entries behind, of which 50 in 5,000 are for each of them, while traffic goes on. ` +
-    `One run of \`npm run storm -- --clients ${count} --write\` with clients, nodes and Redis on ${machine}, commit ${commit.trim()}; upstream is @socket.io/redis-streams-adapter 0.3.1 with node-redis.`;
+    `${count.toLocaleString("en")} clients of one node lose their connections at once, and come back to two others, ${entries.toLocaleString("en")} entries behind, of which one in 100 is for each of them, while traffic goes on. ` +
+    `Medians of ${rounds} rounds in one run of \`npm run storm -- --clients ${count} --rounds ${rounds} --write\` with clients, nodes and Redis on ${machine}, commit ${commit.trim()}; upstream is @socket.io/redis-streams-adapter 0.3.1 with node-redis.`;
   console.log(`${table(columns)}\n\n${about}`);
   if (values.write) {
     write(about, columns);
