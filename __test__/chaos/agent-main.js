@@ -55,6 +55,11 @@ let watching;
 
 let endChurn = () => {};
 
+/** Warnings that no outage brings about. */
+const REFUSALS = ["REFUSED", "NOPERM", "AUTH", "TLS", "HANDLER", "WRONGTYPE"].map(
+  (what) => `ERR_SIO_REDIS_${what}`,
+);
+
 /** @type {any[]} */
 const losses = [];
 /** @type {string[]} */
@@ -62,7 +67,8 @@ const faults = [];
 process.on("unhandledRejection", (reason) => faults.push(`unhandled rejection: ${reason}`));
 process.on("uncaughtException", (error) => faults.push(`uncaught: ${error.stack}`));
 process.on("warning", (warning) => {
-  if (warning.name !== "SocketIORedisWarning") {
+  const { code = "" } = /** @type {any} */ (warning);
+  if (warning.name !== "SocketIORedisWarning" || REFUSALS.includes(code)) {
     faults.push(`warning: ${warning}`);
   }
 });

@@ -105,11 +105,13 @@ class Returns {
     for (const start of this.freshStarts) {
       const { who, reason = NOTHING, sawSession, home, droppedAt } = start;
       // It may live on for a while, and be killed before it could save the session.
-      const wasKilled = (killed.get(home) ?? Infinity) < droppedAt + SAVING;
+      const killedAfter = (killed.get(home) ?? Infinity) - droppedAt;
+      const wasKilled = killedAfter < SAVING;
       const cause = await causeOf(start, wasKilled, exists);
       if (cause === undefined) {
         const saved = sawSession ? "saved" : "not seen";
-        unjustified.push(`${who}, session ${saved}: ${reason}`);
+        const end = `its node was killed after ${killedAfter} ms`;
+        unjustified.push(`${who}, session ${saved}, ${end}: ${reason}`);
       }
       const what = cause ?? reason;
       fresh[what] = (fresh[what] ?? 0) + 1;
