@@ -8,7 +8,7 @@ const { startLoad } = require("../chaos/load");
 const { createAdmin } = require("../helpers/clients");
 const { useRedis } = require("../helpers/cluster");
 const { startRedis } = require("../helpers/redis-server");
-const { waitFor } = require("../helpers/wait");
+const { settle, waitFor } = require("../helpers/wait");
 const { defer } = require("./defer");
 const { startProxy } = require("./tcp-proxy");
 require("./warnings"); // outages are warned of
@@ -57,7 +57,7 @@ describe("a restore that is cut off", () => {
   });
 });
 
-describe("a client that comes back while Redis", { concurrency: 3 }, () => {
+describe("a client that comes back while Redis", { concurrency: 4 }, () => {
   /** How long Redis loads, at least, ms. It answers between every 1,024 commands that it loads. */
   const LOADING = 3_000;
   const KEYS = 3_000;
@@ -101,6 +101,25 @@ describe("a client that comes back while Redis", { concurrency: 3 }, () => {
     const back = client.connect(load.url(1));
     // The first attempt gets no answer, and is given up.
     setTimeout(() => context.redis.resume(), 3_000);
+    assert.ok(await back);
+    assert.ok(client.socket.recovered);
+    await load.assertComplete();
+  });
+
+  // Breaks when a restore looks into Redis for a session that its own node has not saved yet.
+  test("is away drops, comes back to its node, and waits for its session", async (t) => {
+    const context = await ownRedis(t);
+    const load = await startLoad(t, context);
+    const client = await load.connect(load.url(0));
+    await context.redis.kill();
+    client.cut();
+    await load.settled();
+    for (let i = 0; i < 100; i++) {
+      load.emit();
+    }
+    const back = client.connect(load.url(0));
+    await settle(1_500); // the attempts to save it come ever more rarely
+    await context.redis.restart();
     assert.ok(await back);
     assert.ok(client.socket.recovered);
     await load.assertComplete();

@@ -44,12 +44,13 @@ impl Attempt {
         let result =
             result.unwrap_or(Err(Error::Timeout { command: "XRANGE", after: RESTORE_LIMIT }));
         let Err(error) = result else {
-            ask(&jobs, Job::Restored);
+            ask(&jobs, Job::Answered);
             return warnings.clear(RESTORING);
         };
         if let Error::NotRestored(_) = error {
             tracing::debug!("{error}");
             warnings.clear(RESTORING);
+            ask(&jobs, Job::Answered);
         } else {
             // It is not the session's fault: the next attempt finds it again.
             if let Some(taken) = taken {
@@ -81,7 +82,7 @@ fn is_passing(error: &Error) -> bool {
 }
 
 /// Asks for a restore once more, a little later.
-async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<Job>) {
+pub(super) async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<Job>) {
     sleep(RETRY).await;
     ask(&jobs, Job::Restore(restore));
 }

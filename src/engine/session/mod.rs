@@ -32,7 +32,7 @@ const SAVES: usize = 256;
 /// Restores at a time: bounds what they hold in memory, and what Redis is asked for at once.
 const RESTORES: usize = 32;
 
-use attempt::Attempt;
+use attempt::{Attempt, try_again};
 pub use restore::Restore;
 
 /// Stands for a session's key in errors: the key holds the session ID, which is the client's
@@ -48,8 +48,8 @@ enum Job {
     Restore(Restore),
     /// A restore has failed for Redis's sake.
     Failed,
-    /// A restore has worked.
-    Restored,
+    /// Redis has answered a restore.
+    Answered,
     Stop {
         done: oneshot::Sender<()>,
     },
@@ -142,12 +142,11 @@ impl SessionTask {
             match job {
                 Some(Job::Persist(persist)) => self.unsaved.push_back(persist),
                 Some(Job::Restore(restore)) => {
-                    // Its own session may be among the unsaved ones.
                     self.save().await;
                     self.restore(restore);
                 }
                 Some(Job::Failed) => self.failed(),
-                Some(Job::Restored) => self.worked(),
+                Some(Job::Answered) => self.worked(),
                 None => {}
                 Some(Job::Stop { done }) => return self.stop(done).await,
             }
@@ -227,6 +226,12 @@ impl SessionTask {
     }
 
     fn restore(&mut self, restore: Restore) {
+        let is_unsaved = self.unsaved.iter().any(|persist| persist.key == restore.key);
+        if is_unsaved && restore.asked.elapsed() < self.patience() {
+            // Its client was here before Redis went away.
+            self.restores.spawn(try_again(restore, self.own_jobs.clone()));
+            return;
+        }
         let attempt = Attempt {
             restore,
             patience: self.patience(),
@@ -250,6 +255,8 @@ impl SessionTask {
     fn worked(&mut self) {
         self.backoff.reset();
         self.away_since = None;
+        // Redis is there: what waits for it is saved at once.
+        self.save_again = None;
     }
 
     fn failed(&mut self) {
