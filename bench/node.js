@@ -1,10 +1,16 @@
 "use strict";
-// One Socket.IO node under measurement, in a process of its own: told what to do by bench/run.js.
+// One Socket.IO node under measurement, in a process of its own: told what to do by node-process.js.
 
 const { readFileSync } = require("node:fs");
+const { createServer } = require("node:http");
 const { Server } = require("socket.io");
 
+const { emitAtRate } = require("./pace");
+
 const [kind, port] = process.argv.slice(2);
+
+/** Long enough that nothing is trimmed while it is measured. */
+const MAX_LEN = 1_000_000;
 
 /** Time that the JS thread and the whole process have spent on a CPU, µs. */
 function cpu() {
@@ -13,85 +19,106 @@ function cpu() {
   return { jsThread: Number(jsThread) / 1_000, process: user + system };
 }
 
+/** @returns {Promise<any>} */
 async function makeAdapter() {
+  const options = { maxLen: MAX_LEN };
   if (kind === "native") {
-    return require("..").createAdapter(`redis://127.0.0.1:${port}`, { maxLen: MAX_LEN });
+    return require("..").createAdapter(`redis://127.0.0.1:${port}`, options);
   }
   const { createAdapter } = require("@socket.io/redis-streams-adapter");
   if (kind === "upstream, ioredis") {
     const { Redis } = require("ioredis");
-    return createAdapter(new Redis({ port: Number(port), host: "127.0.0.1" }), { maxLen: MAX_LEN });
+    return createAdapter(new Redis({ port: Number(port), host: "127.0.0.1" }), options);
   }
   const { createClient } = require("redis");
   const client = createClient({ url: `redis://127.0.0.1:${port}` });
   await client.connect();
-  return createAdapter(client, { maxLen: MAX_LEN });
+  return createAdapter(client, options);
 }
 
-/** Long enough that nothing is trimmed while it is measured. */
-const MAX_LEN = 1_000_000;
+/** Sockets of which the adapter sees what it needs; they only count what is written. */
+function addCountingSockets(
+  /** @type {any} */ nsp,
+  /** @type {{ written: number }} */ counter,
+  /** @type {{ room: string, members: number }} */ { room, members },
+) {
+  for (let i = 0; i < members; i++) {
+    const id = `s${i}`;
+    nsp.sockets.set(id, {
+      id,
+      client: { writeToEngine: () => counter.written++ },
+      notifyOutgoingListeners() {},
+    });
+    nsp.adapter.addAll(id, new Set([id, room]));
+  }
+}
 
-/** A socket of which the adapter sees what it needs; it only counts what is written. */
-function countingSocket(/** @type {any} */ io, /** @type {string} */ id, counter) {
-  const nsp = io.of("/");
-  nsp.sockets.set(id, {
-    id,
-    client: { writeToEngine: () => counter.written++ },
-    notifyOutgoingListeners() {},
-  });
-  return (/** @type {string} */ room) => nsp.adapter.addAll(id, new Set([id, room]));
+/**
+ * @param {any} adapter
+ * @param {{ count: number, inFlight: number, bytes: number }} options
+ */
+async function publish(adapter, { count, inFlight, bytes }) {
+  const text = "x".repeat(bytes);
+  const opts = { rooms: new Set(["nobody"]), except: new Set(), flags: {} };
+  let sent = 0;
+  const worker = async () => {
+    while (sent < count) {
+      sent++;
+      await adapter.broadcast({ type: 2, data: ["bench", text] }, opts);
+    }
+  };
+  const before = cpu();
+  const start = process.hrtime.bigint();
+  await Promise.all(Array.from({ length: inFlight }, worker));
+  const seconds = Number(process.hrtime.bigint() - start) / 1e9;
+  const after = cpu();
+  return {
+    perSecond: count / seconds,
+    jsThread: (after.jsThread - before.jsThread) / count,
+    process: (after.process - before.process) / count,
+  };
+}
+
+/** @param {any} io @param {{ count: number }} options @returns {Promise<number>} median, µs */
+async function fetchSockets(io, { count }) {
+  const times = [];
+  for (let i = 0; i < count; i++) {
+    const start = process.hrtime.bigint();
+    await io.fetchSockets();
+    times.push(Number(process.hrtime.bigint() - start) / 1e3);
+  }
+  return times.sort((a, b) => a - b)[count >> 1];
 }
 
 (async () => {
-  const io = new Server({ adapter: await makeAdapter() });
+  const http = createServer();
+  const io = new Server(http, { adapter: await makeAdapter() });
+  await new Promise((resolve) => http.listen(0, "127.0.0.1", () => resolve(undefined)));
+  const nsp = io.of("/");
   const counter = { written: 0 };
-  let seen = 0;
-  io.on("bench:done", () => seen++);
+  io.on("connection", (socket) => socket.join("room"));
+  // What stands last in the stream tells that all before it was handled.
+  io.on("bench:end", (/** @type {string} */ name) => process.send?.({ reached: name }));
 
   /** @type {Record<string, (argument: any) => any>} */
   const orders = {
-    async ready() {
-      return io.of("/").adapter.serverCount();
-    },
-    join({ room, members }) {
-      for (let i = 0; i < members; i++) {
-        countingSocket(io, `s${i}`, counter)(room);
+    serverCount: () => nsp.adapter.serverCount(),
+    port: () => /** @type {any} */ (http.address()).port,
+    clients: () => io.engine.clientsCount,
+    join: (argument) => addCountingSockets(nsp, counter, argument),
+    joinRooms: ({ count }) => {
+      for (let i = 0; i < count; i++) {
+        nsp.adapter.addAll(`s${i % 1_000}`, new Set([`room:${i}`]));
       }
     },
     cpu,
     written: () => counter.written,
-    seen: () => seen,
-    async publish({ count, inFlight, bytes }) {
-      const text = "x".repeat(bytes);
-      const { adapter } = io.of("/");
-      const opts = { rooms: new Set(["nobody"]), except: new Set(), flags: {} };
-      const before = cpu();
-      const start = process.hrtime.bigint();
-      let sent = 0;
-      const worker = async () => {
-        while (sent < count) {
-          sent++;
-          await adapter.broadcast({ type: 2, data: ["bench", text] }, opts);
-        }
-      };
-      await Promise.all(Array.from({ length: inFlight }, worker));
-      const seconds = Number(process.hrtime.bigint() - start) / 1e9;
-      const after = cpu();
-      return {
-        perSecond: count / seconds,
-        jsThread: (after.jsThread - before.jsThread) / count,
-        process: (after.process - before.process) / count,
-      };
-    },
-    async fetchSockets({ count }) {
-      const times = [];
-      for (let i = 0; i < count; i++) {
-        const start = process.hrtime.bigint();
-        await io.fetchSockets();
-        times.push(Number(process.hrtime.bigint() - start) / 1e3);
-      }
-      return times.sort((a, b) => a - b)[count >> 1];
-    },
+    publish: (argument) => publish(nsp.adapter, argument),
+    fetchSockets: (argument) => fetchSockets(io, argument),
+    emitAtRate: ({ room, ...pace }) =>
+      emitAtRate(pace, () =>
+        nsp.to(room).emit("bench", String(process.hrtime.bigint()), "x".repeat(80)),
+      ),
     memory: () => process.memoryUsage().rss / 2 ** 20,
   };
 
