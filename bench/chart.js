@@ -4,34 +4,53 @@
 const echarts = require("echarts");
 
 const WIDTH = 900;
+/** Room for the names of the scenarios, and for the numbers behind the bars. */
+const LEFT = 320;
+const RIGHT = 90;
 const COLOURS = ["#b8c4d0", "#8496a9", "#d9480f"];
-const NAMES = { native: "ours" };
 
 /**
- * One group of bars per row, one bar per kind of adapter, on a logarithmic scale.
+ * @typedef {object} Bars of one scenario
+ * @property {string} name
+ * @property {number[]} lengths relative to each other
+ * @property {string[]} labels
+ */
+
+/**
+ * One group of bars per scenario. Each group has a scale of its own, or the small numbers would
+ * not be seen beside the large ones.
  *
  * @param {string} title
- * @param {import("./report").Row[]} rows
- * @param {string[]} kinds
+ * @param {string[]} names of the bars in each group
+ * @param {Bars[]} groups
  * @returns {string} SVG
  */
-function chartOf(title, rows, kinds) {
-  const height = 120 + rows.length * 54;
+function chartOf(title, names, groups) {
+  const height = 110 + groups.length * 54;
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height });
   chart.setOption({
     animation: false,
     backgroundColor: "#ffffff",
     color: COLOURS,
     title: { text: title, left: 16, top: 10, textStyle: { fontSize: 15 } },
-    legend: { top: 36, left: 16 },
-    grid: { left: 16, right: 70, top: 70, bottom: 16, containLabel: true },
-    xAxis: { type: "log" },
-    yAxis: { type: "category", inverse: true, data: rows.map(({ scenario }) => scenario) },
-    series: kinds.map((kind) => ({
-      name: NAMES[/** @type {keyof typeof NAMES} */ (kind)] ?? kind,
+    legend: { top: 40, left: LEFT, itemGap: 50 },
+    grid: { left: LEFT, right: RIGHT, top: 76, bottom: 16 },
+    xAxis: { type: "value", show: false },
+    yAxis: {
+      type: "category",
+      inverse: true,
+      axisTick: { show: false },
+      data: groups.map(({ name }) => name),
+    },
+    series: names.map((name, i) => ({
+      name,
       type: "bar",
-      data: rows.map(({ values }) => Number(values[kind].toPrecision(3))),
-      label: { show: true, position: "right", fontSize: 10 },
+      data: groups.map(({ lengths }) => lengths[i] / Math.max(...lengths)),
+      label: {
+        show: true,
+        position: "right",
+        formatter: (/** @type {any} */ { dataIndex }) => groups[dataIndex].labels[i],
+      },
     })),
   });
   const svg = chart.renderToSVGString();

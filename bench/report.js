@@ -6,9 +6,12 @@ const { mkdirSync, readFileSync, writeFileSync } = require("node:fs");
 const { cpus } = require("node:os");
 const { join } = require("node:path");
 
+const prettier = require("prettier");
+
 const { chartOf } = require("./chart");
 
 const KINDS = ["upstream, node-redis", "upstream, ioredis", "native"];
+const NAMES = ["upstream, node-redis", "upstream, ioredis", "ours"];
 
 /**
  * @typedef {object} Row a metric of a scenario
@@ -86,7 +89,7 @@ const CHARTS = [
 ];
 
 /** @param {Row[]} rows @param {number} rounds */
-function write(rows, rounds) {
+async function write(rows, rounds) {
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
   const machine = `${cpus().length} cores (${cpus()[0].model}), Node.js ${process.version}`;
   const about =
@@ -104,14 +107,20 @@ function write(rows, rounds) {
   const markdown = `${tableOf(rows)}\n\n${about}\n`;
   writeFileSync(join(results, "results.md"), markdown);
   for (const { file, title, metric, scenarios } of CHARTS) {
-    const drawn = rows.filter((row) => row.metric === metric && row.scenario.startsWith(scenarios));
-    writeFileSync(join(results, file), chartOf(title, drawn, KINDS));
+    const groups = rows
+      .filter((row) => row.metric === metric && row.scenario.startsWith(scenarios))
+      .map(({ scenario, values }) => {
+        const lengths = KINDS.map((kind) => values[kind]);
+        return { name: scenario, lengths, labels: lengths.map(show) };
+      });
+    writeFileSync(join(results, file), chartOf(title, NAMES, groups));
   }
   const readme = join(__dirname, "..", "README.md");
   const section = /(<!-- bench -->)[^]*(<!-- \/bench -->)/;
   const chart = "![CPU of a node per broadcast that it reads](bench/results/receive.svg)";
-  const text = readFileSync(readme, "utf8");
-  writeFileSync(readme, text.replace(section, `$1\n\n${markdown}\n${chart}\n\n$2`));
+  const text = readFileSync(readme, "utf8").replace(section, `$1\n\n${markdown}\n${chart}\n\n$2`);
+  const options = await prettier.resolveConfig(readme);
+  writeFileSync(readme, await prettier.format(text, { ...options, filepath: readme }));
 }
 
 module.exports = { KINDS, tableOf, write };

@@ -67,6 +67,6 @@ async function compare(name, rounds) {
     console.log(tableOf(measured).split("\n").slice(2).join("\n"));
   }
   if (positionals.length === 0) {
-    write(rows, rounds);
+    await write(rows, rounds);
   }
 })();
