@@ -279,8 +279,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
       const packet = decodePacket(this.nsp, encoded);
       InMemoryAdapter.broadcast.call(this, packet, { rooms, except, flags });
     }
-    if (!flags.volatile) {
-      this.#recovery?.keep({ encoded }, opts);
+    if (this.#recovery?.isExpecting && !flags.volatile) {
+      this.#recovery.keep({ encoded }, opts);
     }
   }
 
@@ -295,8 +295,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
       /** @type {any} */ (this).addOffsetIfNecessary(packet, opts, offset);
     }
     InMemoryAdapter.broadcast.call(this, packet, opts);
-    if (!opts.flags?.volatile) {
-      this.#recovery?.keep({ packet }, opts);
+    if (this.#recovery?.isExpecting && !opts.flags?.volatile) {
+      this.#recovery.keep({ packet }, opts);
     }
   }
 

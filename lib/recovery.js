@@ -53,6 +53,11 @@ class Recovery {
     this.#engine = engine;
   }
 
+  /** True while a recovered socket is not connected yet. */
+  get isExpecting() {
+    return this.#arriving.size > 0;
+  }
+
   /**
    * @param {string} sid
    * @param {Iterable<any>} rooms

@@ -43,9 +43,8 @@ describe("chaos", () => {
     }
     // It was about something.
     assert.ok(report.publishing.published > 500, `${report.publishing.published} packets`);
-    assert.ok(report.recoveries > 20, `${report.recoveries} recoveries`);
-    // Of the nodes that there are at the end: one may have been started just now.
-    assert.ok(report.counters.reconnects > 0, "connections broke");
+    assert.ok(report.recoveries > 50, `${report.recoveries} recoveries`);
+    assert.ok(report.counters.reconnects > 10, `${report.counters.reconnects} reconnects`);
   });
 
   // Breaks when the checker sees nothing.
