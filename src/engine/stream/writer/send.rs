@@ -58,6 +58,8 @@ impl Writer {
         cursor.written = last;
         self.next_seq = batch.seqs.start;
         self.written(cursor, before - batch.publishes.len());
+        // The rest does not wait longer for that.
+        self.backoff.reset();
     }
 
     fn add(&self, commands: &mut Packed, seq: u64, publish: &Publish) {
