@@ -152,7 +152,7 @@ test("a failover is asked for while three nodes emit", async (t) => {
   const master = await sentinel.master();
   await sentinel.failOver();
   await failedOver(sentinel, master);
-  await waitFor(async () => /role:slave/.test(await sentinel.infoOf(master)), {
+  await waitFor(() => sentinel.isReplica(master), {
     timeout: FAILOVER_LIMIT,
     what: "the old master to be a replica",
   });

@@ -94,11 +94,13 @@ class RedisSentinel {
     await ask(sentinel.port, [...login(sentinel), `SENTINEL FAILOVER ${NAME}`], /\+OK/);
   }
 
-  /** @param {RedisServer} server @returns {Promise<string>} INFO replication */
-  async infoOf(server) {
+  /** False also when it cannot be asked: it ends its connections when it changes its role. */
+  async isReplica(/** @type {RedisServer} */ server) {
     const commands = [...login(server), "INFO replication"];
-    const [info] = await ask(server.port, commands, /\$\d+\r\n[\s\S]*\r\n\r\n/);
-    return info;
+    return ask(server.port, commands, /role:slave/).then(
+      () => true,
+      () => false,
+    );
   }
 
   async stop() {
