@@ -13,6 +13,7 @@ const { connectClient } = require("../helpers/socket-client");
 const { settle, waitFor } = require("../helpers/wait");
 const { decodeData, entriesAfter } = require("../helpers/wire");
 const { defer } = require("./defer");
+const { startProxy } = require("./tcp-proxy");
 const { EVENT, Traffic } = require("./traffic");
 require("./warnings"); // outages are warned of
 
@@ -208,17 +209,47 @@ describe("a node that starts before Redis", () => {
     await waitFor(async () => (await admin.command("XLEN", "socket.io")) === 40, {
       what: "what was emitted before to be in the stream",
     });
-    // Where each begins to read depends on who comes first; its own packets it gets in any case.
-    const numbersOf = (/** @type {number} */ i) =>
-      clients[i].received(EVENT).map(([, number]) => number);
-    await waitFor(() => [0, 1].every((i) => numbersOf(i).length >= 20), {
-      what: "what was emitted before, at the node's own client",
-    });
+    await Promise.all(clients.map((client) => client.receives(EVENT, 40)));
 
     nodes.forEach(({ io }, i) => io.emit("after", i));
     await Promise.all(clients.map((client) => client.receives("after", 2)));
-    const [first, second] = clients.map((client) => client.received("after").flat());
-    assert.deepEqual(first, second);
-    assert.deepEqual([...first].sort(), [0, 1]);
+    for (const [event, count] of /** @type {const} */ ([
+      [EVENT, 40],
+      ["after", 2],
+    ])) {
+      const [first, second] = clients.map((client) => client.received(event));
+      assert.equal(first.length, count);
+      assert.deepEqual(first, second);
+    }
+  });
+
+  // Breaks when reading begins where the stream ends once the connection stands: clients are there
+  // before that.
+  test("reads what others have written since it was started", async (t) => {
+    const redis = await startRedis();
+    defer(t, () => redis.stop());
+    const writer = await startNode({ redis, index: 0 });
+    defer(t, () => writer.close());
+    writer.io.emit("from before");
+    await waitFor(() => statsOf(writer.io).published === 1);
+    const port = await freePort();
+    const unreachable = Object.create(redis, { url: { value: `redis://127.0.0.1:${port}` } });
+    await settle(); // what was emitted before is older than the node by more than Redis's clock shows
+    const node = await startNode({ redis: unreachable, index: 1, client: "url" });
+    defer(t, () => node.close());
+    const client = await connectClient(node.url);
+    defer(t, () => client.disconnect());
+    for (let number = 0; number < 20; number++) {
+      writer.io.emit(EVENT, number);
+    }
+    await waitFor(() => statsOf(writer.io).published === 21);
+    const proxy = await startProxy(redis.port, undefined, port);
+    defer(t, () => proxy.close());
+    await client.receives(EVENT, 20);
+    assert.deepEqual(
+      client.received(EVENT).map(([number]) => number),
+      Array.from({ length: 20 }, (_, number) => number),
+    );
+    assert.deepEqual(client.received("from before"), []);
   });
 });

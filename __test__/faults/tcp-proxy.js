@@ -114,8 +114,8 @@ class TcpProxy {
     });
   }
 
-  async start() {
-    this.listener.listen(0, "127.0.0.1");
+  async start(port = 0) {
+    this.listener.listen(port, "127.0.0.1");
     await once(this.listener, "listening");
     this.port = /** @type {net.AddressInfo} */ (this.listener.address()).port;
     return this;
@@ -139,9 +139,10 @@ class TcpProxy {
 /**
  * @param {number} target
  * @param {Inspect} [inspect]
+ * @param {number} [port] to listen on, by default any
  */
-function startProxy(target, inspect = () => {}) {
-  return new TcpProxy(target, inspect).start();
+function startProxy(target, inspect = () => {}, port) {
+  return new TcpProxy(target, inspect).start(port);
 }
 
 module.exports = { startProxy, TcpProxy };

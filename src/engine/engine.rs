@@ -130,6 +130,7 @@ impl Engine {
             warnings: warnings.clone(),
             count: self.options.read_count,
             block: Duration::from_millis(self.options.block_time_in_ms),
+            started: Instant::now(),
         }
     }
 

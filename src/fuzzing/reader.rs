@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::js::{Broadcast, Js, parse_json, parse_msgpack};
 use super::{BETWEEN_ENTRIES, dice, resp, strings};
 use crate::engine::inbox::{Event, Inbox};
@@ -106,6 +108,7 @@ fn reader() -> Reader {
         inbox,
         count: 100,
         block: Duration::ZERO,
+        started: Instant::now(),
     }
 }
 

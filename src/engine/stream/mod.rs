@@ -26,7 +26,7 @@ pub use page::{PageEntry, page};
 pub use queue::{Publish, WriteQueue};
 #[cfg(any(test, fuzzing))]
 pub(crate) use range::parse_entries;
-pub use range::{RawEntry, read_entries, tail};
+pub use range::{RawEntry, last_before, read_entries, server_time, tail};
 pub use reader::Reader;
 pub use route::stream_index;
 #[cfg(any(test, fuzzing))]

@@ -1,6 +1,6 @@
 //! Parts of a stream by XRANGE and XREVRANGE, for everyone but the reader's hot path.
 
-use redis::Value;
+use redis::{FromRedisValue, Value};
 
 use super::EntryId;
 use crate::engine::error::{Error, Result};
@@ -20,6 +20,23 @@ pub async fn tail(connection: &mut impl Ask, key: &str) -> Result<Option<EntryId
     command.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
     let reply = connection.ask("XREVRANGE", key, &command).await?;
     Ok(parse_entries("XREVRANGE", reply)?.first().map(|entry| entry.id))
+}
+
+/// The ID of the last entry that is older than `ms`, by the server's clock; `None` when there is none.
+pub async fn last_before(connection: &mut impl Ask, key: &str, ms: u64) -> Result<Option<EntryId>> {
+    let Some(last) = ms.checked_sub(1) else { return Ok(None) };
+    let mut command = redis::cmd("XREVRANGE");
+    command.arg(key).arg(last).arg("-").arg("COUNT").arg(1);
+    let reply = connection.ask("XREVRANGE", key, &command).await?;
+    Ok(parse_entries("XREVRANGE", reply)?.first().map(|entry| entry.id))
+}
+
+/// The server's clock, in ms: that of entry IDs.
+pub async fn server_time(connection: &mut impl Ask) -> Result<u64> {
+    let reply = connection.ask("TIME", "", &redis::cmd("TIME")).await?;
+    let (seconds, micros) = <(u64, u64)>::from_redis_value(reply)
+        .map_err(|_| unexpected("TIME", "no seconds and microseconds"))?;
+    Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
 }
 
 /// Up to `count` entries from `first` to `last`, both included; without `last` to the end.

@@ -3,7 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cursor, EntryId, Local, PageEntry, Progress, Step, Stream, page, read_entries, tail};
+use tokio::time::Instant;
+
+use super::{
+    Cursor, EntryId, Local, PageEntry, Progress, Step, Stream, last_before, page, read_entries,
+    server_time, tail,
+};
 use crate::engine::error::Result;
 use crate::engine::inbox::{Event, Inbox, Loss};
 use crate::engine::namespaces::{Namespace, Namespaces};
@@ -57,6 +62,9 @@ pub struct Reader {
     pub count: u32,
     /// How long one read waits; zero is without limit.
     pub block: Duration,
+    /// When this node was started: what is written from then on is read, however long it takes to
+    /// connect.
+    pub started: Instant,
 }
 
 impl Reader {
@@ -118,15 +126,28 @@ impl Reader {
         }
     }
 
-    /// The first position is the stream's tail as it is now. It is not read with `$`: between two
-    /// reads with `$`, entries vanish.
+    /// The first position is where the stream's tail was when this node was started: clients may
+    /// have come since. Where the server's clock cannot be asked for it is the tail as it is now. It
+    /// is not read with `$`: between two reads with `$`, entries vanish.
     async fn find_start(&self, connection: &mut RawConnection) -> Result<()> {
-        let tail = tail(connection, &self.stream.key).await?.unwrap_or(EntryId::ZERO);
+        let key = &self.stream.key;
+        let start = match server_time(connection).await {
+            Ok(now) => {
+                let then = now.saturating_sub(self.started.elapsed().as_millis() as u64);
+                last_before(connection, key, then).await?
+            }
+            Err(error) if error.connection_survives() => {
+                tracing::debug!("reading {key} from its tail: {error}");
+                tail(connection, key).await?
+            }
+            Err(error) => return Err(error),
+        };
+        let start = start.unwrap_or(EntryId::ZERO);
         let mut cursor = self.stream.cursor();
-        cursor.position = tail;
-        cursor.history.restart(tail);
+        cursor.position = start;
+        cursor.history.restart(start);
         drop(cursor);
-        tracing::debug!("reading {} from {tail}", self.stream.key);
+        tracing::debug!("reading {key} from {start}");
         Ok(())
     }
 
