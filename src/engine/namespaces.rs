@@ -153,7 +153,6 @@ impl Namespaces {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::wire::Data;
 
     const ID: EntryId = EntryId { ms: 1, seq: 0 };
 
@@ -161,7 +160,7 @@ mod tests {
         let json = format!(
             r#"{{"opts":{{"rooms":{rooms},"except":[]}},"packet":{{"type":2,"data":["e"]}}}}"#
         );
-        BroadcastHead::decode(&Data::Json(json.into())).unwrap()
+        BroadcastHead::from_json(&json).unwrap()
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub fn run(input: &[u8]) {
     } else {
         (Data::Msgpack(input.into()), parse_msgpack(input))
     };
-    let head = BroadcastHead::decode(&data);
+    let head = BroadcastHead::decode(data.view());
     let (Parsed::Value(_) | Parsed::Throws) = &parsed else { return };
     let parsed = parsed.value();
     let broadcast = parsed.as_ref().and_then(Broadcast::new);
@@ -94,7 +94,7 @@ fn wanted(head: &BroadcastHead, broadcast: &Broadcast<'_>, is_usual: bool, input
 
 /// The packet that goes to clients without JS having looked at it.
 fn packet(head: &BroadcastHead, data: &Data, broadcast: Option<&Broadcast<'_>>, is_usual: bool) {
-    let packet = Packet::of(head, data, "/n", Some(ID));
+    let packet = Packet::of(head, data.view(), "/n", Some(ID));
     let is_event = broadcast.is_some_and(Broadcast::is_plain_event);
     assert!(!is_usual || packet.is_some() == is_event, "{packet:?}, though usual");
     let Some(packet) = packet else { return };
@@ -106,7 +106,7 @@ fn packet(head: &BroadcastHead, data: &Data, broadcast: Option<&Broadcast<'_>>, 
     let expected: Vec<Js> =
         broadcast.payload.iter().cloned().chain([Js::text(&ID.to_string())]).collect();
     arrives(&packet, Js::Array(expected), is_json);
-    let without = Packet::of(head, data, "/", None).expect("a packet");
+    let without = Packet::of(head, data.view(), "/", None).expect("a packet");
     arrives(&without, Js::Array(broadcast.payload.to_vec()), is_json);
 }
 

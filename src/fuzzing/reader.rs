@@ -14,7 +14,7 @@ use crate::engine::redis::Connector;
 use crate::engine::stats::Stats;
 use crate::engine::stream::{EntryId, Missed, Reader, Returning, Stream, page};
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::{BROADCAST, Data, Entry, Membership, Room, parse_entry};
+use crate::engine::wire::{BROADCAST, Entry, EntryData, Membership, Room, parse_entry};
 
 /// This node.
 const UID: &str = "0123456789abcdef";
@@ -126,20 +126,20 @@ fn delivered(inbox: &Inbox) -> Vec<EntryId> {
     ids
 }
 
-fn not_left_out(entry: &Entry, outcome: &Outcome) {
+fn not_left_out(entry: &Entry<'_>, outcome: &Outcome) {
     // What was doubled by a resend is left out; see `engine::stream::Marks`.
-    if entry.origin.is_some() || !["/", "/n"].contains(&&*entry.nsp) {
+    if entry.origin.is_some() || !["/", "/n"].contains(&entry.nsp) {
         return;
     }
-    let is_other = &*entry.uid != UID;
+    let is_other = entry.uid != UID;
     let is_delivered = outcome.delivered.binary_search(&entry.id).is_ok();
     if entry.kind != BROADCAST {
         let is_handled = is_other && (4..=12).contains(&entry.kind);
         return assert_eq!(is_delivered, is_handled, "{entry:?}");
     }
     let data = match &entry.data {
-        Some(Data::Json(text)) => parse_json(text).value(),
-        Some(Data::Msgpack(bytes)) => parse_msgpack(bytes).value(),
+        Some(EntryData::Json(text)) => parse_json(text).value(),
+        Some(EntryData::Msgpack(bytes)) => parse_msgpack(bytes).value(),
         None => None,
     };
     let Some(broadcast) = data.as_ref().and_then(Broadcast::new) else { return };

@@ -36,7 +36,7 @@ fn outcome<'a>(
     for _ in 0..count {
         commands.command("XADD", 1).arg("key");
     }
-    let sent = resp::at_once(connection.send_transaction(resp::NO_LIMIT, "XADD", "key", &commands));
+    let sent = resp::at_once(connection.send_transaction(resp::NO_LIMIT, "XADD", "key", commands));
     let command = redis::cmd("PING");
     (sent, resp::at_once(connection.send_within(resp::NO_LIMIT, "PING", "key", &command)))
 }

@@ -27,7 +27,7 @@ pub use connector::{Connector, Place, Route};
 pub(crate) use identity::parse_identity;
 pub use identity::{Identity, identify};
 pub use pool::{Home, Pool};
-pub use raw::{RawConnection, line_at, number};
+pub use raw::{RawConnection, digits, line_at, number};
 pub use settings::{Credentials, Kind, NodeSettings, SentinelSettings, Settings, TlsSettings};
 pub use slots::Slots;
 pub use transaction::{Packed, Sent};

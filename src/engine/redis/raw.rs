@@ -6,6 +6,7 @@ use std::time::Duration;
 use redis::{Cmd, RedisError, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::connection::limited;
 use super::dial::Socket;
 use crate::engine::error::{Error, Result};
 
@@ -44,9 +45,32 @@ impl RawConnection {
         key: &str,
         command: &Cmd,
     ) -> Result<Vec<u8>> {
+        self.ask_within(limit, name, command).await?;
+        self.answer_within(limit, name, key).await
+    }
+
+    /// Sends a command whose reply [`RawConnection::answer_within`] waits for.
+    pub async fn ask_within(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+        command: &Cmd,
+    ) -> Result<()> {
         let mut bytes = Vec::new();
         command.write_packed_command(&mut bytes);
-        let reply = self.exchange_within(limit, name, &[&bytes], 1).await?;
+        let written = limited(name, limit, self.write(&bytes)).await?;
+        written.map_err(|e| self.broken(name, &e))
+    }
+
+    /// The reply to the command that was sent last.
+    pub async fn answer_within(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+        key: &str,
+    ) -> Result<Vec<u8>> {
+        let reply = limited(name, limit, self.read(1)).await?;
+        let reply = reply.map_err(|e| self.broken(name, &e))?;
         if reply.first() == Some(&b'-') {
             return Err(self.error(name, key, reply.trim_ascii_end()));
         }
@@ -58,13 +82,14 @@ impl RawConnection {
         &mut self,
         limit: Duration,
         name: &'static str,
-        parts: &[&[u8]],
+        commands: &[u8],
         replies: usize,
     ) -> Result<Vec<u8>> {
-        match tokio::time::timeout(limit, self.exchange(parts, replies)).await {
-            Ok(replies) => replies.map_err(|e| self.broken(name, &e)),
-            Err(_) => Err(Error::Timeout { command: name, after: limit }),
-        }
+        let replies = limited(name, limit, async {
+            self.write(commands).await?;
+            self.read(replies).await
+        });
+        replies.await?.map_err(|e| self.broken(name, &e))
     }
 
     /// Sorts an error reply: its line, without the end.
@@ -83,14 +108,15 @@ impl RawConnection {
         redis::parse_redis_value(&reply).map_err(|e| odd(name, &e.to_string()))
     }
 
-    async fn exchange(&mut self, parts: &[&[u8]], replies: usize) -> std::io::Result<Vec<u8>> {
+    async fn write(&mut self, commands: &[u8]) -> std::io::Result<()> {
         if self.asking {
             self.socket.write_all(b"*1\r\n$6\r\nASKING\r\n").await?;
         }
-        for part in parts {
-            self.socket.write_all(part).await?;
-        }
-        self.socket.flush().await?;
+        self.socket.write_all(commands).await?;
+        self.socket.flush().await
+    }
+
+    async fn read(&mut self, replies: usize) -> std::io::Result<Vec<u8>> {
         if self.asking {
             self.next_replies(1).await?;
         }
@@ -176,8 +202,22 @@ pub fn number(text: &[u8]) -> std::result::Result<Option<usize>, &'static str> {
     if text == b"-1" {
         return Ok(None);
     }
-    let digits = std::str::from_utf8(text).map_err(|_| "a length is no number")?;
-    digits.parse().map(Some).map_err(|_| "a length is no number")
+    let digits = digits(text).and_then(|number| usize::try_from(number).ok());
+    digits.map(Some).ok_or("a length is no number")
+}
+
+/// A number without a sign; `None` for what is none.
+pub fn digits(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 #[cfg(test)]

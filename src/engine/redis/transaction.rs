@@ -6,8 +6,12 @@ use super::RawConnection;
 use super::raw::{line_at, number};
 use crate::engine::error::{Error, Result};
 
+const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+
 /// Commands in RESP, one behind the other.
 pub struct Packed {
+    /// They stand behind a MULTI, so that a transaction leaves in one write.
     bytes: Vec<u8>,
     count: usize,
 }
@@ -15,7 +19,9 @@ pub struct Packed {
 impl Packed {
     /// No command yet.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), count: 0 }
+        let mut packed = Vec::with_capacity(MULTI.len() + bytes + EXEC.len());
+        packed.extend_from_slice(MULTI);
+        Self { bytes: packed, count: 0 }
     }
 
     /// Begins a command that gets so many arguments.
@@ -64,14 +70,16 @@ impl RawConnection {
         limit: Duration,
         name: &'static str,
         key: &str,
-        commands: &Packed,
+        mut commands: Packed,
     ) -> Result<Sent> {
         let is_one = commands.count == 1;
-        let (begin, end): (&[u8], &[u8]) =
-            if is_one { (b"", b"") } else { (b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n") };
-        let replies = commands.count + if is_one { 0 } else { 2 };
-        let parts = [begin, &commands.bytes, end];
-        let reply = self.exchange_within(limit, name, &parts, replies).await?;
+        let (bytes, replies) = if is_one {
+            (&commands.bytes[MULTI.len()..], 1)
+        } else {
+            commands.bytes.extend_from_slice(EXEC);
+            (&commands.bytes[..], commands.count + 2)
+        };
+        let reply = self.exchange_within(limit, name, bytes, replies).await?;
         let sort = |name: &'static str, line: &[u8]| self.error(name, key, line);
         let mut replies = Replies { bytes: &reply, at: 0, sort: &sort };
         if is_one {
@@ -173,7 +181,7 @@ mod tests {
         packed.command("XADD", 3).arg("key").arg("").number(12);
         let mut command = redis::cmd("XADD");
         command.arg("key").arg("").arg(12);
-        assert_eq!(packed.bytes, command.get_packed_command());
+        assert_eq!(packed.bytes[MULTI.len()..], command.get_packed_command());
     }
 
     #[test]

@@ -15,9 +15,7 @@ use crate::engine::redis::{ANSWER_LIMIT, Ask, Home, Pool};
 use crate::engine::stream::{
     Cursor, EntryId, Marks, Missed, Progress, Returning, Step, Stream, read_entries, tail,
 };
-use crate::engine::wire::{
-    BROADCAST, BroadcastHead, SessionHead, decode_session, fields_of, parse_entry,
-};
+use crate::engine::wire::{BroadcastHead, SessionHead, decode_session, fields_of, parse_entry};
 
 /// Entries per XRANGE.
 const PAGE: usize = 500;
@@ -242,11 +240,10 @@ impl Search<'_> {
             if let Some(Step::Gap(_)) = step {
                 return Err(Error::NotRestored("entries behind the offset were lost"));
             }
-            let Some(data) = entry.data.filter(|_| step != Some(Step::Double)) else { continue };
-            if entry.kind == BROADCAST && *entry.nsp == *self.client.nsp {
-                let head = BroadcastHead::decode(&data);
-                found.missed.extend(Missed::of(&self.client, entry.id, &data, head.as_ref()));
-            }
+            let is_ours = step != Some(Step::Double) && entry.nsp == self.client.nsp;
+            let Some(data) = entry.broadcast().filter(|_| is_ours) else { continue };
+            let (head, data) = (BroadcastHead::decode(data.view()), data.keep());
+            found.missed.extend(Missed::of(&self.client, entry.id, &data, head.as_ref()));
         }
         if whole {
             found.reached = last;

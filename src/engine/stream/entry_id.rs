@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::engine::redis::digits;
+
 /// ID of a stream entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
@@ -48,14 +50,16 @@ impl FromStr for EntryId {
     /// Digits, a hyphen, digits, both within 64 bits; nothing else, since offsets come from
     /// clients.
     fn from_str(text: &str) -> Result<Self, NotAnEntryId> {
-        let (ms, seq) = text.split_once('-').ok_or(NotAnEntryId)?;
-        let number = |digits: &str| {
-            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(NotAnEntryId);
-            }
-            digits.parse().map_err(|_| NotAnEntryId)
-        };
-        Ok(Self { ms: number(ms)?, seq: number(seq)? })
+        Self::from_bytes(text.as_bytes()).ok_or(NotAnEntryId)
+    }
+}
+
+impl EntryId {
+    /// The same out of bytes; `None` for what is no entry ID.
+    pub fn from_bytes(text: &[u8]) -> Option<Self> {
+        let hyphen = text.iter().position(|byte| *byte == b'-')?;
+        let (ms, seq) = (&text[..hyphen], &text[hyphen + 1..]);
+        Some(Self { ms: digits(ms)?, seq: digits(seq)? })
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::EntryId;
-use crate::engine::wire::{BroadcastHead, Data, Judgement, Membership, Packet, Room};
+use crate::engine::wire::{BroadcastHead, Data, EntryData, Judgement, Membership, Packet, Room};
 
 /// Bookkeeping per entry, roughly, on top of its data.
 const OVERHEAD: usize = 256;
@@ -75,7 +75,7 @@ impl Missed {
         let packet = match (judgement, head) {
             (Judgement::No, _) => return None,
             (Judgement::Yes, Some(head)) if client.encodes => {
-                Packet::of(head, data, client.nsp, Some(id))
+                Packet::of(head, data.view(), client.nsp, Some(id))
             }
             _ => None,
         };
@@ -154,12 +154,21 @@ impl History {
 
     /// Adds a broadcast that was just read, unless it is never sent again; drops the oldest ones
     /// over the bound.
-    pub fn push(&mut self, id: EntryId, nsp: &Arc<str>, data: &Data, head: Option<&BroadcastHead>) {
+    pub fn push(
+        &mut self,
+        id: EntryId,
+        nsp: &str,
+        data: &EntryData<'_>,
+        head: Option<&BroadcastHead>,
+    ) {
         if self.covered_from.is_none() || head.is_some_and(|head| !head.is_sent_again()) {
             return;
         }
-        let head = head.cloned();
-        let entry = Remembered { id, nsp: nsp.clone(), data: data.clone(), head };
+        let known = self.namespaces.get_key_value(nsp);
+        let nsp = known.map_or_else(|| nsp.into(), |(nsp, _)| nsp.clone());
+        let (data, head) = (data.keep(), head.cloned());
+        self.bytes += OVERHEAD + data.len();
+        let entry = Remembered { id, nsp, data, head };
         let place = self.dropped + self.entries.len() as u64;
         let index = self.namespaces.entry(entry.nsp.clone()).or_default();
         match entry.rooms() {
@@ -170,7 +179,6 @@ impl History {
                 }
             }
         }
-        self.bytes += OVERHEAD + data.len();
         self.entries.push_back(entry);
         while self.bytes > self.bound {
             self.drop_oldest();
@@ -232,16 +240,15 @@ mod tests {
         EntryId { ms, seq: 0 }
     }
 
-    fn to(rooms: &[&str]) -> Data {
-        let json = format!(
+    fn to(rooms: &[&str]) -> String {
+        format!(
             r#"{{"opts":{{"rooms":{rooms:?},"except":[]}},"packet":{{"type":2,"data":["e"]}}}}"#
-        );
-        Data::Json(json.into())
+        )
     }
 
-    fn push(history: &mut History, ms: u64, nsp: &str, data: Data) {
-        let head = BroadcastHead::decode(&data);
-        history.push(id(ms), &nsp.into(), &data, head.as_ref());
+    fn push(history: &mut History, ms: u64, nsp: &str, json: impl AsRef<str>) {
+        let head = BroadcastHead::from_json(json.as_ref());
+        history.push(id(ms), nsp, &EntryData::Json(json.as_ref()), head.as_ref());
     }
 
     fn member(room: &str, since: u64) -> Membership {
@@ -270,7 +277,7 @@ mod tests {
         push(&mut history, 3, "/", to(&["mine", "too"]));
         push(&mut history, 4, "/", to(&["theirs"]));
         push(&mut history, 5, "/other", to(&[]));
-        push(&mut history, 6, "/", Data::Json("{broken".into()));
+        push(&mut history, 6, "/", "{broken");
         push(&mut history, 7, "/", to(&["too"]));
         let rooms = [member("mine", 0), member("too", 0)];
         assert_eq!(missed(&history, 1, &rooms), [2, 3, 6, 7]);
@@ -295,7 +302,7 @@ mod tests {
         history.start(id(0));
         let volatile =
             r#"{"opts":{"rooms":[],"except":[],"flags":{"volatile":true}},"packet":{"type":2}}"#;
-        push(&mut history, 1, "/", Data::Json(volatile.into()));
+        push(&mut history, 1, "/", volatile);
         assert_eq!(history.bytes(), 0);
     }
 

@@ -50,8 +50,7 @@ fn entries(reply: &[u8]) -> std::result::Result<Vec<PageEntry<'_>>, Odd> {
         if rest.array()? != Some(2) {
             return Err("an entry is no pair");
         }
-        let id = std::str::from_utf8(rest.string()?).ok().and_then(|id| id.parse().ok());
-        let id = id.ok_or("no entry ID")?;
+        let id = EntryId::from_bytes(rest.string()?).ok_or("no entry ID")?;
         let strings = rest.array()?.unwrap_or(0);
         let fields = rest.0;
         for _ in 0..strings {

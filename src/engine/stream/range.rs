@@ -67,8 +67,7 @@ pub(crate) fn parse_entries(command: &'static str, reply: Value) -> Result<Vec<R
             let Ok([Value::BulkString(id), fields]) = <[Value; 2]>::try_from(entry) else {
                 return Err(unexpected(command, "an entry is no pair"));
             };
-            let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok());
-            let id = id.ok_or_else(|| unexpected(command, "no entry ID"))?;
+            let id = EntryId::from_bytes(&id).ok_or_else(|| unexpected(command, "no entry ID"))?;
             match fields {
                 Value::Array(fields) => Ok(RawEntry { id, fields }),
                 Value::Nil => Ok(RawEntry { id, fields: Vec::new() }),

@@ -118,7 +118,7 @@ pub(crate) fn parse_info(reply: Value) -> Result<Option<Ends>> {
 fn entry_id(entry: &Value) -> Option<EntryId> {
     let Value::Array(entry) = entry else { return None };
     let Some(Value::BulkString(id)) = entry.first() else { return None };
-    std::str::from_utf8(id).ok()?.parse().ok()
+    EntryId::from_bytes(id)
 }
 
 #[cfg(test)]

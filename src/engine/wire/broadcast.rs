@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::shape::{array, from_json, from_msgpack, object, object_or_null, present};
-use super::{Data, Room};
+use super::{DataView, Room};
 use crate::engine::stream::EntryId;
 
 /// Packet type 2 of the Socket.IO protocol.
@@ -90,10 +90,10 @@ pub enum Judgement {
 impl BroadcastHead {
     /// Reads the head; `None` when the data cannot be read here. JS may still be able to (a
     /// doubled key, a lone surrogate), or not.
-    pub fn decode(data: &Data) -> Option<Self> {
+    pub fn decode(data: DataView<'_>) -> Option<Self> {
         match data {
-            Data::Json(text) => Self::from_json(text),
-            Data::Msgpack(bytes) => Some(Self::new::<IgnoredAny>(from_msgpack(bytes)?, None)),
+            DataView::Json(text) => Self::from_json(text),
+            DataView::Msgpack(bytes) => Some(Self::new::<IgnoredAny>(from_msgpack(bytes)?, None)),
         }
     }
 
@@ -207,7 +207,7 @@ mod tests {
 
     fn judge(json: &str, rooms: &[&str]) -> Judgement {
         let rooms: Vec<Membership> = rooms.iter().map(|room| member(room)).collect();
-        match BroadcastHead::decode(&Data::Json(json.into())) {
+        match BroadcastHead::from_json(json) {
             Some(head) => head.missed_by(EntryId { ms: 9, seq: 9 }, &rooms),
             None => Judgement::Unknown,
         }
@@ -269,7 +269,7 @@ mod tests {
             b"\xa6packet\x83\xa4type\x02\xa4data\x92\xa1e\xc4\x01\x01\xa3nsp\xa1/",
         ]
         .concat();
-        let head = BroadcastHead::decode(&Data::Msgpack(bytes.into())).unwrap();
+        let head = BroadcastHead::decode(DataView::Msgpack(&bytes)).unwrap();
         let id = EntryId { ms: 9, seq: 9 };
         assert_eq!(head.missed_by(id, &[member("r")]), Judgement::Yes);
         assert_eq!(head.missed_by(id, &[member("q")]), Judgement::No);
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn only_what_came_after_joining_counts_also_for_excepted_rooms() {
         let json = r#"{"opts":{"rooms":["r"],"except":["x"]},"packet":{"type":2}}"#;
-        let head = BroadcastHead::decode(&Data::Json(json.into())).unwrap();
+        let head = BroadcastHead::from_json(json).unwrap();
         let id = |ms| EntryId { ms, seq: 0 };
         let since = |room: &str, ms| Membership { since: id(ms), ..member(room) };
         assert_eq!(head.missed_by(id(5), &[since("r", 4)]), Judgement::Yes);

@@ -15,28 +15,64 @@ pub type MessageType = u32;
 /// Type 3: a broadcast.
 pub const BROADCAST: MessageType = 3;
 
-/// An entry, as far as it was decoded.
+/// An entry, as far as it was decoded. Most end where they were read, so nothing is copied.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct Entry<'a> {
     /// Its ID, which is also the offset of connection state recovery.
     pub id: EntryId,
     /// The sender, `emitter` for the emitter package.
-    pub uid: Arc<str>,
+    pub uid: &'a str,
     /// Namespace.
-    pub nsp: Arc<str>,
+    pub nsp: &'a str,
     /// Type of the message.
     pub kind: MessageType,
     /// The message's data, not decoded.
-    pub data: Option<Data>,
+    pub data: Option<EntryData<'a>>,
     /// Present when a node of our kind wrote the entry.
     pub origin: Option<Origin>,
 }
 
-impl Entry {
+impl Entry<'_> {
     /// The data of a broadcast.
-    pub fn broadcast(&self) -> Option<&Data> {
+    pub fn broadcast(&self) -> Option<&EntryData<'_>> {
         self.data.as_ref().filter(|_| self.kind == BROADCAST)
     }
+}
+
+/// Data of an entry, where it stands in the reply.
+#[derive(Debug, Clone)]
+pub enum EntryData<'a> {
+    /// JSON, starts with `{`.
+    Json(&'a str),
+    /// msgpack, out of its base64.
+    Msgpack(Arc<[u8]>),
+}
+
+impl EntryData<'_> {
+    /// To be looked at.
+    pub fn view(&self) -> DataView<'_> {
+        match self {
+            EntryData::Json(text) => DataView::Json(text),
+            EntryData::Msgpack(bytes) => DataView::Msgpack(bytes),
+        }
+    }
+
+    /// To be kept.
+    pub fn keep(&self) -> Data {
+        match self {
+            EntryData::Json(text) => Data::Json((*text).into()),
+            EntryData::Msgpack(bytes) => Data::Msgpack(bytes.clone()),
+        }
+    }
+}
+
+/// Data of a message, for those who only look at it.
+#[derive(Debug, Clone, Copy)]
+pub enum DataView<'a> {
+    /// JSON, starts with `{`.
+    Json(&'a str),
+    /// msgpack.
+    Msgpack(&'a [u8]),
 }
 
 /// Data of a message: JSON text, or msgpack when the payload holds binary.
@@ -60,6 +96,14 @@ impl Data {
     /// True when there is nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// To be looked at.
+    pub fn view(&self) -> DataView<'_> {
+        match self {
+            Data::Json(text) => DataView::Json(text),
+            Data::Msgpack(bytes) => DataView::Msgpack(bytes),
+        }
     }
 
     /// As it stands in the entry's field `data`.
@@ -113,7 +157,7 @@ pub fn fields_of(values: &[Value]) -> impl Iterator<Item = (&[u8], &[u8])> {
 pub fn parse_entry<'a>(
     id: EntryId,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-) -> Result<Entry, EntryError> {
+) -> Result<Entry<'a>, EntryError> {
     let (mut uid, mut nsp, mut kind, mut data, mut writer, mut seq) =
         (None, None, None, None, None, None);
     for (name, value) in fields {
@@ -135,8 +179,8 @@ pub fn parse_entry<'a>(
         .map_err(|_| EntryError::Malformed("the type is no number"))?;
     Ok(Entry {
         id,
-        uid: uid.into(),
-        nsp: nsp.into(),
+        uid,
+        nsp,
         kind,
         data: data.filter(|data| !data.is_empty()).map(parse_data).transpose()?,
         origin: parse_origin(writer, seq),
@@ -147,12 +191,12 @@ fn text(bytes: &[u8]) -> Result<&str, EntryError> {
     std::str::from_utf8(bytes).map_err(|_| EntryError::Malformed("invalid UTF-8"))
 }
 
-fn parse_data(field: &[u8]) -> Result<Data, EntryError> {
+fn parse_data(field: &[u8]) -> Result<EntryData<'_>, EntryError> {
     if field.first() == Some(&b'{') {
-        return Ok(Data::Json(text(field)?.into()));
+        return Ok(EntryData::Json(text(field)?));
     }
     let bytes = STANDARD.decode(field).map_err(|_| EntryError::Malformed("invalid base64"))?;
-    Ok(Data::Msgpack(bytes.into()))
+    Ok(EntryData::Msgpack(bytes.into()))
 }
 
 /// Entries whose origin cannot be read are treated as those of upstream nodes.
@@ -166,13 +210,9 @@ fn parse_origin(writer: Option<&[u8]>, seq: Option<&[u8]>) -> Option<Origin> {
 mod tests {
     use super::*;
 
-    fn fields(pairs: &[(&str, &[u8])]) -> Vec<Value> {
-        let string = |bytes: &[u8]| Value::BulkString(bytes.to_vec());
-        pairs.iter().flat_map(|(k, v)| [string(k.as_bytes()), string(v)]).collect()
-    }
-
-    fn parse(pairs: &[(&str, &[u8])]) -> Result<Entry, EntryError> {
-        parse_entry(EntryId { ms: 1, seq: 2 }, fields_of(&fields(pairs)))
+    fn parse<'a>(pairs: &[(&'a str, &'a [u8])]) -> Result<Entry<'a>, EntryError> {
+        let pairs = pairs.iter().map(|(name, value)| (name.as_bytes(), *value));
+        parse_entry(EntryId { ms: 1, seq: 2 }, pairs)
     }
 
     #[test]
@@ -184,12 +224,12 @@ mod tests {
             ("data", br#"{"a":1}"#),
         ])
         .unwrap();
-        assert_eq!((&*entry.nsp, entry.kind, entry.origin), ("/chat", 3, None));
-        assert_eq!(entry.data, Some(Data::Json(r#"{"a":1}"#.into())));
+        assert_eq!((entry.nsp, entry.kind, entry.origin), ("/chat", 3, None));
+        assert_eq!(entry.data.unwrap().keep(), Data::Json(r#"{"a":1}"#.into()));
 
         let entry =
             parse(&[("uid", b"a"), ("nsp", b"/"), ("type", b"3"), ("data", b"gaFhAQ==")]).unwrap();
-        let data = entry.data.unwrap();
+        let data = entry.data.unwrap().keep();
         assert_eq!(data, Data::Msgpack([0x81, 0xa1, b'a', 1].as_slice().into()));
         assert_eq!(data.to_field(), "gaFhAQ==");
     }
@@ -226,6 +266,6 @@ mod tests {
     #[test]
     fn the_last_of_two_equal_fields_counts() {
         let entry = parse(&[("nsp", b"/a"), ("uid", b"u"), ("type", b"3"), ("nsp", b"/b")]);
-        assert_eq!(&*entry.unwrap().nsp, "/b");
+        assert_eq!(entry.unwrap().nsp, "/b");
     }
 }

@@ -12,7 +12,10 @@ mod shape;
 
 pub use binary::{to_json, to_msgpack};
 pub use broadcast::{BroadcastHead, Flags, Judgement, Membership};
-pub use entry::{BROADCAST, Data, Entry, EntryError, MessageType, Origin, fields_of, parse_entry};
+pub use entry::{
+    BROADCAST, Data, DataView, Entry, EntryData, EntryError, MessageType, Origin, fields_of,
+    parse_entry,
+};
 pub use member::{MemberMessage, MemberNews};
 pub use message::{position, with_position};
 pub use packet::Packet;

@@ -1,7 +1,7 @@
 //! Socket.IO packets as clients get them, cut out of entries: JSON is neither parsed nor written
 //! again.
 
-use super::{BroadcastHead, Data, to_json};
+use super::{BroadcastHead, DataView, to_json};
 use crate::engine::stream::EntryId;
 
 /// An event packet, encoded.
@@ -18,7 +18,7 @@ impl Packet {
     /// for what is no event, or wants an acknowledgement, or holds what only JS knows how to encode.
     pub fn of(
         head: &BroadcastHead,
-        data: &Data,
+        data: DataView<'_>,
         nsp: &str,
         offset: Option<EntryId>,
     ) -> Option<Self> {
@@ -26,11 +26,11 @@ impl Packet {
             return None;
         }
         match data {
-            Data::Json(json) => {
+            DataView::Json(json) => {
                 let text = event_packet(nsp, head.event_data(json)?, 0, offset)?;
                 Some(Self { text, attachments: Vec::new() })
             }
-            Data::Msgpack(bytes) => {
+            DataView::Msgpack(bytes) => {
                 let (json, attachments) = to_json(bytes)?;
                 let head = BroadcastHead::from_json(&json)?;
                 let place = head.data_place()?;
@@ -116,19 +116,17 @@ mod tests {
             b"\xa6packet\x83\xa4type\x02\xa4data\x92\xa1e\xc4\x02\x01\x02\xa3nsp\xa1/",
         ]
         .concat();
-        let data = Data::Msgpack(bytes.into());
-        let head = BroadcastHead::decode(&data).unwrap();
-        let packet = Packet::of(&head, &data, "/", Some(ID)).unwrap();
+        let data = DataView::Msgpack(&bytes);
+        let head = BroadcastHead::decode(data).unwrap();
+        let packet = Packet::of(&head, data, "/", Some(ID)).unwrap();
         assert_eq!(packet.text, r#"51-["e",{"_placeholder":true,"num":0},"7-1"]"#);
         assert_eq!(packet.attachments, [Box::from([1u8, 2])]);
     }
 
     #[test]
     fn what_wants_an_acknowledgement_is_left_to_js() {
-        let data = Data::Json(
-            r#"{"opts":{"rooms":[],"except":[]},"packet":{"type":2,"id":1,"data":["e"]}}"#.into(),
-        );
-        let head = BroadcastHead::decode(&data).unwrap();
-        assert_eq!(Packet::of(&head, &data, "/", None), None);
+        let json = r#"{"opts":{"rooms":[],"except":[]},"packet":{"type":2,"id":1,"data":["e"]}}"#;
+        let head = BroadcastHead::from_json(json).unwrap();
+        assert_eq!(Packet::of(&head, DataView::Json(json), "/", None), None);
     }
 }

@@ -25,7 +25,7 @@ impl Writer {
         }
         let stream = self.stream.clone();
         let connection = self.connection()?;
-        let sent = connection.send_transaction(limit, "XADD", &stream.key, &commands).await?;
+        let sent = connection.send_transaction(limit, "XADD", &stream.key, commands).await?;
         if let Some(error) = sent.not_as_one {
             self.warnings.warn(AS_ONE, &error);
         } else if batch.publishes.len() > 1 {
@@ -76,6 +76,6 @@ impl Writer {
 }
 
 fn parse_id(id: &[u8]) -> Result<EntryId> {
-    let id = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
-    id.ok_or(Error::Protocol { command: "XADD", reason: "no entry ID".to_owned() })
+    EntryId::from_bytes(id)
+        .ok_or(Error::Protocol { command: "XADD", reason: "no entry ID".to_owned() })
 }

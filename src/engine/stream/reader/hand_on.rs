@@ -1,0 +1,275 @@
+//! What becomes of the entries of a page: left out, remembered, delivered, or the end of a publish of
+//! our own.
+
+use std::sync::Arc;
+
+use super::Reader;
+use crate::engine::inbox::{Event, Loss};
+use crate::engine::namespaces::{Namespace, Namespaces};
+use crate::engine::stream::{Cursor, EntryId, Local, PageEntry, Progress, Step};
+use crate::engine::wire::{
+    BROADCAST, BroadcastHead, Entry, EntryData, EntryError, Packet, Room, parse_entry,
+};
+
+/// Messages that nodes of this protocol handle; heartbeats of the 0.2 protocol are no business
+/// of ours here.
+const HANDLED: std::ops::RangeInclusive<u32> = 3..=12;
+const HEARTBEATS: [u32; 3] = [1, 2, 13];
+
+impl Reader {
+    /// Hands a page on, all of it under the cursor's lock, so that restores see whole pages.
+    pub(crate) fn hand_on(&self, page: &[PageEntry<'_>], moves: u64) {
+        let remembers = self.stream.cursor().history.is_on();
+        let entries = self.decode(page, remembers);
+        let mut cursor = self.stream.cursor();
+        if cursor.moves != moves {
+            // Read from a position that does not count any more: it is read again.
+            return;
+        }
+        let before = cursor.position;
+        let mut sorting = Sorting {
+            reader: self,
+            namespaces: Open::new(&self.namespaces),
+            events: Vec::new(),
+            // Nothing of this stream comes into the inbox while the cursor is locked.
+            is_idle: self.inbox.is_idle(),
+            missing: 0,
+            is_unsure: false,
+            skipped: 0,
+        };
+        for Decoded { id, entry } in entries {
+            match entry {
+                Ok((entry, head)) => sorting.sort(entry, head, &mut cursor),
+                Err(EntryError::Foreign) => sorting.skipped += 1,
+                Err(EntryError::Malformed(what)) => {
+                    self.stats.malformed.add(1);
+                    tracing::debug!("entry {id} skipped: {what}");
+                }
+            }
+            cursor.position = id;
+        }
+        let Sorting { mut events, missing, is_unsure, skipped, .. } = sorting;
+        cursor.read += page.len() as u64;
+        self.stats.read.add(page.len() as u64);
+        self.stats.skipped.add(skipped);
+        if !page.is_empty() {
+            let may_have_lost = std::mem::take(&mut cursor.trimmed) && is_unsure;
+            if missing > 0 || may_have_lost {
+                cursor.hole_behind = cursor.hole_behind.max(before);
+                self.stats.lost.add(missing);
+                let entries = (missing > 0).then_some(missing);
+                let stream = self.stream.index;
+                events.insert(0, Event::Lost { stream, loss: Loss::Trimmed, entries });
+            }
+        }
+        let position = cursor.position;
+        events.extend(cursor.own.passed(position).into_iter().map(Event::Published));
+        let released = cursor.held.release(position);
+        self.inbox.push_all(events);
+        self.stats.dropped.add(self.inbox.offer_all(released));
+        drop(cursor);
+        self.stream.progress.send_replace(Progress::At(position));
+    }
+
+    /// Decodes entries as far as somebody needs them: before the cursor is locked, for which others
+    /// wait.
+    fn decode<'a>(&self, page: &[PageEntry<'a>], remembers: bool) -> Vec<Decoded<'a>> {
+        let mut namespaces = Open::new(&self.namespaces);
+        let decode = |raw: &PageEntry<'a>| {
+            let entry = parse_entry(raw.id, raw.fields()).map(|entry| {
+                let is_needed = remembers || namespaces.get(entry.nsp).is_some();
+                let head = if is_needed { Head::of(&entry) } else { Head::NotRead };
+                (entry, head)
+            });
+            Decoded { id: raw.id, entry }
+        };
+        page.iter().map(decode).collect()
+    }
+}
+
+/// An entry of a page.
+struct Decoded<'a> {
+    id: EntryId,
+    entry: std::result::Result<(Entry<'a>, Head), EntryError>,
+}
+
+/// The head of a broadcast.
+enum Head {
+    /// Nobody needed it.
+    NotRead,
+    /// `None` for what is no broadcast, and for one that cannot be read here.
+    Read(Option<BroadcastHead>),
+}
+
+impl Head {
+    fn of(entry: &Entry<'_>) -> Self {
+        Self::Read(Self::read(entry))
+    }
+
+    fn read(entry: &Entry<'_>) -> Option<BroadcastHead> {
+        BroadcastHead::decode(entry.broadcast()?.view())
+    }
+}
+
+/// The open namespaces. Entries that stand together are mostly of the same one.
+struct Open<'a, 'n> {
+    namespaces: &'n Namespaces,
+    last: Option<(&'a str, Option<Arc<Namespace>>)>,
+}
+
+impl<'a, 'n> Open<'a, 'n> {
+    fn new(namespaces: &'n Namespaces) -> Self {
+        Self { namespaces, last: None }
+    }
+
+    fn get(&mut self, nsp: &'a str) -> Option<&Arc<Namespace>> {
+        let last = self.last.take().filter(|(name, _)| *name == nsp);
+        let (_, namespace) =
+            self.last.insert(last.unwrap_or_else(|| (nsp, self.namespaces.get(nsp))));
+        namespace.as_ref()
+    }
+}
+
+/// A page while it is sorted.
+struct Sorting<'a, 'n> {
+    reader: &'n Reader,
+    namespaces: Open<'a, 'n>,
+    /// For JS, in order.
+    events: Vec<Event>,
+    /// Nothing that came before this page waits for JS.
+    is_idle: bool,
+    /// Entries that are missing, by the sequences of their writers.
+    missing: u64,
+    /// There are entries that cannot show what is missing before them.
+    is_unsure: bool,
+    /// Entries that nobody here wants.
+    skipped: u64,
+}
+
+impl<'a> Sorting<'a, '_> {
+    /// Decides what becomes of an entry.
+    fn sort(&mut self, entry: Entry<'a>, head: Head, cursor: &mut Cursor) {
+        if is_old(&entry, cursor) {
+            self.skipped += 1;
+            return;
+        }
+        match entry.origin.map(|origin| cursor.marks.step(origin)) {
+            Some(Step::Double) => {
+                self.reader.stats.doubled.add(1);
+                tracing::debug!("entry {} dropped: it doubles an earlier one", entry.id);
+                return;
+            }
+            Some(Step::Gap(missing)) => {
+                // What a client that comes back has missed cannot be told across a hole.
+                cursor.hole_behind = cursor.position;
+                self.missing = self.missing.saturating_add(missing);
+            }
+            Some(Step::Next) => {}
+            Some(Step::First) | None => self.is_unsure = true,
+        }
+        let namespace = self.namespaces.get(entry.nsp);
+        let head = match head {
+            Head::Read(head) => head,
+            // The namespace was opened meanwhile.
+            Head::NotRead if namespace.is_some() => Head::read(&entry),
+            Head::NotRead => None,
+        };
+        if let Some(data) = entry.broadcast() {
+            cursor.history.push(entry.id, entry.nsp, data, head.as_ref());
+        }
+        // While something waits for JS, whether somebody wants it is seen when JS comes to it.
+        let is_idle = self.is_idle && self.events.is_empty();
+        if let Some(origin) = entry.origin
+            && origin.writer == self.reader.stream.writer_id
+        {
+            let local = || local_part(&entry, head, namespace.map(|n| &**n), is_idle);
+            let done = cursor.own.read(origin.seq, entry.id, local);
+            self.events.extend(done.into_iter().map(Event::Published));
+            return;
+        }
+        if !HANDLED.contains(&entry.kind) {
+            return self.leave_out(&entry);
+        }
+        let is_wanted = |namespace: &&Arc<Namespace>| {
+            let may_be = |head| !is_idle || namespace.wants(entry.id, head);
+            *entry.uid != *self.reader.uid && head.as_ref().is_none_or(may_be)
+        };
+        match namespace.filter(is_wanted) {
+            Some(namespace) => {
+                self.reader.stats.delivered.add(1);
+                self.events.push(delivery(&entry, head, namespace));
+            }
+            None => self.skipped += 1,
+        }
+    }
+
+    /// An entry of a type that is not for us.
+    fn leave_out(&mut self, entry: &Entry<'_>) {
+        if HEARTBEATS.contains(&entry.kind) {
+            self.skipped += 1;
+        } else {
+            self.reader.stats.malformed.add(1);
+            tracing::debug!("entry {} skipped: unknown type {}", entry.id, entry.kind);
+        }
+    }
+}
+
+/// While the stream is read again from its start: whether the entry is from before, as far as its
+/// writer's mark does not tell.
+fn is_old(entry: &Entry<'_>, cursor: &mut Cursor) -> bool {
+    let Some(limit) = cursor.read_again_to else { return false };
+    if entry.id > limit {
+        cursor.read_again_to = None;
+        return false;
+    }
+    !entry.origin.is_some_and(|origin| cursor.marks.knows(origin.writer))
+}
+
+/// Another node's entry, for JS.
+fn delivery(entry: &Entry<'_>, head: Option<BroadcastHead>, namespace: &Arc<Namespace>) -> Event {
+    let packet = packet_of(entry, head.as_ref(), namespace);
+    if let (Some(head), Some(packet)) = (head, packet) {
+        return Event::Broadcast { namespace: namespace.clone(), id: entry.id, head, packet };
+    }
+    Event::Entry {
+        namespace: namespace.handle,
+        uid: entry.uid.into(),
+        kind: entry.kind,
+        id: entry.id,
+        data: entry.data.as_ref().map(EntryData::keep),
+        hold: (entry.kind != BROADCAST).then(|| namespace.hold()),
+    }
+}
+
+/// The local part of one of our own broadcasts; everything else is done by JS. `is_idle`: nothing
+/// waits for JS that may be for a socket before this is.
+fn local_part(
+    entry: &Entry<'_>,
+    head: Option<BroadcastHead>,
+    namespace: Option<&Namespace>,
+    is_idle: bool,
+) -> Local {
+    let (Some(head), Some(namespace)) = (head, namespace) else { return Local::Js };
+    if is_idle && !namespace.wants(entry.id, &head) {
+        return Local::Nothing;
+    }
+    packet_of(entry, Some(&head), namespace).map_or(Local::Js, Local::Packet)
+}
+
+/// The packet that clients get, where it can be made here.
+fn packet_of(
+    entry: &Entry<'_>,
+    head: Option<&BroadcastHead>,
+    namespace: &Namespace,
+) -> Option<Packet> {
+    if !namespace.encodes {
+        return None;
+    }
+    let (head, Some(data)) = (head?, &entry.data) else { return None };
+    let rooms = head.rooms().iter().chain(head.except());
+    if rooms.map(Room::name).any(|name| name.is_none()) || !entry.id.fits_doubles() {
+        return None;
+    }
+    let has_offset = namespace.recovery && head.is_sent_again();
+    Packet::of(head, data.view(), entry.nsp, has_offset.then_some(entry.id))
+}

@@ -1,0 +1,224 @@
+//! Reads one stream, on a connection of its own, from an explicit position from the first read on.
+
+mod hand_on;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    EntryId, PageEntry, Progress, Stream, last_before, page, read_entries, server_time, tail,
+};
+use crate::engine::error::Result;
+use crate::engine::inbox::{Event, Inbox};
+use crate::engine::namespaces::Namespaces;
+use crate::engine::redis::{ANSWER_LIMIT, Backoff, Connector, RawConnection, Route};
+use crate::engine::stats::Stats;
+use crate::engine::warnings::Warnings;
+
+/// How much later than asked an XREAD may answer before the connection counts as dead.
+const GRACE: Duration = Duration::from_secs(5);
+/// A reader that is behind asks for up to this many entries at a time, where the option asks for
+/// less: XADD trims what it leaves.
+const LARGEST_READ: u32 = 1_000;
+/// It does not ask for more than the option says when replies are larger than this already.
+const LARGEST_REPLY: usize = 1 << 20;
+/// Longer reads, and those without limit, are asked for again after this: a dead server is noticed.
+const LONGEST_BLOCK: Duration = Duration::from_secs(30);
+
+const TASK: &str = "reader";
+
+/// What a reader has reached once and for all.
+#[derive(Default)]
+struct Life {
+    connected: bool,
+    /// The first position is known. It is never asked for again: what came meanwhile would be
+    /// left out.
+    started: bool,
+}
+
+/// A place in the stream.
+#[derive(Clone, Copy)]
+struct Place {
+    position: EntryId,
+    /// How often the position had been changed under the reader.
+    moves: u64,
+}
+
+/// Reads a stream and hands its entries on.
+pub struct Reader {
+    /// This node.
+    pub uid: Arc<str>,
+    /// The stream.
+    pub stream: Arc<Stream>,
+    /// Makes the connection.
+    pub connector: Arc<Connector>,
+    /// Where entries go.
+    pub inbox: Arc<Inbox>,
+    /// Which entries are wanted.
+    pub namespaces: Arc<Namespaces>,
+    /// Counters.
+    pub stats: Arc<Stats>,
+    /// For refusals and outages.
+    pub warnings: Arc<Warnings>,
+    /// Entries per read.
+    pub count: u32,
+    /// How long one read waits; zero is without limit.
+    pub block: Duration,
+    /// When this node was started: what is written from then on is read, however long it takes to
+    /// connect.
+    pub started: Instant,
+}
+
+impl Reader {
+    /// Runs until it is dropped.
+    pub async fn run(self) {
+        let mut backoff = self.connector.backoff();
+        let mut life = Life::default();
+        let mut route = Route::new(self.connector.clone(), self.stream.key.clone());
+        loop {
+            let read = self.read(&mut route, &mut backoff, &mut life).await;
+            let Err(error) = read else { continue };
+            if !route.heed(&error) {
+                self.warnings.warn(TASK, &error);
+            }
+            if error.is_refusal() {
+                self.refused();
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// Connects and reads until something fails, or the position was moved under the reader.
+    async fn read(&self, route: &mut Route, backoff: &mut Backoff, life: &mut Life) -> Result<()> {
+        let mut connection = route.connect_raw().await?;
+        if std::mem::replace(&mut life.connected, true) {
+            self.stats.reconnects.add(1);
+        }
+        if !life.started {
+            self.find_start(&mut connection).await?;
+            life.started = true;
+        }
+        let mut count = self.count;
+        let mut ahead = None;
+        loop {
+            self.inbox.has_space().await;
+            let asked = match ahead.take() {
+                Some(asked) => asked,
+                None => self.ask(&mut connection, self.place(), count).await?,
+            };
+            let reply = tokio::select! {
+                reply = self.answer(&mut connection) => reply?,
+                // The read that is under way would not end: a new connection starts over.
+                () = self.stream.moved.notified() => return Ok(()),
+            };
+            backoff.reset();
+            self.warnings.clear(TASK);
+            let entries = page(&reply)?;
+            let is_behind = entries.len() as u64 >= u64::from(count);
+            let is_small = reply.len() < LARGEST_REPLY;
+            count = if is_behind && is_small {
+                count.saturating_mul(2).min(LARGEST_READ)
+            } else {
+                self.count
+            };
+            count = count.max(self.count);
+            if let Some(last) = entries.last().filter(|_| is_behind) {
+                if self.was_outrun(&mut connection, asked.position, &entries).await? {
+                    self.stream.cursor().trimmed = true;
+                }
+                // Redis gathers the next page while this one is handed on.
+                let behind = Place { position: last.id, ..asked };
+                ahead = Some(self.ask(&mut connection, behind, count).await?);
+            }
+            self.hand_on(&entries, asked.moves);
+        }
+    }
+
+    /// Where reading goes on.
+    fn place(&self) -> Place {
+        let place = {
+            let cursor = self.stream.cursor();
+            Place { position: cursor.position, moves: cursor.moves }
+        };
+        self.stream.progress.send_if_modified(|progress| {
+            let now = Progress::At(place.position);
+            std::mem::replace(progress, now) != now
+        });
+        place
+    }
+
+    /// The first position is where the stream's tail was when this node was started: clients may
+    /// have come since. Where the server's clock cannot be asked for it is the tail as it is now. It
+    /// is not read with `$`: between two reads with `$`, entries vanish.
+    async fn find_start(&self, connection: &mut RawConnection) -> Result<()> {
+        let key = &self.stream.key;
+        let start = match server_time(connection).await {
+            Ok(now) => {
+                let then = now.saturating_sub(self.started.elapsed().as_millis() as u64);
+                last_before(connection, key, then).await?
+            }
+            Err(error) if error.connection_survives() => {
+                tracing::debug!("reading {key} from its tail: {error}");
+                tail(connection, key).await?
+            }
+            Err(error) => return Err(error),
+        };
+        let start = start.unwrap_or(EntryId::ZERO);
+        let mut cursor = self.stream.cursor();
+        cursor.position = start;
+        cursor.history.restart(start);
+        drop(cursor);
+        tracing::debug!("reading {key} from {start}");
+        Ok(())
+    }
+
+    /// Asks for the page behind a place, which is given back.
+    async fn ask(&self, connection: &mut RawConnection, place: Place, count: u32) -> Result<Place> {
+        let mut command = redis::cmd("XREAD");
+        command
+            .arg("BLOCK")
+            .arg(self.block().as_millis() as u64)
+            .arg("COUNT")
+            .arg(count)
+            .arg("STREAMS")
+            .arg(&self.stream.key)
+            .arg(place.position.to_string());
+        connection.ask_within(ANSWER_LIMIT, "XREAD", &command).await?;
+        Ok(place)
+    }
+
+    /// The page that was asked for.
+    async fn answer(&self, connection: &mut RawConnection) -> Result<Vec<u8>> {
+        connection.answer_within(self.block() + GRACE, "XREAD", &self.stream.key).await
+    }
+
+    fn block(&self) -> Duration {
+        if self.block.is_zero() { LONGEST_BLOCK } else { self.block.min(LONGEST_BLOCK) }
+    }
+
+    /// Whether entries may have been trimmed between our position and a full page: when the last
+    /// entry that we had read has gone, and the page's own entries cannot show what is missing.
+    async fn was_outrun(
+        &self,
+        connection: &mut RawConnection,
+        position: EntryId,
+        page: &[PageEntry<'_>],
+    ) -> Result<bool> {
+        let tells = |entry: &PageEntry<'_>| entry.fields().any(|(name, _)| name == b"seq");
+        if position == EntryId::ZERO || page.iter().all(tells) {
+            return Ok(false);
+        }
+        let key = &self.stream.key;
+        Ok(read_entries(connection, key, position, Some(position), 1).await?.is_empty())
+    }
+
+    /// Redis does not let us read: what is written is delivered at the reply from now on.
+    fn refused(&self) {
+        let mut cursor = self.stream.cursor();
+        self.stream.progress.send_replace(Progress::Refused);
+        let done = cursor.own.take_acknowledged();
+        self.inbox.push_all(done.into_iter().map(Event::Published));
+    }
+}
