@@ -7,7 +7,7 @@ const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 const { coalesceWrites } = require("./coalesce");
 const { encodeMsgpack, decodeMsgpack, encodeData, decodeData } = require("./codec");
 const debug = require("./debug");
-const { canEncode, canFanOut, decodePacket, fanOut } = require("./fan-out");
+const { canEncode, canFanOut, fanOut } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
 const { Recovery } = require("./recovery");
 const { Requests } = require("./requests");
@@ -25,7 +25,7 @@ const REQUESTS = new Set([MessageType.SERVER_SIDE_EMIT, MessageType.FETCH_SOCKET
  * @typedef {import("./options").Options} Options
  * @typedef {import("./native-binding").NativeEvent} NativeEvent
  * @typedef {import("./targets").Targets} Targets
- * @typedef {import("./fan-out").Encoded} Encoded
+ * @typedef {import("./encoded-packet").EncodedPacket} EncodedPacket
  */
 
 class RedisStreamsAdapter extends ClusterAdapter {
@@ -213,7 +213,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {number} type
    * @param {any} data
    * @param {Targets} opts
-   * @param {(offset?: string, encoded?: Encoded) => void} local
+   * @param {(offset?: string, encoded?: EncodedPacket) => void} local
    * @returns {Promise<void>} resolved when the local part is done
    */
   #writeThen(type, data, opts, local) {
@@ -262,21 +262,21 @@ class RedisStreamsAdapter extends ClusterAdapter {
   }
 
   /**
-   * Sends an encoded packet to local sockets; an empty one is for nobody here.
+   * Sends an encoded packet to local sockets; one without parts is for nobody here.
    *
-   * @param {Encoded} encoded
+   * @param {EncodedPacket} encoded
    * @param {Targets} opts
    * @param {{ volatile?: boolean, compress?: boolean }} flags
    */
   #send(encoded, opts, flags) {
-    if (encoded.length === 0) {
+    if (encoded.parts.length === 0) {
       return;
     }
     if (canFanOut()) {
       fanOut(this, encoded, opts, flags);
     } else {
       const { rooms, except } = opts;
-      const packet = decodePacket(this.nsp, encoded);
+      const packet = encoded.decode(this.nsp);
       InMemoryAdapter.broadcast.call(this, packet, { rooms, except, flags });
     }
     if (this.#recovery?.isExpecting && !flags.volatile) {

@@ -24,13 +24,14 @@ const SLICE = 256;
  * @property {(loss: Loss) => void} onLost
  *
  * @typedef {import("../index").Loss} Loss
+ * @typedef {import("./encoded-packet").EncodedPacket} EncodedPacket
  *
  * @callback Published called once per publish, in the stream's order: with the entry's ID, or with
  * an error when it was not written
  * @param {Error | null} error
  * @param {string} [id]
- * @param {import("./fan-out").Encoded} [encoded] a broadcast as local clients get it; empty when
- * there are none; undefined when it has to be made
+ * @param {EncodedPacket} [encoded] a broadcast as local clients get it; without parts when there are
+ * none; undefined when it has to be made
  */
 
 /** An error of the engine, with its stable code. */
@@ -282,7 +283,7 @@ class Engine {
    * @param {number} ticket
    * @param {import("./native-binding").NativeError} [error]
    * @param {string} [id]
-   * @param {import("./fan-out").Encoded} [encoded]
+   * @param {EncodedPacket} [encoded]
    */
   #onPublished(ticket, error, id, encoded) {
     const published = this.#publishes.get(ticket);

@@ -1,6 +1,8 @@
 "use strict";
 // Unpacks what the engine hands over; src/node/batch.rs packs it.
 
+const { EncodedPacket, frameLength } = require("./encoded-packet");
+
 /** What comes next in a batch. */
 const RARE = 0;
 const BROADCAST = 1;
@@ -13,14 +15,16 @@ const COMPRESS = 4;
 /** The local part of a publish that is for nobody here, or was encoded; JS does all others. */
 const LOCAL_NOTHING = 1;
 const LOCAL_PACKET = 2;
-/** @type {Encoded} */
-const NOTHING = [];
+const NOTHING = new EncodedPacket([]);
 const NO_BYTES = Buffer.alloc(0);
+/** In place of a text's length: it is all of its slab. */
+const WHOLE_SLAB = 0;
+/** @type {Set<string>} */
+const NO_ROOMS = new Set();
 
 /**
  * @typedef {import("./native-binding").NativeBatch} NativeBatch
  * @typedef {import("./native-binding").NativeEvent} NativeEvent
- * @typedef {import("./fan-out").Encoded} Encoded
  */
 
 /** A broadcast of another node, ready to be sent. */
@@ -32,7 +36,7 @@ class Broadcast {
    * @param {number} flags
    * @param {Set<string>} rooms
    * @param {Set<string>} except
-   * @param {Encoded} encoded
+   * @param {EncodedPacket} encoded
    */
   constructor(namespace, ms, seq, flags, rooms, except, encoded) {
     this.namespace = namespace;
@@ -54,7 +58,7 @@ class Broadcast {
 /**
  * @typedef {object} Handlers
  * @property {(broadcast: Broadcast) => void} broadcast
- * @property {(ticket: number, id: string, encoded?: Encoded) => void} published an empty packet is
+ * @property {(ticket: number, id: string, encoded?: EncodedPacket) => void} published an empty packet is
  * for nobody here
  * @property {(event: NativeEvent) => void} rare
  * @property {(error: unknown) => void} thrown one of the others has thrown
@@ -64,15 +68,20 @@ class Broadcast {
  * @param {NativeBatch} batch
  * @param {Handlers} handlers
  */
-function unpack({ numbers, names, packets, attachments = NO_BYTES, rare }, handlers) {
+function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare }, handlers) {
   let at = 0;
   let nameAt = 0;
-  let packetAt = 0;
+  let slab = 0;
+  let textAt = 0;
+  let frameAt = 0;
   let attachmentAt = 0;
   let rareAt = 0;
 
   /** @param {number} count @param {number} lengths where the names' lengths stand */
   const takeNames = (count, lengths) => {
+    if (count === 0) {
+      return NO_ROOMS;
+    }
     /** @type {Set<string>} */
     const taken = new Set();
     for (let i = 0; i < count; i++) {
@@ -84,24 +93,50 @@ function unpack({ numbers, names, packets, attachments = NO_BYTES, rare }, handl
   };
 
   const takePacket = () => {
-    /** @type {Encoded} */
-    const encoded = [packets[packetAt++]];
-    for (let count = numbers[at++]; count > 0; count--) {
-      const length = numbers[at++];
-      encoded.push(attachments.subarray(attachmentAt, attachmentAt + length));
-      attachmentAt += length;
+    const length = numbers[at];
+    let count = numbers[at + 1];
+    at += 2;
+    if (textAt === texts[slab].length) {
+      slab++;
+      textAt = 0;
+      frameAt = 0;
     }
-    return encoded;
+    const isWhole = length === WHOLE_SLAB;
+    const textEnd = isWhole ? texts[slab].length : textAt + length;
+    /** @type {(string | Buffer)[]} */
+    const parts = [isWhole ? texts[slab] : texts[slab].slice(textAt, textEnd)];
+    textAt = textEnd;
+    if (count === 0) {
+      const start = frameAt;
+      frameAt = isWhole ? frames[slab].length : start + frameLength(length);
+      return new EncodedPacket(parts, frames[slab], start, frameAt);
+    }
+    for (; count > 0; count--) {
+      const end = attachmentAt + numbers[at++];
+      parts.push(attachments.subarray(attachmentAt, end));
+      attachmentAt = end;
+    }
+    return new EncodedPacket(parts);
   };
 
   const takeBroadcast = () => {
-    const [namespace, ms, seq] = [numbers[at + 1], numbers[at + 2], numbers[at + 3]];
-    const [flags, rooms, except] = [numbers[at + 4], numbers[at + 5], numbers[at + 6]];
-    at += 7;
-    const included = takeNames(rooms, at);
-    const excluded = takeNames(except, at + rooms);
-    at += rooms + except;
-    return new Broadcast(namespace, ms, seq, flags, included, excluded, takePacket());
+    const start = at;
+    const rooms = numbers[start + 5];
+    const except = numbers[start + 6];
+    const included = takeNames(rooms, start + 7);
+    const excluded = takeNames(except, start + 7 + rooms);
+    at = start + 7 + rooms + except;
+    const flags = numbers[start + 4];
+    const packet = takePacket();
+    return new Broadcast(
+      numbers[start + 1],
+      numbers[start + 2],
+      numbers[start + 3],
+      flags,
+      included,
+      excluded,
+      packet,
+    );
   };
 
   const takePublished = () => {

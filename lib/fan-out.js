@@ -1,6 +1,5 @@
 "use strict";
-// Sends a packet that the engine has encoded to the local sockets that it is for, without parsing
-// it or encoding it again. The bytes are those that socket.io-adapter would have sent.
+// Sends a packet that the engine has encoded to the local sockets that it is for.
 
 const { ClusterAdapter } = require("socket.io-adapter");
 
@@ -8,15 +7,9 @@ const { ClusterAdapter } = require("socket.io-adapter");
 const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
 const stockBroadcast = InMemoryAdapter.broadcast;
 
-/** WebSocket: the final frame of a text message. */
-const FINAL_TEXT = 0x81;
-/** Engine.IO: a message. */
-const MESSAGE = 0x34;
-
 /**
  * @typedef {import("./targets").Targets} Targets
- * @typedef {(string | Buffer)[]} Encoded a packet as socket.io-parser encodes it: the text, then the
- * attachments
+ * @typedef {import("./encoded-packet").EncodedPacket} EncodedPacket
  */
 
 /**
@@ -37,94 +30,70 @@ function canFanOut() {
 }
 
 /**
- * A text frame that holds an Engine.IO message.
- *
- * @param {string} text
- */
-function frame(text) {
-  const length = 1 + Buffer.byteLength(text);
-  const header = length < 126 ? 2 : length < 65_536 ? 4 : 10;
-  const buffer = Buffer.allocUnsafe(header + length);
-  buffer[0] = FINAL_TEXT;
-  if (header === 2) {
-    buffer[1] = length;
-  } else if (header === 4) {
-    buffer[1] = 126;
-    buffer.writeUInt16BE(length, 2);
-  } else {
-    buffer[1] = 127;
-    buffer.writeBigUInt64BE(BigInt(length), 2);
-  }
-  buffer[header] = MESSAGE;
-  buffer.write(text, header + 1);
-  return buffer;
-}
-
-/**
- * The WebSocket frame of an encoded packet. With attachments there are several, and engine.io makes
- * them.
- *
- * @param {Encoded} encoded
- */
-function frames([text, ...attachments]) {
-  return attachments.length === 0 ? [frame(/** @type {string} */ (text))] : undefined;
-}
-
-/**
- * The packet that an encoded one stands for.
- *
- * @param {any} nsp
- * @param {Encoded} encoded
- * @returns {any}
- */
-function decodePacket(nsp, encoded) {
-  const decoder = new nsp.server._parser.Decoder();
-  /** @type {any} */
-  let decoded;
-  decoder.on("decoded", (/** @type {any} */ packet) => (decoded = packet));
-  encoded.forEach((part) => decoder.add(part));
-  return decoded;
-}
-
-/**
  * Sends an encoded packet to one socket.
  *
  * @param {any} socket
- * @param {Encoded} encoded
+ * @param {EncodedPacket} encoded
  */
 function sendTo(socket, encoded) {
   if (socket._anyOutgoingListeners?.length) {
-    socket.notifyOutgoingListeners(decodePacket(socket.nsp, encoded));
+    socket.notifyOutgoingListeners(encoded.decode(socket.nsp));
   }
-  socket.client._packet(encoded, { preEncoded: true, wsPreEncodedFrame: frames(encoded) });
+  socket.client._packet(encoded.parts, { preEncoded: true, wsPreEncodedFrame: encoded.frames });
 }
 
 /**
  * Sends an encoded packet to the local sockets that it is for.
  *
  * @param {any} adapter
- * @param {Encoded} encoded
+ * @param {EncodedPacket} encoded
  * @param {Targets} opts
  * @param {{ volatile?: boolean, compress?: boolean }} flags
  */
 function fanOut(adapter, encoded, opts, { volatile, compress }) {
+  const { parts } = encoded;
   /** @type {any} */
   let packetOpts;
   /** @type {any} */
   let packet;
-  adapter.apply(opts, (/** @type {any} */ socket) => {
-    packetOpts ??= {
-      preEncoded: true,
-      volatile,
-      compress,
-      wsPreEncodedFrame: frames(encoded),
-    };
+  const send = (/** @type {any} */ socket) => {
+    packetOpts ??= { preEncoded: true, volatile, compress, wsPreEncodedFrame: encoded.frames };
     if (socket._anyOutgoingListeners?.length) {
-      packet ??= decodePacket(adapter.nsp, encoded);
+      packet ??= encoded.decode(adapter.nsp);
       socket.notifyOutgoingListeners(packet);
     }
-    socket.client.writeToEngine(encoded, packetOpts);
-  });
+    socket.client.writeToEngine(parts, packetOpts);
+  };
+  const ids = simpleTargets(adapter, opts);
+  if (ids === undefined) {
+    adapter.apply(opts, send);
+    return;
+  }
+  const { sockets } = adapter.nsp;
+  for (const id of ids) {
+    const socket = sockets.get(id);
+    if (socket !== undefined) {
+      send(socket);
+    }
+  }
 }
 
-module.exports = { canEncode, canFanOut, decodePacket, fanOut, sendTo };
+/**
+ * The IDs of the sockets that a packet is for, where it is for everyone or for the members of one
+ * room: as `apply` finds them, which makes a set of them for each packet. Nearly all packets are.
+ *
+ * @param {any} adapter
+ * @param {Targets} opts
+ * @returns {Iterable<string> | undefined}
+ */
+function simpleTargets(adapter, { rooms, except }) {
+  if (rooms.size > 1 || (except?.size ?? 0) > 0) {
+    return undefined;
+  }
+  for (const room of rooms) {
+    return adapter.rooms.get(room) ?? [];
+  }
+  return adapter.sids.keys();
+}
+
+module.exports = { canEncode, canFanOut, fanOut, sendTo };

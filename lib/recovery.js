@@ -6,6 +6,7 @@ const { MessageType } = require("socket.io-adapter");
 
 const { decodeData, decodeMsgpack, encodeMsgpack } = require("./codec");
 const debug = require("./debug");
+const { EncodedPacket } = require("./encoded-packet");
 const { sendTo } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
 const { warnOfHandler } = require("./warnings");
@@ -30,7 +31,7 @@ const LONGEST_PID = 128;
  * undefined when it took too long
  * @property {NodeJS.Timeout} timer
  *
- * @typedef {{ encoded: import("./fan-out").Encoded } | { packet: any }} Outgoing an event packet
+ * @typedef {{ encoded: EncodedPacket } | { packet: any }} Outgoing an event packet
  * with its offset
  */
 
@@ -232,7 +233,7 @@ function sendBehindConnect(socket, packets) {
 function toOutgoing(broadcast, since, nsp) {
   const { packet: text, attachments = [], id = START } = broadcast;
   if (text !== undefined) {
-    return [{ encoded: [text, ...attachments] }];
+    return [{ encoded: new EncodedPacket([text, ...attachments]) }];
   }
   try {
     const data = decodeData(broadcast);

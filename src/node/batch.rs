@@ -7,7 +7,7 @@ use napi_derive::napi;
 use super::event::NativeEvent;
 use crate::engine::inbox::Event;
 use crate::engine::stream::{Completion, EntryId, Local};
-use crate::engine::wire::{BroadcastHead, Flags, Packet, Room};
+use crate::engine::wire::{BroadcastHead, Flags, Packet, Room, text_frame};
 
 /// What comes next in a batch, as `lib/events.js` knows it.
 enum Kind {
@@ -15,6 +15,9 @@ enum Kind {
     Broadcast = 1,
     Published = 2,
 }
+
+/// Most bytes of texts in a slab with more than one.
+const SLAB: usize = 16 << 10;
 
 /// Bits of a broadcast's flags.
 const VOLATILE: u8 = 1;
@@ -28,8 +31,10 @@ pub struct NativeBatch {
     pub numbers: Float64Array,
     /// Names of rooms, one behind the other.
     pub names: String,
-    /// The texts of packets.
-    pub packets: Vec<String>,
+    /// The texts of packets, in slabs: one behind the other.
+    pub texts: Vec<String>,
+    /// Their WebSocket frames, in slabs as well. There is none for a packet with attachments.
+    pub frames: Vec<Buffer>,
     /// Their attachments, one behind the other.
     pub attachments: Option<Buffer>,
     /// Events of all other kinds.
@@ -41,9 +46,18 @@ pub struct NativeBatch {
 pub struct Packer {
     numbers: Vec<f64>,
     names: String,
-    packets: Vec<String>,
+    slabs: Vec<Slab>,
     attachments: Vec<u8>,
     rare: Vec<NativeEvent>,
+}
+
+/// Packets that stand together: a string, and a buffer, for each of them would cost more than all the
+/// rest. Small, since one that waits for a slow client keeps all of them in memory.
+#[derive(Default)]
+struct Slab {
+    texts: String,
+    frames: Vec<u8>,
+    is_full: bool,
 }
 
 impl Packer {
@@ -94,9 +108,24 @@ impl Packer {
         }
     }
 
-    /// `[attachments, length of each…]`
+    /// `[length of the text, attachments, length of each…]`; without a length it fills a slab.
     fn packet(&mut self, Packet { text, attachments }: Packet) {
-        self.packets.push(text);
+        // Elsewhere JS would count other units.
+        let is_packed = text.is_ascii() && text.len() < SLAB;
+        self.numbers.push(if is_packed { text.len() as f64 } else { 0.0 });
+        let has_room = |slab: &Slab| !slab.is_full && slab.texts.len() + text.len() <= SLAB;
+        let mut slab = match self.slabs.pop() {
+            Some(slab) if is_packed && has_room(&slab) => slab,
+            last => {
+                self.slabs.extend(last);
+                Slab { is_full: !is_packed, ..Slab::default() }
+            }
+        };
+        slab.texts.push_str(&text);
+        if attachments.is_empty() {
+            text_frame(&mut slab.frames, &text);
+        }
+        self.slabs.push(slab);
         self.numbers.push(attachments.len() as f64);
         for attachment in attachments {
             self.numbers.push(attachment.len() as f64);
@@ -111,9 +140,11 @@ impl Packer {
 
     /// What was packed.
     pub fn finish(self) -> NativeBatch {
-        let Self { numbers, names, packets, attachments, rare } = self;
+        let Self { numbers, names, slabs, attachments, rare } = self;
         let attachments = (!attachments.is_empty()).then(|| attachments.into());
-        NativeBatch { numbers: numbers.into(), names, packets, attachments, rare }
+        let (texts, frames) =
+            slabs.into_iter().map(|slab| (slab.texts, slab.frames.into())).unzip();
+        NativeBatch { numbers: numbers.into(), names, texts, frames, attachments, rare }
     }
 }
 

@@ -3,6 +3,7 @@
 mod binary;
 mod broadcast;
 mod entry;
+mod frame;
 mod member;
 mod message;
 mod packet;
@@ -16,6 +17,7 @@ pub use entry::{
     BROADCAST, Data, DataView, Entry, EntryData, EntryError, MessageType, Origin, fields_of,
     parse_entry,
 };
+pub use frame::text_frame;
 pub use member::{MemberMessage, MemberNews};
 pub use message::{position, with_position};
 pub use packet::Packet;

@@ -1,0 +1,95 @@
+"use strict";
+// A Socket.IO packet as clients get it, encoded by the engine: sent without parsing it or encoding it
+// again. The bytes are those that socket.io-adapter would have sent.
+
+/** WebSocket: the final frame of a text message. */
+const FINAL_TEXT = 0x81;
+/** Engine.IO: a message. */
+const MESSAGE = 0x34;
+
+class EncodedPacket {
+  #frames;
+  #start;
+  #end;
+
+  /**
+   * @param {(string | Buffer)[]} parts as socket.io-parser encodes it: the text, then the attachments
+   * @param {Buffer} [frames] holds the text's WebSocket frame, where the engine has made it,
+   * @param {number} [start] from here
+   * @param {number} [end] to here
+   */
+  constructor(parts, frames, start = 0, end = 0) {
+    this.parts = parts;
+    this.#frames = frames;
+    this.#start = start;
+    this.#end = end;
+  }
+
+  /**
+   * The packet's WebSocket frames, as `ws` writes them. With attachments there are several, and
+   * engine.io makes them.
+   *
+   * @returns {Buffer[] | undefined}
+   */
+  get frames() {
+    if (this.parts.length > 1) {
+      return undefined;
+    }
+    const frame =
+      this.#frames === undefined
+        ? frameOf(/** @type {string} */ (this.parts[0]))
+        : this.#frames.subarray(this.#start, this.#end);
+    return [frame];
+  }
+
+  /**
+   * The packet that this stands for.
+   *
+   * @param {any} nsp
+   * @returns {any}
+   */
+  decode(nsp) {
+    const decoder = new nsp.server._parser.Decoder();
+    /** @type {any} */
+    let decoded;
+    decoder.on("decoded", (/** @type {any} */ packet) => (decoded = packet));
+    this.parts.forEach((part) => decoder.add(part));
+    return decoded;
+  }
+}
+
+/**
+ * A text frame that holds an Engine.IO message.
+ *
+ * @param {string} text
+ */
+function frameOf(text) {
+  const length = 1 + Buffer.byteLength(text);
+  const header = headerLength(length);
+  const buffer = Buffer.allocUnsafe(header + length);
+  buffer[0] = FINAL_TEXT;
+  if (header === 2) {
+    buffer[1] = length;
+  } else if (header === 4) {
+    buffer[1] = 126;
+    buffer.writeUInt16BE(length, 2);
+  } else {
+    buffer[1] = 127;
+    buffer.writeBigUInt64BE(BigInt(length), 2);
+  }
+  buffer[header] = MESSAGE;
+  buffer.write(text, header + 1);
+  return buffer;
+}
+
+/** @param {number} length of a frame's payload, bytes */
+function headerLength(length) {
+  return length < 126 ? 2 : length < 65_536 ? 4 : 10;
+}
+
+/** @param {number} bytes of a packet's text */
+function frameLength(bytes) {
+  return headerLength(1 + bytes) + 1 + bytes;
+}
+
+module.exports = { EncodedPacket, frameLength };
