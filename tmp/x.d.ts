@@ -72,8 +72,10 @@ export interface NativeBatch {
   numbers: Float64Array
   /** Names of rooms, one behind the other. */
   names: string
-  /** The texts of packets. */
-  packets: Array<string>
+  /** The texts of packets, in slabs: one behind the other. */
+  texts: Array<string>
+  /** Their WebSocket frames, in slabs as well. There is none for a packet with attachments. */
+  frames: Array<Buffer>
   /** Their attachments, one behind the other. */
   attachments?: Buffer
   /** Events of all other kinds. */
