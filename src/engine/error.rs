@@ -30,6 +30,12 @@ pub enum Error {
         /// The operating system's or the client library's words.
         reason: String,
     },
+    /// The credentials provider gives none.
+    #[error("the credentials provider has failed: {reason}")]
+    Provider {
+        /// Its words.
+        reason: String,
+    },
     /// TLS was refused by one of the two sides.
     #[error(
         "TLS handshake with Redis at {address} failed: {reason}; check `tls.ca`, `tls.cert`, `tls.key` and `tls.servername` of the Redis client"
@@ -140,7 +146,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Settings { .. } => "ERR_SIO_REDIS_SETTING",
-            Error::Connection { .. } => "ERR_SIO_REDIS_CONNECTION",
+            Error::Connection { .. } | Error::Provider { .. } => "ERR_SIO_REDIS_CONNECTION",
             Error::Tls { .. } => "ERR_SIO_REDIS_TLS",
             Error::Auth { .. } => "ERR_SIO_REDIS_AUTH",
             Error::Refused { refusal, .. } => match refusal {
@@ -173,6 +179,7 @@ impl Error {
             Error::Refused { key, refusal: Refusal::WrongType | Refusal::OutOfMemory, .. } => {
                 format!("{} {key}", self.code())
             }
+            Error::Provider { .. } => format!("{} provider", self.code()),
             // Each names another right or command.
             Error::Refused { command, .. } => format!("{} {command}", self.code()),
             _ => self.code().to_owned(),

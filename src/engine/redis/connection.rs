@@ -9,6 +9,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError, ServerError, Value};
 use tokio::task::JoinHandle;
 
+use super::renewal::Renewal;
 use super::{ANSWER_LIMIT, Address};
 use crate::engine::error::{Error, Result};
 
@@ -19,15 +20,26 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Owns what drives the connection. With `asking` each command follows an ASKING.
+    /// Owns what drives the connection. With `asking` each command follows an ASKING; with
+    /// `renewal` it is authenticated again when the credentials change.
     pub(super) fn new(
         inner: MultiplexedConnection,
         driver: impl Future<Output = ()> + Send + 'static,
         address: &Address,
         asking: bool,
+        renewal: Option<Renewal>,
     ) -> Self {
         let commands = Commands { inner, address: address.to_string().into(), asking };
-        Self { commands, driver: tokio::spawn(driver) }
+        let driver = match renewal {
+            None => tokio::spawn(driver),
+            Some(renewal) => {
+                let renewals = renewal.keep(commands.clone());
+                tokio::spawn(async move {
+                    tokio::select! { () = driver => {} () = renewals => {} }
+                })
+            }
+        };
+        Self { commands, driver }
     }
 
     /// False when the connection has broken.

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::access::{Access, CredentialsSource};
 use super::{Address, Backoff, Connection, Kind, RawConnection, Settings, Slots, sentinel};
 use crate::engine::error::{Error, Result};
+use crate::engine::warnings::Warnings;
 
 /// Those who connect anew do it by slots that were told not longer ago than this.
 const FRESH: Duration = Duration::from_millis(100);
@@ -70,10 +71,15 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::Settings`] when a certificate or key cannot be used.
-    pub fn new(settings: Settings, credentials: Option<CredentialsSource>) -> Result<Self> {
-        let data = Access::to_data(&settings, credentials)?;
+    pub fn new(
+        settings: Settings,
+        credentials: Option<CredentialsSource>,
+        warnings: Arc<Warnings>,
+    ) -> Result<Self> {
+        let data = Access::to_data(&settings, credentials, warnings.clone())?;
         let sentinels = settings.sentinel.as_ref();
-        let sentinels = sentinels.map(|s| Access::to_sentinels(&settings, s)).transpose()?;
+        let sentinels =
+            sentinels.map(|s| Access::to_sentinels(&settings, s, warnings)).transpose()?;
         Ok(Self {
             settings,
             data,
