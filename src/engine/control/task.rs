@@ -86,8 +86,9 @@ impl ControlTask {
                 let _ = jobs.send(job);
             }
         };
+        let warnings = self.shared.warnings.clone();
         let sharded = self.shared.options.use_sharded_pub_sub;
-        let mut lines = Lines::open(self.connector.clone(), sharded, on_push).await?;
+        let mut lines = Lines::open(self.connector.clone(), warnings, sharded, on_push).await?;
         if std::mem::replace(&mut self.connected_before, true) {
             self.shared.stats.reconnects.add(1);
         }
@@ -203,7 +204,7 @@ impl ControlTask {
             }
             Job::Census { call, nsp, asked } => {
                 let (shared, registers, commands) =
-                    (self.shared.clone(), self.registers.clone(), lines.commands());
+                    (self.shared.clone(), self.registers.clone(), lines.commands().await?);
                 self.censuses.spawn(async move {
                     let counted = shared.count(&registers, commands, &nsp, &asked).await;
                     let result = counted.or_else(|error| shared.count_by_heartbeats(error, &asked));

@@ -19,7 +19,7 @@ use super::{
     ANSWER_LIMIT, Address, Connection, Credentials, NodeSettings, RawConnection, SentinelSettings,
     Settings,
 };
-use crate::engine::error::{Error, Result};
+use crate::engine::error::{Error, Result, is_turned_away, server_words};
 use crate::engine::warnings::Warnings;
 
 /// Asks JS for the credentials.
@@ -198,12 +198,12 @@ fn ignore_refusal(named: Result<Value>) -> Result<()> {
 
 /// Errors of the first commands: HELLO, AUTH and SELECT.
 fn handshake_error(address: &str, error: &RedisError) -> Error {
-    let words = error.to_string();
+    let words = server_words(error);
     let refused_login = ["WRONGPASS", "NOAUTH", "invalid password", "no password is set"]
         .iter()
         .any(|sign| words.contains(sign));
     match error.kind() {
-        _ if words.contains("max number of clients") => {
+        _ if is_turned_away(&words) => {
             Error::Connection { address: address.to_owned(), reason: words }
         }
         ErrorKind::AuthenticationFailed => {

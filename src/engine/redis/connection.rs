@@ -99,9 +99,7 @@ impl Commands {
         command: &Cmd,
     ) -> Result<Value> {
         if self.asking {
-            let mut pipeline = Pipeline::with_capacity(2);
-            pipeline.cmd("ASKING").ignore().add_command(command.clone());
-            let answers = self.send_all_within(limit, name, key, &pipeline).await?;
+            let answers = self.send_each(limit, name, key, &[command.clone()]).await?;
             return Ok(answers.into_iter().next().unwrap_or(Value::Nil));
         }
         let answer = limited(name, limit, self.inner.send_packed_command(command)).await?;
@@ -132,52 +130,22 @@ impl Commands {
         answers.await?.map_err(|e| Error::from_redis(name, key, &self.address, &e))
     }
 
-    /// Sends commands as one transaction: their answers, or the first refusal. Where MULTI itself
-    /// is refused, each answer is for itself.
-    pub async fn send_transaction(
+    /// Sends commands in one go: their answers, or the first refusal.
+    pub async fn send_each(
         &mut self,
         limit: Duration,
         name: &'static str,
         key: &str,
-        commands: Vec<Cmd>,
-    ) -> Result<Transaction> {
-        let count = commands.len();
-        let mut pipeline = Pipeline::with_capacity(count + 3);
-        pipeline.ignore_errors();
-        if self.asking {
-            // Holds for the whole transaction.
-            pipeline.cmd("ASKING").ignore();
-        }
-        if count > 1 {
-            pipeline.cmd("MULTI");
-        }
+        commands: &[Cmd],
+    ) -> Result<Vec<Value>> {
+        let mut pipeline = Pipeline::with_capacity(2 * commands.len());
         for command in commands {
-            pipeline.add_command(command);
-        }
-        if count > 1 {
-            pipeline.cmd("EXEC");
-        }
-        let mut answers = self.send_all_within(limit, name, key, &pipeline).await?;
-        if count <= 1 {
-            return Ok(Transaction { answers, not_as_one: None });
-        }
-        let executed = answers.pop();
-        let begun = answers.remove(0);
-        if let Value::ServerError(error) = begun {
-            // Without MULTI the commands were executed as they came, each for itself.
-            let error = self.error_reply("MULTI", key, error);
-            return Ok(Transaction { answers, not_as_one: Some(error) });
-        }
-        for answer in &answers {
-            if let Value::ServerError(error) = answer {
-                return Err(self.error_reply(name, key, error.clone()));
+            if self.asking {
+                pipeline.cmd("ASKING").ignore();
             }
+            pipeline.add_command(command.clone());
         }
-        match executed {
-            Some(Value::Array(answers)) => Ok(Transaction { answers, not_as_one: None }),
-            Some(Value::ServerError(error)) => Err(self.error_reply("EXEC", key, error)),
-            _ => Err(Error::Protocol { command: "EXEC", reason: "no array".to_owned() }),
-        }
+        self.send_all_within(limit, name, key, &pipeline).await
     }
 
     /// The server's address, for messages.
@@ -189,14 +157,6 @@ impl Commands {
     pub fn error_reply(&self, name: &'static str, key: &str, reply: ServerError) -> Error {
         Error::from_redis(name, key, &self.address, &RedisError::from(reply))
     }
-}
-
-/// What became of a transaction.
-pub struct Transaction {
-    /// One for each command; may be [`Value::ServerError`].
-    pub answers: Vec<Value>,
-    /// Set when Redis refused MULTI: each command was executed, or refused, for itself.
-    pub not_as_one: Option<Error>,
 }
 
 pub(super) async fn limited<T>(

@@ -17,12 +17,13 @@ mod renewal;
 mod sentinel;
 mod settings;
 mod slots;
+mod subscriber;
 mod transaction;
 
 pub use access::{AskCredentials, CredentialsSource};
 pub use address::Address;
 pub use backoff::Backoff;
-pub use connection::{Commands, Connection, Transaction};
+pub use connection::{Commands, Connection};
 pub use connector::{Connector, Place, Route};
 #[cfg(any(test, fuzzing))]
 pub(crate) use identity::parse_identity;
@@ -32,6 +33,7 @@ pub use raw::{RawConnection, line_at, number};
 pub use renewal::RENEWING;
 pub use settings::{Credentials, Kind, NodeSettings, SentinelSettings, Settings, TlsSettings};
 pub use slots::Slots;
+pub use subscriber::Subscriber;
 pub use transaction::{Packed, Sent};
 
 use std::time::Duration;

@@ -31,6 +31,11 @@ impl RawConnection {
         Self { socket, address, buffer: Vec::new(), asking: false, renewal: None }
     }
 
+    /// The socket, when all that was asked is answered, and the server's address.
+    pub(super) fn into_parts(self) -> (Box<dyn Socket>, String) {
+        (self.socket, self.address)
+    }
+
     /// From now on each command follows an ASKING.
     pub(super) fn ask_each_time(&mut self) {
         self.asking = true;
