@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,7 +100,7 @@ impl Commands {
         command: &Cmd,
     ) -> Result<Value> {
         if self.asking {
-            let answers = self.send_each(limit, name, key, &[command.clone()]).await?;
+            let answers = self.send_each(limit, name, key, slice::from_ref(command)).await?;
             return Ok(answers.into_iter().next().unwrap_or(Value::Nil));
         }
         let answer = limited(name, limit, self.inner.send_packed_command(command)).await?;

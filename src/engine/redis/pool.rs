@@ -2,6 +2,7 @@
 //! all over a cluster, and for questions to all of its nodes.
 
 use std::collections::HashMap;
+use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -142,7 +143,7 @@ impl Home {
 
 impl Ask for Home {
     async fn ask(&mut self, name: &'static str, key: &str, command: &Cmd) -> Result<Value> {
-        let answers = self.send_each(ANSWER_LIMIT, name, key, &[command.clone()]).await?;
+        let answers = self.send_each(ANSWER_LIMIT, name, key, slice::from_ref(command)).await?;
         Ok(answers.into_iter().next().unwrap_or(Value::Nil))
     }
 }
