@@ -84,16 +84,19 @@ class Servers {
   /**
    * The adapters' connections.
    *
-   * @returns {Promise<{ id: string, user: string, command: string }[]>} `id` is `server:client`
+   * @returns {Promise<{ id: string, user: string, command: string, isSubscribed: boolean }[]>} `id` is `server:client`
    */
   async connections() {
     const lists = await this.everywhere("CLIENT", "LIST");
     const connections = lists.flatMap((list, server) =>
-      [...list.matchAll(/^id=(\d+) .* cmd=(\S+) user=(\S+)/gm)].map(([, id, command, user]) => ({
-        id: `${server}:${id}`,
-        user,
-        command,
-      })),
+      [...list.matchAll(/^id=(\d+) .* sub=(\d+) .* cmd=(\S+) user=(\S+)/gm)].map(
+        ([, id, channels, command, user]) => ({
+          id: `${server}:${id}`,
+          user,
+          command,
+          isSubscribed: channels !== "0",
+        }),
+      ),
     );
     return connections.filter(({ user }) => user !== "default" && user !== "(superuser)");
   }
@@ -156,7 +159,8 @@ async function startEmitting(t, inputs, adapterOptions) {
     const counts = await Promise.all(adapters.map((adapter) => adapter.serverCount()));
     return counts.every((count) => count === nodes.length);
   };
-  await waitFor(whole, { what: "the nodes to see each other" });
+  const isWhole = () => waitFor(whole, { what: "the nodes to see each other" });
+  await isWhole();
   const traffic = new Traffic(
     nodes.map(({ io }) => io),
     clients,
@@ -177,6 +181,7 @@ async function startEmitting(t, inputs, adapterOptions) {
   return {
     nodes,
     traffic,
+    isWhole,
     reconnects: () => adapters.map((adapter) => adapter.stats().reconnects),
     async assertNothingLost() {
       await traffic.flows();
@@ -260,6 +265,33 @@ describe("new credentials", () => {
         assert.deepEqual(takeWarnings(), []);
       });
     }
+  });
+
+  // A connection in RESP2 that is subscribed takes no AUTH: it ends with its user.
+  test("without RESP3: what is subscribed is made again, nothing is lost", async (t) => {
+    const redis = await startRedis({ args: ["--rename-command", "HELLO", ""] });
+    defer(t, () => redis.stop());
+    const servers = await Servers.of(t, [redis]);
+    const provider = new Provider(await servers.addUser("first"));
+    const settings = { host: redis.host, port: redis.port, credentials: provider };
+    const emitting = await startEmitting(t, [settings, settings, settings]);
+    provider.rotate(await servers.addUser("second"));
+    await waitFor(
+      async () => {
+        const connections = await servers.connections();
+        const old = connections.filter(({ user }) => user === "first");
+        return old.length === 3 && old.every(({ isSubscribed }) => isSubscribed);
+      },
+      { interval: 20, what: "all but the subscriptions to be the second user's" },
+    );
+    await servers.everywhere("ACL", "DELUSER", "first");
+    await waitFor(() => emitting.reconnects().every((count) => count === 1), {
+      what: () => `one connection of each to be made again, not ${emitting.reconnects()}`,
+    });
+    await servers.areAllOf("second");
+    await emitting.isWhole();
+    await emitting.assertNothingLost();
+    takeWarnings();
   });
 
   test("that Redis refuses are said once, and the connections go on", async (t) => {

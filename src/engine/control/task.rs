@@ -203,8 +203,11 @@ impl ControlTask {
                 self.publish(lines, messages).await?;
             }
             Job::Census { call, nsp, asked } => {
-                let (shared, registers, commands) =
-                    (self.shared.clone(), self.registers.clone(), lines.commands().await?);
+                let (shared, registers) = (self.shared.clone(), self.registers.clone());
+                let commands = lines.commands().await.inspect_err(|error| {
+                    let result = Err(error.clone());
+                    shared.inbox.push(Event::Answer { call, result, hold: None });
+                })?;
                 self.censuses.spawn(async move {
                     let counted = shared.count(&registers, commands, &nsp, &asked).await;
                     let result = counted.or_else(|error| shared.count_by_heartbeats(error, &asked));
