@@ -10,7 +10,7 @@ const { createAdmin } = require("../helpers/clients");
 const { startNodeOn } = require("../helpers/node");
 const { startRedisCluster } = require("../helpers/redis-cluster");
 const { startRedisSentinel } = require("../helpers/redis-sentinel");
-const { startRedis } = require("../helpers/redis-server");
+const { ask, startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
 const { once, settle, waitFor } = require("../helpers/wait");
 const { defer } = require("./defer");
@@ -30,8 +30,9 @@ const REPETITION = 2_200;
  * @param {import("node:test").TestContext} t
  * @param {any} settings
  * @param {Record<string, unknown>} [adapterOptions]
+ * @param {number[]} [ports] of the servers
  */
-async function startTwo(t, settings, adapterOptions) {
+async function startTwo(t, settings, adapterOptions, ports = [settings.port]) {
   takeWarnings();
   const nodes = [];
   for (const index of [0, 1]) {
@@ -49,16 +50,25 @@ async function startTwo(t, settings, adapterOptions) {
   const clients = await Promise.all(nodes.map(({ url }) => connectClient(url)));
   defer(t, () => clients.forEach((client) => client.disconnect()));
   clients.forEach(({ socket }, place) => socket.on("ask", (answer) => answer(place)));
-  return new Two(nodes, clients);
+  const needsLogin = settings.password && !settings.username;
+  const login = needsLogin ? [`AUTH ${settings.password}`] : [];
+  const sessions = async () => {
+    const commands = [...login, "KEYS sio:session:*"];
+    const replies = await Promise.all(ports.map((port) => ask(port, commands, /\*(\d+)\r\n/)));
+    return replies.reduce((sum, [, count]) => sum + Number(count), 0);
+  };
+  return new Two(nodes, clients, sessions);
 }
 
 class Two {
   /**
    * @param {import("../helpers/node").SocketIoNode[]} nodes
    * @param {SocketClient[]} clients
+   * @param {() => Promise<number>} sessions how many are saved
    */
-  constructor(nodes, clients) {
+  constructor(nodes, clients, sessions) {
     this.nodes = nodes;
+    this.sessions = sessions;
     this.clients = clients;
     this.ios = nodes.map(({ io }) => io);
     /** @type {any[]} */
@@ -106,6 +116,7 @@ class Two {
     await waitFor(() => this.ios[0].of("/").sockets.size === 1);
     this.traffic.emit(1);
     await this.traffic.assertComplete();
+    await waitFor(async () => (await this.sessions()) > 0, { what: "its session to be saved" });
     await visitor.reconnect(this.nodes[1].url);
     assert.equal(visitor.socket.recovered, true, "recovered");
     await visitor.receives(EVENT, 2);
@@ -207,7 +218,8 @@ describe("a command that is not needed is refused", () => {
       await admin.command("ACL", "SETUSER", USER.username, ...rules);
     }
     const { name, nodes } = sentinel;
-    const two = await startTwo(t, { sentinel: { name, nodes }, ...USER });
+    const ports = sentinel.servers.map(({ port }) => port);
+    const two = await startTwo(t, { sentinel: { name, nodes }, ...USER }, {}, ports);
     await two.assertWorks();
     await assertSaid(["ROLE"], /NOPERM.*; grant .*, or go without: /);
     await two.assertWorks();
@@ -319,9 +331,11 @@ describe("idle connections are closed by the server", () => {
    * @param {any} settings
    * @param {() => Promise<string[]>} lists CLIENT LIST of each server
    * @param {RegExp} idle what those look like that are not used for a while
+   * @param {number[]} ports of the servers
    */
-  async function assertUnnoticed(t, settings, lists, idle) {
-    const two = await startTwo(t, settings, { heartbeatInterval: 5_000, heartbeatTimeout: 20_000 });
+  async function assertUnnoticed(t, settings, lists, idle, ports) {
+    const options = { heartbeatInterval: 5_000, heartbeatTimeout: 20_000 };
+    const two = await startTwo(t, settings, options, ports);
     const count = async () =>
       (await lists())
         .join("")
@@ -352,7 +366,7 @@ describe("idle connections are closed by the server", () => {
     const admin = await createAdmin(redis);
     defer(t, () => admin.close());
     const settings = { host: redis.host, port: redis.port };
-    await assertUnnoticed(t, settings, async () => [await list(admin)], SESSIONS);
+    await assertUnnoticed(t, settings, async () => [await list(admin)], SESSIONS, [redis.port]);
   });
 
   test("those for commands beside the subscriptions in RESP2", async (t) => {
@@ -382,7 +396,7 @@ describe("idle connections are closed by the server", () => {
     const nodes = redis.nodes.map(({ host, port }) => ({ host, port }));
     const idle = / cmd=(get|set|del|xrange|xrevrange|pubsub\|numsub) /;
     const lists = () => Promise.all(admins.map((admin) => list(admin)));
-    await assertUnnoticed(t, { cluster: { nodes } }, lists, idle);
+    await assertUnnoticed(t, { cluster: { nodes } }, lists, idle, redis.ports);
   });
 
   /** @param {import("../helpers/clients").Admin} admin @returns {Promise<string>} */

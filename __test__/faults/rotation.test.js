@@ -101,6 +101,12 @@ class Servers {
     return connections.filter(({ user }) => user !== "default" && user !== "(superuser)");
   }
 
+  /** Waits until a client that was cut can come back: its node saves the session on its own. */
+  async haveSession() {
+    const keys = () => this.everywhere("KEYS", "sio:session:*");
+    await waitFor(async () => (await keys()).flat().length > 0, { what: "a session to be saved" });
+  }
+
   /** Those that stay: where keys are is asked for on connections that do not. */
   async lasting() {
     const connections = await this.connections();
@@ -133,10 +139,11 @@ class Servers {
  * Three nodes that emit, each connection of which is open.
  *
  * @param {import("node:test").TestContext} t
+ * @param {Servers} servers
  * @param {any[]} inputs what `createAdapter` gets, one for each node
  * @param {Record<string, unknown>} [adapterOptions]
  */
-async function startEmitting(t, inputs, adapterOptions) {
+async function startEmitting(t, servers, inputs, adapterOptions) {
   takeWarnings();
   const nodes = await Promise.all(
     inputs.map((adapterArgument, index) =>
@@ -174,6 +181,7 @@ async function startEmitting(t, inputs, adapterOptions) {
     await visitor.receives("numbered");
     visitor.cut();
     await waitFor(() => io.of("/").sockets.size === 1);
+    await servers.haveSession();
     await visitor.reconnect(nodes[(index + 1) % nodes.length].url);
     assert.equal(visitor.socket.recovered, true, "recovered");
     visitor.disconnect();
@@ -223,7 +231,7 @@ describe("new credentials", () => {
     const socket = { host: redis.host, port: redis.port };
     const settings = { ...socket, credentials: provider };
     const client = createClient({ socket, credentialsProvider: provider });
-    const emitting = await startEmitting(t, [settings, settings, client]);
+    const emitting = await startEmitting(t, servers, [settings, settings, client]);
     const connections = await servers.lasting();
     assert.equal(connections.length, 3 * 4, "reader, writer, PUB/SUB and sessions");
 
@@ -251,7 +259,7 @@ describe("new credentials", () => {
       await t.test(`${useShardedPubSub ? "" : "no "}sharded PUB/SUB`, async (t) => {
         const [old, user] = useShardedPubSub ? ["second", "third"] : ["first", "second"];
         const settings = { cluster: { nodes }, credentials: provider };
-        const emitting = await startEmitting(t, [settings, settings, settings], {
+        const emitting = await startEmitting(t, servers, [settings, settings, settings], {
           useShardedPubSub,
         });
         const connections = await servers.lasting();
@@ -274,7 +282,7 @@ describe("new credentials", () => {
     const servers = await Servers.of(t, [redis]);
     const provider = new Provider(await servers.addUser("first"));
     const settings = { host: redis.host, port: redis.port, credentials: provider };
-    const emitting = await startEmitting(t, [settings, settings, settings]);
+    const emitting = await startEmitting(t, servers, [settings, settings, settings]);
     provider.rotate(await servers.addUser("second"));
     await waitFor(
       async () => {
@@ -299,7 +307,7 @@ describe("new credentials", () => {
     const first = await servers.addUser("first");
     const provider = new Provider(first);
     const settings = { host: redis.host, port: redis.port, credentials: provider };
-    const emitting = await startEmitting(t, [settings, settings, settings]);
+    const emitting = await startEmitting(t, servers, [settings, settings, settings]);
     const connections = await servers.lasting();
 
     provider.rotate({ username: "nobody", password: SECRET });
@@ -325,7 +333,7 @@ describe("new credentials", () => {
     const { redis, servers } = await startServer(t);
     const provider = new Provider(await servers.addUser("first"));
     const settings = { host: redis.host, port: redis.port, credentials: provider };
-    const emitting = await startEmitting(t, [settings, settings, settings]);
+    const emitting = await startEmitting(t, servers, [settings, settings, settings]);
 
     provider.current = await servers.addUser("second"); // without a word
     await servers.everywhere("ACL", "DELUSER", "first");
@@ -342,7 +350,7 @@ describe("a provider", () => {
     const { redis, servers } = await startServer(t);
     const provider = new Provider(await servers.addUser("first"));
     const settings = { host: redis.host, port: redis.port, credentials: provider };
-    const emitting = await startEmitting(t, [settings]);
+    const emitting = await startEmitting(t, servers, [settings]);
     for (let times = 0; times < 2; times++) {
       provider.fail(new Error("the vault is sealed"));
     }
@@ -362,7 +370,7 @@ describe("a provider", () => {
     const { redis, servers } = await startServer(t);
     const provider = new Provider(await servers.addUser("first"));
     const settings = { host: redis.host, port: redis.port, credentials: provider };
-    const { nodes } = await startEmitting(t, [settings, settings]);
+    const { nodes } = await startEmitting(t, servers, [settings, settings]);
     assert.equal(provider.listeners.size, 2, "one subscription for each adapter");
     await Promise.all(nodes.map((node) => node.close()));
     await waitFor(() => provider.listeners.size === 0, { what: "no subscription to be left" });
