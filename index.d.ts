@@ -124,10 +124,30 @@ export interface ConnectionOptions {
   sentinel?: SentinelSettings;
   /** Only addresses of this family. */
   family?: 0 | 4 | 6;
-  /** Asked at each connect; wins over `username` and `password`. */
-  credentials?: () =>
-    { username?: string; password?: string } | Promise<{ username?: string; password?: string }>;
+  /**
+   * Asked at each connect; wins over `username` and `password`. A provider that streams also says
+   * when they have changed: connections that stand are then authenticated again.
+   */
+  credentials?: (() => Credentials | Promise<Credentials>) | CredentialsProvider;
 }
+
+/** What Redis is told with AUTH. */
+export interface Credentials {
+  username?: string;
+  password?: string;
+}
+
+/** A credentials provider as node-redis 5 and 6 take it. */
+export type CredentialsProvider =
+  | { type: "async-credentials-provider"; credentials(): Promise<Credentials> }
+  | {
+      type: "streaming-credentials-provider";
+      /** Gives the current credentials, and tells the listener of later ones until disposed of. */
+      subscribe(listener: {
+        onNext(credentials: Credentials): void;
+        onError(error: Error): void;
+      }): Promise<[Credentials, { dispose(): void }]>;
+    };
 
 /** Where a server is. */
 export interface NodeAddress {

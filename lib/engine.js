@@ -68,6 +68,9 @@ class Engine {
     thrown: (error) =>
       warnOfHandler("a handler has thrown while a message of the cluster was delivered", error),
   };
+  /** The subscription to changes of the credentials, once there is one.
+   * @type {Promise<() => void> | undefined} */
+  #credentialsFollowed;
   /** Keeps the process alive while it is referenced; does nothing else. */
   #keepAlive = setInterval(() => {}, 2 ** 30).unref();
   /** True when the native engine has ended: it answers nothing any more. */
@@ -130,6 +133,7 @@ class Engine {
     this.closed = true;
     await this.#call((call) => this.#native.close(call));
     this.#ended = true;
+    this.#credentialsFollowed?.then((stop) => stop()).catch(() => {});
     this.#native.release();
     this.#calls.forEach(({ reject }) => reject(closedError()));
     this.#calls.clear();
@@ -316,11 +320,25 @@ class Engine {
   /** @param {number} request */
   async #provideCredentials(request) {
     try {
+      await this.#followCredentials();
       const credentials = (await this.#settings.credentials?.()) ?? {};
       this.#native.provideCredentials(request, credentials.username, credentials.password);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      this.#native.provideCredentials(request, undefined, undefined, reason);
+      this.#native.provideCredentials(request, undefined, undefined, reasonOf(error));
+    }
+  }
+
+  /** From the first connect on, connections that stand get what the provider has anew. */
+  async #followCredentials() {
+    this.#credentialsFollowed ??= this.#settings.followCredentials?.({
+      onNext: ({ username, password }) => this.#native.renewCredentials(username, password),
+      onError: (error) => this.#native.credentialsFailed(reasonOf(error)),
+    });
+    try {
+      await this.#credentialsFollowed;
+    } catch (error) {
+      this.#credentialsFollowed = undefined; // the next connect tries again
+      throw error;
     }
   }
 
@@ -331,6 +349,11 @@ class Engine {
       warn(error.code, error.message);
     }
   }
+}
+
+/** @param {unknown} error */
+function reasonOf(error) {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /**

@@ -37,6 +37,13 @@ export declare class NativeEngine {
     password?: string | undefined | null,
     failure?: string | undefined | null,
   ): void;
+  /** The provider has new credentials. */
+  renewCredentials(
+    username?: string | undefined | null,
+    password?: string | undefined | null,
+  ): void;
+  /** The provider has failed while it was not asked. */
+  credentialsFailed(reason: string): void;
   /**
    * Takes up to `most` events; nothing means that the next event wakes again.
    *

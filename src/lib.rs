@@ -16,7 +16,7 @@
 //! - [`engine`]: plain Rust, knows nothing of Node.
 //!   - [`engine::Engine`] starts, wires and stops the rest.
 //!   - [`engine::redis`]: connection settings, finding the server (single, cluster, sentinel),
-//!     dialling (TCP, unix socket, TLS), backoff.
+//!     dialling (TCP, unix socket, TLS), credentials that change, backoff.
 //!   - [`engine::stream`]: entry IDs, the reader, the writer, own entries on their way, history.
 //!   - [`engine::wire`]: what travels in stream entries, sessions and heartbeats.
 //!   - [`engine::control`]: the PUB/SUB connection, requests and answers.

@@ -153,6 +153,38 @@ describe("a settings object's credentials", () => {
     assert.equal(await probe.call("ACL", "WHOAMI"), USERNAME);
   });
 
+  test("may come from a provider as node-redis takes it", async () => {
+    const provider = streamingProvider();
+    const settings = settingsOf({ credentials: provider });
+    assert.deepEqual(await settings.credentials?.(), provider.current);
+    assert.equal(provider.listeners.size, 0, "asked, and let go of");
+
+    /** @type {unknown[]} */
+    const heard = [];
+    const stop = await settings.followCredentials?.({
+      onNext: (credentials) => heard.push(credentials),
+      onError: (error) => heard.push(/** @type {Error} */ (error).message),
+    });
+    const [listener] = provider.listeners;
+    listener.onNext({ password: "next", expires: 1 });
+    listener.onNext({ password: 1 });
+    listener.onError(new Error("sealed"));
+    assert.deepEqual(heard, [
+      { password: "next" },
+      "createAdapter: the settings object's `credentials` must give a string as `password`, not a number",
+      "sealed",
+    ]);
+    stop?.();
+    assert.equal(provider.listeners.size, 0);
+
+    for (const credentials of [{ type: "another" }, { type: "streaming-credentials-provider" }]) {
+      assert.throws(() => settingsOf({ credentials }), {
+        code: "ERR_SIO_REDIS_SETTING",
+        message: /`credentials` must have the type/,
+      });
+    }
+  });
+
   test("may leave parts out", async () => {
     const credentials = async () => ({ username: undefined, password: PASSWORD, expires: 1 });
     assert.deepEqual(await settingsOf({ credentials }).credentials?.(), { password: PASSWORD });

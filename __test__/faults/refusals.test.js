@@ -279,14 +279,6 @@ describe("ACL", () => {
       mentions: [/multi/i, /`socket\.io`/, /NOPERM/, /grant/],
     }));
 
-  test("no right to EXEC", (t) =>
-    assertCourse(t, {
-      ...course(),
-      refuse: () => setUser("-exec"),
-      permit: () => setUser("+exec"),
-      mentions: [/exec/i, /`socket\.io`/, /NOPERM/, /grant/],
-    }));
-
   // Breaks when requests need PUBSUB where all nodes are of our kind: heartbeats tell who is there.
   test("no right to PUBSUB", async (t) => {
     await setUser("-pubsub");

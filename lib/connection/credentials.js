@@ -1,5 +1,6 @@
 "use strict";
-// Credentials that are asked for at each connect: tokens that expire, secrets that are rotated.
+// Credentials that are asked for at each connect, and that may say when they have changed: tokens
+// that expire, secrets that are rotated.
 
 const { settingError } = require("./errors.js");
 const { isMissing, typeName } = require("./values.js");
@@ -7,26 +8,37 @@ const { isMissing, typeName } = require("./values.js");
 /** @typedef {import("./errors.js").Context} Context */
 /** @typedef {{ username?: string, password?: string }} Credentials */
 /** @typedef {() => Promise<Credentials>} AskCredentials */
+/**
+ * @typedef {object} CredentialsListener
+ * @property {(credentials: Credentials) => void} onNext
+ * @property {(error: unknown) => void} onError
+ */
+/**
+ * Tells a listener of changes, until what it resolves with is called.
+ *
+ * @typedef {(listener: CredentialsListener) => Promise<() => void>} FollowCredentials
+ */
+/** @typedef {{ credentials: AskCredentials, followCredentials?: FollowCredentials }} Source */
 
 /**
  * @param {Context} context
  * @param {string} name
  * @param {() => unknown} ask
- * @returns {AskCredentials}
+ * @returns {Source}
  */
 function fromFunction(context, name, ask) {
-  return async () => checked(context, name, await ask());
+  return { credentials: async () => checked(context, name, await ask()) };
 }
 
 /**
  * A credentials provider of node-redis 5 or 6, of either kind.
  *
  * @param {Context} context
+ * @param {string} name
  * @param {any} provider
- * @returns {AskCredentials}
+ * @returns {Source}
  */
-function fromProvider(context, provider) {
-  const name = "credentialsProvider";
+function fromProvider(context, name, provider) {
   if (
     provider.type === "async-credentials-provider" &&
     typeof provider.credentials === "function"
@@ -37,7 +49,10 @@ function fromProvider(context, provider) {
     provider.type === "streaming-credentials-provider" &&
     typeof provider.subscribe === "function"
   ) {
-    return fromFunction(context, name, () => currentOf(provider));
+    return {
+      ...fromFunction(context, name, () => currentOf(provider)),
+      followCredentials: (listener) => follow(context, name, provider, listener),
+    };
   }
   throw settingError(
     context,
@@ -48,9 +63,7 @@ function fromProvider(context, provider) {
 }
 
 /**
- * Subscribes for as long as it takes to learn the current credentials: a subscription that stayed
- * would keep the provider's refresh timer, and with it the process, alive after the last adapter
- * is closed.
+ * Subscribes for as long as it takes to learn the current credentials.
  *
  * @param {any} provider
  */
@@ -61,6 +74,30 @@ async function currentOf(provider) {
   });
   subscription.dispose();
   return credentials;
+}
+
+/**
+ * @param {Context} context
+ * @param {string} name
+ * @param {any} provider
+ * @param {CredentialsListener} listener
+ * @returns {Promise<() => void>}
+ */
+async function follow(context, name, provider, { onNext, onError }) {
+  const [, subscription] = await provider.subscribe({
+    /** @param {unknown} answer */
+    onNext(answer) {
+      let credentials;
+      try {
+        credentials = checked(context, name, answer);
+      } catch (error) {
+        return onError(error);
+      }
+      onNext(credentials);
+    },
+    onError,
+  });
+  return () => subscription.dispose();
 }
 
 /**

@@ -36,6 +36,8 @@ const { typeName } = require("./values.js");
  * @property {boolean} [prefixShardedChannels] the prefix goes before sharded channels, too
  * @property {import("./credentials.js").AskCredentials} [credentials] asked at each connect, in
  *   place of username and password
+ * @property {import("./credentials.js").FollowCredentials} [followCredentials] where they say when
+ *   they have changed
  * @property {NodeSettings[]} [nodes] of a cluster, to begin with
  * @property {SentinelSettings} [sentinel] in place of host and port
  * @property {Record<string, NodeSettings>} [natMap] from "host:port", as servers tell it, to where

@@ -97,7 +97,7 @@ function authentication(context, options) {
     return login(context, options.username, options.password);
   }
   if (!isMadeByClient(provider, options)) {
-    return { credentials: fromProvider(context, provider) };
+    return fromProvider(context, "credentialsProvider", provider);
   }
   return options.password || logsInWithoutPassword(options)
     ? login(context, options.username, options.password)

@@ -1,7 +1,7 @@
 "use strict";
 // Settings out of a URL or of a plain object, for users without a Redis client.
 
-const { fromFunction } = require("./credentials.js");
+const { fromFunction, fromProvider } = require("./credentials.js");
 const { settingError } = require("./errors.js");
 const { tlsSettings } = require("./tls.js");
 const { addressMap, nodeAt, nodeList, nodeOfUrl, oneTlsForAll } = require("./several.js");
@@ -37,8 +37,8 @@ const {
  * @property {string} [clientName] shown by CLIENT LIST
  * @property {number} [connectTimeout] ms
  * @property {string} [keyPrefix] put before the names of streams and sessions
- * @property {() => Credentials | Promise<Credentials>} [credentials] asked at each connect, wins
- *   over username and password
+ * @property {(() => Credentials | Promise<Credentials>) | { type: string }} [credentials] asked at
+ *   each connect, wins over username and password; or a provider as node-redis takes it
  * @property {PlainCluster} [cluster] in place of a server; the rest is for all nodes
  * @property {PlainSentinel} [sentinel] in place of a server; the rest is for the master
  */
@@ -124,7 +124,6 @@ function plainSettings(settings, context) {
   for (const name of STRINGS) {
     mustBe(context, name, given[name], "string");
   }
-  mustBe(context, "credentials", given.credentials, "function");
   if (given.cluster === undefined && given.sentinel === undefined) {
     return assembled(context, given, parsedUrl(context, given.url));
   }
@@ -337,8 +336,19 @@ function tlsOf(context, tls, url, where) {
  * @param {Partial<UrlParts>} url
  */
 function authentication(context, given, url) {
-  if (given.credentials !== undefined) {
-    return { credentials: fromFunction(context, "credentials", given.credentials) };
+  const { credentials } = given;
+  if (credentials !== undefined) {
+    if (typeof credentials === "function") {
+      return fromFunction(context, "credentials", credentials);
+    }
+    if (typeof credentials !== "object" || !("type" in credentials)) {
+      throw settingError(
+        context,
+        "credentials",
+        "must be a function, or a credentials provider as node-redis takes it",
+      );
+    }
+    return fromProvider(context, "credentials", credentials);
   }
   return login(context, given.username ?? url.username, given.password ?? url.password);
 }

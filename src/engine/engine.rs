@@ -1,32 +1,28 @@
 //! Starts, wires and stops the rest.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 
 use super::control::Control;
+use super::credentials::CredentialRequests;
 use super::error::{Error, Result};
 use super::inbox::{Answer, CallId, Event, Inbox, NamespaceHandle};
 use super::log;
 use super::namespaces::{Namespace, Namespaces};
 use super::options::Options;
-use super::redis::{Connector, Credentials, CredentialsSource, Settings};
+use super::redis::{Connector, Credentials, Settings};
 use super::runtime::SharedRuntime;
 use super::session::{Restore, Sessions};
 use super::stats::Stats;
 use super::stream::{EntryId, FLUSH_LIMIT, Publish, Reader, Stream, Ticket, Writer};
 use super::warnings::Warnings;
 use super::wire::{Data, MessageType};
-
-/// How long a connection attempt waits for JS to give the credentials.
-const CREDENTIALS_LIMIT: Duration = Duration::from_secs(10);
 
 /// One node's side of the cluster: its streams, its PUB/SUB, its sessions.
 pub struct Engine {
@@ -62,12 +58,12 @@ impl Engine {
         let runtime = SharedRuntime::get()?;
         let uid: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
         let inbox = Arc::new(Inbox::new(options.inbox_bytes, wake));
-        let credentials = Arc::new(CredentialRequests::new(inbox.clone()));
+        let warnings = Arc::new(Warnings::new(inbox.clone()));
+        let credentials = Arc::new(CredentialRequests::new(inbox.clone(), warnings.clone()));
         let source = settings.ask_credentials.then(|| credentials.clone().source());
-        let connector = Arc::new(Connector::new(settings.clone(), source)?);
+        let connector = Arc::new(Connector::new(settings.clone(), source, warnings.clone())?);
         let options = Arc::new(options);
         let stats = Arc::new(Stats::default());
-        let warnings = Arc::new(Warnings::new(inbox.clone()));
         let queue_bytes = options.publish_queue_bytes / options.stream_count as usize;
         let history_bytes = options.history_bytes / options.stream_count as usize;
         let names = options.stream_names().into_iter();
@@ -302,6 +298,17 @@ impl Engine {
         self.credentials.provide(request, credentials);
     }
 
+    /// The credentials have changed: connections that stand are authenticated again with the new
+    /// ones.
+    pub fn renew_credentials(&self, credentials: Credentials) {
+        self.credentials.renew(credentials);
+    }
+
+    /// The provider of the credentials has failed, while nobody asked it.
+    pub fn credentials_failed(&self, reason: String) {
+        self.credentials.failed(reason);
+    }
+
     /// The counters.
     pub fn stats(&self) -> &Stats {
         &self.stats
@@ -341,46 +348,5 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.abort();
-    }
-}
-
-/// Connection attempts that wait for JS to give the credentials.
-struct CredentialRequests {
-    inbox: Arc<Inbox>,
-    next: AtomicU32,
-    waiting: Mutex<HashMap<u32, oneshot::Sender<Result<Credentials>>>>,
-}
-
-impl CredentialRequests {
-    fn new(inbox: Arc<Inbox>) -> Self {
-        Self { inbox, next: AtomicU32::new(0), waiting: Mutex::default() }
-    }
-
-    fn source(self: Arc<Self>) -> CredentialsSource {
-        Arc::new(move || Box::pin(self.clone().ask()))
-    }
-
-    async fn ask(self: Arc<Self>) -> Result<Credentials> {
-        let request = self.next.fetch_add(1, Ordering::Relaxed);
-        let (answer, answered) = oneshot::channel();
-        self.waiting().insert(request, answer);
-        self.inbox.push(Event::CredentialsWanted { request });
-        let result = tokio::time::timeout(CREDENTIALS_LIMIT, answered).await;
-        self.waiting().remove(&request);
-        match result {
-            Ok(Ok(credentials)) => credentials,
-            _ => Err(Error::Timeout { command: "credentials", after: CREDENTIALS_LIMIT }),
-        }
-    }
-
-    fn provide(&self, request: u32, credentials: Result<Credentials>) {
-        if let Some(answer) = self.waiting().remove(&request) {
-            // The attempt may have given up.
-            let _ = answer.send(credentials);
-        }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, HashMap<u32, oneshot::Sender<Result<Credentials>>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 
 use super::redis::Address;
 
@@ -28,6 +28,12 @@ pub enum Error {
         /// `host:port` or the unix socket's path.
         address: String,
         /// The operating system's or the client library's words.
+        reason: String,
+    },
+    /// The credentials provider gives none.
+    #[error("the credentials provider has failed: {reason}")]
+    Provider {
+        /// Its words.
         reason: String,
     },
     /// TLS was refused by one of the two sides.
@@ -60,7 +66,7 @@ pub enum Error {
         /// The server's words.
         reason: String,
         /// What to do about it.
-        advice: &'static str,
+        advice: String,
         /// Which refusal this is.
         refusal: Refusal,
     },
@@ -140,7 +146,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Settings { .. } => "ERR_SIO_REDIS_SETTING",
-            Error::Connection { .. } => "ERR_SIO_REDIS_CONNECTION",
+            Error::Connection { .. } | Error::Provider { .. } => "ERR_SIO_REDIS_CONNECTION",
             Error::Tls { .. } => "ERR_SIO_REDIS_TLS",
             Error::Auth { .. } => "ERR_SIO_REDIS_AUTH",
             Error::Refused { refusal, .. } => match refusal {
@@ -167,11 +173,27 @@ impl Error {
         )
     }
 
+    /// True when Redis has reached its `maxmemory`.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Error::Refused { refusal: Refusal::OutOfMemory, .. })
+    }
+
+    /// True when the server does not let this command through, for this user or for anybody.
+    pub fn is_forbidden(&self) -> bool {
+        let forbidden = [Refusal::NoPermission, Refusal::Unsupported, Refusal::Other];
+        matches!(self, Error::Refused { refusal, .. } if forbidden.contains(refusal))
+    }
+
     /// What is at fault: errors with the same cause need to be said once, whoever meets them.
     pub fn cause(&self) -> String {
         match self {
             Error::Refused { key, refusal: Refusal::WrongType | Refusal::OutOfMemory, .. } => {
                 format!("{} {key}", self.code())
+            }
+            Error::Provider { .. } => format!("{} provider", self.code()),
+            // Not the same as that the connection before has broken.
+            Error::Connection { reason, .. } if is_turned_away(reason) => {
+                format!("{} turned away", self.code())
             }
             // Each names another right or command.
             Error::Refused { command, .. } => format!("{} {command}", self.code()),
@@ -200,11 +222,15 @@ impl Error {
     /// Sorts an error of redis-rs, met while sending `command` for `key`.
     pub fn from_redis(command: &'static str, key: &str, address: &str, error: &RedisError) -> Self {
         let reason = server_words(error);
+        if let Some(cause) = cause_of_abort(&reason) {
+            return Error::from_redis(command, key, address, &cause);
+        }
         match error.kind() {
-            // Passes by itself: a herd after a restart, replicas or a disk that are away.
-            _ if reason.contains("max number of clients") => {
+            // The server hangs up on everybody (a herd after a restart), or on those from elsewhere.
+            _ if is_turned_away(&reason) => {
                 Error::Connection { address: address.to_owned(), reason }
             }
+            // Passes by itself: replicas or a disk that are away.
             _ if reason.contains("NOREPLICAS") || reason.contains("MISCONF") => {
                 Error::Unavailable { command, reason }
             }
@@ -253,13 +279,50 @@ impl Error {
 
     fn refused(command: &'static str, key: &str, reason: String) -> Self {
         let (refusal, advice) = advice_for(&reason);
+        let advice = match (refusal, loss_without(command)) {
+            (Refusal::NoPermission, Some(loss)) => {
+                format!("grant the ACL user this command, or go without: {loss}")
+            }
+            (Refusal::Unsupported | Refusal::Other, Some(loss)) => {
+                format!("it can be done without: {loss}")
+            }
+            _ => advice.to_owned(),
+        };
         Error::Refused { command, key: key.to_owned(), reason, advice, refusal }
+    }
+}
+
+/// What is lost where a server refuses a command that is not needed: managed services and proxies
+/// do not let everything through.
+fn loss_without(command: &str) -> Option<&'static str> {
+    Some(match command {
+        "CLIENT" | "INFO" => "after a cut a packet may be written twice",
+        "EXEC" | "MULTI" => "a batch may be written in part when Redis refuses some of it",
+        "HELLO" => "PUB/SUB takes two connections, and `useShardedPubSub` does not work",
+        "PUBSUB" => "only the nodes that are heard are counted, upstream's are not",
+        "ROLE" => "a master that was replaced is noticed only when it refuses to write",
+        "XINFO" => "a stream that is deleted and written again within a second goes unnoticed",
+        _ => return None,
+    })
+}
+
+/// What a server says before it hangs up, whatever it was asked.
+pub fn is_turned_away(reason: &str) -> bool {
+    reason.contains("max number of clients") || reason.starts_with("DENIED ")
+}
+
+/// Why EXEC was refused, where the server's words hold those of another refusal.
+fn cause_of_abort(reason: &str) -> Option<RedisError> {
+    let (_, cause) = reason.split_once("Transaction discarded because of: ")?;
+    match redis::parse_redis_value(format!("-{}\r\n", cause.trim()).as_bytes()) {
+        Ok(Value::ServerError(error)) => Some(error.into()),
+        _ => None,
     }
 }
 
 /// The error reply as the server sent it, which redis-rs takes apart. The arguments of a command
 /// that the server does not know are left out: they hold users' data.
-fn server_words(error: &RedisError) -> String {
+pub fn server_words(error: &RedisError) -> String {
     let words = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) if !detail.starts_with(code) => format!("{code} {detail}"),
         (_, Some(detail)) => detail.to_owned(),
@@ -304,6 +367,11 @@ fn advice_for(reason: &str) -> (Refusal, &'static str) {
             "this is no Redis Cluster: pass a client, a URL or settings of a single server",
         ),
         ("unknown subcommand", Refusal::Unsupported, "a newer Redis is needed for this option"),
+        (
+            "unsupported command",
+            Refusal::Unsupported,
+            "the server, or a proxy before it, does not know this command, which is needed",
+        ),
     ];
     ADVICE
         .iter()
@@ -337,6 +405,51 @@ mod tests {
         let error = redis::parse_redis_value(b"HTTP/1.1 400 Bad Request\r\n").unwrap_err();
         let error = Error::from_redis("XRANGE", "socket.io", "h:1", &error);
         assert_eq!(error.code(), "ERR_SIO_REDIS_PROTOCOL");
+    }
+
+    #[test]
+    fn what_exec_is_refused_for_counts() {
+        let abort = |cause: &str| {
+            let words = format!("-EXECABORT Transaction discarded because of: {cause}\r\n");
+            let error = redis::parse_redis_value(words.as_bytes()).unwrap().extract_error();
+            Error::from_redis("EXEC", "socket.io", "h:1", &error.unwrap_err())
+        };
+        for (cause, code) in [
+            ("READONLY You can't write against a read only replica.", "ERR_SIO_REDIS_UNAVAILABLE"),
+            ("MASTERDOWN Link with MASTER is down", "ERR_SIO_REDIS_UNAVAILABLE"),
+            ("OOM command not allowed when used memory > 'maxmemory'.", "ERR_SIO_REDIS_OOM"),
+            ("NOPERM no permissions to run the 'exec' command", "ERR_SIO_REDIS_NOPERM"),
+        ] {
+            let error = abort(cause);
+            assert_eq!(error.code(), code, "{error}");
+            assert!(error.to_string().contains(cause), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_done_without_is_said_with_the_loss() {
+        for (reason, advice) in [
+            ("NOPERM no permissions", "grant the ACL user this command, or go without: after a"),
+            ("ERR unknown command 'CLIENT'", "it can be done without: after a cut"),
+        ] {
+            let error = Error::refused("CLIENT", "INFO", reason.to_owned()).to_string();
+            assert!(error.contains(advice), "{error}");
+        }
+        let error = Error::refused("XADD", "key", "ERR unknown command 'XADD'".to_owned());
+        assert!(error.to_string().contains("Redis 6.0 or newer is needed"), "{error}");
+    }
+
+    #[test]
+    fn a_server_that_hangs_up_on_everybody_is_no_refusal() {
+        for words in
+            ["ERR max number of clients reached", "DENIED Redis is running in protected mode"]
+        {
+            let error = redis::parse_redis_value(format!("-{words}\r\n").as_bytes()).unwrap();
+            let error = error.extract_error().unwrap_err();
+            let error = Error::from_redis("XREAD", "socket.io", "h:1", &error);
+            assert_eq!(error.code(), "ERR_SIO_REDIS_CONNECTION", "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
     }
 
     #[test]

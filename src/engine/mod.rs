@@ -1,6 +1,7 @@
 //! The engine, in plain Rust: everything that does not need Node.
 
 pub mod control;
+mod credentials;
 #[allow(clippy::module_inception)]
 mod engine;
 pub mod error;

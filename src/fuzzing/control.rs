@@ -60,8 +60,9 @@ impl Node {
         let inbox = Arc::new(Inbox::new(1 << 10, || {}));
         let stats = Arc::new(Stats::default());
         let settings = serde_json::from_str("{}").expect("settings");
-        let connector = Arc::new(Connector::new(settings, None).expect("no certificates"));
         let warnings = Arc::new(Warnings::new(inbox.clone()));
+        let connector =
+            Arc::new(Connector::new(settings, None, warnings.clone()).expect("no certificates"));
         let (uid, options) = (UID.into(), Arc::new(options::defaults()));
         let (control, ..) =
             Control::new(uid, options, connector, inbox.clone(), stats.clone(), warnings);

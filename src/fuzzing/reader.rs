@@ -97,14 +97,17 @@ fn missed_id(missed: &Missed) -> EntryId {
 
 fn reader() -> Reader {
     let inbox = Arc::new(Inbox::new(usize::MAX, || {}));
+    let warnings = Arc::new(Warnings::new(inbox.clone()));
     let settings = serde_json::from_str("{}").expect("settings");
     Reader {
         uid: UID.into(),
         stream: Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 1 << 20)),
-        connector: Arc::new(Connector::new(settings, None).expect("no certificates")),
+        connector: Arc::new(
+            Connector::new(settings, None, warnings.clone()).expect("no certificates"),
+        ),
         namespaces: Arc::new(Namespaces::default()),
         stats: Arc::new(Stats::default()),
-        warnings: Arc::new(Warnings::new(inbox.clone())),
+        warnings,
         inbox,
         count: 100,
         block: Duration::ZERO,

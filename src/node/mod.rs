@@ -214,12 +214,22 @@ impl NativeEngine {
         failure: Option<String>,
     ) {
         let credentials = match failure {
-            Some(reason) => {
-                Err(Error::Connection { address: "the credentials provider".into(), reason })
-            }
+            Some(reason) => Err(Error::Provider { reason }),
             None => Ok(Credentials { username, password }),
         };
         self.engine.provide_credentials(request, credentials);
+    }
+
+    /// The provider has new credentials.
+    #[napi]
+    pub fn renew_credentials(&self, username: Option<String>, password: Option<String>) {
+        self.engine.renew_credentials(Credentials { username, password });
+    }
+
+    /// The provider has failed while it was not asked.
+    #[napi]
+    pub fn credentials_failed(&self, reason: String) {
+        self.engine.credentials_failed(reason);
     }
 
     /// Takes up to `most` events; nothing means that the next event wakes again.

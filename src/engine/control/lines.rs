@@ -4,32 +4,38 @@
 //! They live and end together: when one breaks, all are made again, and all subscriptions with them.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use redis::{Cmd, Pipeline, PushInfo, PushKind, Value};
+use redis::{Cmd, PushInfo, PushKind};
 use tokio::sync::Notify;
 
+use super::line::Line;
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::{Commands, Connection, Connector, Kind, Place};
+use crate::engine::redis::{Commands, Connector, Kind, Place};
+use crate::engine::warnings::Warnings;
 
 /// How often a command follows MOVED.
 const REDIRECTIONS: usize = 5;
 
+/// Names the lack of RESP3 in warnings.
+const GREETING: &str = "control, HELLO";
+
 /// Open connections.
 pub(super) struct Lines {
     connector: Arc<Connector>,
+    warnings: Arc<Warnings>,
     on_push: Arc<dyn Fn(PushInfo) + Send + Sync>,
     broken: Arc<Notify>,
     /// Where all channels are; `None` where each is at its slot's master.
     only: Option<Place>,
-    open: HashMap<Place, Connection>,
+    open: HashMap<Place, Line>,
 }
 
 impl Lines {
     /// Connects; with `sharded` channels in a cluster when the first command for one is sent.
     pub(super) async fn open(
         connector: Arc<Connector>,
+        warnings: Arc<Warnings>,
         sharded: bool,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Self> {
@@ -41,7 +47,8 @@ impl Lines {
         });
         let is_spread = sharded && connector.settings().kind == Kind::Cluster;
         let only = if is_spread { None } else { Some(connector.any_place().await?) };
-        let mut lines = Self { connector, on_push, broken, only, open: HashMap::new() };
+        let open = HashMap::new();
+        let mut lines = Self { connector, warnings, on_push, broken, only, open };
         if let Some(place) = lines.only.clone() {
             lines.at(&place).await?;
         }
@@ -71,21 +78,9 @@ impl Lines {
         }
         for _ in 0..=REDIRECTIONS {
             for (place, indices) in std::mem::take(&mut by_place) {
-                let mut pipeline = Pipeline::with_capacity(indices.len());
-                pipeline.ignore_errors();
-                for index in &indices {
-                    pipeline.add_command(commands[*index].1.clone());
-                }
-                let line = self.at(&place).await?;
-                let key = indices.first().map_or("", |index| commands[*index].0);
-                let replies = line.send_all(name, key, &pipeline).await?;
-                let sort = |index: usize, reply| match reply {
-                    Value::ServerError(e) => Some(line.error_reply(name, commands[index].0, e)),
-                    _ => None,
-                };
-                let sorted = indices.into_iter().zip(replies);
-                let sorted: Vec<_> = sorted.map(|(i, reply)| (i, sort(i, reply))).collect();
-                for (index, refusal) in sorted {
+                let some: Vec<_> = indices.iter().map(|index| &commands[*index]).collect();
+                let sorted = self.at(&place).await?.send(name, &some).await?;
+                for (index, refusal) in indices.into_iter().zip(sorted) {
                     let elsewhere = refusal.as_ref().and_then(|e| self.connector.redirection(e));
                     if let Some(elsewhere) = elsewhere {
                         self.connector.forget();
@@ -103,24 +98,17 @@ impl Lines {
 
     /// Makes sure that the servers answer: one that hangs would keep its channels' messages, while
     /// the others are at work.
-    pub(super) async fn check(&mut self) -> Result<()> {
-        if self.only.is_none() {
-            // A question for which the user has the right.
-            let mut command = redis::cmd("PUBSUB");
-            command.arg("SHARDNUMSUB");
-            for line in self.open.values_mut() {
-                match line.send("PUBSUB", "connection", &command).await {
-                    Err(error) if !error.connection_survives() => return Err(error),
-                    _ => {}
-                }
-            }
+    pub(super) async fn check(&self) -> Result<()> {
+        for line in self.open.values() {
+            line.check(self.only.is_none()).await?;
         }
         Ok(())
     }
 
     /// For questions; `None` while nothing is connected.
-    pub(super) fn commands(&self) -> Option<Commands> {
-        self.open.values().next().map(Connection::commands)
+    pub(super) async fn commands(&mut self) -> Result<Option<Commands>> {
+        let Some(place) = self.open.keys().next().cloned() else { return Ok(None) };
+        Ok(Some(self.at(&place).await?.commands()))
     }
 
     async fn place_of(&self, channel: &str) -> Result<Place> {
@@ -130,15 +118,33 @@ impl Lines {
         }
     }
 
-    async fn at(&mut self, place: &Place) -> Result<&mut Connection> {
-        match self.open.entry(place.clone()) {
-            Entry::Occupied(line) => Ok(line.into_mut()),
-            Entry::Vacant(vacant) => {
-                let on_push = self.on_push.clone();
-                let connected = self.connector.connect_push(place, move |push| on_push(push));
-                let line = connected.await.inspect_err(|_| self.connector.forget())?;
-                Ok(vacant.insert(line))
+    async fn at(&mut self, place: &Place) -> Result<&Line> {
+        let line = match self.open.remove(place) {
+            Some(Line::Two { subscriber, commands }) if !commands.is_open() => {
+                Line::Two { subscriber, commands: self.connector.connect(place).await? }
             }
+            Some(line) => line,
+            None => self.connect(place).await.inspect_err(|_| self.connector.forget())?,
+        };
+        Ok(self.open.entry(place.clone()).insert_entry(line).into_mut())
+    }
+
+    async fn connect(&self, place: &Place) -> Result<Line> {
+        let on_push = self.on_push.clone();
+        match self.connector.connect_push(place, move |push| on_push(push)).await {
+            Ok(connection) => {
+                self.warnings.clear(GREETING);
+                Ok(Line::One(connection))
+            }
+            // Sharded channels have no place in redis-rs's RESP2, and all who have them know RESP3.
+            Err(error @ Error::Refused { command: "HELLO", .. }) if self.only.is_some() => {
+                self.warnings.warn(GREETING, &error);
+                let on_push = self.on_push.clone();
+                let on_push = move |push| on_push(push);
+                let subscriber = self.connector.connect_subscriber(place, on_push).await?;
+                Ok(Line::Two { subscriber, commands: self.connector.connect(place).await? })
+            }
+            Err(error) => Err(error),
         }
     }
 }

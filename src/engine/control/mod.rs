@@ -5,6 +5,7 @@
 
 mod census;
 mod inbound;
+mod line;
 mod lines;
 mod order;
 mod task;

@@ -86,8 +86,9 @@ impl ControlTask {
                 let _ = jobs.send(job);
             }
         };
+        let warnings = self.shared.warnings.clone();
         let sharded = self.shared.options.use_sharded_pub_sub;
-        let mut lines = Lines::open(self.connector.clone(), sharded, on_push).await?;
+        let mut lines = Lines::open(self.connector.clone(), warnings, sharded, on_push).await?;
         if std::mem::replace(&mut self.connected_before, true) {
             self.shared.stats.reconnects.add(1);
         }
@@ -202,8 +203,11 @@ impl ControlTask {
                 self.publish(lines, messages).await?;
             }
             Job::Census { call, nsp, asked } => {
-                let (shared, registers, commands) =
-                    (self.shared.clone(), self.registers.clone(), lines.commands());
+                let (shared, registers) = (self.shared.clone(), self.registers.clone());
+                let commands = lines.commands().await.inspect_err(|error| {
+                    let result = Err(error.clone());
+                    shared.inbox.push(Event::Answer { call, result, hold: None });
+                })?;
                 self.censuses.spawn(async move {
                     let counted = shared.count(&registers, commands, &nsp, &asked).await;
                     let result = counted.or_else(|error| shared.count_by_heartbeats(error, &asked));

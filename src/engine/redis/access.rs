@@ -10,18 +10,29 @@ use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, RedisConnectionInfo,
     RedisError, Value,
 };
+use tokio::sync::watch;
 
 use super::connection::limited;
 use super::dial::{Tls, dial, tls};
+use super::renewal::{Renewal, auth, refused_login};
 use super::{
     ANSWER_LIMIT, Address, Connection, Credentials, NodeSettings, RawConnection, SentinelSettings,
     Settings,
 };
-use crate::engine::error::{Error, Result};
+use crate::engine::error::{Error, Result, is_turned_away, server_words};
+use crate::engine::warnings::Warnings;
 
-/// Asks JS for the credentials, for clients with a credentials provider.
-pub type CredentialsSource =
+/// Asks JS for the credentials.
+pub type AskCredentials =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Credentials>> + Send>> + Send + Sync>;
+
+/// For clients with a credentials provider.
+pub struct CredentialsSource {
+    /// Asked at each connect.
+    pub ask: AskCredentials,
+    /// Changes when connections that stand are to be authenticated again.
+    pub renewed: watch::Receiver<Option<Credentials>>,
+}
 
 /// What is called with what the server pushes.
 pub type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
@@ -33,6 +44,7 @@ pub struct Access {
     /// Of servers that have a login of their own.
     own_credentials: HashMap<Address, Credentials>,
     source: Option<CredentialsSource>,
+    warnings: Arc<Warnings>,
     database: i64,
     client_name: Option<String>,
     family: u8,
@@ -41,12 +53,17 @@ pub struct Access {
 
 impl Access {
     /// To the servers that hold the data. Reads certificates and keys; nothing is connected yet.
-    pub fn to_data(settings: &Settings, source: Option<CredentialsSource>) -> Result<Self> {
+    pub fn to_data(
+        settings: &Settings,
+        source: Option<CredentialsSource>,
+        warnings: Arc<Warnings>,
+    ) -> Result<Self> {
         Ok(Self {
             tls: settings.tls.as_ref().map(tls).transpose()?,
             credentials: settings.credentials.clone(),
             own_credentials: own_credentials(&settings.nodes),
             source,
+            warnings,
             database: settings.database,
             client_name: settings.client_name.clone(),
             family: settings.family,
@@ -55,12 +72,17 @@ impl Access {
     }
 
     /// To the sentinels.
-    pub fn to_sentinels(settings: &Settings, sentinel: &SentinelSettings) -> Result<Self> {
+    pub fn to_sentinels(
+        settings: &Settings,
+        sentinel: &SentinelSettings,
+        warnings: Arc<Warnings>,
+    ) -> Result<Self> {
         Ok(Self {
             tls: sentinel.tls.as_ref().map(tls).transpose()?,
             credentials: sentinel.credentials.clone(),
             own_credentials: own_credentials(&sentinel.nodes),
             source: None,
+            warnings,
             database: 0,
             client_name: settings.client_name.clone(),
             family: settings.family,
@@ -76,6 +98,7 @@ impl Access {
         asking: bool,
         on_push: Option<OnPush>,
     ) -> Result<Connection> {
+        let renewal = self.renewal();
         let credentials = self.credentials(address).await?;
         let protocol =
             if on_push.is_some() { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
@@ -101,7 +124,7 @@ impl Access {
         let (connection, driver) = limited("HELLO", ANSWER_LIMIT, handshake)
             .await?
             .map_err(|e| handshake_error(&address.to_string(), &e))?;
-        let mut connection = Connection::new(connection, driver, address, asking);
+        let mut connection = Connection::new(connection, driver, address, asking, renewal);
         if let Some(name) = &self.client_name {
             let named = connection.send("CLIENT", name, &set_name(name)).await;
             ignore_refusal(named)?;
@@ -111,18 +134,13 @@ impl Access {
 
     /// A connection whose replies are handed over as bytes, in RESP2.
     pub async fn open_raw(&self, address: &Address, asking: bool) -> Result<RawConnection> {
+        let renewal = self.renewal();
         let credentials = self.credentials(address).await?;
         let socket = dial(address, self.family, self.connect_timeout, self.tls.as_ref()).await?;
         let mut connection = RawConnection::new(socket, address.to_string());
-        if let Some(password) = credentials.password {
-            let mut auth = redis::cmd("AUTH");
-            auth.arg(credentials.username).arg(password);
-            connection.send("AUTH", "connection", &auth).await.map_err(|error| match error {
-                Error::Refused { reason, .. } => {
-                    Error::Auth { address: address.to_string(), reason }
-                }
-                error => error,
-            })?;
+        if let Some(auth) = auth(&credentials) {
+            let login = connection.send("AUTH", "connection", &auth).await;
+            login.map_err(|error| refused_login(&address.to_string(), error))?;
         }
         if self.database != 0 {
             let mut select = redis::cmd("SELECT");
@@ -136,12 +154,17 @@ impl Access {
         if asking {
             connection.ask_each_time();
         }
+        connection.stay_logged_in(renewal);
         Ok(connection)
+    }
+
+    fn renewal(&self) -> Option<Renewal> {
+        self.source.as_ref().map(|source| Renewal::new(&source.renewed, &self.warnings))
     }
 
     async fn credentials(&self, address: &Address) -> Result<Credentials> {
         match &self.source {
-            Some(ask) => ask().await,
+            Some(source) => (source.ask)().await,
             None => {
                 let own = self.own_credentials.get(address);
                 Ok(own.unwrap_or(&self.credentials).clone())
@@ -175,12 +198,12 @@ fn ignore_refusal(named: Result<Value>) -> Result<()> {
 
 /// Errors of the first commands: HELLO, AUTH and SELECT.
 fn handshake_error(address: &str, error: &RedisError) -> Error {
-    let words = error.to_string();
+    let words = server_words(error);
     let refused_login = ["WRONGPASS", "NOAUTH", "invalid password", "no password is set"]
         .iter()
         .any(|sign| words.contains(sign));
     match error.kind() {
-        _ if words.contains("max number of clients") => {
+        _ if is_turned_away(&words) => {
             Error::Connection { address: address.to_owned(), reason: words }
         }
         ErrorKind::AuthenticationFailed => {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError, ServerError, Value};
 use tokio::task::JoinHandle;
 
+use super::renewal::Renewal;
 use super::{ANSWER_LIMIT, Address};
 use crate::engine::error::{Error, Result};
 
@@ -19,15 +21,26 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Owns what drives the connection. With `asking` each command follows an ASKING.
+    /// Owns what drives the connection. With `asking` each command follows an ASKING; with
+    /// `renewal` it is authenticated again when the credentials change.
     pub(super) fn new(
         inner: MultiplexedConnection,
         driver: impl Future<Output = ()> + Send + 'static,
         address: &Address,
         asking: bool,
+        renewal: Option<Renewal>,
     ) -> Self {
         let commands = Commands { inner, address: address.to_string().into(), asking };
-        Self { commands, driver: tokio::spawn(driver) }
+        let driver = match renewal {
+            None => tokio::spawn(driver),
+            Some(renewal) => {
+                let renewals = renewal.keep(commands.clone());
+                tokio::spawn(async move {
+                    tokio::select! { () = driver => {} () = renewals => {} }
+                })
+            }
+        };
+        Self { commands, driver }
     }
 
     /// False when the connection has broken.
@@ -87,9 +100,7 @@ impl Commands {
         command: &Cmd,
     ) -> Result<Value> {
         if self.asking {
-            let mut pipeline = Pipeline::with_capacity(2);
-            pipeline.cmd("ASKING").ignore().add_command(command.clone());
-            let answers = self.send_all_within(limit, name, key, &pipeline).await?;
+            let answers = self.send_each(limit, name, key, slice::from_ref(command)).await?;
             return Ok(answers.into_iter().next().unwrap_or(Value::Nil));
         }
         let answer = limited(name, limit, self.inner.send_packed_command(command)).await?;
@@ -120,52 +131,22 @@ impl Commands {
         answers.await?.map_err(|e| Error::from_redis(name, key, &self.address, &e))
     }
 
-    /// Sends commands as one transaction: their answers, or the first refusal. Where MULTI itself
-    /// is refused, each answer is for itself.
-    pub async fn send_transaction(
+    /// Sends commands in one go: their answers, or the first refusal.
+    pub async fn send_each(
         &mut self,
         limit: Duration,
         name: &'static str,
         key: &str,
-        commands: Vec<Cmd>,
-    ) -> Result<Transaction> {
-        let count = commands.len();
-        let mut pipeline = Pipeline::with_capacity(count + 3);
-        pipeline.ignore_errors();
-        if self.asking {
-            // Holds for the whole transaction.
-            pipeline.cmd("ASKING").ignore();
-        }
-        if count > 1 {
-            pipeline.cmd("MULTI");
-        }
+        commands: &[Cmd],
+    ) -> Result<Vec<Value>> {
+        let mut pipeline = Pipeline::with_capacity(2 * commands.len());
         for command in commands {
-            pipeline.add_command(command);
-        }
-        if count > 1 {
-            pipeline.cmd("EXEC");
-        }
-        let mut answers = self.send_all_within(limit, name, key, &pipeline).await?;
-        if count <= 1 {
-            return Ok(Transaction { answers, not_as_one: None });
-        }
-        let executed = answers.pop();
-        let begun = answers.remove(0);
-        if let Value::ServerError(error) = begun {
-            // Without MULTI the commands were executed as they came, each for itself.
-            let error = self.error_reply("MULTI", key, error);
-            return Ok(Transaction { answers, not_as_one: Some(error) });
-        }
-        for answer in &answers {
-            if let Value::ServerError(error) = answer {
-                return Err(self.error_reply(name, key, error.clone()));
+            if self.asking {
+                pipeline.cmd("ASKING").ignore();
             }
+            pipeline.add_command(command.clone());
         }
-        match executed {
-            Some(Value::Array(answers)) => Ok(Transaction { answers, not_as_one: None }),
-            Some(Value::ServerError(error)) => Err(self.error_reply("EXEC", key, error)),
-            _ => Err(Error::Protocol { command: "EXEC", reason: "no array".to_owned() }),
-        }
+        self.send_all_within(limit, name, key, &pipeline).await
     }
 
     /// The server's address, for messages.
@@ -177,14 +158,6 @@ impl Commands {
     pub fn error_reply(&self, name: &'static str, key: &str, reply: ServerError) -> Error {
         Error::from_redis(name, key, &self.address, &RedisError::from(reply))
     }
-}
-
-/// What became of a transaction.
-pub struct Transaction {
-    /// One for each command; may be [`Value::ServerError`].
-    pub answers: Vec<Value>,
-    /// Set when Redis refused MULTI: each command was executed, or refused, for itself.
-    pub not_as_one: Option<Error>,
 }
 
 pub(super) async fn limited<T>(

@@ -13,8 +13,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::access::{Access, CredentialsSource};
-use super::{Address, Backoff, Connection, Kind, RawConnection, Settings, Slots, sentinel};
+use super::{
+    Address, Backoff, Connection, Kind, RawConnection, Settings, Slots, Subscriber, sentinel,
+};
 use crate::engine::error::{Error, Result};
+use crate::engine::warnings::Warnings;
 
 /// Those who connect anew do it by slots that were told not longer ago than this.
 const FRESH: Duration = Duration::from_millis(100);
@@ -51,6 +54,7 @@ pub struct Connector {
     settings: Settings,
     data: Access,
     sentinels: Option<Access>,
+    warnings: Arc<Warnings>,
     /// Locked while slots are asked for, so that all who need them then get the same answer.
     slots: Mutex<Told>,
     /// The slots have to be asked for before they are used again.
@@ -70,14 +74,20 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::Settings`] when a certificate or key cannot be used.
-    pub fn new(settings: Settings, credentials: Option<CredentialsSource>) -> Result<Self> {
-        let data = Access::to_data(&settings, credentials)?;
+    pub fn new(
+        settings: Settings,
+        credentials: Option<CredentialsSource>,
+        warnings: Arc<Warnings>,
+    ) -> Result<Self> {
+        let data = Access::to_data(&settings, credentials, warnings.clone())?;
         let sentinels = settings.sentinel.as_ref();
-        let sentinels = sentinels.map(|s| Access::to_sentinels(&settings, s)).transpose()?;
+        let sentinels =
+            sentinels.map(|s| Access::to_sentinels(&settings, s, warnings.clone())).transpose()?;
         Ok(Self {
             settings,
             data,
             sentinels,
+            warnings,
             slots: Mutex::default(),
             is_outdated: AtomicBool::new(false),
         })
@@ -117,6 +127,16 @@ impl Connector {
         let mut connection = self.data.open(&address, asking, Some(Box::new(on_push))).await?;
         self.check_role(&mut connection, &address).await?;
         Ok(connection)
+    }
+
+    /// A connection for subscriptions alone, in RESP2; `on_push` as for
+    /// [`Connector::connect_push`].
+    pub async fn connect_subscriber(
+        self: &Arc<Self>,
+        place: &Place,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Subscriber> {
+        Subscriber::new(self.connect_raw(place).await?, on_push).await
     }
 
     /// A connection whose replies are handed over as bytes, in RESP2.
@@ -244,7 +264,7 @@ impl Connector {
     /// A sentinel may not know yet that its master is one no more.
     async fn check_role(&self, connection: &mut impl super::Ask, address: &Address) -> Result<()> {
         match self.settings.kind {
-            Kind::Sentinel => sentinel::check_role(connection, address).await,
+            Kind::Sentinel => sentinel::check_role(connection, address, &self.warnings).await,
             Kind::Standalone | Kind::Cluster => Ok(()),
         }
     }

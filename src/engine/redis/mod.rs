@@ -13,23 +13,27 @@ mod dial;
 mod identity;
 mod pool;
 mod raw;
+mod renewal;
 mod sentinel;
 mod settings;
 mod slots;
+mod subscriber;
 mod transaction;
 
-pub use access::CredentialsSource;
+pub use access::{AskCredentials, CredentialsSource};
 pub use address::Address;
 pub use backoff::Backoff;
-pub use connection::{Commands, Connection, Transaction};
+pub use connection::{Commands, Connection};
 pub use connector::{Connector, Place, Route};
 #[cfg(any(test, fuzzing))]
 pub(crate) use identity::parse_identity;
 pub use identity::{Identity, identify};
 pub use pool::{Home, Pool};
 pub use raw::{RawConnection, digits, line_at, number};
+pub use renewal::RENEWING;
 pub use settings::{Credentials, Kind, NodeSettings, SentinelSettings, Settings, TlsSettings};
 pub use slots::Slots;
+pub use subscriber::Subscriber;
 pub use transaction::{Packed, Sent};
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 //! all over a cluster, and for questions to all of its nodes.
 
 use std::collections::HashMap;
+use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use redis::{Cmd, Value};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
-use super::{ANSWER_LIMIT, Ask, Backoff, Commands, Connection, Connector, Place, Transaction};
+use super::{ANSWER_LIMIT, Ask, Backoff, Commands, Connection, Connector, Place};
 use crate::engine::error::{Error, Result};
 
 /// How often a command follows MOVED and ASK.
@@ -104,20 +105,20 @@ pub struct Home {
 }
 
 impl Home {
-    /// Sends commands as one transaction; see [`Commands::send_transaction`]. They are sent once
-    /// more only where the server has answered that the key is elsewhere.
-    pub async fn send_transaction(
+    /// Sends commands in one go; see [`Commands::send_each`]. They are sent once more only where the
+    /// server has answered that the key is elsewhere.
+    pub async fn send_each(
         &mut self,
         limit: Duration,
         name: &'static str,
         key: &str,
-        commands: Vec<Cmd>,
-    ) -> Result<Transaction> {
+        commands: &[Cmd],
+    ) -> Result<Vec<Value>> {
         let connector = &self.pool.connector;
         let mut place = connector.place_of(&self.key).await?;
         for _ in 0..REDIRECTIONS {
             let result = match self.pool.at(&place).await {
-                Ok(mut connection) => sent(&mut connection, limit, name, key, &commands).await,
+                Ok(mut connection) => connection.send_each(limit, name, key, commands).await,
                 Err(error) => Err(error),
             };
             let error = match result {
@@ -140,24 +141,9 @@ impl Home {
     }
 }
 
-/// Sends a transaction; a single command that is refused is an error as well.
-async fn sent(
-    connection: &mut Commands,
-    limit: Duration,
-    name: &'static str,
-    key: &str,
-    commands: &[Cmd],
-) -> Result<Transaction> {
-    let sent = connection.send_transaction(limit, name, key, commands.to_vec()).await?;
-    match sent.answers.as_slice() {
-        [Value::ServerError(error)] => Err(connection.error_reply(name, key, error.clone())),
-        _ => Ok(sent),
-    }
-}
-
 impl Ask for Home {
     async fn ask(&mut self, name: &'static str, key: &str, command: &Cmd) -> Result<Value> {
-        let sent = self.send_transaction(ANSWER_LIMIT, name, key, vec![command.clone()]).await?;
-        Ok(sent.answers.into_iter().next().unwrap_or(Value::Nil))
+        let answers = self.send_each(ANSWER_LIMIT, name, key, slice::from_ref(command)).await?;
+        Ok(answers.into_iter().next().unwrap_or(Value::Nil))
     }
 }

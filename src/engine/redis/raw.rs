@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connection::limited;
 use super::dial::Socket;
+use super::renewal::Renewal;
 use crate::engine::error::{Error, Result};
 
 /// Room made for each read from the socket.
@@ -21,17 +22,29 @@ pub struct RawConnection {
     buffer: Vec<u8>,
     /// Set on a node that takes over the key's slot: each command follows an ASKING.
     asking: bool,
+    /// Set where the credentials may change.
+    renewal: Option<Renewal>,
 }
 
 impl RawConnection {
     /// Over a socket on which nothing was said yet.
     pub(crate) fn new(socket: Box<dyn Socket>, address: String) -> Self {
-        Self { socket, address, buffer: Vec::new(), asking: false }
+        Self { socket, address, buffer: Vec::new(), asking: false, renewal: None }
+    }
+
+    /// The socket, when all that was asked is answered, and the server's address.
+    pub(super) fn into_parts(self) -> (Box<dyn Socket>, String) {
+        (self.socket, self.address)
     }
 
     /// From now on each command follows an ASKING.
     pub(super) fn ask_each_time(&mut self) {
         self.asking = true;
+    }
+
+    /// From now on it is authenticated again, before the next command, when the credentials change.
+    pub(super) fn stay_logged_in(&mut self, renewal: Option<Renewal>) {
+        self.renewal = renewal;
     }
 
     /// Sends a command and waits for its reply, in RESP2. An error reply is an error.
@@ -109,6 +122,9 @@ impl RawConnection {
     }
 
     async fn write(&mut self, commands: &[u8]) -> std::io::Result<()> {
+        if let Some(auth) = self.renewal.as_mut().and_then(Renewal::due) {
+            self.authenticate(&auth).await?;
+        }
         if self.asking {
             self.socket.write_all(b"*1\r\n$6\r\nASKING\r\n").await?;
         }
@@ -121,6 +137,19 @@ impl RawConnection {
             self.next_replies(1).await?;
         }
         self.next_replies(replies).await
+    }
+
+    async fn authenticate(&mut self, auth: &Cmd) -> std::io::Result<()> {
+        self.socket.write_all(&auth.get_packed_command()).await?;
+        self.socket.flush().await?;
+        let reply = self.next_replies(1).await?;
+        if reply.first() == Some(&b'-')
+            && let Some(renewal) = &self.renewal
+        {
+            renewal
+                .refused(&self.address, self.error("AUTH", "connection", reply.trim_ascii_end()));
+        }
+        Ok(())
     }
 
     async fn next_replies(&mut self, count: usize) -> std::io::Result<Vec<u8>> {

@@ -4,6 +4,10 @@ use redis::{FromRedisValue, Value};
 
 use super::{Address, Ask, Connection};
 use crate::engine::error::{Error, Result};
+use crate::engine::warnings::Warnings;
+
+/// Names the question in warnings.
+const ASKING_ROLE: &str = "ROLE";
 
 /// Asks a sentinel for the master of this name.
 pub async fn master(connection: &mut Connection, name: &str) -> Result<Address> {
@@ -19,16 +23,21 @@ pub async fn master(connection: &mut Connection, name: &str) -> Result<Address> 
 }
 
 /// Makes sure that the server is a master: a sentinel may not know yet that it is one no more.
-pub async fn check_role(connection: &mut impl Ask, address: &Address) -> Result<()> {
+pub async fn check_role(
+    connection: &mut impl Ask,
+    address: &Address,
+    warnings: &Warnings,
+) -> Result<()> {
     let reply = match connection.ask("ROLE", "connection", &redis::cmd("ROLE")).await {
         Ok(reply) => reply,
         // Writing to a replica is refused all the same.
         Err(error @ Error::Refused { .. }) => {
-            tracing::debug!("the role of {address} is not known: {error}");
+            warnings.warn(ASKING_ROLE, &error);
             return Ok(());
         }
         Err(error) => return Err(error),
     };
+    warnings.clear(ASKING_ROLE);
     let Value::Array(role) = reply else { return Err(odd("no array")) };
     match role.first() {
         Some(Value::BulkString(role)) if role == b"master" => Ok(()),

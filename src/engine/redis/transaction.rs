@@ -72,20 +72,32 @@ impl RawConnection {
         key: &str,
         mut commands: Packed,
     ) -> Result<Sent> {
-        let is_one = commands.count == 1;
-        let (bytes, replies) = if is_one {
-            (&commands.bytes[MULTI.len()..], 1)
-        } else {
-            commands.bytes.extend_from_slice(EXEC);
-            (&commands.bytes[..], commands.count + 2)
-        };
-        let reply = self.exchange_within(limit, name, bytes, replies).await?;
+        if commands.count == 1 {
+            let answers = self.send_each(limit, name, key, &commands).await?;
+            return Ok(Sent { answers, not_as_one: None });
+        }
+        commands.bytes.extend_from_slice(EXEC);
+        let replies = commands.count + 2;
+        let reply = self.exchange_within(limit, name, &commands.bytes, replies).await?;
+        let sort = |name: &'static str, line: &[u8]| self.error(name, key, line);
+        Replies { bytes: &reply, at: 0, sort: &sort }.transaction(name, commands.count)
+    }
+
+    /// Sends commands in one go, each for itself: their answers.
+    ///
+    /// As for [`RawConnection::send_within`], not to be used any more when this was dropped.
+    pub async fn send_each(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+        key: &str,
+        commands: &Packed,
+    ) -> Result<Vec<Result<Vec<u8>>>> {
+        let bytes = &commands.bytes[MULTI.len()..];
+        let reply = self.exchange_within(limit, name, bytes, commands.count).await?;
         let sort = |name: &'static str, line: &[u8]| self.error(name, key, line);
         let mut replies = Replies { bytes: &reply, at: 0, sort: &sort };
-        if is_one {
-            return Ok(Sent { answers: vec![replies.string(name)?], not_as_one: None });
-        }
-        replies.transaction(name, commands.count)
+        replies.strings(name, commands.count)
     }
 }
 
@@ -101,8 +113,7 @@ impl<'a, F: Fn(&'static str, &[u8]) -> Error> Replies<'a, F> {
     fn transaction(&mut self, name: &'static str, count: usize) -> Result<Sent> {
         if let Some(error) = self.status("MULTI")? {
             // Without MULTI the commands were executed as they came, each for itself.
-            let answers = (0..count).map(|_| self.string(name)).collect::<Result<_>>()?;
-            return Ok(Sent { answers, not_as_one: Some(error) });
+            return Ok(Sent { answers: self.strings(name, count)?, not_as_one: Some(error) });
         }
         let mut refused = None;
         for _ in 0..count {
@@ -115,8 +126,7 @@ impl<'a, F: Fn(&'static str, &[u8]) -> Error> Replies<'a, F> {
         match line.split_first() {
             Some((b'-', _)) => Err((self.sort)("EXEC", line)),
             Some((b'*', length)) if number(length) == Ok(Some(count)) => {
-                let answers = (0..count).map(|_| self.string(name)).collect::<Result<_>>()?;
-                Ok(Sent { answers, not_as_one: None })
+                Ok(Sent { answers: self.strings(name, count)?, not_as_one: None })
             }
             _ => Err(odd("EXEC")),
         }
@@ -130,6 +140,10 @@ impl<'a, F: Fn(&'static str, &[u8]) -> Error> Replies<'a, F> {
             Some(b'-') => Ok(Some((self.sort)(name, line))),
             _ => Err(odd(name)),
         }
+    }
+
+    fn strings(&mut self, name: &'static str, count: usize) -> Result<Vec<Result<Vec<u8>>>> {
+        (0..count).map(|_| self.string(name)).collect()
     }
 
     /// A string, or the error that stands in its place.

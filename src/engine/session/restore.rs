@@ -109,9 +109,8 @@ impl Restore {
             command.arg(&self.key);
             command
         });
-        let sent =
-            home.send_transaction(ANSWER_LIMIT, "GET", KEY_IN_WORDS, commands.into()).await?;
-        match sent.answers.as_slice() {
+        let answers = home.send_each(ANSWER_LIMIT, "GET", KEY_IN_WORDS, &commands).await?;
+        match answers.as_slice() {
             [Value::Int(keep), Value::BulkString(value)] => {
                 Ok((value.clone(), Duration::from_millis((*keep).max(1).unsigned_abs())))
             }

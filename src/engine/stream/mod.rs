@@ -31,7 +31,7 @@ pub use reader::Reader;
 pub use route::stream_index;
 #[cfg(any(test, fuzzing))]
 pub(crate) use watch::parse_info;
-pub use watch::{Ends, Finding, Watch, ends};
+pub use watch::{Ends, Finding, Watch, ends, ends_by_range};
 pub use writer::{FLUSH_LIMIT, Writer};
 
 use tokio::sync::{Notify, watch as channel};

@@ -81,21 +81,21 @@ impl Watch {
     }
 }
 
-/// Asks for a stream's state; `None` when it is empty or not there. Where XINFO is refused, XRANGE
-/// and XREVRANGE tell the ends.
+/// Asks for a stream's state; `None` when it is empty or not there.
 pub async fn ends(connection: &mut RawConnection, key: &str) -> Result<Option<Ends>> {
     let mut info = redis::cmd("XINFO");
     info.arg("STREAM").arg(key);
     match connection.send("XINFO", key, &info).await {
-        Ok(reply) => parse_info(reply),
-        Err(error) if error.connection_survives() => {
-            let first = read_entries(connection, key, EntryId::ZERO, None, 1).await?;
-            let last = tail(connection, key).await?;
-            let ends = first.first().zip(last);
-            Ok(ends.map(|(first, last)| Ends { first: first.id, last, added: None }))
-        }
-        Err(error) => Err(error),
+        Err(Error::Refused { reason, .. }) if reason.contains("no such key") => Ok(None),
+        reply => parse_info(reply?),
     }
+}
+
+/// The same where XINFO is refused, as far as XRANGE and XREVRANGE tell.
+pub async fn ends_by_range(connection: &mut RawConnection, key: &str) -> Result<Option<Ends>> {
+    let first = read_entries(connection, key, EntryId::ZERO, None, 1).await?;
+    let last = tail(connection, key).await?;
+    Ok(first.first().zip(last).map(|(first, last)| Ends { first: first.id, last, added: None }))
 }
 
 /// `[name, value, …]`; the first and the last entry are `[id, fields]`, or nil.

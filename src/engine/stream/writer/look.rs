@@ -3,7 +3,10 @@
 use super::Writer;
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::inbox::{Event, Loss};
-use crate::engine::stream::{EntryId, Finding, ends};
+use crate::engine::stream::{Ends, EntryId, Finding, ends, ends_by_range};
+
+/// Names XINFO in warnings.
+const LOOKING: &str = "writer, XINFO";
 
 impl Writer {
     /// Looks whether the stream is still the one that we read. What stands in the way is met, and
@@ -29,8 +32,7 @@ impl Writer {
             let cursor = stream.cursor();
             (cursor.position, cursor.moves)
         };
-        let (key, connection) = (&stream.key, self.connection()?);
-        let ends = ends(connection, key).await?;
+        let ends = self.ends(&stream.key).await?;
         let mut cursor = stream.cursor();
         if cursor.position != position || cursor.moves != moves {
             // Entries came in meanwhile, which is a good sign; the next look compares.
@@ -66,6 +68,19 @@ impl Writer {
         self.hand_over(cursor, done);
         self.report(loss);
         Ok(())
+    }
+
+    async fn ends(&mut self, key: &str) -> Result<Option<Ends>> {
+        match ends(self.connection()?, key).await {
+            Err(error) if error.is_forbidden() => {
+                self.warnings.warn(LOOKING, &error);
+                ends_by_range(self.connection()?, key).await
+            }
+            ends => {
+                self.warnings.clear(LOOKING);
+                ends
+            }
+        }
     }
 
     fn report(&mut self, loss: Loss) {

@@ -23,6 +23,9 @@ use crate::engine::warnings::Warnings;
 /// How often the stream's ends are compared with our position.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long batches go without MULTI and EXEC where EXEC was refused.
+const EACH_ALONE: Duration = Duration::from_secs(30);
+
 /// Causes of warnings, each cleared by itself.
 const TASK: &str = "writer";
 const IDENTIFYING: &str = "writer, CLIENT INFO and INFO";
@@ -47,6 +50,9 @@ pub struct Writer {
     backoff: Backoff,
     /// A refused connection is not tried again before this: publishes fail at once until then.
     refused_until: Option<(Instant, Error)>,
+    /// Where Redis takes MULTI and refuses EXEC, batches go without both until it is time to try
+    /// again, which takes a new connection.
+    each_alone_until: Option<Instant>,
     /// The sequence of the next entry.
     next_seq: u64,
     watch: Watch,
@@ -89,6 +95,7 @@ impl Writer {
             run_id: None,
             backoff,
             refused_until: None,
+            each_alone_until: None,
             next_seq: 1,
             watch: Watch::default(),
             reported: None,
@@ -127,6 +134,13 @@ impl Writer {
                     let is_exec = matches!(error, Error::Refused { command: "EXEC", .. });
                     if !self.route.heed(&error) {
                         self.warnings.warn(if is_exec { EXECUTING } else { TASK }, &error);
+                    }
+                    if is_exec && !error.is_out_of_memory() {
+                        // Nothing was executed, and the connection may still be within the
+                        // transaction.
+                        self.connection = None;
+                        self.each_alone_until = Some(Instant::now() + EACH_ALONE);
+                        continue;
                     }
                     if error.is_refusal() {
                         if !error.connection_survives() {

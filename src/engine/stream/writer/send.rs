@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Writer;
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{ANSWER_LIMIT, Packed};
@@ -24,16 +26,23 @@ impl Writer {
             self.add(&mut commands, seq, publish);
         }
         let stream = self.stream.clone();
+        let goes_as_one = self.each_alone_until.is_none_or(|until| Instant::now() >= until);
         let connection = self.connection()?;
-        let sent = connection.send_transaction(limit, "XADD", &stream.key, commands).await?;
-        if let Some(error) = sent.not_as_one {
-            self.warnings.warn(AS_ONE, &error);
-        } else if batch.publishes.len() > 1 {
-            self.warnings.clear(AS_ONE);
-            self.warnings.clear(super::EXECUTING);
-        }
-        let (mut ids, mut refused) = (Vec::with_capacity(sent.answers.len()), None);
-        for answer in sent.answers {
+        let answers = if goes_as_one {
+            let sent = connection.send_transaction(limit, "XADD", &stream.key, commands).await?;
+            if let Some(error) = sent.not_as_one {
+                self.warnings.warn(AS_ONE, &error);
+            } else if batch.publishes.len() > 1 {
+                self.each_alone_until = None;
+                self.warnings.clear(AS_ONE);
+                self.warnings.clear(super::EXECUTING);
+            }
+            sent.answers
+        } else {
+            connection.send_each(limit, "XADD", &stream.key, &commands).await?
+        };
+        let (mut ids, mut refused) = (Vec::with_capacity(answers.len()), None);
+        for answer in answers {
             ids.push(match answer {
                 Ok(id) => Some(parse_id(&id)?),
                 Err(error) => {

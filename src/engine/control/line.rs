@@ -1,0 +1,93 @@
+//! What leads to one server for PUB/SUB: one connection in RESP3, or two where the server does not
+//! know that.
+
+use redis::{Cmd, Pipeline, Value};
+
+use crate::engine::error::{Error, Result};
+use crate::engine::redis::{Commands, Connection, Subscriber};
+
+/// An open line.
+pub(super) enum Line {
+    /// Subscriptions, messages and commands, in RESP3.
+    One(Connection),
+    /// In RESP2 a connection that is subscribed takes no commands. It is the one that lasts: the
+    /// other one may be idle, and closed by the server for that.
+    Two {
+        /// Subscriptions and messages.
+        subscriber: Subscriber,
+        /// Everything else.
+        commands: Connection,
+    },
+}
+
+impl Line {
+    /// False when it has to be made again.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Line::One(connection) => connection.is_open(),
+            Line::Two { subscriber, .. } => subscriber.is_open(),
+        }
+    }
+
+    /// The server's address, for messages.
+    pub fn address(&self) -> &str {
+        match self {
+            Line::One(connection) => connection.address(),
+            Line::Two { subscriber, .. } => subscriber.address(),
+        }
+    }
+
+    /// For questions.
+    pub fn commands(&self) -> Commands {
+        match self {
+            Line::One(connection) | Line::Two { commands: connection, .. } => connection.commands(),
+        }
+    }
+
+    /// Sends commands, each for a channel. What the server refuses stands at the command's place.
+    pub async fn send(
+        &self,
+        name: &'static str,
+        commands: &[&(&str, Cmd)],
+    ) -> Result<Vec<Option<Error>>> {
+        if let Line::Two { subscriber, .. } = self {
+            let channels: Vec<&str> = commands.iter().map(|(channel, _)| *channel).collect();
+            match name {
+                "SUBSCRIBE" => return subscriber.subscribe(&channels).await,
+                "UNSUBSCRIBE" => return subscriber.unsubscribe(&channels).await,
+                _ => {}
+            }
+        }
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        pipeline.ignore_errors();
+        for (_, command) in commands {
+            pipeline.add_command(command.clone());
+        }
+        let mut connection = self.commands();
+        let key = commands.first().map_or("", |(channel, _)| *channel);
+        let replies = connection.send_all(name, key, &pipeline).await?;
+        let sort = |((channel, _), reply): (&&(&str, Cmd), Value)| match reply {
+            Value::ServerError(error) => Some(connection.error_reply(name, channel, error)),
+            _ => None,
+        };
+        Ok(commands.iter().zip(replies).map(sort).collect())
+    }
+
+    /// Makes sure that the server answers. On a connection in RESP3 commands show that; with
+    /// sharded PUB/SUB few are sent.
+    pub async fn check(&self, sharded: bool) -> Result<()> {
+        match self {
+            Line::Two { subscriber, .. } => subscriber.check().await,
+            Line::One(connection) if sharded => {
+                // A question for which the user has the right.
+                let mut command = redis::cmd("PUBSUB");
+                command.arg("SHARDNUMSUB");
+                match connection.commands().send("PUBSUB", "connection", &command).await {
+                    Err(error) if !error.connection_survives() => Err(error),
+                    _ => Ok(()),
+                }
+            }
+            Line::One(_) => Ok(()),
+        }
+    }
+}

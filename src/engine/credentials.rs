@@ -1,0 +1,82 @@
+//! Credentials that JS gives: when a connection attempt asks for them, and on its own when they have
+//! changed.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+
+use super::error::{Error, Result};
+use super::inbox::{Event, Inbox};
+use super::redis::{Credentials, CredentialsSource, RENEWING};
+use super::warnings::Warnings;
+
+/// How long a connection attempt waits for JS to give the credentials.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Connection attempts that wait for JS, and connections that are to be authenticated again.
+pub struct CredentialRequests {
+    inbox: Arc<Inbox>,
+    warnings: Arc<Warnings>,
+    next: AtomicU32,
+    waiting: Mutex<HashMap<u32, oneshot::Sender<Result<Credentials>>>>,
+    renewed: watch::Sender<Option<Credentials>>,
+}
+
+impl CredentialRequests {
+    /// Nobody waits yet.
+    pub fn new(inbox: Arc<Inbox>, warnings: Arc<Warnings>) -> Self {
+        Self {
+            inbox,
+            warnings,
+            next: AtomicU32::new(0),
+            waiting: Mutex::default(),
+            renewed: watch::Sender::new(None),
+        }
+    }
+
+    /// What connections are made with.
+    pub fn source(self: Arc<Self>) -> CredentialsSource {
+        let renewed = self.renewed.subscribe();
+        CredentialsSource { ask: Arc::new(move || Box::pin(self.clone().ask())), renewed }
+    }
+
+    async fn ask(self: Arc<Self>) -> Result<Credentials> {
+        let request = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        self.waiting().insert(request, answer);
+        self.inbox.push(Event::CredentialsWanted { request });
+        let result = tokio::time::timeout(LIMIT, answered).await;
+        self.waiting().remove(&request);
+        match result {
+            Ok(Ok(credentials)) => credentials,
+            _ => Err(Error::Timeout { command: "credentials", after: LIMIT }),
+        }
+    }
+
+    /// JS answers an attempt.
+    pub fn provide(&self, request: u32, credentials: Result<Credentials>) {
+        if let Some(answer) = self.waiting().remove(&request) {
+            // The attempt may have given up.
+            let _ = answer.send(credentials);
+        }
+    }
+
+    /// Connections that stand are authenticated again.
+    pub fn renew(&self, credentials: Credentials) {
+        // What was refused before says nothing about these.
+        self.warnings.clear(RENEWING);
+        self.renewed.send_replace(Some(credentials));
+    }
+
+    /// Connections that stand go on with what they have.
+    pub fn failed(&self, reason: String) {
+        self.warnings.warn(RENEWING, &Error::Provider { reason });
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u32, oneshot::Sender<Result<Credentials>>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,110 @@
+//! A connection for subscriptions in RESP2, for servers that do not know RESP3: once it is subscribed
+//! it takes no other commands.
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use redis::aio::{PubSub, PubSubSink};
+use redis::{PushInfo, PushKind, RedisConnectionInfo, RedisError, Value};
+use tokio::task::JoinHandle;
+
+use super::RawConnection;
+use super::connection::limited;
+use crate::engine::error::{Error, Result};
+use crate::engine::redis::ANSWER_LIMIT;
+
+/// An open connection. The socket closes when this is dropped.
+pub struct Subscriber {
+    sink: PubSubSink,
+    address: String,
+    /// Hands the messages over; it ends with the connection.
+    messages: JoinHandle<()>,
+}
+
+impl Subscriber {
+    /// Out of a connection that has logged in. `on_push` is called with each message as RESP3 would
+    /// push it, and told of the end of the connection. It must not block.
+    pub(super) async fn new(
+        connection: RawConnection,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let (socket, address) = connection.into_parts();
+        // Nothing is left to be said before the first SUBSCRIBE.
+        let info = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let pub_sub = PubSub::new(&info, socket).await;
+        let pub_sub = pub_sub.map_err(|e| Error::from_redis("SUBSCRIBE", "", &address, &e))?;
+        let (sink, mut messages) = pub_sub.split();
+        let messages = tokio::spawn(async move {
+            while let Some(message) = messages.next().await {
+                let channel = message.get_channel_name().as_bytes();
+                let data = [channel, message.get_payload_bytes()];
+                let data = data.map(|bytes| Value::BulkString(bytes.to_vec()));
+                on_push(PushInfo { kind: PushKind::Message, data: data.into() });
+            }
+            on_push(PushInfo { kind: PushKind::Disconnection, data: Vec::new() });
+        });
+        Ok(Self { sink, address, messages })
+    }
+
+    /// False when the connection has broken.
+    pub fn is_open(&self) -> bool {
+        !self.messages.is_finished()
+    }
+
+    /// The server's address, for messages.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Subscribes to channels. What the server refuses stands at the channel's place.
+    pub async fn subscribe(&self, channels: &[&str]) -> Result<Vec<Option<Error>>> {
+        let answers = channels.iter().map(|channel| {
+            let mut sink = self.sink.clone();
+            async move { sink.subscribe(*channel).await }
+        });
+        let answers = limited("SUBSCRIBE", ANSWER_LIMIT, join_all(answers)).await?;
+        self.refusals("SUBSCRIBE", channels, answers)
+    }
+
+    /// The same to be rid of them.
+    pub async fn unsubscribe(&self, channels: &[&str]) -> Result<Vec<Option<Error>>> {
+        let answers = channels.iter().map(|channel| {
+            let mut sink = self.sink.clone();
+            async move { sink.unsubscribe(*channel).await }
+        });
+        let answers = limited("UNSUBSCRIBE", ANSWER_LIMIT, join_all(answers)).await?;
+        self.refusals("UNSUBSCRIBE", channels, answers)
+    }
+
+    /// Makes sure that the server answers, be it with a refusal.
+    pub async fn check(&self) -> Result<()> {
+        let mut sink = self.sink.clone();
+        match limited("PING", ANSWER_LIMIT, sink.ping::<Value>()).await? {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let error = Error::from_redis("PING", "connection", &self.address, &error);
+                if error.connection_survives() { Ok(()) } else { Err(error) }
+            }
+        }
+    }
+
+    fn refusals(
+        &self,
+        name: &'static str,
+        channels: &[&str],
+        answers: Vec<std::result::Result<(), RedisError>>,
+    ) -> Result<Vec<Option<Error>>> {
+        let sort = |(channel, answer): (&&str, std::result::Result<(), RedisError>)| {
+            let Err(error) = answer else { return Ok(None) };
+            let error = Error::from_redis(name, channel, &self.address, &error);
+            if error.connection_survives() { Ok(Some(error)) } else { Err(error) }
+        };
+        channels.iter().zip(answers).map(sort).collect()
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        // The stream of messages goes with it, and with that the connection.
+        self.messages.abort();
+    }
+}
