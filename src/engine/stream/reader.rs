@@ -3,14 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Cursor, EntryId, Local, PageEntry, Progress, Step, Stream, page, read_entries, tail};
-use crate::engine::error::Result;
+use crate::engine::error::{Error, Result};
 use crate::engine::inbox::{Event, Inbox, Loss};
 use crate::engine::namespaces::{Namespace, Namespaces};
+use crate::engine::presence::{self, Pace};
 use crate::engine::redis::{Backoff, Connector, RawConnection, Route};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::{BROADCAST, BroadcastHead, Entry, EntryError, Packet, Room, parse_entry};
+use crate::engine::wire::{
+    ADAPTER_CLOSE, ANSWERS, BROADCAST, BroadcastHead, Entry, EntryError, HEARTBEAT,
+    INITIAL_HEARTBEAT, Packet, Room, parse_entry, request_of,
+};
 
 /// How much later than asked an XREAD may answer before the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(5);
@@ -21,12 +27,14 @@ const LARGEST_READ: u32 = 1_000;
 const LARGEST_REPLY: usize = 1 << 20;
 /// Longer reads, and those without limit, are asked for again after this: a dead server is noticed.
 const LONGEST_BLOCK: Duration = Duration::from_secs(30);
-/// Messages that nodes of this protocol handle; heartbeats of the 0.2 protocol are no business
-/// of ours here.
+/// Messages that JS handles.
 const HANDLED: std::ops::RangeInclusive<u32> = 3..=12;
-const HEARTBEATS: [u32; 3] = [1, 2, 13];
+/// Messages of the 0.1 and 0.2 protocol that say who is there.
+const HEARTBEATS: [u32; 3] = [INITIAL_HEARTBEAT, HEARTBEAT, ADAPTER_CLOSE];
 
 const TASK: &str = "reader";
+/// A cause that is said once: it is never cleared.
+const OLD_NODES: &str = "reader, nodes of 0.1 and 0.2";
 
 /// What a reader has reached once and for all.
 #[derive(Default)]
@@ -57,6 +65,8 @@ pub struct Reader {
     pub count: u32,
     /// How long one read waits; zero is without limit.
     pub block: Duration,
+    /// Where requests travel in the stream: how long a pause in reading may be.
+    pub pace: Option<Pace>,
 }
 
 impl Reader {
@@ -88,6 +98,7 @@ impl Reader {
             self.find_start(&mut connection).await?;
             life.started = true;
         }
+        self.stream.cursor().listening.interrupted();
         let mut count = self.count;
         loop {
             self.inbox.has_space().await;
@@ -95,6 +106,7 @@ impl Reader {
                 let cursor = self.stream.cursor();
                 (cursor.position, cursor.moves)
             };
+            let sent = Instant::now();
             let reply = tokio::select! {
                 reply = self.next_page(&mut connection, position, count) => reply?,
                 // The read that is under way would not end: a new connection starts over.
@@ -115,6 +127,12 @@ impl Reader {
                 self.stream.cursor().trimmed = true;
             }
             self.hand_on(&entries, moves);
+            if let Some(pace) = self.pace.filter(|_| !is_behind) {
+                let mut cursor = self.stream.cursor();
+                if cursor.moves == moves {
+                    cursor.listening.heard_all(sent, pace);
+                }
+            }
         }
     }
 
@@ -141,8 +159,8 @@ impl Reader {
             let now = Progress::At(position);
             std::mem::replace(progress, now) != now
         });
-        let block =
-            if self.block.is_zero() { LONGEST_BLOCK } else { self.block.min(LONGEST_BLOCK) };
+        let longest = self.pace.map_or(LONGEST_BLOCK, |pace| pace.look());
+        let block = if self.block.is_zero() { longest } else { self.block.min(longest) };
         let mut command = redis::cmd("XREAD");
         command
             .arg("BLOCK")
@@ -176,18 +194,17 @@ impl Reader {
         let remembers = self.stream.cursor().history.is_on();
         let entries: Vec<Decoded> =
             page.iter().map(|entry| self.decode(entry, remembers)).collect();
-        let mut events = Vec::with_capacity(entries.len());
+        let mut found = Found::default();
         let mut cursor = self.stream.cursor();
         if cursor.moves != moves {
             // Read from a position that does not count any more: it is read again.
             return;
         }
         let before = cursor.position;
-        let mut gap = GapBefore::default();
         for Decoded { id, entry } in entries {
             self.stats.read.add(1);
             match entry {
-                Ok((entry, head)) => self.sort(entry, head, &mut cursor, &mut events, &mut gap),
+                Ok((entry, head)) => self.sort(entry, head, &mut cursor, &mut found),
                 Err(EntryError::Foreign) => self.stats.skipped.add(1),
                 Err(EntryError::Malformed(what)) => {
                     self.stats.malformed.add(1);
@@ -196,6 +213,7 @@ impl Reader {
             }
             cursor.position = id;
         }
+        let Found { mut events, gap, members_changed } = found;
         cursor.read += page.len() as u64;
         let position = cursor.position;
         if !page.is_empty() {
@@ -209,6 +227,9 @@ impl Reader {
             }
         }
         events.extend(cursor.own.passed(position).into_iter().map(Event::Published));
+        if members_changed {
+            events.push(Event::MembersChanged);
+        }
         let released = cursor.held.release(position);
         self.inbox.push_all(events);
         self.stats.dropped.add(self.inbox.offer_all(released));
@@ -221,21 +242,14 @@ impl Reader {
     fn decode(&self, raw: &PageEntry<'_>, remembers: bool) -> Decoded {
         let entry = parse_entry(raw.id, raw.fields()).map(|entry| {
             let is_needed = remembers || self.namespaces.get(&entry.nsp).is_some();
-            let head = if is_needed { Head::of(&entry) } else { Head::NotRead };
+            let head = if is_needed { Head::of(&entry, &self.uid) } else { Head::NotRead };
             (entry, head)
         });
         Decoded { id: raw.id, entry }
     }
 
     /// Decides what becomes of an entry.
-    fn sort(
-        &self,
-        entry: Entry,
-        head: Head,
-        cursor: &mut Cursor,
-        events: &mut Vec<Event>,
-        gap: &mut GapBefore,
-    ) {
+    fn sort(&self, entry: Entry, head: Head, cursor: &mut Cursor, found: &mut Found) {
         if self.is_old(&entry, cursor) {
             self.stats.skipped.add(1);
             return;
@@ -249,17 +263,18 @@ impl Reader {
             Some(Step::Gap(missing)) => {
                 // What a client that comes back has missed cannot be told across a hole.
                 cursor.hole_behind = cursor.position;
-                gap.missing = gap.missing.saturating_add(missing);
+                found.gap.missing = found.gap.missing.saturating_add(missing);
             }
             Some(Step::Next) => {}
-            Some(Step::First) | None => gap.unknown = true,
+            Some(Step::First) | None => found.gap.unknown = true,
         }
         let namespace = self.namespaces.get(&entry.nsp);
+        let is_for_others = matches!(head, Head::AnswerToOthers);
         let head = match head {
             Head::Read(head) => head,
             // The namespace was opened meanwhile.
             Head::NotRead if namespace.is_some() => Head::read(&entry),
-            Head::NotRead => None,
+            Head::NotRead | Head::AnswerToOthers => None,
         };
         if let Some(data) = entry.broadcast() {
             cursor.history.push(entry.id, &entry.nsp, data, head.as_ref());
@@ -267,14 +282,38 @@ impl Reader {
         if let Some(origin) = entry.origin
             && origin.writer == self.stream.writer_id
         {
-            let is_idle = events.is_empty() && self.inbox.is_idle();
+            let is_idle = found.events.is_empty() && self.inbox.is_idle();
             let local = || local_part(&entry, head, namespace.as_deref(), is_idle);
             let done = cursor.own.read(origin.seq, entry.id, local);
-            events.extend(done.into_iter().map(Event::Published));
-        } else {
-            let is_idle = events.is_empty() && self.inbox.is_idle();
-            events.extend(self.delivery(entry, head, namespace, is_idle));
+            found.events.extend(done.into_iter().map(Event::Published));
+            return;
         }
+        if let Some(namespace) = namespace.as_ref().filter(|_| *entry.uid != *self.uid) {
+            found.members_changed |= self.hear(&entry, namespace);
+        }
+        if is_for_others {
+            self.stats.skipped.add(1);
+            return;
+        }
+        let is_idle = found.events.is_empty() && self.inbox.is_idle();
+        found.events.extend(self.delivery(entry, head, namespace, is_idle));
+    }
+
+    /// Who writes is there. Over PUB/SUB we learn that otherwise, and heartbeats in the stream are
+    /// those of nodes that we cannot work with. True when a node has come or gone.
+    fn hear(&self, entry: &Entry, namespace: &Arc<Namespace>) -> bool {
+        if self.pace.is_none() {
+            if HEARTBEATS.contains(&entry.kind) {
+                let key = self.stream.key.clone();
+                self.warnings.warn(OLD_NODES, &Error::OldNodes { key });
+            }
+            return false;
+        }
+        let changed = namespace.presence().hear(&entry.uid, entry.kind);
+        if entry.kind == INITIAL_HEARTBEAT {
+            presence::say(&self.stream, namespace, HEARTBEAT);
+        }
+        changed
     }
 
     /// While the stream is read again from its start: whether the entry is from before, as far as
@@ -307,7 +346,9 @@ impl Reader {
             return None;
         }
         let is_wanted = |namespace: &Arc<Namespace>| {
-            let may_be = |head| !is_idle || namespace.wants(entry.id, head);
+            let may_be = |head: &BroadcastHead| {
+                head.is_request() || !is_idle || namespace.wants(entry.id, head)
+            };
             *entry.uid != *self.uid && head.as_ref().is_none_or(may_be)
         };
         let Some(namespace) = namespace.filter(is_wanted) else {
@@ -359,6 +400,9 @@ fn packet_of(entry: &Entry, head: Option<&BroadcastHead>, namespace: &Namespace)
         return None;
     }
     let (head, Some(data)) = (head?, &entry.data) else { return None };
+    if head.is_request() {
+        return None;
+    }
     let rooms = head.rooms().iter().chain(head.except());
     if rooms.map(Room::name).any(|name| name.is_none()) || !entry.id.fits_doubles() {
         return None;
@@ -373,22 +417,37 @@ struct Decoded {
     entry: std::result::Result<(Entry, Head), EntryError>,
 }
 
-/// The head of a broadcast.
+/// What decides who gets an entry.
 enum Head {
     /// Nobody needed it.
     NotRead,
+    /// The answer to another node's request.
+    AnswerToOthers,
     /// `None` for what is no broadcast, and for one that cannot be read here.
     Read(Option<BroadcastHead>),
 }
 
 impl Head {
-    fn of(entry: &Entry) -> Self {
+    /// The IDs of our requests begin with our uid (`lib/requests.js`).
+    fn of(entry: &Entry, uid: &str) -> Self {
+        let data = entry.data.as_ref().filter(|_| ANSWERS.contains(&entry.kind));
+        if data.and_then(request_of).is_some_and(|request| !request.starts_with(uid)) {
+            return Self::AnswerToOthers;
+        }
         Self::Read(Self::read(entry))
     }
 
     fn read(entry: &Entry) -> Option<BroadcastHead> {
         BroadcastHead::decode(entry.broadcast()?)
     }
+}
+
+/// What comes of a batch.
+#[derive(Default)]
+struct Found {
+    events: Vec<Event>,
+    gap: GapBefore,
+    members_changed: bool,
 }
 
 /// What a batch shows to be missing before its entries.

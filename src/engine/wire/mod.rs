@@ -1,5 +1,6 @@
 //! What travels: stream entries, broadcasts inside them, sessions, heartbeats among our nodes.
 
+mod answer;
 mod binary;
 mod broadcast;
 mod entry;
@@ -10,9 +11,13 @@ mod room;
 mod session;
 mod shape;
 
+pub use answer::request_of;
 pub use binary::{to_json, to_msgpack};
 pub use broadcast::{BroadcastHead, Flags, Judgement, Membership};
-pub use entry::{BROADCAST, Data, Entry, EntryError, MessageType, Origin, fields_of, parse_entry};
+pub use entry::{
+    ADAPTER_CLOSE, ANSWERS, BROADCAST, DISCONNECT_SOCKETS, Data, Entry, EntryError, HEARTBEAT,
+    INITIAL_HEARTBEAT, MessageType, Origin, fields_of, parse_entry,
+};
 pub use member::{MemberMessage, MemberNews};
 pub use message::{position, with_position};
 pub use packet::Packet;
