@@ -74,6 +74,12 @@ export interface RedisStreamsAdapterOptions {
    * @default 67_108_864
    */
   historyBytes?: number;
+  /**
+   * How requests, answers and heartbeats travel: over PUB/SUB, as in upstream 0.3, or in the
+   * stream, as in upstream 0.1 and 0.2. The same on all nodes.
+   * @default "pubsub"
+   */
+  requestsVia?: "pubsub" | "stream";
 }
 
 /** TLS settings; certificates and keys are PEM. */
@@ -185,7 +191,7 @@ export interface AdapterStats {
   read: number;
   /** Entries and PUB/SUB messages handed to the event loop. */
   delivered: number;
-  /** Entries that nobody here wants: other namespaces, heartbeats of old versions. */
+  /** Entries that nobody here wants: other namespaces, heartbeats, answers to other nodes. */
   skipped: number;
   /** Entries and messages that could not be understood. */
   malformed: number;
@@ -195,7 +201,7 @@ export interface AdapterStats {
   lost: number;
   /** Times that the stream was deleted, replaced, or fell back. */
   resets: number;
-  /** Entries written and acknowledged by Redis. */
+  /** Entries written and acknowledged by Redis, heartbeats included. */
   published: number;
   /** Publishes that failed: their packets went to local clients only. */
   failed: number;

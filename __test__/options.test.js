@@ -32,6 +32,7 @@ const DEFAULTS = {
   publishQueueBytes: 64 * 1024 * 1024,
   inboxBytes: 64 * 1024 * 1024,
   historyBytes: 64 * 1024 * 1024,
+  requestsVia: "pubsub",
 };
 
 describe("options", () => {
@@ -57,6 +58,7 @@ describe("options", () => {
       publishQueueBytes: 10,
       inboxBytes: 11,
       historyBytes: 12,
+      requestsVia: "stream",
     });
     assert.deepEqual(resultOf(given), { options: given, warnings: [] });
   });
@@ -113,6 +115,20 @@ describe("options", () => {
       });
     });
   }
+
+  test("requestsVia is one of two", () => {
+    const allowed = "createAdapter: `requestsVia` must be 'pubsub' or 'stream', not ";
+    for (const [value, name, shown] of /** @type {[any, string, string][]} */ ([
+      ["streams", "RangeError", "'streams'"],
+      ["", "RangeError", "''"],
+      [true, "TypeError", "true"],
+      [null, "TypeError", "null"],
+    ])) {
+      assert.throws(() => resultOf({ requestsVia: value }), {
+        ...{ name, code: "ERR_SIO_REDIS_OPTION", message: allowed + shown },
+      });
+    }
+  });
 
   for (const name of ["useShardedPubSub", "onlyPlaintext"]) {
     test(`${name} is true or false`, () => {

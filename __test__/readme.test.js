@@ -291,9 +291,13 @@ describe("the JS blocks of README.md", () => {
     };
   }
 
+  /** What a node with requests in the stream needs its neighbour to be. */
+  const STREAM = /** @type {const} */ ({ requestsVia: "stream" });
+
   for (const { code, line } of blocksOf("js")) {
     test(`line ${line}: is a node that gets messages and answers requests`, async (t) => {
-      const { io } = await startNode(t, createAdapter(sharedWith(code)));
+      const options = code.includes("requestsVia") ? STREAM : undefined;
+      const { io } = await startNode(t, createAdapter(sharedWith(code), options));
       const server = await run(t, code);
       await waitFor(async () => (await adapterOf(io).serverCount()) === 2, {
         what: "two nodes to be counted",
@@ -506,6 +510,17 @@ describe("the tables of README.md", () => {
     const listed = rowsOf("Counters").map(([name]) => codeIn(name));
     assert.deepEqual(listed.sort(), Object.keys(adapter.stats()).sort());
   });
+});
+
+test("with requests in the stream there is one connection less, and no subscription", async (t) => {
+  const settings = { url: redis.url, clientName: "without" };
+  const adapter = createAdapter(settings, { requestsVia: "stream", streamName: "without" });
+  const { io } = await startNode(t, adapter);
+  await io.fetchSockets();
+  const list = await admin.command("CLIENT", "LIST");
+  const own = list.split("\n").filter((/** @type {string} */ line) => / name=without /.test(line));
+  assert.equal(own.length, 2);
+  assert.ok(own.every((/** @type {string} */ line) => / sub=0 psub=0 /.test(line)));
 });
 
 test("the number of connections is what README.md says", async (t) => {

@@ -10,7 +10,10 @@ const { spawn } = require("node:child_process");
 const { readdirSync } = require("node:fs");
 const { join } = require("node:path");
 
-const ADAPTERS = ["upstream", "native", "mixed", "mixed-upstream-first"];
+const ADAPTERS = [
+  ...["upstream", "native", "mixed", "mixed-upstream-first"],
+  ...["native-stream", "mixed-0.2", "mixed-0.2-upstream-first", "upstream-0.2"],
+];
 const FOLDER = join(__dirname, "parity");
 
 /**

@@ -17,8 +17,12 @@ const { decodeTargets, encodeTargets } = require("./targets");
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
 const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
 
-/** The messages that travel over PUB/SUB: they want answers, or nobody who was away needs them. */
+/** Requests: they want answers, or nobody who was away needs them. */
 const REQUESTS = new Set([MessageType.SERVER_SIDE_EMIT, MessageType.FETCH_SOCKETS]);
+
+/** @param {any} message */
+const isRequest = ({ type, data }) =>
+  REQUESTS.has(type) || (type === MessageType.BROADCAST && data.requestId !== undefined);
 
 /**
  * @typedef {import("./engine").Engine} Engine
@@ -168,10 +172,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @returns {Promise<any>} the entry's ID; empty for what travels over PUB/SUB
    */
   doPublish(message) {
-    const isRequest =
-      REQUESTS.has(message.type) ||
-      (message.type === MessageType.BROADCAST && message.data.requestId !== undefined);
-    if (isRequest) {
+    if (this.#options.requestsVia === "pubsub" && isRequest(message)) {
       const payload = encodeMsgpack(message);
       try {
         this.#engine.request(this.nsp.name, payload);
@@ -180,9 +181,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
       }
       return Promise.resolve("");
     }
-    return new Promise((resolve, reject) => {
-      this.#write(message.type, message.data, (error, id) => (error ? reject(error) : resolve(id)));
-    });
+    return this.#publish(message.type, this.#encode(message));
   }
 
   /**
@@ -190,10 +189,36 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {any} response
    */
   async doPublishResponse(requesterUid, response) {
-    const payload = encodeResponse(response);
+    if (this.#options.requestsVia === "stream") {
+      const encoded = encodeResponse(response, (response) => this.#encode(response));
+      await (encoded && this.#publish(response.type, encoded));
+      return;
+    }
+    const payload = encodeResponse(response, encodeMsgpack);
     if (payload) {
       this.#engine.respond(this.nsp.name, requesterUid, payload);
     }
+  }
+
+  /**
+   * @param {{ type: number, data?: any }} message
+   * @returns {import("./codec").EncodedData}
+   */
+  #encode({ type, data }) {
+    return encodeData(type, data, this.#options.onlyPlaintext);
+  }
+
+  /**
+   * @param {number} type
+   * @param {import("./codec").EncodedData} encoded
+   * @returns {Promise<string | undefined>} the entry's ID, as far as it is known
+   */
+  #publish(type, encoded) {
+    return new Promise((resolve, reject) => {
+      this.#engine.publish(this.#namespace, type, encoded, (error, id) =>
+        error ? reject(error) : resolve(id),
+      );
+    });
   }
 
   /**
@@ -202,8 +227,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {import("./engine").Published} published
    */
   #write(type, data, published) {
-    const encoded = encodeData(type, data, this.#options.onlyPlaintext);
-    this.#engine.publish(this.#namespace, type, encoded, published);
+    this.#engine.publish(this.#namespace, type, this.#encode({ type, data }), published);
   }
 
   /**

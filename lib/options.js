@@ -21,6 +21,7 @@ const { inspect } = require("node:util");
  * @property {number} publishQueueBytes bound of the packets that are not published yet
  * @property {number} inboxBytes bound of what was read and waits for the JS thread
  * @property {number} historyBytes bound of what is kept for connection state recovery
+ * @property {"pubsub" | "stream"} requestsVia how requests, answers and heartbeats travel
  */
 
 /**
@@ -39,6 +40,13 @@ const { inspect } = require("node:util");
  * @property {number} default
  * @property {number} min
  * @property {number} max
+ */
+
+/**
+ * @typedef {object} Choice
+ * @property {"choice"} type
+ * @property {string} default
+ * @property {string[]} among
  */
 
 /** The largest signed 32-bit integer: as ms, also what a timer can wait for. */
@@ -64,7 +72,15 @@ const flag = (value) => ({ type: "boolean", default: value });
  */
 const integer = (value, min, max) => ({ type: "integer", default: value, min, max });
 
-/** @type {Record<keyof Options, Flag | Text | Integer>} */
+/**
+ * The first one is the default.
+ *
+ * @param {string[]} among
+ * @returns {Choice}
+ */
+const choice = (...among) => ({ type: "choice", default: among[0], among });
+
+/** @type {Record<keyof Options, Flag | Text | Integer | Choice>} */
 const TABLE = {
   streamName: text("socket.io"),
   // Each stream takes a connection, and a Redis takes 10,000 of them unless it was told otherwise.
@@ -85,6 +101,7 @@ const TABLE = {
   inboxBytes: integer(64 * MIB, 1, MAX_SAFE),
   // 0: nothing is kept, and all that a client missed is read from Redis.
   historyBytes: integer(64 * MIB, 0, MAX_SAFE),
+  requestsVia: choice("pubsub", "stream"),
 };
 
 /** Unknown names that this process was warned of. */
@@ -130,13 +147,16 @@ function resolveOptions(given, { warn }) {
 
 /**
  * @param {string} name
- * @param {Flag | Text | Integer} rule
+ * @param {Flag | Text | Integer | Choice} rule
  * @param {unknown} value
  */
 function checked(name, rule, value) {
   const message = `createAdapter: \`${name}\` must be ${allowed(rule)}, not ${show(value)}`;
-  if (typeof value !== (rule.type === "integer" ? "number" : rule.type)) {
+  if (typeof value !== typeof rule.default) {
     throw coded(new TypeError(message));
+  }
+  if (rule.type === "choice" && !rule.among.includes(/** @type {string} */ (value))) {
+    throw coded(new RangeError(message));
   }
   if (rule.type === "string" && value === "") {
     throw coded(new RangeError(message));
@@ -150,13 +170,15 @@ function checked(name, rule, value) {
   return value;
 }
 
-/** @param {Flag | Text | Integer} rule */
+/** @param {Flag | Text | Integer | Choice} rule */
 function allowed(rule) {
   switch (rule.type) {
     case "boolean":
       return "true or false";
     case "string":
       return "a string that is not empty";
+    case "choice":
+      return rule.among.map(show).join(" or ");
     default:
       return `an integer from ${rule.min} to ${rule.max}`;
   }

@@ -1,6 +1,6 @@
 "use strict";
 // Requests to the other nodes that want answers: fetchSockets, serverSideEmit and broadcasts with
-// acknowledgements. They travel over PUB/SUB and end when everyone who is alive has answered.
+// acknowledgements. They end when everyone who is alive has answered.
 
 const { randomBytes } = require("node:crypto");
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
@@ -33,8 +33,6 @@ const COUNT_TIMEOUT = 5_000;
  * @property {(reason: string) => void} giveUp
  */
 
-const randomId = () => randomBytes(8).toString("hex");
-
 class Requests {
   #adapter;
   #waits;
@@ -49,6 +47,11 @@ class Requests {
   constructor(adapter, takeCensus) {
     this.#adapter = adapter;
     this.#waits = new Waits(takeCensus);
+  }
+
+  /** Begins with our uid: the engine hands over the answers to our requests only. */
+  #nextId() {
+    return this.#adapter.uid + randomBytes(8).toString("hex");
   }
 
   /** Somebody has come or gone. */
@@ -166,7 +169,7 @@ class Requests {
    * @param {(error: Error, responses: any[]) => void} request.fail
    */
   #collect({ type, data, timeout, responses, pick, resolve, fail }) {
-    const requestId = randomId();
+    const requestId = this.#nextId();
     const end = () => {
       clearTimeout(answers.timeout);
       this.#adapter.requests.delete(requestId);
@@ -233,7 +236,7 @@ class Requests {
       local();
       return;
     }
-    const requestId = randomId();
+    const requestId = this.#nextId();
     this.#adapter.publish({
       type: MessageType.BROADCAST,
       data: { packet, requestId, opts: encodeTargets(opts) },

@@ -1,16 +1,17 @@
 "use strict";
 // Answers to other servers' requests, encoded as far as users' data can be.
 
-const { encodeMsgpack } = require("./codec");
 const { warnOfHandler } = require("./warnings");
 
 /**
+ * @template Encoded
  * @param {any} response
- * @returns {Uint8Array | undefined} nothing when it cannot be encoded, which is said
+ * @param {(response: any) => Encoded} encode throws when it cannot be encoded
+ * @returns {Encoded | undefined} nothing when it cannot be encoded, which is said
  */
-function encodeResponse(response) {
+function encodeResponse(response, encode) {
   try {
-    return encodeMsgpack(response);
+    return encode(response);
   } catch (error) {
     const { sockets } = response.data;
     if (sockets === undefined) {
@@ -19,22 +20,28 @@ function encodeResponse(response) {
     }
     // Sockets without their data are better than a server that seems not to answer.
     warnOfHandler("`socket.data` cannot be encoded for other servers, and was left out", error);
-    const data = { ...response.data, sockets: sockets.map(withoutOddData) };
-    return encodeMsgpack({ ...response, data });
+    return encode(withoutOddData(response, encode));
   }
 }
 
 /**
- * @param {any} socket details of a socket
- * @returns {any} the same with empty data where its own cannot be encoded
+ * @param {any} response to fetchSockets
+ * @param {(response: any) => unknown} encode
+ * @returns {any} the same with empty data where a socket's own cannot be encoded
  */
-function withoutOddData(socket) {
-  try {
-    encodeMsgpack(socket);
-    return socket;
-  } catch {
-    return { ...socket, data: {} };
-  }
+function withoutOddData(response, encode) {
+  /** @param {any[]} sockets */
+  const withSockets = (sockets) => ({ ...response, data: { ...response.data, sockets } });
+  /** @param {any} socket */
+  const reduced = (socket) => {
+    try {
+      encode(withSockets([socket]));
+      return socket;
+    } catch {
+      return { ...socket, data: {} };
+    }
+  };
+  return withSockets(response.data.sockets.map(reduced));
 }
 
 module.exports = { encodeResponse };

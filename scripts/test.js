@@ -10,7 +10,10 @@ const { setup } = require("./setup");
 
 /** The parity suite has a runner of its own, since it runs once for each kind of cluster. */
 const PARITY = join("__test__", "parity") + sep;
-const CLUSTERS = ["upstream", "native", "mixed", "mixed-upstream-first"];
+const CLUSTERS = [
+  ...["upstream", "native", "mixed", "mixed-upstream-first"],
+  ...["native-stream", "mixed-0.2", "mixed-0.2-upstream-first"],
+];
 
 /** A file that hangs fails after this long (ms), so that the rest still runs. */
 const FILE_TIMEOUT = 600_000;

@@ -21,6 +21,7 @@
 //!   - [`engine::wire`]: what travels in stream entries, sessions and heartbeats.
 //!   - [`engine::control`]: the PUB/SUB connection, requests and answers.
 //!   - [`engine::membership`]: which nodes of our own kind are alive.
+//!   - [`engine::presence`]: the same where requests travel in the stream, as in upstream 0.2.
 //!   - [`engine::session`]: sessions of connection state recovery.
 //!   - [`engine::inbox`]: what waits for the JS thread, bounded in bytes.
 //!   - [`engine::stats`], [`engine::log`], [`engine::error`]: counters, `DEBUG=` lines, errors.

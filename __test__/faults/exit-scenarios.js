@@ -6,13 +6,16 @@
 
 const { createServer } = require("node:http");
 const { Server } = require("socket.io");
-const { createAdapterOf } = require("../helpers/adapters");
+const { createAdapterOf, kindOf, optionsOf } = require("../helpers/adapters");
 
 const [scenario, url] = process.argv.slice(2);
 
 const http = createServer();
 const io = new Server(http, {
-  adapter: createAdapterOf(0)(url, { blockTimeInMs: 60_000 }), // no read ends by itself meanwhile
+  adapter: createAdapterOf(0)(url, {
+    blockTimeInMs: 60_000, // no read ends by itself meanwhile
+    ...optionsOf(kindOf(0)),
+  }),
 });
 
 function emit() {

@@ -21,6 +21,7 @@ const { freePort, RedisServer, startRedis } = require("../helpers/redis-server")
 const { startWorkerNode } = require("../helpers/remote-node");
 const { connectClient } = require("../helpers/socket-client");
 const { once, settle, waitFor, within } = require("../helpers/wait");
+const { entriesAfter } = require("../helpers/wire");
 const { defer } = require("./defer");
 const { Traffic } = require("./traffic");
 require("./warnings"); // outages are warned of
@@ -277,11 +278,13 @@ class Run {
   /**
    * @param {string} scenario
    * @param {string} url
+   * @param {import("../helpers/adapters").Kind} [kind]
    */
-  constructor(scenario, url) {
+  constructor(scenario, url, kind = "native") {
     this.output = "";
     this.child = spawn(process.execPath, [join(__dirname, "exit-scenarios.js"), scenario, url], {
       stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ADAPTER: kind },
     });
     this.child.stdout.on("data", (data) => (this.output += data));
     this.child.stderr.on("data", (data) => (this.output += data));
@@ -326,14 +329,19 @@ describe("a process of its own", () => {
   };
 
   for (const [scenario, { entries, output = /^$/ }] of Object.entries(EXPECTED)) {
-    test(`ends by itself: ${scenario}`, async (t) => {
-      await context.admin.command("DEL", "socket.io");
-      const run = new Run(scenario, context.redis.url).endWith(t);
-      await run.assertExits();
-      assert.match(run.output, output);
-      assert.equal(await context.admin.command("XLEN", "socket.io"), entries);
-      await noConnections();
-    });
+    // With requests in the stream, no heartbeat keeps it alive either.
+    for (const kind of /** @type {const} */ (["native", "native-stream"])) {
+      test(`ends by itself: ${scenario}, ${kind}`, async (t) => {
+        await context.admin.command("DEL", "socket.io");
+        const run = new Run(scenario, context.redis.url, kind).endWith(t);
+        await run.assertExits();
+        assert.match(run.output, output);
+        const written = await entriesAfter(context.admin, "socket.io");
+        const messages = written.filter(({ fields }) => fields.type === "3");
+        assert.equal(messages.length, entries);
+        await noConnections();
+      });
+    }
   }
 
   test("can be ended in the middle of everything", async (t) => {

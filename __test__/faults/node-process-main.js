@@ -4,7 +4,8 @@
 
 const { createServer } = require("node:http");
 const { Server } = require("socket.io");
-const { createAdapterOf, kindOf } = require("../helpers/adapters");
+const { createAdapterOf, isUpstream, kindOf, optionsOf } = require("../helpers/adapters");
+const { createRedisClient } = require("../helpers/clients");
 
 const { index, url, adapterOptions, serverOptions } = JSON.parse(process.argv[2]);
 const createAdapter = createAdapterOf(0); // as ADAPTER says
@@ -21,12 +22,13 @@ process.on("warning", (warning) => {
 
 /** What `createAdapter` takes: upstream needs a client. */
 async function adapterArgument() {
-  if (kindOf(0) === "native") {
+  const kind = kindOf(0);
+  if (!isUpstream(kind)) {
     return url;
   }
-  const client = require("redis").createClient({ url });
-  client.on("error", () => {});
-  return client.connect();
+  const { hostname: host, port } = new URL(url);
+  const server = { host, port: Number(port), url, options: {} };
+  return (await createRedisClient(server, { kind })).adapterArgument;
 }
 
 /** @param {Server} io */
@@ -60,7 +62,11 @@ function actionsOf(io) {
 async function main() {
   const http = createServer();
   const io = new Server(http, {
-    adapter: createAdapter(await adapterArgument(), { blockTimeInMs: 200, ...adapterOptions }),
+    adapter: createAdapter(await adapterArgument(), {
+      blockTimeInMs: 200,
+      ...optionsOf(kindOf(0)),
+      ...adapterOptions,
+    }),
     ...serverOptions,
   });
   // @ts-ignore sent by other servers

@@ -94,6 +94,29 @@ async function ioredis(packageName, server, options) {
 }
 
 /**
+ * For upstream 0.2, which reads and writes by the same client. What gives its blocking reads a
+ * connection of their own it looks for in `require("redis")`, where node-redis 4 has to be; and with
+ * ioredis all that it writes waits for what it reads. Here that is done for it.
+ *
+ * @param {Server} server
+ * @param {Record<string, unknown>} options
+ * @returns {Promise<Handle>}
+ */
+async function forUpstream02(server, options) {
+  const { adapterArgument: client, close } = await ioredis("ioredis-5", server, options);
+  const reader = client.duplicate();
+  reader.on("error", () => {});
+  client.xread = (/** @type {any[]} */ ...args) => reader.xread(...args);
+  return {
+    adapterArgument: client,
+    async close() {
+      reader.disconnect();
+      await close();
+    },
+  };
+}
+
+/**
  * @param {{ ports?: number[] }} server
  * @param {any} adapterArgument
  * @returns {Handle}
@@ -131,7 +154,7 @@ if (!FACTORIES[name]) {
 
 /**
  * A connected client for the adapter of one node. Upstream nodes of a mixed cluster get the `redis`
- * package where ours get a URL or settings.
+ * package where ours get a URL or settings, and those of 0.2 always the same.
  *
  * @param {Server} server
  * @param {{ kind?: import("./adapters").Kind, client?: string, options?: Record<string, unknown> }} [settings]
@@ -140,6 +163,9 @@ if (!FACTORIES[name]) {
  */
 function createRedisClient(server, { kind = "native", client = name, options = {} } = {}) {
   const needsClient = kind === "upstream" && WITHOUT_CLIENT.includes(client);
+  if (kind === "upstream-0.2") {
+    return forUpstream02(server, options);
+  }
   return FACTORIES[needsClient ? "redis" : client](server, options);
 }
 

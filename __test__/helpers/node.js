@@ -55,7 +55,11 @@ async function startNodeOn(handle, { index = 0, adapterOptions, serverOptions, s
   const createAdapter = adapters.createAdapterOf(index);
   const http = createServer();
   const io = new Server(http, {
-    adapter: createAdapter(handle.adapterArgument, { ...ADAPTER_DEFAULTS, ...adapterOptions }),
+    adapter: createAdapter(handle.adapterArgument, {
+      ...ADAPTER_DEFAULTS,
+      ...adapters.optionsOf(kind),
+      ...adapterOptions,
+    }),
     ...serverOptions,
   });
   setup?.(io, index);

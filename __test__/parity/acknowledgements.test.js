@@ -52,12 +52,14 @@ for (const sender of NODES) {
       assert.deepEqual(responses.sort(), answers("q"));
     });
 
-    test("each client is asked once, and nothing is written to the stream", async () => {
+    test("each client is asked once, and over PUB/SUB nothing is written to the stream", async () => {
       const { cluster, admin } = context;
       const starts = cluster.clients.map((client) => client.received("ask").length);
       const last = await lastEntryId(admin, "socket.io");
       await io().timeout(ANSWER_TIMEOUT).emitWithAck("ask", "once");
-      assert.equal(await lastEntryId(admin, "socket.io"), last);
+      if (!adapters.viaStream) {
+        assert.equal(await lastEntryId(admin, "socket.io"), last);
+      }
       cluster.clients.forEach((client, i) =>
         assert.deepEqual(client.received("ask").slice(starts[i]), [["once"]]),
       );

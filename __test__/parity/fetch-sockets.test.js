@@ -6,6 +6,7 @@ const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { adapters, useCluster } = require("../helpers/cluster");
 const { assertReceivers, flushed } = require("../helpers/delivery");
+const { startSilentServer } = require("../helpers/silent-server");
 const { once } = require("../helpers/wait");
 const { toBuffer } = require("../helpers/wire");
 
@@ -75,7 +76,11 @@ for (const sender of NODES) {
         });
         const server = cluster.serverSocket(client);
         server.join(["r1", "r2"]);
-        server.data = { user: "é", list: [1, { b: null }], when: new Date(86_400_000) };
+        server.data = { user: "é", list: [1, { b: null }] };
+        if (!adapters.viaStream) {
+          // What holds no binary is JSON there, where a date becomes text.
+          server.data.when = new Date(86_400_000);
+        }
         const socket = await fetchOne(client);
         assert.deepEqual(socket.rooms, new Set([client.id, "r1", "r2"]));
         assert.deepEqual(socket.data, server.data);
@@ -178,22 +183,18 @@ for (const sender of NODES) {
 }
 
 describe("a server that does not answer", () => {
-  // a subscriber of the request channel counts as a node, and this one answers nothing
   const silent = useCluster();
 
   for (const sender of NODES) {
     test(`ends in an error at the time-out, asked by node ${sender}`, async () => {
-      const { admin, cluster } = silent;
-      const subscriber = admin.client.duplicate();
-      await subscriber.connect();
-      await subscriber.subscribe("socket.io#/#", () => {});
+      const { cluster } = silent;
+      const end = await startSilentServer(silent);
       await assert.rejects(
         // @ts-ignore `timeout()` is not known to be followed by fetchSockets()
         cluster.io(sender).timeout(200).fetchSockets(),
         (/** @type {any} */ error) => error instanceof Error && /timeout/.test(error.message),
       );
-      await subscriber.close();
-      await cluster.whole();
+      await end();
       assertIds(await cluster.io(sender).fetchSockets(), cluster.clients);
     });
   }

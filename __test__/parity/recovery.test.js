@@ -57,6 +57,7 @@ describe("recovery", () => {
           const missed = await missedBy(cluster, client, to);
 
           const entries = (await entriesAfter(admin, STREAM, start))
+            .filter(({ fields }) => fields.type === "3")
             .map(({ id: offset, fields }) => [...decodeData(fields.data).packet.data, offset])
             .filter(([name]) => name === event);
           assert.equal(entries.length, 30);
@@ -165,20 +166,25 @@ describe("recovery", () => {
           await cluster.disconnect(client);
         });
 
-        test("packets that want acknowledgements are not sent later", async () => {
-          const { cluster } = context;
-          const event = newEvent();
-          const client = await clientWithOffset(cluster, from);
-          await cut(cluster, client);
-          await cluster
-            .io(from)
-            .except("nobody")
-            .timeout(50)
-            .emitWithAck(event)
-            .catch(() => {});
-          assert.deepEqual(await missedBy(cluster, client, to), []);
-          await cluster.disconnect(client);
-        });
+        test(
+          "packets that want acknowledgements are not sent later",
+          { skip: adapters.upstream02Cannot("it replays them, without acknowledgement", [to]) },
+          async () => {
+            const { cluster } = context;
+            const event = newEvent();
+            const client = await clientWithOffset(cluster, from);
+            await cut(cluster, client);
+            await cluster
+              .io(from)
+              .except("nobody")
+              .timeout(50)
+              .emitWithAck(event)
+              .catch(() => {});
+            await everybodyReceives(event);
+            assert.deepEqual(await missedBy(cluster, client, to), []);
+            await cluster.disconnect(client);
+          },
+        );
 
         test(
           "volatile packets are not sent later",

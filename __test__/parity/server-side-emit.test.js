@@ -79,7 +79,8 @@ for (const sender of NODES) {
         true,
         [],
         { nested: { list: [1, [2, { a: null }]], "": "" } },
-        new Date(1_700_000_000_123),
+        // What holds no binary is JSON in the stream, where a date becomes text.
+        ...(adapters.viaStream ? [] : [new Date(1_700_000_000_123)]),
       ];
       /** @type {any[]} */
       const received = [];
@@ -185,7 +186,7 @@ for (const sender of NODES) {
       );
     });
 
-    test("nothing is written to the stream", async () => {
+    test("nothing is written to the stream", { skip: adapters.pubSubOnly() }, async () => {
       const event = newEvent();
       const last = await lastEntryId(context.admin, "socket.io");
       onEveryNode(event, (node, answer) => answer(node));

@@ -52,7 +52,8 @@ async function published(action, isComplete) {
 for (const sender of NODES) {
   const others = NODES.filter((node) => node !== sender);
 
-  describe(`what is said for a request of node ${sender} (${adapters.kindOf(sender)})`, () => {
+  const name = `what is said for a request of node ${sender} (${adapters.kindOf(sender)})`;
+  describe(name, { skip: adapters.pubSubOnly() }, () => {
     const adapter = () => context.cluster.adapter(sender);
 
     /**
@@ -152,7 +153,7 @@ for (const sender of NODES) {
   });
 }
 
-describe("requests of others", () => {
+describe("requests of others", { skip: adapters.pubSubOnly() }, () => {
   const uid = "deadbeefdeadbeef";
   const opts = { rooms: [], except: [], flags: {} };
 

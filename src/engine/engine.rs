@@ -12,17 +12,18 @@ use tracing::instrument::WithSubscriber;
 use super::control::Control;
 use super::credentials::CredentialRequests;
 use super::error::{Error, Result};
-use super::inbox::{Answer, CallId, Event, Inbox, NamespaceHandle};
+use super::inbox::{Answer, CallId, Census, Event, Inbox, NamespaceHandle};
 use super::log;
 use super::namespaces::{Namespace, Namespaces};
-use super::options::Options;
+use super::options::{Options, RequestsVia};
+use super::presence::{self, Heartbeats, Pace};
 use super::redis::{Connector, Credentials, Settings};
 use super::runtime::SharedRuntime;
 use super::session::{Restore, Sessions};
 use super::stats::Stats;
-use super::stream::{EntryId, FLUSH_LIMIT, Publish, Reader, Stream, Ticket, Writer};
+use super::stream::{EntryId, FLUSH_LIMIT, Progress, Publish, Reader, Stream, Ticket, Writer};
 use super::warnings::Warnings;
-use super::wire::{Data, MessageType};
+use super::wire::{ADAPTER_CLOSE, Data, INITIAL_HEARTBEAT, MessageType};
 
 /// One node's side of the cluster: its streams, its PUB/SUB, its sessions.
 pub struct Engine {
@@ -33,7 +34,8 @@ pub struct Engine {
     stats: Arc<Stats>,
     namespaces: Arc<Namespaces>,
     streams: Vec<Arc<Stream>>,
-    control: Control,
+    /// `None` where requests travel in the stream.
+    control: Option<Control>,
     sessions: Sessions,
     credentials: Arc<CredentialRequests>,
     next_ticket: AtomicU32,
@@ -73,14 +75,20 @@ impl Engine {
                 Arc::new(Stream::new(index, settings.key(&name), queue_bytes, history_bytes))
             })
             .collect();
-        let (control, control_task, order_task) = Control::new(
-            uid.clone(),
-            options.clone(),
-            connector.clone(),
-            inbox.clone(),
-            stats.clone(),
-            warnings.clone(),
-        );
+        let (control, control_tasks) = match options.requests_via {
+            RequestsVia::PubSub => {
+                let (control, task, order_task) = Control::new(
+                    uid.clone(),
+                    options.clone(),
+                    connector.clone(),
+                    inbox.clone(),
+                    stats.clone(),
+                    warnings.clone(),
+                );
+                (Some(control), Some((task, order_task)))
+            }
+            RequestsVia::Stream => (None, None),
+        };
         let (sessions, session_task) =
             Sessions::new(connector.clone(), inbox.clone(), warnings.clone());
         let engine = Arc::new(Self {
@@ -100,14 +108,28 @@ impl Engine {
             tasks: Mutex::default(),
             runtime,
         });
-        engine.spawn(control_task.run());
-        engine.spawn(order_task.run());
+        match control_tasks {
+            Some((control_task, order_task)) => {
+                engine.spawn(control_task.run());
+                engine.spawn(order_task.run());
+            }
+            None => engine.spawn(engine.heartbeats().run()),
+        }
         engine.spawn(session_task.run());
         for stream in &engine.streams {
             engine.spawn(engine.reader(stream, &connector, &warnings).run());
             engine.spawn(engine.writer(stream, &connector, &warnings).run());
         }
         Ok(engine)
+    }
+
+    fn heartbeats(&self) -> Heartbeats {
+        Heartbeats {
+            namespaces: self.namespaces.clone(),
+            streams: self.streams.clone(),
+            options: self.options.clone(),
+            inbox: self.inbox.clone(),
+        }
     }
 
     fn reader(
@@ -127,6 +149,7 @@ impl Engine {
             count: self.options.read_count,
             block: Duration::from_millis(self.options.block_time_in_ms),
             started: Instant::now(),
+            pace: self.control.is_none().then(|| Pace::of(&self.options)),
         }
     }
 
@@ -166,7 +189,10 @@ impl Engine {
             let position = cursor.position;
             cursor.history.start(position);
         }
-        self.control.open(nsp, &namespace, self.stream(nsp));
+        match &self.control {
+            Some(control) => control.open(nsp, &namespace, self.stream(nsp)),
+            None => presence::say(self.stream(nsp), &namespace, INITIAL_HEARTBEAT),
+        }
         namespace
     }
 
@@ -183,9 +209,17 @@ impl Engine {
         if self.closing.load(Ordering::Relaxed) {
             return Err(Error::Closed);
         }
+        if self.control.is_none() && !namespace.presence().speaks() {
+            return Err(Error::Closed);
+        }
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
         let stream = self.stream(&namespace.name);
-        match stream.queue.push(Publish { ticket, namespace: namespace.clone(), kind, data }) {
+        match stream.queue.push(Publish {
+            ticket: Some(ticket),
+            namespace: namespace.clone(),
+            kind,
+            data,
+        }) {
             Ok(()) => Ok(ticket),
             Err(error) => {
                 self.stats.failed.add(1);
@@ -199,7 +233,7 @@ impl Engine {
     /// # Errors
     /// [`Error::QueueFull`].
     pub fn request(&self, nsp: &str, payload: Vec<u8>) -> Result<()> {
-        self.control.request(nsp, payload, self.stream(nsp))
+        self.pub_sub()?.request(nsp, payload, self.stream(nsp))
     }
 
     /// Publishes an answer to one node, msgpack of the whole message.
@@ -207,12 +241,34 @@ impl Engine {
     /// # Errors
     /// [`Error::QueueFull`].
     pub fn respond(&self, nsp: &str, uid: &str, payload: Vec<u8>) -> Result<()> {
-        self.control.respond(nsp, uid, payload)
+        self.pub_sub()?.respond(nsp, uid, payload)
     }
 
     /// Asks who listens in a namespace; see [`Answer::Census`].
     pub fn census(&self, call: CallId, nsp: &str, asked: Vec<String>) {
-        self.control.census(call, nsp, asked);
+        if let Some(control) = &self.control {
+            return control.census(call, nsp, asked);
+        }
+        let result = self.census_by_presence(nsp, &asked).map(Answer::Census);
+        self.inbox.push(Event::Answer { call, result, hold: None });
+    }
+
+    fn census_by_presence(&self, nsp: &str, asked: &[String]) -> Result<Census> {
+        if *self.stream(nsp).progress.borrow() == Progress::Starting {
+            let reason = "the stream is not read yet".to_owned();
+            return Err(Error::Unavailable { command: "XREAD", reason });
+        }
+        let namespace = self.namespaces.get(nsp);
+        let known = namespace.map(|namespace| namespace.presence().uids()).unwrap_or_default();
+        let present = asked.iter().map(|uid| known.contains(uid)).collect();
+        Ok(Census { known, others: 0, present })
+    }
+
+    fn pub_sub(&self) -> Result<&Control> {
+        self.control.as_ref().ok_or_else(|| Error::Settings {
+            what: "requestsVia",
+            reason: "with \"stream\" there is no PUB/SUB".to_owned(),
+        })
     }
 
     /// Keeps a session, msgpack of `{sid, pid, rooms, data}`, for some time.
@@ -241,8 +297,11 @@ impl Engine {
 
     /// Closes a namespace and answers the call once everything it has published is out.
     pub fn close_namespace(self: &Arc<Self>, call: CallId, nsp: &str, handle: NamespaceHandle) {
-        if self.namespaces.close(nsp, handle) {
-            self.control.close(nsp);
+        if let Some(namespace) = self.namespaces.close(nsp, handle) {
+            match &self.control {
+                Some(control) => control.close(nsp),
+                None => presence::say(self.stream(nsp), &namespace, ADAPTER_CLOSE),
+            }
         }
         let (engine, stream) = (self.clone(), self.stream(nsp).clone());
         self.spawn(async move {
@@ -259,6 +318,11 @@ impl Engine {
     /// close and the call is answered.
     pub fn close(self: &Arc<Self>, call: CallId) {
         self.closing.store(true, Ordering::Relaxed);
+        if self.control.is_none() {
+            for namespace in self.namespaces.all() {
+                presence::say(self.stream(&namespace.name), &namespace, ADAPTER_CLOSE);
+            }
+        }
         let engine = self.clone();
         let work = async move {
             let flush = async {
@@ -266,8 +330,10 @@ impl Engine {
                     stream.queue.ended(stream.queue.accepted()).await;
                 }
                 engine.sessions.stop().await;
-                if engine.control.has_something_to_say() {
-                    engine.control.stop().await;
+                if let Some(control) = &engine.control
+                    && control.has_something_to_say()
+                {
+                    control.stop().await;
                 }
             };
             if tokio::time::timeout(FLUSH_LIMIT, flush).await.is_err() {

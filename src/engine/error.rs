@@ -118,6 +118,14 @@ pub enum Error {
         /// The bound, option `publishQueueBytes`.
         bound: usize,
     },
+    /// Nodes of the 0.1/0.2 protocol write to the stream, and this one speaks that of 0.3.
+    #[error(
+        "nodes of @socket.io/redis-streams-adapter 0.1 or 0.2, or of this package with `requestsVia: \"stream\"`, share the stream `{key}`: requests and acknowledgements do not reach them; set `requestsVia: \"stream\"` on all nodes to work with them"
+    )]
+    OldNodes {
+        /// The stream's key.
+        key: String,
+    },
     /// A session cannot be restored, or not provably without a hole.
     #[error("session not restored: {0}")]
     NotRestored(&'static str),
@@ -160,6 +168,7 @@ impl Error {
             Error::Timeout { .. } => "ERR_SIO_REDIS_TIMEOUT",
             Error::Protocol { .. } => "ERR_SIO_REDIS_PROTOCOL",
             Error::QueueFull { .. } => "ERR_SIO_REDIS_QUEUE_FULL",
+            Error::OldNodes { .. } => "ERR_SIO_REDIS_OLD_NODES",
             Error::NotRestored(_) => "ERR_SIO_REDIS_NOT_RESTORED",
             Error::Closed => "ERR_SIO_REDIS_CLOSED",
         }

@@ -10,6 +10,7 @@ pub mod log;
 pub mod membership;
 pub mod namespaces;
 pub mod options;
+pub mod presence;
 pub mod redis;
 mod runtime;
 pub mod session;

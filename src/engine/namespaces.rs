@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::inbox::NamespaceHandle;
+use super::presence::Presence;
 use super::stream::EntryId;
 use super::wire::{BroadcastHead, Room};
 
@@ -29,6 +30,7 @@ pub struct Namespace {
     pub encodes: bool,
     interest: Mutex<Interest>,
     holds: AtomicUsize,
+    presence: Mutex<Presence>,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,7 @@ impl Namespace {
             encodes,
             interest: Mutex::new(interest),
             holds: AtomicUsize::new(0),
+            presence: Mutex::default(),
         }
     }
 
@@ -100,6 +103,11 @@ impl Namespace {
         wanted
     }
 
+    /// Which other nodes are in it, where requests travel in the stream.
+    pub fn presence(&self) -> MutexGuard<'_, Presence> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn interest(&self) -> MutexGuard<'_, Interest> {
         self.interest.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,14 +142,19 @@ impl Namespaces {
         namespace
     }
 
-    /// Closes a namespace, unless it was opened again meanwhile; true when it was closed.
-    pub fn close(&self, nsp: &str, handle: NamespaceHandle) -> bool {
+    /// Closes a namespace and gives it back, unless it was opened again meanwhile.
+    pub fn close(&self, nsp: &str, handle: NamespaceHandle) -> Option<Arc<Namespace>> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if open.get(nsp).is_none_or(|namespace| namespace.handle != handle) {
-            return false;
+            return None;
         }
-        open.remove(nsp);
-        true
+        open.remove(nsp)
+    }
+
+    /// All open namespaces.
+    pub fn all(&self) -> Vec<Arc<Namespace>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.values().cloned().collect()
     }
 
     /// An open namespace.
@@ -168,9 +181,9 @@ mod tests {
         let namespaces = Namespaces::default();
         let old = namespaces.open("/a", false, true).handle;
         let new = namespaces.open("/a", false, true).handle;
-        assert!(!namespaces.close("/a", old));
+        assert!(namespaces.close("/a", old).is_none());
         assert_eq!(namespaces.get("/a").unwrap().handle, new);
-        assert!(namespaces.close("/a", new));
+        assert_eq!(namespaces.close("/a", new).unwrap().handle, new);
         assert!(namespaces.get("/a").is_none());
     }
 

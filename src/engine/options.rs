@@ -6,6 +6,16 @@ use serde::Deserialize;
 
 use super::stream::stream_index;
 
+/// How requests, answers and heartbeats travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestsVia {
+    /// Over PUB/SUB, as in upstream 0.3.
+    PubSub,
+    /// In the stream, as in upstream 0.1 and 0.2.
+    Stream,
+}
+
 /// Options of one engine. Field by field the ones that the README documents.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,6 +26,8 @@ pub struct Options {
     pub stream_count: u32,
     /// Prefix of the PUB/SUB channels.
     pub channel_prefix: String,
+    /// How requests, answers and heartbeats travel.
+    pub requests_via: RequestsVia,
     /// SSUBSCRIBE and SPUBLISH instead of SUBSCRIBE and PUBLISH.
     pub use_sharded_pub_sub: bool,
     /// Approximate length at which the stream is trimmed.
@@ -87,6 +99,7 @@ pub(crate) fn defaults() -> Options {
         stream_name: "socket.io".into(),
         stream_count: 1,
         channel_prefix: "socket.io".into(),
+        requests_via: RequestsVia::PubSub,
         use_sharded_pub_sub: false,
         max_len: 10_000,
         read_count: 100,

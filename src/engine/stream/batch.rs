@@ -53,15 +53,19 @@ mod tests {
     /// What is left of a batch of four, by ticket, and its sequences.
     fn rest_of(taken: [bool; 4]) -> (Vec<u32>, Range<u64>) {
         let namespace = Arc::new(Namespace::new(0, "/", false, true));
-        let publish =
-            |ticket| Publish { ticket, namespace: namespace.clone(), kind: BROADCAST, data: None };
+        let publish = |ticket| Publish {
+            ticket: Some(ticket),
+            namespace: namespace.clone(),
+            kind: BROADCAST,
+            data: None,
+        };
         let mut own = OwnEntries::default();
         let mut batch = Batch::new(5, (0..4).map(publish).collect());
         own.sent(5, &batch.publishes);
         let ids = taken.map(|taken| taken.then_some(EntryId { ms: 1, seq: 1 }));
         batch.keep_rest(&ids, &mut own);
         assert!(batch.seqs.clone().all(|seq| own.is_waiting_for(seq)));
-        (batch.publishes.iter().map(|publish| publish.ticket).collect(), batch.seqs)
+        (batch.publishes.iter().filter_map(|publish| publish.ticket).collect(), batch.seqs)
     }
 
     #[test]

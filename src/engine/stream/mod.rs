@@ -36,6 +36,8 @@ pub use writer::{FLUSH_LIMIT, Writer};
 
 use tokio::sync::{Notify, watch as channel};
 
+use crate::engine::presence::Listening;
+
 /// What the reader, the writer, requests and restores of one stream share.
 pub struct Stream {
     /// Its place among the engine's streams.
@@ -75,6 +77,8 @@ pub struct Cursor {
     pub marks: Marks,
     /// Own entries that were sent and not read back yet.
     pub own: OwnEntries,
+    /// When everything was heard, where requests travel in the stream.
+    pub listening: Listening,
     /// Requests that came ahead of the stream.
     pub held: Held,
     /// Recent broadcasts, while connection state recovery is on.
@@ -110,6 +114,7 @@ impl Stream {
                 trimmed: false,
                 marks: Marks::default(),
                 own: OwnEntries::default(),
+                listening: Listening::default(),
                 held: Held::default(),
                 history: History::new(history_bytes),
             }),

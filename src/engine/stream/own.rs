@@ -48,7 +48,8 @@ pub struct OwnEntries {
 
 #[derive(Debug)]
 struct Waiting {
-    ticket: Ticket,
+    /// `None` when nobody waits for it.
+    ticket: Option<Ticket>,
     /// Sequence in the stream; that of the entry before it for a publish that failed.
     seq: u64,
     /// Known once Redis has answered.
@@ -60,13 +61,15 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn complete(self, id: Option<EntryId>) -> Completion {
+    /// Nothing when nobody waits for it.
+    fn complete(self, id: Option<EntryId>) -> Option<Completion> {
+        let ticket = self.ticket?;
         let outcome = match self.error {
             Some(error) => Err(error),
             None => Ok(id.or(self.id)),
         };
         let hold = self.changes.as_ref().map(Namespace::hold);
-        Completion { ticket: self.ticket, outcome, local: Local::Js, hold }
+        Some(Completion { ticket, outcome, local: Local::Js, hold })
     }
 }
 
@@ -117,15 +120,15 @@ impl OwnEntries {
     ) -> Vec<Completion> {
         let mut done = Vec::new();
         while let Some(waiting) = self.waiting.pop_front_if(|w| w.seq < seq) {
-            done.push(waiting.complete(None));
+            done.extend(waiting.complete(None));
         }
         if let Some(waiting) = self.waiting.pop_front_if(|w| w.seq == seq) {
             let is_local = waiting.error.is_none();
             let mut completion = waiting.complete(Some(id));
-            if is_local {
+            if let Some(completion) = completion.as_mut().filter(|_| is_local) {
                 completion.local = local();
             }
-            done.push(completion);
+            done.extend(completion);
         }
         done.append(&mut self.take_failed());
         done
@@ -138,7 +141,7 @@ impl OwnEntries {
             .waiting
             .pop_front_if(|w| w.error.is_some() || w.id.is_some_and(|id| id <= position))
         {
-            done.push(waiting.complete(None));
+            done.extend(waiting.complete(None));
         }
         done
     }
@@ -148,7 +151,7 @@ impl OwnEntries {
         let mut done = Vec::new();
         while let Some(waiting) = self.waiting.pop_front_if(|w| w.error.is_some() || w.id.is_some())
         {
-            done.push(waiting.complete(None));
+            done.extend(waiting.complete(None));
         }
         done
     }
@@ -161,7 +164,7 @@ impl OwnEntries {
             }
             waiting.complete(None)
         };
-        self.waiting.drain(..).map(fail).collect()
+        self.waiting.drain(..).filter_map(fail).collect()
     }
 
     /// True while the entry `seq` was neither read back nor refused.
@@ -177,7 +180,7 @@ impl OwnEntries {
     fn take_failed(&mut self) -> Vec<Completion> {
         let mut done = Vec::new();
         while let Some(waiting) = self.waiting.pop_front_if(|w| w.error.is_some()) {
-            done.push(waiting.complete(None));
+            done.extend(waiting.complete(None));
         }
         done
     }
@@ -195,7 +198,7 @@ mod tests {
     fn publishes<const N: usize>(tickets: [Ticket; N]) -> [Publish; N] {
         let namespace = Arc::new(Namespace::new(0, "/", false, true));
         tickets.map(|ticket| Publish {
-            ticket,
+            ticket: Some(ticket),
             namespace: namespace.clone(),
             kind: BROADCAST,
             data: None,
@@ -253,6 +256,18 @@ mod tests {
         assert_eq!(outcomes(own.read(2, id(5), Local::default)), [(11, Some(Some(id(5))))]);
         assert_eq!(outcomes(own.read(3, id(6), Local::default)), [(12, Some(Some(id(6))))]);
         assert_eq!(outcomes(own.read(4, id(7), Local::default)), [(10, Some(Some(id(7))))]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_completes_without_a_word() {
+        let mut own = OwnEntries::default();
+        let mut published = publishes([10, 11]);
+        published[0].ticket = None;
+        own.sent(1, &published);
+        assert!(own.is_waiting_for(1));
+        assert_eq!(outcomes(own.read(2, id(6), Local::default)), [(11, Some(Some(id(6))))]);
+        own.sent(3, &published[..1]);
+        assert!(own.take_all(&Error::Closed).is_empty() && own.is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use super::own::{Completion, Local, Ticket};
 use crate::engine::error::{Error, Result};
 use crate::engine::namespaces::Namespace;
-use crate::engine::wire::{BROADCAST, Data, MessageType};
+use crate::engine::wire::{BROADCAST, DISCONNECT_SOCKETS, Data, MessageType};
 
 /// Bounds of one batch.
 const BATCH_ENTRIES: usize = 1_000;
@@ -18,8 +18,8 @@ const OVERHEAD: usize = 128;
 
 /// A message to be written.
 pub struct Publish {
-    /// Comes back with the completion.
-    pub ticket: Ticket,
+    /// Comes back with the completion; heartbeats have none, since nobody waits for them.
+    pub ticket: Option<Ticket>,
     /// For which namespace.
     pub namespace: Arc<Namespace>,
     /// Type of the message.
@@ -36,7 +36,8 @@ impl Publish {
 
     /// The namespace whose rooms it may change.
     pub fn changes(&self) -> Option<&Arc<Namespace>> {
-        Some(&self.namespace).filter(|_| self.kind != BROADCAST)
+        let changes = self.kind > BROADCAST && self.kind <= DISCONNECT_SOCKETS;
+        changes.then_some(&self.namespace)
     }
 }
 
@@ -91,6 +92,11 @@ impl WriteQueue {
         self.lock().accepted
     }
 
+    /// Whether the first `count` publishes that were accepted have been written or failed.
+    pub fn has_ended(&self, count: u64) -> bool {
+        *self.ended.borrow() >= count
+    }
+
     /// Waits until the first `count` publishes that were accepted have been written or failed.
     pub async fn ended(&self, count: u64) {
         // The sender lives as long as `self`: this cannot fail.
@@ -101,13 +107,15 @@ impl WriteQueue {
     pub fn take_rest(&self) -> Vec<Completion> {
         let mut state = self.lock();
         state.bytes = 0;
-        let fail = |publish: Publish| Completion {
-            ticket: publish.ticket,
-            outcome: Err(Error::Closed),
-            local: Local::Js,
-            hold: publish.changes().map(Namespace::hold),
+        let fail = |publish: Publish| {
+            Some(Completion {
+                ticket: publish.ticket?,
+                outcome: Err(Error::Closed),
+                local: Local::Js,
+                hold: publish.changes().map(Namespace::hold),
+            })
         };
-        state.waiting.drain(..).map(fail).collect()
+        state.waiting.drain(..).filter_map(fail).collect()
     }
 
     /// Waits for publishes and takes a batch of them. Nothing is lost when the future is dropped.
@@ -121,7 +129,8 @@ impl WriteQueue {
         }
     }
 
-    fn take_batch(&self) -> Vec<Publish> {
+    /// A batch of what waits; empty when nothing does.
+    pub(crate) fn take_batch(&self) -> Vec<Publish> {
         let mut state = self.lock();
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -155,7 +164,7 @@ mod tests {
     fn publish(ticket: Ticket, bytes: usize) -> Publish {
         let data = Data::Json("x".repeat(bytes).into());
         let namespace = Arc::new(Namespace::new(0, "/", false, true));
-        Publish { ticket, namespace, kind: BROADCAST, data: Some(data) }
+        Publish { ticket: Some(ticket), namespace, kind: BROADCAST, data: Some(data) }
     }
 
     #[test]

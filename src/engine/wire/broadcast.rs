@@ -21,6 +21,9 @@ pub struct BroadcastHead {
     kind: f64,
     /// It wants an acknowledgement.
     wants_ack: bool,
+    /// It is a request: each node answers with its number of clients, and with their
+    /// acknowledgements.
+    is_request: bool,
     /// Where the packet's data stands, in JSON.
     data: Option<Range<usize>>,
 }
@@ -112,13 +115,19 @@ impl BroadcastHead {
         Message { opts, packet, request_id }: Message<D>,
         data: Option<Range<usize>>,
     ) -> Self {
-        let wants_ack = packet.id.is_some() || request_id.is_some();
-        Self { opts, kind: packet.kind, wants_ack, data }
+        let is_request = request_id.is_some();
+        let wants_ack = packet.id.is_some() || is_request;
+        Self { opts, kind: packet.kind, wants_ack, is_request, data }
     }
 
     /// True for an event that wants no acknowledgement.
     pub fn is_plain_event(&self) -> bool {
         self.kind == EVENT && !self.wants_ack
+    }
+
+    /// True when each node has to answer, whether it has a recipient or not.
+    pub fn is_request(&self) -> bool {
+        self.is_request
     }
 
     /// The packet's data, out of the JSON that this head was read from.

@@ -12,8 +12,18 @@ use crate::engine::stream::EntryId;
 /// Type of a message, by upstream's numbers.
 pub type MessageType = u32;
 
-/// Type 3: a broadcast.
+/// Type 1: a node has opened the namespace (0.1 and 0.2 only, as 2 and 13).
+pub const INITIAL_HEARTBEAT: MessageType = 1;
+/// Type 2: a node is there.
+pub const HEARTBEAT: MessageType = 2;
+/// Type 3: a broadcast; with a `requestId` one whose acknowledgements are wanted.
 pub const BROADCAST: MessageType = 3;
+/// Type 6: the last one of those that change rooms, which begin behind [`BROADCAST`].
+pub const DISCONNECT_SOCKETS: MessageType = 6;
+/// Types 8, 10, 11 and 12: answers, each for the node that has asked.
+pub const ANSWERS: [MessageType; 4] = [8, 10, 11, 12];
+/// Type 13: a node has closed the namespace.
+pub const ADAPTER_CLOSE: MessageType = 13;
 
 /// An entry, as far as it was decoded. Most end where they were read, so nothing is copied.
 #[derive(Debug, Clone)]

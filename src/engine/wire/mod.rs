@@ -1,5 +1,6 @@
 //! What travels: stream entries, broadcasts inside them, sessions, heartbeats among our nodes.
 
+mod answer;
 mod binary;
 mod broadcast;
 mod entry;
@@ -11,11 +12,12 @@ mod room;
 mod session;
 mod shape;
 
+pub use answer::request_of;
 pub use binary::{to_json, to_msgpack};
 pub use broadcast::{BroadcastHead, Flags, Judgement, Membership};
 pub use entry::{
-    BROADCAST, Data, DataView, Entry, EntryData, EntryError, MessageType, Origin, fields_of,
-    parse_entry,
+    ADAPTER_CLOSE, ANSWERS, BROADCAST, DISCONNECT_SOCKETS, Data, DataView, Entry, EntryData,
+    EntryError, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, Origin, fields_of, parse_entry,
 };
 pub use frame::text_frame;
 pub use member::{MemberMessage, MemberNews};

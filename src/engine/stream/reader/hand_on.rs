@@ -4,17 +4,23 @@
 use std::sync::Arc;
 
 use super::Reader;
+use crate::engine::error::Error;
 use crate::engine::inbox::{Event, Loss};
 use crate::engine::namespaces::{Namespace, Namespaces};
+use crate::engine::presence;
 use crate::engine::stream::{Cursor, EntryId, Local, PageEntry, Progress, Step};
 use crate::engine::wire::{
-    BROADCAST, BroadcastHead, Entry, EntryData, EntryError, Packet, Room, parse_entry,
+    ADAPTER_CLOSE, ANSWERS, BROADCAST, BroadcastHead, Entry, EntryData, EntryError, HEARTBEAT,
+    INITIAL_HEARTBEAT, Packet, Room, parse_entry, request_of,
 };
 
-/// Messages that nodes of this protocol handle; heartbeats of the 0.2 protocol are no business
-/// of ours here.
+/// Messages that JS handles.
 const HANDLED: std::ops::RangeInclusive<u32> = 3..=12;
-const HEARTBEATS: [u32; 3] = [1, 2, 13];
+/// Messages of the 0.1 and 0.2 protocol that say who is there.
+const HEARTBEATS: [u32; 3] = [INITIAL_HEARTBEAT, HEARTBEAT, ADAPTER_CLOSE];
+
+/// A cause that is said once: it is never cleared.
+const OLD_NODES: &str = "reader, nodes of 0.1 and 0.2";
 
 impl Reader {
     /// Hands a page on, all of it under the cursor's lock, so that restores see whole pages.
@@ -35,6 +41,7 @@ impl Reader {
             is_idle: self.inbox.is_idle(),
             missing: 0,
             is_unsure: false,
+            members_changed: false,
             skipped: 0,
         };
         for Decoded { id, entry } in entries {
@@ -48,7 +55,7 @@ impl Reader {
             }
             cursor.position = id;
         }
-        let Sorting { mut events, missing, is_unsure, skipped, .. } = sorting;
+        let Sorting { mut events, missing, is_unsure, members_changed, skipped, .. } = sorting;
         cursor.read += page.len() as u64;
         self.stats.read.add(page.len() as u64);
         self.stats.skipped.add(skipped);
@@ -64,6 +71,9 @@ impl Reader {
         }
         let position = cursor.position;
         events.extend(cursor.own.passed(position).into_iter().map(Event::Published));
+        if members_changed {
+            events.push(Event::MembersChanged);
+        }
         let released = cursor.held.release(position);
         self.inbox.push_all(events);
         self.stats.dropped.add(self.inbox.offer_all(released));
@@ -78,12 +88,31 @@ impl Reader {
         let decode = |raw: &PageEntry<'a>| {
             let entry = parse_entry(raw.id, raw.fields()).map(|entry| {
                 let is_needed = remembers || namespaces.get(entry.nsp).is_some();
-                let head = if is_needed { Head::of(&entry) } else { Head::NotRead };
+                let head = if is_needed { Head::of(&entry, &self.uid) } else { Head::NotRead };
                 (entry, head)
             });
             Decoded { id: raw.id, entry }
         };
         page.iter().map(decode).collect()
+    }
+}
+
+impl Reader {
+    /// Who writes is there. Over PUB/SUB we learn that otherwise, and heartbeats in the stream are
+    /// those of nodes that we cannot work with. True when a node has come or gone.
+    fn hear(&self, entry: &Entry<'_>, namespace: &Arc<Namespace>) -> bool {
+        if self.pace.is_none() {
+            if HEARTBEATS.contains(&entry.kind) {
+                let key = self.stream.key.clone();
+                self.warnings.warn(OLD_NODES, &Error::OldNodes { key });
+            }
+            return false;
+        }
+        let changed = namespace.presence().hear(entry.uid, entry.kind);
+        if entry.kind == INITIAL_HEARTBEAT {
+            presence::say(&self.stream, namespace, HEARTBEAT);
+        }
+        changed
     }
 }
 
@@ -93,16 +122,24 @@ struct Decoded<'a> {
     entry: std::result::Result<(Entry<'a>, Head), EntryError>,
 }
 
-/// The head of a broadcast.
+/// What decides who gets an entry.
 enum Head {
     /// Nobody needed it.
     NotRead,
+    /// The answer to another node's request.
+    AnswerToOthers,
     /// `None` for what is no broadcast, and for one that cannot be read here.
     Read(Option<BroadcastHead>),
 }
 
 impl Head {
-    fn of(entry: &Entry<'_>) -> Self {
+    /// The IDs of our requests begin with our uid (`lib/requests.js`).
+    fn of(entry: &Entry<'_>, uid: &str) -> Self {
+        let data = entry.data.as_ref().filter(|_| ANSWERS.contains(&entry.kind));
+        let request = data.and_then(|data| request_of(data.view()));
+        if request.is_some_and(|request| !request.starts_with(uid)) {
+            return Self::AnswerToOthers;
+        }
         Self::Read(Self::read(entry))
     }
 
@@ -142,6 +179,8 @@ struct Sorting<'a, 'n> {
     missing: u64,
     /// There are entries that cannot show what is missing before them.
     is_unsure: bool,
+    /// A node has come or gone.
+    members_changed: bool,
     /// Entries that nobody here wants.
     skipped: u64,
 }
@@ -168,11 +207,12 @@ impl<'a> Sorting<'a, '_> {
             Some(Step::First) | None => self.is_unsure = true,
         }
         let namespace = self.namespaces.get(entry.nsp);
+        let is_for_others = matches!(head, Head::AnswerToOthers);
         let head = match head {
             Head::Read(head) => head,
             // The namespace was opened meanwhile.
             Head::NotRead if namespace.is_some() => Head::read(&entry),
-            Head::NotRead => None,
+            Head::NotRead | Head::AnswerToOthers => None,
         };
         if let Some(data) = entry.broadcast() {
             cursor.history.push(entry.id, entry.nsp, data, head.as_ref());
@@ -187,12 +227,18 @@ impl<'a> Sorting<'a, '_> {
             self.events.extend(done.into_iter().map(Event::Published));
             return;
         }
+        let namespace = namespace.filter(|_| *entry.uid != *self.reader.uid);
+        if let Some(namespace) = namespace {
+            self.members_changed |= self.reader.hear(&entry, namespace);
+        }
         if !HANDLED.contains(&entry.kind) {
             return self.leave_out(&entry);
         }
         let is_wanted = |namespace: &&Arc<Namespace>| {
-            let may_be = |head| !is_idle || namespace.wants(entry.id, head);
-            *entry.uid != *self.reader.uid && head.as_ref().is_none_or(may_be)
+            let may_be = |head: &BroadcastHead| {
+                head.is_request() || !is_idle || namespace.wants(entry.id, head)
+            };
+            !is_for_others && head.as_ref().is_none_or(may_be)
         };
         match namespace.filter(is_wanted) {
             Some(namespace) => {
@@ -266,6 +312,9 @@ fn packet_of(
         return None;
     }
     let (head, Some(data)) = (head?, &entry.data) else { return None };
+    if head.is_request() {
+        return None;
+    }
     let rooms = head.rooms().iter().chain(head.except());
     if rooms.map(Room::name).any(|name| name.is_none()) || !entry.id.fits_doubles() {
         return None;

@@ -13,6 +13,7 @@ use super::{
 use crate::engine::error::Result;
 use crate::engine::inbox::{Event, Inbox};
 use crate::engine::namespaces::Namespaces;
+use crate::engine::presence::Pace;
 use crate::engine::redis::{ANSWER_LIMIT, Backoff, Connector, RawConnection, Route};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
@@ -44,6 +45,8 @@ struct Place {
     position: EntryId,
     /// How often the position had been changed under the reader.
     moves: u64,
+    /// When what stands behind it was asked for.
+    sent: Instant,
 }
 
 /// Reads a stream and hands its entries on.
@@ -69,6 +72,8 @@ pub struct Reader {
     /// When this node was started: what is written from then on is read, however long it takes to
     /// connect.
     pub started: Instant,
+    /// Where requests travel in the stream: how long a pause in reading may be.
+    pub pace: Option<Pace>,
 }
 
 impl Reader {
@@ -100,6 +105,7 @@ impl Reader {
             self.find_start(&mut connection).await?;
             life.started = true;
         }
+        self.stream.cursor().listening.interrupted();
         let mut count = self.count;
         let mut ahead = None;
         loop {
@@ -129,10 +135,16 @@ impl Reader {
                     self.stream.cursor().trimmed = true;
                 }
                 // Redis gathers the next page while this one is handed on.
-                let behind = Place { position: last.id, ..asked };
+                let behind = Place { position: last.id, sent: Instant::now(), ..asked };
                 ahead = Some(self.ask(&mut connection, behind, count).await?);
             }
             self.hand_on(&entries, asked.moves);
+            if let Some(pace) = self.pace.filter(|_| !is_behind) {
+                let mut cursor = self.stream.cursor();
+                if cursor.moves == asked.moves {
+                    cursor.listening.heard_all(asked.sent, pace);
+                }
+            }
         }
     }
 
@@ -140,7 +152,7 @@ impl Reader {
     fn place(&self) -> Place {
         let place = {
             let cursor = self.stream.cursor();
-            Place { position: cursor.position, moves: cursor.moves }
+            Place { position: cursor.position, moves: cursor.moves, sent: Instant::now() }
         };
         self.stream.progress.send_if_modified(|progress| {
             let now = Progress::At(place.position);
@@ -195,7 +207,8 @@ impl Reader {
     }
 
     fn block(&self) -> Duration {
-        if self.block.is_zero() { LONGEST_BLOCK } else { self.block.min(LONGEST_BLOCK) }
+        let longest = self.pace.map_or(LONGEST_BLOCK, |pace| pace.look());
+        if self.block.is_zero() { longest } else { self.block.min(longest) }
     }
 
     /// Whether entries may have been trimmed between our position and a full page: when the last

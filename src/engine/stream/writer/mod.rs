@@ -268,7 +268,8 @@ impl Writer {
             // The connection is still within the transaction.
             self.connection = None;
         }
-        self.stats.failed.add(batch.publishes.len() as u64);
+        let of_js = batch.publishes.iter().filter(|publish| publish.ticket.is_some());
+        self.stats.failed.add(of_js.count() as u64);
         let mut cursor = self.stream.cursor();
         let done = cursor.own.refused(batch.seqs.start, error);
         self.hand_over(cursor, done);
