@@ -78,6 +78,18 @@ for (const sender of NODES) {
       return { request: message.data, answers: answers.map(({ message: answer }) => answer) };
     }
 
+    /**
+     * Upstream's IDs are 16 hexadecimal digits. Ours have their node's uid before them, by which it
+     * tells the answers to its own requests.
+     *
+     * @param {string} requestId
+     */
+    function assertId(requestId) {
+      const isUpstream = adapters.isUpstream(adapters.kindOf(sender));
+      const prefix = isUpstream ? "" : adapter().uid;
+      assert.match(requestId, new RegExp(`^${prefix}[0-9a-f]{16}$`));
+    }
+
     test("fetchSockets", async () => {
       const { cluster } = context;
       const messages = await published(
@@ -85,7 +97,7 @@ for (const sender of NODES) {
         ({ length }) => length >= 3,
       );
       const { request, answers } = dissect(messages, MessageType.FETCH_SOCKETS);
-      assert.match(request.requestId, /^[0-9a-f]{16}$/);
+      assertId(request.requestId);
       assert.deepEqual(request.opts.rooms, ["r1"]);
       assert.deepEqual(request.opts.except, ["x1"]);
       assert.deepEqual(
@@ -116,7 +128,7 @@ for (const sender of NODES) {
       );
       const { request, answers } = dissect(messages, MessageType.SERVER_SIDE_EMIT);
       assert.deepEqual(request.packet, ["ask"]);
-      assert.match(request.requestId, /^[0-9a-f]{16}$/);
+      assertId(request.requestId);
       for (const { type } of answers) {
         assert.equal(type, MessageType.SERVER_SIDE_EMIT_RESPONSE);
       }
@@ -133,7 +145,7 @@ for (const sender of NODES) {
         ({ length }) => length >= 5,
       );
       const { request, answers } = dissect(messages, MessageType.BROADCAST);
-      assert.match(request.requestId, /^[0-9a-f]{16}$/);
+      assertId(request.requestId);
       assert.deepEqual(request.packet.data, ["ask"]);
       assert.equal(request.packet.type, 2);
       assert.deepEqual(request.opts.rooms, []);
