@@ -84,6 +84,21 @@ async function entriesAfter(admin, stream, lastId = "0-0") {
   });
 }
 
+/** Types of what nodes say by themselves, where requests travel in the stream. */
+const HEARTBEATS = ["1", "2", "13"];
+
+/**
+ * The entries after `lastId` that somebody asked for.
+ *
+ * @param {import("./clients").Admin} admin
+ * @param {string} stream
+ * @param {string} [lastId]
+ */
+async function messagesAfter(admin, stream, lastId) {
+  const entries = await entriesAfter(admin, stream, lastId);
+  return entries.filter(({ fields }) => !HEARTBEATS.includes(fields.type));
+}
+
 /**
  * The id of the last entry of a stream.
  *
@@ -116,6 +131,7 @@ module.exports = {
   toBuffer,
   entriesAfter,
   lastEntryId,
+  messagesAfter,
   addEntry,
   decode,
   encode,
