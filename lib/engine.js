@@ -6,6 +6,7 @@ const { PLACEHOLDER } = require("./codec");
 const debug = require("./debug");
 const { unpack } = require("./events");
 const { NativeEngine } = require("./native");
+const { Tickets } = require("./tickets");
 const { warn, warnOfHandler } = require("./warnings");
 
 /** Events handled before other callbacks get their turn. */
@@ -52,8 +53,8 @@ class Engine {
   #settings;
   /** @type {Map<number, { nsp: string, listener: NamespaceListener }>} */
   #namespaces = new Map();
-  /** @type {Map<number, Published>} */
-  #publishes = new Map();
+  /** @type {Tickets<Published>} */
+  #publishes = new Tickets();
   /** @type {Map<number, { resolve: (event: NativeEvent) => void, reject: (e: Error) => void }>} */
   #calls = new Map();
   #nextCall = 0;
@@ -157,7 +158,7 @@ class Engine {
     if (this.#publishes.size === 0) {
       this.#keepAlive.ref();
     }
-    this.#publishes.set(ticket, published);
+    this.#publishes.add(ticket, published);
   }
 
   /**
@@ -290,8 +291,7 @@ class Engine {
    * @param {EncodedPacket} [encoded]
    */
   #onPublished(ticket, error, id, encoded) {
-    const published = this.#publishes.get(ticket);
-    this.#publishes.delete(ticket);
+    const published = this.#publishes.take(ticket);
     this.#queueIsFull &&= error !== undefined;
     published?.(error ? new EngineError(error) : null, id, encoded);
   }
