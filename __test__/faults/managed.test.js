@@ -14,6 +14,7 @@ const { ask, startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
 const { once, settle, waitFor } = require("../helpers/wait");
 const { defer } = require("./defer");
+const { startProxy } = require("./tcp-proxy");
 const { EVENT, Traffic } = require("./traffic");
 const { takeWarnings, warnings } = require("./warnings");
 
@@ -274,9 +275,23 @@ describe("a server without RESP3", () => {
     assert.equal((await connections()).length, 2 * 4, "reads, writes, subscriptions, commands");
   });
 
-  // Breaks when only one of the two connections is looked after.
+  /** @param {Two} two */
+  const answersAgain = (two) =>
+    waitFor(
+      async () => {
+        const sockets = await two.ios[0]
+          .timeout(300)
+          .fetchSockets()
+          .catch(() => []);
+        return sockets.length === 2;
+      },
+      { timeout: 15_000, what: "requests to be answered again" },
+    );
+
+  // Breaks when only one of the two connections is looked after. No heartbeat comes to help.
   test("either connection breaks: requests are answered again", async (t) => {
-    const { admin, two, connections } = await start(t);
+    const options = { heartbeatInterval: 30_000, heartbeatTimeout: 60_000 };
+    const { admin, two, connections } = await start(t, options);
     for (const pattern of [/ sub=3 /, / cmd=(publish|pubsub\|numsub) /]) {
       const lines = (await connections()).filter((line) => pattern.test(line));
       assert.equal(lines.length, 2, `${pattern} in ${await connections()}`);
@@ -284,17 +299,27 @@ describe("a server without RESP3", () => {
         const [, id] = /** @type {RegExpExecArray} */ (/^id=(\d+) /.exec(line));
         await admin.command("CLIENT", "KILL", "ID", id);
       }
-      await waitFor(
-        async () => {
-          const sockets = await two.ios[0]
-            .timeout(300)
-            .fetchSockets()
-            .catch(() => []);
-          return sockets.length === 2;
-        },
-        { what: "requests to be answered again" },
-      );
+      await answersAgain(two);
     }
+    await two.assertWorks();
+    takeWarnings();
+  });
+
+  // Breaks when nobody asks the one for subscriptions, which says nothing by itself, for a sign of
+  // life.
+  test("the connection for subscriptions hangs: it is made again", async (t) => {
+    const redis = await startRedis({ args: renamed([IN_RESP2]) });
+    defer(t, () => redis.stop());
+    const proxy = await startProxy(redis.port, ({ notes }, direction, chunk) => {
+      notes.isSubscriber ||= direction === "up" && chunk.includes("SUBSCRIBE");
+    });
+    defer(t, () => proxy.close());
+    const two = await startTwo(t, { host: "127.0.0.1", port: proxy.port });
+    await two.assertWorks();
+    const links = [...proxy.links].filter(({ notes }) => notes.isSubscriber);
+    assert.equal(links.length, 2);
+    links.forEach((link) => (link.stalled = true));
+    await answersAgain(two);
     await two.assertWorks();
     takeWarnings();
   });
