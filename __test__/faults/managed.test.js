@@ -4,6 +4,7 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { readFileSync } = require("node:fs");
 const net = require("node:net");
 const { describe, test } = require("node:test");
 const { createAdmin } = require("../helpers/clients");
@@ -83,7 +84,9 @@ class Two {
     let counts = [];
     const whole = async () => {
       counts = await Promise.all(this.adapters.map((adapter) => adapter.serverCount()));
-      return counts.every((count) => count === 2);
+      // Who is counted may not read yet.
+      const isReading = this.counter("position").every((position) => position !== undefined);
+      return isReading && counts.every((count) => count === 2);
     };
     await waitFor(whole, { interval: 20, what: () => `two servers, not ${counts}` });
   }
@@ -346,8 +349,21 @@ describe("a server without RESP3", () => {
   });
 });
 
-describe("idle connections are closed by the server", () => {
+const onLinux = { skip: process.platform !== "linux" && "looks into /proc" };
+describe("idle connections are closed by the server", onLinux, () => {
   const TIMEOUT = 2;
+
+  /** Waits until this process has noticed as well. @param {number[]} ports of the servers */
+  async function isNoticed(ports) {
+    const CLOSE_WAIT = "08"; // closed by the other side only
+    const ends = ports.map((port) => port.toString(16).toUpperCase().padStart(4, "0"));
+    const left = () =>
+      readFileSync("/proc/self/net/tcp", "utf8")
+        .split("\n")
+        .map((line) => line.trim().split(/\s+/))
+        .filter(([, , to, state]) => state === CLOSE_WAIT && ends.includes(to.split(":")[1]));
+    await waitFor(() => left().length === 0, { what: "the ends of connections to be noticed" });
+  }
 
   /**
    * Breaks when such a connection is missed before it is needed, or its end is said.
@@ -374,6 +390,7 @@ describe("idle connections are closed by the server", () => {
         interval: 100,
         what: () => "them to be closed",
       });
+      await isNoticed(ports);
       await two.assertRequests();
       await two.assertRecovery();
     }
@@ -408,6 +425,7 @@ describe("idle connections are closed by the server", () => {
     const idle = async () => / cmd=(publish|pubsub\|numsub) /.test(await list(admin));
     assert.ok(await idle(), "there are connections that will be idle");
     await waitFor(async () => !(await idle()), { timeout: 20_000, what: "them to be closed" });
+    await isNoticed([redis.port]);
     await two.assertRequests();
     assert.deepEqual(takeWarnings(), []);
     assert.deepEqual(two.counter("reconnects"), [0, 0]);
