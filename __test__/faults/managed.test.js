@@ -4,6 +4,7 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { readFileSync } = require("node:fs");
 const net = require("node:net");
 const { describe, test } = require("node:test");
 const { createAdmin } = require("../helpers/clients");
@@ -14,6 +15,7 @@ const { ask, startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
 const { once, settle, waitFor } = require("../helpers/wait");
 const { defer } = require("./defer");
+const { startProxy } = require("./tcp-proxy");
 const { EVENT, Traffic } = require("./traffic");
 const { takeWarnings, warnings } = require("./warnings");
 
@@ -82,7 +84,9 @@ class Two {
     let counts = [];
     const whole = async () => {
       counts = await Promise.all(this.adapters.map((adapter) => adapter.serverCount()));
-      return counts.every((count) => count === 2);
+      // Who is counted may not read yet.
+      const isReading = this.counter("position").every((position) => position !== undefined);
+      return isReading && counts.every((count) => count === 2);
     };
     await waitFor(whole, { interval: 20, what: () => `two servers, not ${counts}` });
   }
@@ -274,9 +278,23 @@ describe("a server without RESP3", () => {
     assert.equal((await connections()).length, 2 * 4, "reads, writes, subscriptions, commands");
   });
 
-  // Breaks when only one of the two connections is looked after.
+  /** @param {Two} two */
+  const answersAgain = (two) =>
+    waitFor(
+      async () => {
+        const sockets = await two.ios[0]
+          .timeout(300)
+          .fetchSockets()
+          .catch(() => []);
+        return sockets.length === 2;
+      },
+      { timeout: 15_000, what: "requests to be answered again" },
+    );
+
+  // Breaks when only one of the two connections is looked after. No heartbeat comes to help.
   test("either connection breaks: requests are answered again", async (t) => {
-    const { admin, two, connections } = await start(t);
+    const options = { heartbeatInterval: 30_000, heartbeatTimeout: 60_000 };
+    const { admin, two, connections } = await start(t, options);
     for (const pattern of [/ sub=3 /, / cmd=(publish|pubsub\|numsub) /]) {
       const lines = (await connections()).filter((line) => pattern.test(line));
       assert.equal(lines.length, 2, `${pattern} in ${await connections()}`);
@@ -284,17 +302,27 @@ describe("a server without RESP3", () => {
         const [, id] = /** @type {RegExpExecArray} */ (/^id=(\d+) /.exec(line));
         await admin.command("CLIENT", "KILL", "ID", id);
       }
-      await waitFor(
-        async () => {
-          const sockets = await two.ios[0]
-            .timeout(300)
-            .fetchSockets()
-            .catch(() => []);
-          return sockets.length === 2;
-        },
-        { what: "requests to be answered again" },
-      );
+      await answersAgain(two);
     }
+    await two.assertWorks();
+    takeWarnings();
+  });
+
+  // Breaks when nobody asks the one for subscriptions, which says nothing by itself, for a sign of
+  // life.
+  test("the connection for subscriptions hangs: it is made again", async (t) => {
+    const redis = await startRedis({ args: renamed([IN_RESP2]) });
+    defer(t, () => redis.stop());
+    const proxy = await startProxy(redis.port, ({ notes }, direction, chunk) => {
+      notes.isSubscriber ||= direction === "up" && chunk.includes("SUBSCRIBE");
+    });
+    defer(t, () => proxy.close());
+    const two = await startTwo(t, { host: "127.0.0.1", port: proxy.port });
+    await two.assertWorks();
+    const links = [...proxy.links].filter(({ notes }) => notes.isSubscriber);
+    assert.equal(links.length, 2);
+    links.forEach((link) => (link.stalled = true));
+    await answersAgain(two);
     await two.assertWorks();
     takeWarnings();
   });
@@ -321,8 +349,21 @@ describe("a server without RESP3", () => {
   });
 });
 
-describe("idle connections are closed by the server", () => {
+const onLinux = { skip: process.platform !== "linux" && "looks into /proc" };
+describe("idle connections are closed by the server", onLinux, () => {
   const TIMEOUT = 2;
+
+  /** Waits until this process has noticed as well. @param {number[]} ports of the servers */
+  async function isNoticed(ports) {
+    const CLOSE_WAIT = "08"; // closed by the other side only
+    const ends = ports.map((port) => port.toString(16).toUpperCase().padStart(4, "0"));
+    const left = () =>
+      readFileSync("/proc/self/net/tcp", "utf8")
+        .split("\n")
+        .map((line) => line.trim().split(/\s+/))
+        .filter(([, , to, state]) => state === CLOSE_WAIT && ends.includes(to.split(":")[1]));
+    await waitFor(() => left().length === 0, { what: "the ends of connections to be noticed" });
+  }
 
   /**
    * Breaks when such a connection is missed before it is needed, or its end is said.
@@ -349,6 +390,7 @@ describe("idle connections are closed by the server", () => {
         interval: 100,
         what: () => "them to be closed",
       });
+      await isNoticed(ports);
       await two.assertRequests();
       await two.assertRecovery();
     }
@@ -383,6 +425,7 @@ describe("idle connections are closed by the server", () => {
     const idle = async () => / cmd=(publish|pubsub\|numsub) /.test(await list(admin));
     assert.ok(await idle(), "there are connections that will be idle");
     await waitFor(async () => !(await idle()), { timeout: 20_000, what: "them to be closed" });
+    await isNoticed([redis.port]);
     await two.assertRequests();
     assert.deepEqual(takeWarnings(), []);
     assert.deepEqual(two.counter("reconnects"), [0, 0]);

@@ -164,7 +164,9 @@ async function startEmitting(t, servers, inputs, adapterOptions) {
   const adapters = nodes.map(({ io }) => io.of("/").adapter);
   const whole = async () => {
     const counts = await Promise.all(adapters.map((adapter) => adapter.serverCount()));
-    return counts.every((count) => count === nodes.length);
+    // Who is counted may not read yet.
+    const isReading = adapters.every((adapter) => adapter.stats().position !== undefined);
+    return isReading && counts.every((count) => count === nodes.length);
   };
   const isWhole = () => waitFor(whole, { what: "the nodes to see each other" });
   await isWhole();

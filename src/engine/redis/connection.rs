@@ -140,13 +140,20 @@ impl Commands {
         commands: &[Cmd],
     ) -> Result<Vec<Value>> {
         let mut pipeline = Pipeline::with_capacity(2 * commands.len());
+        // Or the server's words were wrapped into others.
+        pipeline.ignore_errors();
         for command in commands {
             if self.asking {
                 pipeline.cmd("ASKING").ignore();
             }
             pipeline.add_command(command.clone());
         }
-        self.send_all_within(limit, name, key, &pipeline).await
+        let answers = self.send_all_within(limit, name, key, &pipeline).await?;
+        let sort = |answer| match answer {
+            Value::ServerError(error) => Err(self.error_reply(name, key, error)),
+            answer => Ok(answer),
+        };
+        answers.into_iter().map(sort).collect()
     }
 
     /// The server's address, for messages.
