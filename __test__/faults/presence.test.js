@@ -127,7 +127,21 @@ describe("a node is killed, hangs or is busy", () => {
     });
   }
 
-  // Breaks when the clocks run on while Redis answers nobody.
+  // Breaks when the clocks run on while Redis answers nobody: who could not write then may take a
+  // while to do so again.
+  test("Redis was stopped: a node that comes back later than we is not dead", async (t) => {
+    const { trio } = fixture;
+    await trio.counts(2);
+    defer(t, () => trio.survivor.resume());
+    trio.survivor.pause();
+    context.redis.pause();
+    await settle(2 * TIMEOUT);
+    context.redis.resume();
+    await staysAt(() => trio.adapter.serverCount(), 2, TIMEOUT / 2);
+    trio.survivor.resume();
+    await staysAt(() => trio.adapter.serverCount(), 2, 2 * TIMEOUT);
+  });
+
   test("Redis was stopped: nobody is dead, and requests work at once", async () => {
     const { trio } = fixture;
     await trio.counts(2);
