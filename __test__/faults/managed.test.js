@@ -162,11 +162,11 @@ async function assertSaid(commands, advice) {
 }
 
 /** What can be done without, each with what is said of it where it is refused. */
-const OPTIONAL = ["CLIENT", "INFO", "XINFO", "MULTI", "EXEC", "PUBSUB"];
+const OPTIONAL = ["CLIENT", "INFO", "TIME", "XINFO", "MULTI", "EXEC", "PUBSUB"];
 /** HELLO needs no right. */
 const IN_RESP2 = "HELLO";
 // Who is not told about CLIENT needs no INFO, and without MULTI there is no EXEC.
-const ALL_SAID = ["CLIENT", "XINFO", "MULTI", "PUBSUB"];
+const ALL_SAID = ["CLIENT", "TIME", "XINFO", "MULTI", "PUBSUB"];
 
 /** @param {string[]} commands */
 const renamed = (commands) => commands.flatMap((name) => ["--rename-command", name, ""]);

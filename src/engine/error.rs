@@ -309,6 +309,7 @@ fn loss_without(command: &str) -> Option<&'static str> {
         "EXEC" | "MULTI" => "a batch may be written in part when Redis refuses some of it",
         "HELLO" => "PUB/SUB takes two connections, and `useShardedPubSub` does not work",
         "PUBSUB" => "only the nodes that are heard are counted, upstream's are not",
+        "TIME" => "a node begins with what is written once it is connected, not once it is started",
         "ROLE" => "a master that was replaced is noticed only when it refuses to write",
         "XINFO" => "a stream that is deleted and written again within a second goes unnoticed",
         _ => return None,

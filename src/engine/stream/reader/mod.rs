@@ -29,6 +29,8 @@ const LARGEST_REPLY: usize = 1 << 20;
 const LONGEST_BLOCK: Duration = Duration::from_secs(30);
 
 const TASK: &str = "reader";
+/// Names the question for the server's clock in warnings.
+const STARTING: &str = "reader, TIME";
 
 /// What a reader has reached once and for all.
 #[derive(Default)]
@@ -171,8 +173,8 @@ impl Reader {
                 let then = now.saturating_sub(self.started.elapsed().as_millis() as u64);
                 last_before(connection, key, then).await?
             }
-            Err(error) if error.connection_survives() => {
-                tracing::debug!("reading {key} from its tail: {error}");
+            Err(error) if error.is_forbidden() => {
+                self.warnings.warn(STARTING, &error);
                 tail(connection, key).await?
             }
             Err(error) => return Err(error),
