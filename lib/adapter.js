@@ -10,19 +10,12 @@ const debug = require("./debug");
 const { canEncode, canFanOut, fanOut } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
 const { Recovery } = require("./recovery");
-const { Requests } = require("./requests");
+const { Requests, isRequest } = require("./requests");
 const { encodeResponse } = require("./responses");
 const { decodeTargets, encodeTargets } = require("./targets");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
 const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
-
-/** Requests: they want answers, or nobody who was away needs them. */
-const REQUESTS = new Set([MessageType.SERVER_SIDE_EMIT, MessageType.FETCH_SOCKETS]);
-
-/** @param {any} message */
-const isRequest = ({ type, data }) =>
-  REQUESTS.has(type) || (type === MessageType.BROADCAST && data.requestId !== undefined);
 
 /**
  * @typedef {import("./engine").Engine} Engine

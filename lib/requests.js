@@ -33,6 +33,13 @@ const COUNT_TIMEOUT = 5_000;
  * @property {(reason: string) => void} giveUp
  */
 
+/** What wants answers, or nobody who was away needs. */
+const REQUESTS = new Set([MessageType.SERVER_SIDE_EMIT, MessageType.FETCH_SOCKETS]);
+
+/** @param {any} message */
+const isRequest = ({ type, data }) =>
+  REQUESTS.has(type) || (type === MessageType.BROADCAST && data.requestId !== undefined);
+
 class Requests {
   #adapter;
   #waits;
@@ -317,4 +324,4 @@ class AckWaiter {
   }
 }
 
-module.exports = { Requests };
+module.exports = { Requests, isRequest };
