@@ -7,7 +7,7 @@ const { describe, test } = require("node:test");
 const { adapters, useCluster } = require("../helpers/cluster");
 const { assertReceivers, deliveries } = require("../helpers/delivery");
 const { once, waitFor } = require("../helpers/wait");
-const { lastEntryId } = require("../helpers/wire");
+const { lastEntryId, streamOf } = require("../helpers/wire");
 
 const NODES = [0, 1, 2];
 
@@ -265,7 +265,7 @@ for (const sender of NODES) {
         [cluster.io(sender).local.to(room), [neighbour]],
         [cluster.serverSocket(own).local, [neighbour]],
       ])) {
-        const before = await lastEntryId(context.admin, "socket.io");
+        const before = await lastEntryId(context.admin, streamOf("/"));
         /** @type {string | undefined} */
         let after;
         const receiving = receivers.map((client) => once(client.socket, "hello"));
@@ -275,7 +275,7 @@ for (const sender of NODES) {
           async () => {
             operator.emit("hello");
             await Promise.all(receiving);
-            after = await lastEntryId(context.admin, "socket.io");
+            after = await lastEntryId(context.admin, streamOf("/"));
           },
           [...receivers],
           ["hello"],

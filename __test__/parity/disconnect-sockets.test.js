@@ -7,7 +7,7 @@ const { describe, test } = require("node:test");
 const { adapters, useCluster } = require("../helpers/cluster");
 const { flushed } = require("../helpers/delivery");
 const { once, waitFor } = require("../helpers/wait");
-const { lastEntryId } = require("../helpers/wire");
+const { lastEntryId, streamOf } = require("../helpers/wire");
 
 /** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
 
@@ -116,11 +116,11 @@ for (const sender of NODES) {
     test("local.disconnectSockets stays on the node", async () => {
       const { cluster, admin } = context;
       const clients = await newClients();
-      const before = await lastEntryId(admin, "socket.io");
+      const before = await lastEntryId(admin, streamOf("/"));
       const gone = disconnected(clients[sender]);
       chat().local.disconnectSockets(true);
       await gone;
-      assert.equal(await lastEntryId(admin, "socket.io"), before, "no entry was written");
+      assert.equal(await lastEntryId(admin, streamOf("/")), before, "no entry was written");
       await flushed(cluster, sender);
       assert.deepEqual(
         clients.map(({ socket }) => socket.connected),

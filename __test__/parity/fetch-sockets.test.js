@@ -184,9 +184,7 @@ describe("a server that does not answer", () => {
   for (const sender of NODES) {
     test(`ends in an error at the time-out, asked by node ${sender}`, async () => {
       const { admin, cluster } = silent;
-      const subscriber = admin.client.duplicate();
-      await subscriber.connect();
-      await subscriber.subscribe("socket.io#/#", () => {});
+      const subscriber = await admin.subscribe("socket.io#/#", () => {});
       await assert.rejects(
         // @ts-ignore `timeout()` is not known to be followed by fetchSockets()
         cluster.io(sender).timeout(200).fetchSockets(),

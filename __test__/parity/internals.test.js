@@ -63,9 +63,7 @@ describe("the adapter", () => {
 
       test("requests is empty again after a time-out", async () => {
         // a subscriber of the channel counts as a server, and does not answer
-        const subscriber = context.admin.client.duplicate();
-        await subscriber.connect();
-        await subscriber.subscribe("socket.io#/#", () => {});
+        const subscriber = await context.admin.subscribe("socket.io#/#", () => {});
         await assert.rejects(io().timeout(100).fetchSockets());
         assert.equal(adapter().requests.size, 0);
         await subscriber.close();

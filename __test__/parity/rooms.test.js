@@ -6,7 +6,7 @@ const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { adapters, useCluster } = require("../helpers/cluster");
 const { assertReceivers, flushed } = require("../helpers/delivery");
-const { lastEntryId } = require("../helpers/wire");
+const { lastEntryId, streamOf } = require("../helpers/wire");
 
 /** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
 
@@ -98,10 +98,10 @@ for (const sender of NODES) {
       const { cluster, admin } = context;
       const room = newRoom();
       const left = roomOf(...cluster.clients);
-      const before = await lastEntryId(admin, "socket.io");
+      const before = await lastEntryId(admin, streamOf("/"));
       cluster.io(sender).local.socketsJoin(room);
       cluster.io(sender).local.socketsLeave(left);
-      assert.equal(await lastEntryId(admin, "socket.io"), before, "no entry was written");
+      assert.equal(await lastEntryId(admin, streamOf("/")), before, "no entry was written");
       await flushed(cluster, sender);
       const own = cluster.clientsOf(sender);
       assertMembers(room, own);

@@ -165,14 +165,10 @@ describe("requests of others", () => {
   async function ask(message, count) {
     /** @type {any[]} */
     const answers = [];
-    const subscriber = context.admin.client.duplicate();
-    await subscriber.connect();
-    await subscriber.subscribe(
-      `${CHANNEL}${uid}#`,
-      (/** @type {Buffer} */ payload) => answers.push(decode(payload)),
-      true,
+    const subscriber = await context.admin.subscribe(`${CHANNEL}${uid}#`, (payload) =>
+      answers.push(decode(payload)),
     );
-    await context.admin.client.publish(CHANNEL, toBuffer(encode({ uid, nsp: "/", ...message })));
+    await context.admin.publish(CHANNEL, toBuffer(encode({ uid, nsp: "/", ...message })));
     await waitFor(() => answers.length >= count, { what: () => JSON.stringify(answers) });
     await subscriber.close();
     assert.equal(answers.length, count);
@@ -216,7 +212,7 @@ describe("requests of others", () => {
   test("a broadcast without acknowledgements, which no node sends there, is delivered", async () => {
     const { admin, cluster } = context;
     const packet = { type: 2, data: ["direct", "é"], nsp: "/" };
-    await admin.client.publish(
+    await admin.publish(
       CHANNEL,
       toBuffer(encode({ uid, nsp: "/", type: MessageType.BROADCAST, data: { packet, opts } })),
     );

@@ -15,11 +15,12 @@ const {
   encodeBinary,
   entriesAfter,
   lastEntryId,
+  streamOf,
   toBuffer,
 } = require("../helpers/wire");
 
 const NODES = [0, 1, 2];
-const STREAM = "socket.io";
+const STREAM = streamOf("/");
 const bytes = Buffer.from([0, 127, 128, 255]);
 
 const context = useCluster({
@@ -355,14 +356,10 @@ describe("requests that arrive in the stream", () => {
    */
   async function answersTo(type, data) {
     const { admin } = context;
-    const subscriber = admin.client.duplicate();
-    await subscriber.connect();
     /** @type {any[]} */
     const answers = [];
-    await subscriber.subscribe(
-      `socket.io#/#${uid}#`,
-      (/** @type {Buffer} */ payload) => answers.push(decode(payload)),
-      true,
+    const subscriber = await admin.subscribe(`socket.io#/#${uid}#`, (payload) =>
+      answers.push(decode(payload)),
     );
     await addEntry(admin, STREAM, { uid, nsp: "/", type, data: JSON.stringify(data) });
     await waitFor(() => answers.length >= NODES.length, { what: "an answer of each node" });
