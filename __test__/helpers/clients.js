@@ -142,6 +142,9 @@ async function ioredis(packageName, server, options) {
   return {
     adapterArgument: client,
     async close() {
+      if (client.status === "wait") {
+        return; // with lazyConnect: nobody has used it
+      }
       await within(client.quit(), "the client to close", CLOSE_TIMEOUT).catch(() =>
         client.disconnect(),
       );

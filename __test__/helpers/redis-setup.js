@@ -110,6 +110,18 @@ async function startBehindProxy(certificates, options) {
   return { server, port: proxy.port, end: () => proxy.stop() };
 }
 
+/** Whether a server was built with TLS. @param {string} binary */
+async function hasTls(binary) {
+  const certificates = makeCertificates();
+  try {
+    const started = await startWithTls(certificates, { binary });
+    await started?.server.stop();
+    return started !== undefined;
+  } finally {
+    certificates.remove();
+  }
+}
+
 const README = readFileSync(join(__dirname, "..", "..", "README.md"), "utf8");
 /** The rights with classic and with sharded PUB/SUB. */
 const [CLASSIC, SHARDED] = [...README.matchAll(/^ACL SETUSER chat (.*)$/gm)].map(
@@ -152,4 +164,4 @@ async function assertNothingDenied(admin) {
   }
 }
 
-module.exports = { startSetup, admit, assertNothingDenied };
+module.exports = { startSetup, hasTls, admit, assertNothingDenied };

@@ -40,12 +40,13 @@ describe("entries that nodes write", () => {
        */
       async function entryOf(send, nsp = "/") {
         const { admin, cluster } = context;
-        const before = await lastEntryId(admin, STREAM);
+        const stream = streamOf(nsp);
+        const before = await lastEntryId(admin, stream);
         send();
-        await waitFor(async () => (await lastEntryId(admin, STREAM)) !== before, {
+        await waitFor(async () => (await lastEntryId(admin, stream)) !== before, {
           what: "an entry",
         });
-        const [entry, ...others] = await entriesAfter(admin, STREAM, before);
+        const [entry, ...others] = await entriesAfter(admin, stream, before);
         assert.deepEqual(others, []);
         const { uid, type, data } = entry.fields;
         assert.equal(uid, cluster.adapter(sender, nsp).uid);
