@@ -134,14 +134,14 @@ async function runServers({ values: { only, list = false, jobs: atOnce = "1", co
   const jobs = [];
   const before = goOn ? earlierResults() : new Map();
   for (const server of servers) {
-    const { name, version, major } = serverVersion(server.binary);
-    const title = `${name} ${version}`;
+    const about = serverVersion(server.binary);
+    const title = `${about.name} ${about.version}`;
     run.servers.push({ title, origin: server.origin, hasTls: await hasTls(server.binary) });
     for (const configuration of CONFIGURATIONS) {
-      const { needs } = configuration;
       const cell = cellName(title, configuration.name);
-      if (needs && major < needs.major) {
-        run.cells.set(cell, `${title} has no ${needs.what}`);
+      const reason = configuration.cannot?.(about);
+      if (reason !== undefined) {
+        run.cells.set(cell, reason);
       } else if (before.has(cell)) {
         run.cells.set(cell, before.get(cell));
       } else if (!only || new RegExp(only, "i").test(cell)) {

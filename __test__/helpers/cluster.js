@@ -7,7 +7,7 @@ const { after, before } = require("node:test");
 const adapters = require("./adapters");
 const { createAdmin } = require("./clients");
 const { startNode } = require("./node");
-const { admit, assertNothingDenied, startSetup } = require("./redis-setup");
+const { admit, assertNothingDenied, endSetup, startSetup } = require("./redis-setup");
 const { connectClient } = require("./socket-client");
 const { waitFor } = require("./wait");
 const { streamOf } = require("./wire");
@@ -238,7 +238,7 @@ function useCluster({ redis: redisOptions, ...options } = {}) {
   });
   after(async () => {
     await context.cluster?.close();
-    await stopContext(context);
+    await stopContext(context, redisOptions);
   });
   return context;
 }
@@ -254,7 +254,7 @@ function useRedis(options) {
     admin: /** @type {Admin} */ (/** @type {unknown} */ (undefined)),
   };
   before(() => startContext(context, options));
-  after(() => stopContext(context));
+  after(() => stopContext(context, options));
   return context;
 }
 
@@ -269,13 +269,15 @@ async function startContext(context, options) {
   context.redis = await admit(redis, context.admin);
 }
 
-/** @param {{ redis: RedisServer, admin: Admin }} context */
-async function stopContext({ redis, admin }) {
+/**
+ * @param {{ redis: RedisServer, admin: Admin }} context
+ * @param {import("./redis-server").RedisServerOptions} [options]
+ */
+async function stopContext({ redis, admin }, options) {
   try {
     await (admin && assertNothingDenied(admin));
   } finally {
-    await admin?.close();
-    await redis?.stop();
+    await endSetup(redis, admin, options);
   }
 }
 

@@ -21,6 +21,7 @@ const { startRedisCluster } = require("./redis-cluster");
 const { startRedisSentinel } = require("./redis-sentinel");
 const { freePort, startRedis } = require("./redis-server");
 const { startTlsProxy } = require("./tls-proxy");
+const { waitFor } = require("./wait");
 
 /** @typedef {import("./clients").Admin} Admin */
 /** @typedef {import("./clients").Reach} Reach */
@@ -38,9 +39,52 @@ const START = {
   acl: startRedis,
 };
 
+/** What takes seconds to start is used again by the same process, emptied, when it is free. */
+const REUSED = ["cluster", "sentinel"];
+/** @type {Server[]} */
+const free = [];
+
 /** @param {RedisServerOptions} [options] */
-function startSetup(options) {
-  return START[REDIS](options);
+function isReused(options) {
+  return REUSED.includes(REDIS) && options === undefined;
+}
+
+/** @param {RedisServerOptions} [options] */
+async function startSetup(options) {
+  return (isReused(options) && free.pop()) || START[REDIS](options);
+}
+
+/**
+ * Stops it, or keeps it for the next that asks. One that is kept ends with this process (guard.js).
+ *
+ * @param {Server} [server]
+ * @param {Admin} [admin] closed as well
+ * @param {RedisServerOptions} [options]
+ */
+async function endSetup(server, admin, options) {
+  if (server && admin && isReused(options)) {
+    try {
+      await empty(server, admin);
+      free.push(server);
+    } finally {
+      await admin.close();
+    }
+  } else {
+    await admin?.close();
+    await server?.stop();
+  }
+}
+
+/** @param {Server} server @param {Admin} admin */
+async function empty(server, admin) {
+  await waitFor(async () => (await server.connectionCount()) === admin.connections, {
+    what: "the connections of closed nodes to be gone",
+  });
+  const keys = () => admin.command("KEYS", "*");
+  for (const key of await keys()) {
+    await admin.command("DEL", key);
+  }
+  await waitFor(async () => (await keys()).length === 0, { what: "the replicas to be empty" });
 }
 
 /** @returns {Promise<Server>} the master */
@@ -164,4 +208,4 @@ async function assertNothingDenied(admin) {
   }
 }
 
-module.exports = { startSetup, hasTls, admit, assertNothingDenied };
+module.exports = { startSetup, endSetup, hasTls, admit, assertNothingDenied };

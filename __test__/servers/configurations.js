@@ -6,11 +6,17 @@
  * @typedef {object} Configuration
  * @property {string} name
  * @property {Record<string, string>} env what chooses it, see helpers/configuration.js
- * @property {{ major: number, what: string }} [needs] of the server
+ * @property {(server: { name: string, version: string, major: number }) => string | undefined} [cannot]
+ *   why it does not apply to a server
  */
 
 const CLUSTER = { REDIS: "cluster" };
 const SENTINEL = { REDIS: "sentinel" };
+
+/** @param {{ name: string }} server */
+function onlyValkey({ name }) {
+  return name === "Valkey" ? undefined : "iovalkey is the client of Valkey";
+}
 
 /** @type {Configuration[]} */
 const CONFIGURATIONS = [
@@ -23,7 +29,8 @@ const CONFIGURATIONS = [
   {
     name: "node-redis, cluster, sharded PUB/SUB",
     env: { ...CLUSTER, ADAPTER_OPTIONS: '{"useShardedPubSub":true}' },
-    needs: { major: 7, what: "sharded PUB/SUB" },
+    cannot: ({ name, version, major }) =>
+      major < 7 ? `${name} ${version} has no sharded PUB/SUB` : undefined,
   },
   { name: "node-redis, sentinels", env: SENTINEL },
   { name: "node-redis, unix socket", env: { REDIS: "unix" } },
@@ -38,8 +45,12 @@ const CONFIGURATIONS = [
   },
   { name: "ioredis, cluster", env: { ...CLUSTER, REDIS_CLIENT: "ioredis" } },
   { name: "ioredis, sentinels", env: { ...SENTINEL, REDIS_CLIENT: "ioredis" } },
-  { name: "iovalkey", env: { REDIS_CLIENT: "iovalkey" } },
-  { name: "iovalkey, cluster", env: { ...CLUSTER, REDIS_CLIENT: "iovalkey" } },
+  { name: "iovalkey", env: { REDIS_CLIENT: "iovalkey" }, cannot: onlyValkey },
+  {
+    name: "iovalkey, cluster",
+    env: { ...CLUSTER, REDIS_CLIENT: "iovalkey" },
+    cannot: onlyValkey,
+  },
   // Without a client, which would need rights of its own.
   {
     name: "settings, a user with README.md's rights",
