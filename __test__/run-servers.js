@@ -2,6 +2,7 @@
 //
 //     node __test__/run-servers.js                      all, into docs/compatibility.md
 //     node __test__/run-servers.js --only "Valkey.*tls" what matches "<server>: <configuration>"
+//     node __test__/run-servers.js --only "..." --write into docs/compatibility.md all the same
 //     node __test__/run-servers.js --list               only says what there is
 //     node __test__/run-servers.js --jobs 2             two configurations at a time
 //     node __test__/run-servers.js --continue           not again what has passed since the package changed
@@ -30,7 +31,8 @@ const { outcomeOf } = require("./servers/outcome");
 /** @typedef {import("./servers/configurations").Configuration} Configuration */
 /** @typedef {import("./servers/document").Run} Run */
 /** @typedef {import("./servers/outcome").Outcome} Outcome */
-/** @typedef {{ server: import("../scripts/servers").Server, title: string, configuration: Configuration }} Job */
+/** @typedef {import("./servers/document").TestedServer} TestedServer */
+/** @typedef {{ name: string, server: TestedServer, configuration: Configuration }} Job */
 
 const DOCUMENT = join(ROOT, "docs", "compatibility.md");
 const LOGS = join(FOLDER, "logs");
@@ -58,9 +60,8 @@ function versionOf(name) {
 }
 
 /** @param {Job} job @param {string} commit @returns {Promise<Outcome>} */
-async function runJob({ server, title, configuration }, commit) {
-  const name = cellName(title, configuration.name).replace(/[^\w.]+/g, "-");
-  const file = join(LOGS, `${name}.tap`);
+async function runJob({ name, server, configuration }, commit) {
+  const file = join(LOGS, `${name.replace(/[^\w.]+/g, "-")}.tap`);
   const log = createWriteStream(file);
   const start = Date.now();
   const child = spawn(process.execPath, [...PARITY_ARGS, "--test-reporter=tap", ...parityFiles()], {
@@ -94,6 +95,31 @@ function earlierResults() {
 }
 
 /**
+ * What there is to run; cells that are known without it are filled.
+ *
+ * @param {Run} run
+ * @param {string | undefined} only
+ * @param {Map<string, Outcome>} before
+ */
+function jobsOf({ servers, cells }, only, before) {
+  /** @type {Job[]} */
+  const jobs = [];
+  // one configuration after the other, so that what concerns a server shows early
+  for (const configuration of CONFIGURATIONS) {
+    for (const server of servers) {
+      const name = cellName(server.title, configuration.name);
+      const known = configuration.cannot?.(server.about) ?? before.get(name);
+      if (known !== undefined) {
+        cells.set(name, known);
+      } else if (!only || new RegExp(only, "i").test(name)) {
+        jobs.push({ name, server, configuration });
+      }
+    }
+  }
+  return jobs;
+}
+
+/**
  * @param {Job[]} jobs
  * @param {Run} run filled
  * @param {number} atOnce
@@ -101,24 +127,31 @@ function earlierResults() {
 async function runAll(jobs, run, atOnce) {
   const waiting = [...jobs];
   const [tested, commit] = [commitOf(PACKAGE), commitOf(["."])];
+  const passed = earlierResults();
   const work = async () => {
     for (let job = waiting.shift(); job; job = waiting.shift()) {
-      const name = cellName(job.title, job.configuration.name);
+      const { name } = job;
       const outcome = await runJob(job, commit);
       run.cells.set(name, outcome);
       const what = outcome.ok
         ? `passed ${outcome.passed}`
         : `FAILED ${outcome.failed}, passed ${outcome.passed}`;
       console.log(`${name}: ${what} (${outcome.seconds} s)`);
-      const passed = [...run.cells].filter(([, cell]) => typeof cell !== "string" && cell.ok);
-      writeFileSync(RESULTS, JSON.stringify({ tested, cells: passed }));
+      if (outcome.ok) {
+        passed.set(name, outcome);
+      } else {
+        passed.delete(name);
+      }
+      writeFileSync(RESULTS, JSON.stringify({ tested, cells: [...passed] }));
     }
   };
   await Promise.all(Array.from({ length: atOnce }, work));
 }
 
-/** @param {{ values: { only?: string, list?: boolean, jobs?: string, continue?: boolean } }} args */
-async function runServers({ values: { only, list = false, jobs: atOnce = "1", continue: goOn } }) {
+/**
+ * @param {{ values: { only?: string, write?: boolean, list?: boolean, jobs?: string, continue?: boolean } }} args
+ */
+async function runServers({ values: { only, write, list, jobs: atOnce = "1", continue: goOn } }) {
   const { servers, missing } = fetchServers();
   missing.forEach(({ name, reason }) => console.log(`${name} cannot be had: ${reason}`));
   /** @type {Run} */
@@ -130,32 +163,19 @@ async function runServers({ values: { only, list = false, jobs: atOnce = "1", co
     missing,
     cells: new Map(),
   };
-  /** @type {Job[]} */
-  const jobs = [];
-  const before = goOn ? earlierResults() : new Map();
   for (const server of servers) {
     const about = serverVersion(server.binary);
     const title = `${about.name} ${about.version}`;
-    run.servers.push({ title, origin: server.origin, hasTls: await hasTls(server.binary) });
-    for (const configuration of CONFIGURATIONS) {
-      const cell = cellName(title, configuration.name);
-      const reason = configuration.cannot?.(about);
-      if (reason !== undefined) {
-        run.cells.set(cell, reason);
-      } else if (before.has(cell)) {
-        run.cells.set(cell, before.get(cell));
-      } else if (!only || new RegExp(only, "i").test(cell)) {
-        jobs.push({ server, title, configuration });
-      }
-    }
+    run.servers.push({ ...server, about, title, hasTls: await hasTls(server.binary) });
   }
+  const jobs = jobsOf(run, only, goOn ? earlierResults() : new Map());
   if (list) {
-    jobs.forEach(({ title, configuration }) => console.log(cellName(title, configuration.name)));
+    jobs.forEach(({ name }) => console.log(name));
     return;
   }
   mkdirSync(LOGS, { recursive: true });
   await runAll(jobs, run, Number(atOnce));
-  if (only === undefined) {
+  if (only === undefined || write) {
     const prettier = await import("prettier");
     const text = await prettier.format(documentOf(run), { parser: "markdown" });
     writeFileSync(DOCUMENT, text);
@@ -171,6 +191,7 @@ async function runServers({ values: { only, list = false, jobs: atOnce = "1", co
 main(async () => {
   const options = /** @type {const} */ ({
     only: { type: "string" },
+    write: { type: "boolean" },
     list: { type: "boolean" },
     jobs: { type: "string" },
     continue: { type: "boolean" },

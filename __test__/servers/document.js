@@ -7,10 +7,12 @@ const { CLIENTS, CONFIGURATIONS } = require("./configurations");
 /** @typedef {import("./outcome").Outcome} Outcome */
 
 /**
- * @typedef {object} TestedServer
- * @property {string} title name and version, as its program says
- * @property {string} origin
+ * @typedef {object} ServerFacts
+ * @property {{ name: string, version: string, major: number }} about as its program says
+ * @property {string} title name and version
  * @property {boolean} hasTls
+ *
+ * @typedef {import("../../scripts/servers").Server & ServerFacts} TestedServer
  *
  * @typedef {object} Run
  * @property {string} date
