@@ -102,7 +102,7 @@ Node.js ${node}, ${Object.entries(packages)
 The servers:
 
 ${servers.map(({ title, origin }) => `- ${title}: ${origin}`).join("\n")}
-${missing.map(({ name, reason }) => `- ${name}: not tested, ${reason}\n`).join("")}
+${missing.map(({ name, reason }) => `- ${name}: not tested, ${reason.split("\n")[0]}\n`).join("")}
 The configurations:
 
 - A cluster is three masters with a replica each; sentinels are three, with a master and a replica. The clients are the packages' cluster and sentinel clients.
