@@ -16,10 +16,11 @@ const assert = require("node:assert/strict");
 const { readFileSync } = require("node:fs");
 const { join } = require("node:path");
 const { makeCertificates, SERVER_NAME } = require("../connection/certificates");
+const { startTlsRedis } = require("../connection/servers");
 const { ADAPTER_OPTIONS, REDIS } = require("./configuration");
 const { startRedisCluster } = require("./redis-cluster");
 const { startRedisSentinel } = require("./redis-sentinel");
-const { freePort, startRedis } = require("./redis-server");
+const { startRedis } = require("./redis-server");
 const { startTlsProxy } = require("./tls-proxy");
 const { waitFor } = require("./wait");
 
@@ -126,15 +127,10 @@ async function startTls(options) {
  * @returns {Promise<{ server: Server, port: number, end: () => void } | undefined>} undefined when
  *   the server was built without TLS
  */
-async function startWithTls({ serverFile, serverKeyFile, caFile }, options) {
-  const port = await freePort();
-  const args = [
-    ...["--tls-port", String(port), "--tls-auth-clients", "yes"],
-    ...["--tls-cert-file", serverFile, "--tls-key-file", serverKeyFile],
-    ...["--tls-ca-cert-file", caFile, ...(options?.args ?? [])],
-  ];
+async function startWithTls(certificates, options) {
   try {
-    return { server: await startRedis({ ...options, args }), port, end() {} };
+    const server = await startTlsRedis(certificates, { ...options, clientCertificates: true });
+    return { server, port: server.tlsPort, end() {} };
   } catch (error) {
     // 6.2 does not know the directive, later ones know it and miss the implementation
     if (!/tls-port "|Failed finding TLS support/.test(/** @type {Error} */ (error).message)) {
