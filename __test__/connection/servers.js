@@ -64,4 +64,12 @@ function startSecured(certificates) {
   });
 }
 
-module.exports = { ACL_PASSWORD, ACL_USER, NOPASS_USER, PASSWORD, startOpen, startSecured, startTlsRedis };
+module.exports = {
+  ACL_PASSWORD,
+  ACL_USER,
+  NOPASS_USER,
+  PASSWORD,
+  startOpen,
+  startSecured,
+  startTlsRedis,
+};
