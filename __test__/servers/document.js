@@ -113,7 +113,7 @@ The configurations:
   }
 - The user with README.md's rights has those that [Rights of the Redis user](../README.md#rights-of-the-redis-user) lists, adapted to the names that a test chooses, and no other. Settings stand in for a client, which would need rights of its own. The run fails when the server's ACL log shows anything.
 
-Skipped, and where:
+Skipped, why and where (a suite that is skipped as a whole counts as one):
 
 ${reasons(run).join("\n")}
 `;
