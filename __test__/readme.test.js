@@ -35,7 +35,10 @@ const { waitFor, within } = require("./helpers/wait");
 const ROOT = join(__dirname, "..");
 const NAME = "socket.io-redis-streams-native";
 const README = read("README.md");
-const DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"];
+const DOCUMENTS = [
+  ...["README.md", "CONTRIBUTING.md", "CHANGELOG.md"],
+  ...["docs/architecture.md", "docs/compatibility.md"],
+];
 
 /** @param {string} file */
 function read(file) {
@@ -538,6 +541,23 @@ test("the number of connections is what README.md says", async (t) => {
   assert.equal(await connections(), 3, "none more for publishing");
   client.cut();
   await waitFor(async () => (await connections()) === 4, { what: "the one for sessions" });
+});
+
+test("what README.md says to be tested is what the last run has passed on", () => {
+  const [heads, ...rows] = read("docs/compatibility.md")
+    .split("\n")
+    .filter((line) => line.startsWith("|"))
+    .map((line) => line.split("|").map((cell) => cell.trim()));
+  const servers = heads.slice(2, -1);
+  const tested = servers.map((title) => title.split(" ")[1]).sort();
+  const [, sentence] =
+    /The parity suite passes on (Redis .*?), each/.exec(section("Compatibility")) ?? [];
+  assert.deepEqual(sentence?.match(/\d+\.\d+\.\d+/g)?.sort(), tested);
+  const cells = rows.slice(1).flatMap((row) => row.slice(2, -1));
+  assert.deepEqual(
+    cells.filter((cell) => !/^(\d+ \/ \d+( \(proxy\))?|not applicable)$/.test(cell)),
+    [],
+  );
 });
 
 describe("what the documents name exists", () => {

@@ -15,6 +15,14 @@ const ADAPTERS = [
   ...["native-stream", "mixed-0.2", "mixed-0.2-upstream-first", "upstream-0.2"],
 ];
 const FOLDER = join(__dirname, "parity");
+const PARITY_ARGS = ["--test", "--test-concurrency=2", "--test-timeout=60000"];
+
+/** @returns {string[]} */
+function parityFiles() {
+  return readdirSync(FOLDER)
+    .filter((file) => file.endsWith(".test.js"))
+    .map((file) => join(FOLDER, file));
+}
 
 /**
  * @param {string} adapter
@@ -23,11 +31,10 @@ const FOLDER = join(__dirname, "parity");
  */
 function run(adapter, files) {
   return new Promise((resolve) => {
-    const child = spawn(
-      process.execPath,
-      ["--test", "--test-concurrency=2", "--test-reporter=spec", "--test-timeout=60000", ...files],
-      { stdio: "inherit", env: { ...process.env, ADAPTER: adapter } },
-    );
+    const child = spawn(process.execPath, [...PARITY_ARGS, "--test-reporter=spec", ...files], {
+      stdio: "inherit",
+      env: { ...process.env, ADAPTER: adapter },
+    });
     child.on("exit", (code) => resolve(code === 0));
   });
 }
@@ -38,9 +45,7 @@ async function main() {
   if (unknown !== undefined) {
     throw new Error(`unknown adapter "${unknown}", must be one of ${ADAPTERS.join(", ")}`);
   }
-  const files = readdirSync(FOLDER)
-    .filter((file) => file.endsWith(".test.js"))
-    .map((file) => join(FOLDER, file));
+  const files = parityFiles();
   /** @type {[string, boolean, number][]} */
   const results = [];
   for (const adapter of chosen) {
@@ -55,7 +60,11 @@ async function main() {
   process.exitCode = results.every(([, passed]) => passed) ? 0 : 1;
 }
 
-main().catch((error) => {
-  console.error(error.message);
-  process.exitCode = 1;
-});
+if (require.main === module) {
+  main().catch((error) => {
+    console.error(error.message);
+    process.exitCode = 1;
+  });
+}
+
+module.exports = { PARITY_ARGS, parityFiles };

@@ -10,6 +10,8 @@ const { setup } = require("./setup");
 
 /** The parity suite has a runner of its own, since it runs once for each kind of cluster. */
 const PARITY = join("__test__", "parity") + sep;
+const RUN_PARITY = join("__test__", "run-parity.js");
+const ON_CLUSTER = { REDIS: "cluster" };
 const CLUSTERS = [
   ...["upstream", "native", "mixed", "mixed-upstream-first"],
   ...["native-stream", "mixed-0.2", "mixed-0.2-upstream-first"],
@@ -32,16 +34,17 @@ main(() => {
   setup();
   requireCargo();
 
-  /** @type {[string, string, string[]][]} */
+  /** @type {[string, string, string[], Record<string, string>?][]} */
   const steps = [
     ["Rust tests", "cargo", ["test"]],
-    ["parity suite", process.execPath, [join("__test__", "run-parity.js"), ...CLUSTERS]],
+    ["parity suite", process.execPath, [RUN_PARITY, ...CLUSTERS]],
+    ["parity suite on a Redis Cluster", process.execPath, [RUN_PARITY, "native"], ON_CLUSTER],
     ["tests", process.execPath, [...TEST_RUNNER, ...testFiles()]],
   ];
   const failed = steps
-    .filter(([name, program, args]) => {
+    .filter(([name, program, args, env]) => {
       console.log(`\n# ${name}`);
-      return !succeeds(program, args);
+      return !succeeds(program, args, { env: { ...process.env, ...env } });
     })
     .map(([name]) => name);
   if (failed.length > 0) {

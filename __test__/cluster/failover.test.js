@@ -7,6 +7,7 @@ const { test } = require("node:test");
 const { defer } = require("../faults/defer");
 require("../faults/warnings"); // outages are warned of
 const { createAdmin } = require("../helpers/clients");
+const { needsServer } = require("../helpers/configuration");
 const { waitFor } = require("../helpers/wait");
 const { assertRequestsWork, startEmitting } = require("./emitting");
 const { STREAM, judge } = require("./verdict");
@@ -86,7 +87,9 @@ test("the stream's master hangs, and comes back as a replica", async (t) => {
 
 // Breaks when a failover that was asked for, which loses nothing on the servers' side, loses or
 // doubles something on ours.
-test("all masters are replaced one by one, in an orderly way", async (t) => {
+// Redis 6.2 goes on holding back what is published to the old master, for 10 s.
+const orderly = needsServer(7, "end of the pause with the failover (redis/redis#10985)");
+test("all masters are replaced one by one, in an orderly way", { skip: orderly }, async (t) => {
   const { redis, cluster, traffic, losses } = await startEmitting(t);
   for (const replica of redis.nodes.slice(3)) {
     await redis.ask(replica, "CLUSTER FAILOVER", /\+OK/);

@@ -10,6 +10,7 @@ const { describe, test } = require("node:test");
 const { defer } = require("../faults/defer");
 const { takeWarnings } = require("../faults/warnings");
 const { createAdmin } = require("../helpers/clients");
+const { needsServer, serverVersion } = require("../helpers/configuration");
 const { startNodeOn } = require("../helpers/node");
 const { startRedisCluster } = require("../helpers/redis-cluster");
 const { startRedisSentinel } = require("../helpers/redis-sentinel");
@@ -86,13 +87,16 @@ async function startTwo(t, settings, adapterOptions) {
 /** @param {Admin[]} all @param {string[]} granted */
 async function assertUsed(all, granted) {
   const stats = (await everywhere(all, "INFO", "commandstats")).join("\n");
-  const unused = granted.filter((right) => !stats.includes(`cmdstat_${right.slice(1)}:`));
+  const counted = (/** @type {string} */ right) =>
+    serverVersion().major < 7 ? right.split("|")[0] : right; // Redis 6 has one count for all of them
+  const unused = granted.filter((right) => !stats.includes(`cmdstat_${counted(right).slice(1)}:`));
   assert.deepEqual(unused, [], "rights that nothing needs");
 }
 
 describe("a Redis Cluster", () => {
   for (const [i, useShardedPubSub] of [false, true].entries()) {
-    test(useShardedPubSub ? "sharded PUB/SUB" : "classic PUB/SUB", async (t) => {
+    const skip = useShardedPubSub && needsServer(7, "sharded PUB/SUB");
+    test(useShardedPubSub ? "sharded PUB/SUB" : "classic PUB/SUB", { skip }, async (t) => {
       const redis = await startRedisCluster();
       defer(t, () => redis.stop());
       const all = await admins(t, redis.nodes);

@@ -17,18 +17,16 @@ const ATTEMPTS = 3;
 
 /**
  * @param {Certificates} certificates
- * @param {object} options
- * @param {boolean} options.clientCertificates whether TLS asks for them
- * @param {string[]} [options.args]
- * @param {string} [options.password]
+ * @param {import("../helpers/redis-server").RedisServerOptions & { clientCertificates: boolean }} options
+ *   `clientCertificates`: whether TLS asks for them
  * @returns {Promise<RedisServer & { tlsPort: number }>}
  */
-async function startTlsRedis(certificates, { clientCertificates, args = [], password }) {
+async function startTlsRedis(certificates, { clientCertificates, args = [], ...options }) {
   for (let attempt = 1; ; attempt++) {
     const tlsPort = await freePort();
     try {
       const server = await startRedis({
-        password,
+        ...options,
         unixSocket: true,
         args: [
           ...["--bind", "127.0.0.1", "-::1", "--tls-port", String(tlsPort)],
@@ -66,4 +64,12 @@ function startSecured(certificates) {
   });
 }
 
-module.exports = { ACL_PASSWORD, ACL_USER, NOPASS_USER, PASSWORD, startOpen, startSecured };
+module.exports = {
+  ACL_PASSWORD,
+  ACL_USER,
+  NOPASS_USER,
+  PASSWORD,
+  startOpen,
+  startSecured,
+  startTlsRedis,
+};

@@ -319,7 +319,7 @@ describe("a proxy that cuts in the middle of a packet", () => {
   // shows that the test above does what it says: here the late arrivals do arrive.
   test("where CLIENT KILL is forbidden, doubles are dropped and the doubt is counted", async (t) => {
     await context.admin.command(
-      ...["ACL", "SETUSER", "careful", "on", ">pw", "~*", "&*", "+@all", "-client|kill"],
+      ...["ACL", "SETUSER", "careful", "on", ">pw", "~*", "&*", "+@all", "-client", "+client|info"],
     );
     const start = seed();
     t.diagnostic(`SEED=${start}`);

@@ -5,7 +5,20 @@
 
 "use strict";
 
+const { ADAPTER_OPTIONS, CLIENT_OPTIONS } = require("./configuration");
 const { within } = require("./wait");
+
+/**
+ * How the adapter's clients reach a server where host, port and password do not say it. The tests'
+ * own commands go to host and port all the same.
+ *
+ * @typedef {object} Reach
+ * @property {string} [path] a unix socket
+ * @property {{ port: number, ca: string, cert: string, key: string, servername: string }} [tls]
+ * @property {{ name: string, nodes: { host: string, port: number }[] }} [sentinel]
+ * @property {string} [username]
+ * @property {string} [password]
+ */
 
 /**
  * A server, or a cluster, which has several ports.
@@ -16,6 +29,7 @@ const { within } = require("./wait");
  * @property {string} url
  * @property {number[]} [ports] of the nodes of a cluster
  * @property {{ password?: string }} options
+ * @property {Reach} [reach]
  */
 
 /**
@@ -30,21 +44,58 @@ const WITHOUT_CLIENT = ["url", "settings"];
 const name = process.env.REDIS_CLIENT || "redis";
 
 /**
+ * Host and port or what stands for them, and who logs in.
+ *
+ * @param {Server} server
+ * @returns {{ address: { path?: string, host?: string, port?: number, tls?: object }, login: object }}
+ */
+function placeOf({ host, port, options, reach: { path, tls, sentinel, ...login } = {} }) {
+  const { port: tlsPort, ...certificates } = tls ?? { port };
+  return {
+    address: path ? { path } : { host, port: tlsPort, ...(tls && { tls: certificates }) },
+    login: options.password ? { password: options.password, ...login } : login,
+  };
+}
+
+/**
+ * @param {string} packageName
+ * @param {Server} server
+ * @param {Record<string, unknown>} options
+ */
+function nodeRedisClient(packageName, server, options) {
+  const { createClient, createCluster, createSentinel } = require(packageName);
+  const { address, login } = placeOf(server);
+  if (server.reach?.sentinel) {
+    const { name, nodes } = server.reach.sentinel;
+    return createSentinel({
+      name,
+      sentinelRootNodes: nodes,
+      nodeClientOptions: { ...login, ...options },
+    });
+  }
+  if (server.ports !== undefined) {
+    return createCluster({
+      rootNodes: server.ports.map((port) => ({ url: `redis://${server.host}:${port}` })),
+      defaults: { ...login, ...options },
+      ...options,
+    });
+  }
+  const { tls, ...place } = address;
+  return createClient({
+    socket: { ...place, ...(tls && { tls: true, ...tls }) },
+    ...login,
+    ...options,
+  });
+}
+
+/**
  * @param {string} packageName
  * @param {Server} server
  * @param {Record<string, unknown>} options
  * @returns {Promise<Handle>}
  */
 async function nodeRedis(packageName, server, options) {
-  const { createClient, createCluster } = require(packageName);
-  const client =
-    server.ports === undefined
-      ? createClient({ url: server.url, ...options })
-      : createCluster({
-          rootNodes: server.ports.map((port) => ({ url: `redis://${server.host}:${port}` })),
-          defaults: { password: server.options.password, ...options },
-          ...options,
-        });
+  const client = nodeRedisClient(packageName, server, options);
   client.on("error", () => {}); // reconnects by itself; without a listener the process would end
   await client.connect();
   return {
@@ -72,20 +123,28 @@ async function nodeRedis(packageName, server, options) {
  */
 async function ioredis(packageName, server, options) {
   const { Cluster, Redis } = require(packageName);
-  const { host, port, ports } = server;
-  const { password } = server.options;
+  const { address, login } = placeOf(server);
+  const { host, ports, reach } = server;
+  const place = reach?.sentinel
+    ? { sentinels: reach.sentinel.nodes, name: reach.sentinel.name }
+    : address;
   const client =
     ports === undefined
-      ? new Redis({ host, port, password, ...options })
+      ? new Redis({ ...place, ...login, ...options })
       : new Cluster(
-          ports.map((one) => ({ host, port: one })),
-          { redisOptions: { password, ...options }, ...options },
+          ports.map((port) => ({ host, port })),
+          { redisOptions: { ...login, ...options }, ...options },
         );
   client.on("error", () => {});
-  await client.ping();
+  if (!options.lazyConnect) {
+    await client.ping();
+  }
   return {
     adapterArgument: client,
     async close() {
+      if (client.status === "wait") {
+        return; // with lazyConnect: nobody has used it
+      }
       await within(client.quit(), "the client to close", CLOSE_TIMEOUT).catch(() =>
         client.disconnect(),
       );
@@ -116,17 +175,28 @@ async function forUpstream02(server, options) {
   };
 }
 
-/**
- * @param {{ ports?: number[] }} server
- * @param {any} adapterArgument
- * @returns {Handle}
- */
-function withoutClient({ ports }, adapterArgument) {
-  const isUrl = typeof adapterArgument === "string";
-  return {
-    adapterArgument: ports && isUrl ? { cluster: { nodes: [adapterArgument] } } : adapterArgument,
-    close: async () => {},
-  };
+/** @param {any} adapterArgument @returns {Handle} */
+function withoutClient(adapterArgument) {
+  return { adapterArgument, close: async () => {} };
+}
+
+/** @param {Server} server */
+function urlOf({ url, ports, reach }) {
+  if (reach && !reach.path) {
+    throw new Error("REDIS_CLIENT=url says too little, take settings");
+  }
+  return ports ? { cluster: { nodes: [url] } } : reach?.path ? `unix://${reach.path}` : url;
+}
+
+/** @param {Server} server */
+function settingsOf(server) {
+  const { address, login } = placeOf(server);
+  const { host, ports, reach } = server;
+  if (reach?.sentinel) {
+    return { sentinel: reach.sentinel, ...login };
+  }
+  const nodes = ports?.map((port) => ({ host, port }));
+  return { ...(nodes ? { cluster: { nodes } } : address), ...login };
 }
 
 /** @type {Record<string, (server: Server, options: Record<string, unknown>) => Promise<Handle>>} */
@@ -137,15 +207,8 @@ const FACTORIES = {
   ioredis: (server, options) => ioredis("ioredis", server, options),
   "ioredis-5": (server, options) => ioredis("ioredis-5", server, options),
   iovalkey: (server, options) => ioredis("iovalkey", server, options),
-  url: async (server) => withoutClient(server, server.url),
-  settings: async ({ host, port, ports, options: { password } }) => {
-    const login = password ? { password } : {};
-    const nodes = ports?.map((one) => ({ host, port: one }));
-    return withoutClient(
-      { ports },
-      nodes ? { cluster: { nodes }, ...login } : { host, port, ...login },
-    );
-  },
+  url: async (server) => withoutClient(urlOf(server)),
+  settings: async (server) => withoutClient(settingsOf(server)),
 };
 
 if (!FACTORIES[name]) {
@@ -166,7 +229,7 @@ function createRedisClient(server, { kind = "native", client = name, options = {
   if (kind === "upstream-0.2") {
     return forUpstream02(server, options);
   }
-  return FACTORIES[needsClient ? "redis" : client](server, options);
+  return FACTORIES[needsClient ? "redis" : client](server, { ...CLIENT_OPTIONS, ...options });
 }
 
 /**
@@ -184,12 +247,15 @@ async function createAdmin({ host, port, url, ports = [port], options }) {
   );
   const nodes = new Map(handles.map(({ adapterArgument }, i) => [ports[i], adapterArgument]));
   /** @param {(string | Buffer)[]} args */
-  const send = (args) => sendTo(nodes, args);
+  const send = async (args) => (await sendTo(nodes, args)).reply;
   return {
     client: nodes.get(port),
     connections: ports.length,
     send,
     command: (...args) => send(args.map(String)),
+    publish: (channel, payload) =>
+      send([ADAPTER_OPTIONS.useShardedPubSub ? "SPUBLISH" : "PUBLISH", channel, payload]),
+    subscribe: (channel, listener) => subscribe(nodes, channel, listener),
     async close() {
       await Promise.all(handles.map(({ close }) => close()));
     },
@@ -202,6 +268,7 @@ async function createAdmin({ host, port, url, ports = [port], options }) {
  *
  * @param {Map<number, any>} nodes clients by port
  * @param {(string | Buffer)[]} args
+ * @returns {Promise<{ reply: any, node?: any }>} with the node that answered alone
  */
 async function sendTo(nodes, args) {
   const [name, first] = args.map(String);
@@ -209,14 +276,15 @@ async function sendTo(nodes, args) {
     /** @type {any[][]} */
     const answers = await Promise.all([...nodes.values()].map((node) => node.sendCommand(args)));
     // `[channel, count, …]` adds up, lists come together
-    return first.endsWith("NUMSUB")
+    const reply = first.endsWith("NUMSUB")
       ? answers.reduce((sum, answer) => sum.map((value, i) => (i % 2 ? value + answer[i] : value)))
       : [...new Set(answers.flat())];
+    return { reply };
   }
   let [node] = nodes.values();
   for (;;) {
     try {
-      return await node.sendCommand(args);
+      return { reply: await node.sendCommand(args), node };
     } catch (error) {
       const moved = /^(?:MOVED) \d+ \S+:(\d+)$/.exec(/** @type {Error} */ (error).message);
       if (moved === null) {
@@ -228,11 +296,33 @@ async function sendTo(nodes, args) {
 }
 
 /**
+ * Listens to a channel on a connection of its own: a sharded one where the adapters' are.
+ *
+ * @param {Map<number, any>} nodes clients by port
+ * @param {string} channel
+ * @param {(payload: Buffer) => void} listener
+ */
+async function subscribe(nodes, channel, listener) {
+  // the master of a sharded channel is that of the key with its name
+  const { node } = await sendTo(nodes, ["EXISTS", channel]);
+  const subscriber = node.duplicate();
+  await subscriber.connect();
+  await (ADAPTER_OPTIONS.useShardedPubSub
+    ? subscriber.sSubscribe(channel, listener, true)
+    : subscriber.subscribe(channel, listener, true));
+  return { close: () => subscriber.close() };
+}
+
+/**
  * @typedef {object} Admin
  * @property {any} client a node-redis client, of any node of a cluster
  * @property {number} connections how many it has open
  * @property {(args: (string | Buffer)[]) => Promise<any>} send sends any command as it is
  * @property {(...args: (string | number)[]) => Promise<any>} command sends any command
+ * @property {(channel: string, payload: string | Buffer) => Promise<any>} publish as the adapters do:
+ *   to a sharded channel with `useShardedPubSub`
+ * @property {(channel: string, listener: (payload: Buffer) => void) => Promise<{ close: () => Promise<void> }>} subscribe
+ *   listens to a channel, likewise, until it is closed
  * @property {() => Promise<void>} close
  */
 

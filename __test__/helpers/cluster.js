@@ -1,5 +1,5 @@
-// A cluster of Socket.IO nodes in this process, with real clients connected to each. By the
-// environment variable REDIS they share a single server (the default) or a Redis Cluster: "cluster".
+// A cluster of Socket.IO nodes in this process, with real clients connected to each. They share what
+// the environment variable REDIS names (see redis-setup.js), by default a server.
 
 "use strict";
 
@@ -7,8 +7,7 @@ const { after, before } = require("node:test");
 const adapters = require("./adapters");
 const { createAdmin } = require("./clients");
 const { startNode } = require("./node");
-const { startRedisCluster } = require("./redis-cluster");
-const { startRedis } = require("./redis-server");
+const { admit, assertNothingDenied, endSetup, startSetup } = require("./redis-setup");
 const { connectClient } = require("./socket-client");
 const { waitFor } = require("./wait");
 const { streamOf } = require("./wire");
@@ -33,11 +32,6 @@ const { streamOf } = require("./wire");
  */
 
 const PROBE = "cluster:probe";
-
-const REDIS = process.env.REDIS || "single";
-if (!["single", "cluster"].includes(REDIS)) {
-  throw new Error(`REDIS is "${REDIS}", must be single or cluster`);
-}
 
 /** How many clusters were started, so that no two probes are the same. */
 let probes = 0;
@@ -79,7 +73,7 @@ class Cluster {
   async addNode(index) {
     const { adapterOptions, serverOptions, setup } = this.options;
     const node = await startNode({
-      redis: this.redis,
+      redis: await admit(this.redis, this.admin, adapterOptions),
       index,
       adapterOptions,
       serverOptions,
@@ -244,7 +238,7 @@ function useCluster({ redis: redisOptions, ...options } = {}) {
   });
   after(async () => {
     await context.cluster?.close();
-    await stopContext(context);
+    await stopContext(context, redisOptions);
   });
   return context;
 }
@@ -260,7 +254,7 @@ function useRedis(options) {
     admin: /** @type {Admin} */ (/** @type {unknown} */ (undefined)),
   };
   before(() => startContext(context, options));
-  after(() => stopContext(context));
+  after(() => stopContext(context, options));
   return context;
 }
 
@@ -269,17 +263,22 @@ function useRedis(options) {
  * @param {import("./redis-server").RedisServerOptions} [options]
  */
 async function startContext(context, options) {
-  // What the tests of the parity suite do to their server can be done to a cluster as well.
-  context.redis = /** @type {RedisServer} */ (
-    REDIS === "cluster" ? await startRedisCluster(options) : await startRedis(options)
-  );
-  context.admin = await createAdmin(context.redis);
+  const redis = await startSetup(options);
+  context.redis = redis; // what is started is stopped, whatever comes next
+  context.admin = await createAdmin(redis);
+  context.redis = await admit(redis, context.admin);
 }
 
-/** @param {{ redis: RedisServer, admin: Admin }} context */
-async function stopContext({ redis, admin }) {
-  await admin?.close();
-  await redis?.stop();
+/**
+ * @param {{ redis: RedisServer, admin: Admin }} context
+ * @param {import("./redis-server").RedisServerOptions} [options]
+ */
+async function stopContext({ redis, admin }, options) {
+  try {
+    await (admin && assertNothingDenied(admin));
+  } finally {
+    await endSetup(redis, admin, options);
+  }
 }
 
 /**

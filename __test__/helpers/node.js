@@ -7,9 +7,10 @@ const { once } = require("node:events");
 const { Server } = require("socket.io");
 const adapters = require("./adapters");
 const { createRedisClient } = require("./clients");
+const { ADAPTER_OPTIONS } = require("./configuration");
 
 // Upstream's connections end when a blocking read does, so a short one lets the tests end sooner.
-const ADAPTER_DEFAULTS = { blockTimeInMs: 200 };
+const ADAPTER_DEFAULTS = { blockTimeInMs: 200, ...ADAPTER_OPTIONS };
 
 /**
  * @typedef {object} NodeOptions

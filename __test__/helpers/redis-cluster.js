@@ -6,6 +6,7 @@
 const { randomBytes } = require("node:crypto");
 const { writeFileSync } = require("node:fs");
 const { join } = require("node:path");
+const { serverVersion } = require("./configuration");
 const { ask, freePort, RedisServer } = require("./redis-server");
 const { waitFor } = require("./wait");
 
@@ -15,6 +16,9 @@ const START_ATTEMPTS = 5;
 const START_TIMEOUT = 20_000;
 const DRAIN_TIMEOUT = 2_000;
 const MIGRATE_LIMIT = 10_000;
+/** Where the nodes talk to each other before `cluster-port` came with 7.0, from the port on. */
+const BUS_OFFSET = 10_000;
+const MAX_PORT = 65_535;
 
 /**
  * @typedef {object} RedisClusterOptions
@@ -94,7 +98,7 @@ class RedisCluster {
     /** @type {ClusterNode[]} */
     const nodes = [];
     for (let i = 0; i < 2 * MASTERS; i++) {
-      const [port, busPort] = [await freePort(), await freePort()];
+      const { port, busPort } = await freePorts();
       const bound = (/** @type {number} */ at) => Math.round((at * SLOTS) / MASTERS);
       const place =
         i < MASTERS
@@ -117,7 +121,8 @@ class RedisCluster {
       ...options,
       password,
       args: [
-        ...["--cluster-enabled", "yes", "--cluster-port", String(busPort)],
+        ...["--cluster-enabled", "yes"],
+        ...(hasBusPort() ? ["--cluster-port", String(busPort)] : []),
         ...["--cluster-node-timeout", String(this.nodeTimeout)],
         ...["--cluster-allow-replica-migration", "no"],
         ...["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"],
@@ -223,7 +228,7 @@ class RedisCluster {
 
   /** @returns {Promise<number>} of clients */
   async connectionCount() {
-    const counts = await Promise.all(this.nodes.map((node) => this.clientsOf(node)));
+    const counts = await Promise.all(this.nodes.map((node) => node.connectionCount()));
     return counts.reduce((sum, count) => sum + count, 0);
   }
 
@@ -235,15 +240,21 @@ class RedisCluster {
     }).catch(() => {});
     await Promise.all(this.nodes.map((node) => node.remove()));
   }
+}
 
-  /** @param {ClusterNode} node @returns {Promise<number>} besides the one that asks and its master */
-  async clientsOf(node) {
-    try {
-      const [list] = await this.ask(node, "CLIENT LIST", /\$\d+\r\n[\s\S]*\n\r\n/);
-      const clients = list.split("\n").filter((line) => / flags=[^ MS]* /.test(line));
-      return clients.length - 1;
-    } catch {
-      return 0;
+/** Whether the port of the nodes' own connections can be chosen (7.0). */
+const hasBusPort = () => serverVersion().major >= 7;
+
+/** The port of a node and that of its connections to other nodes. */
+async function freePorts() {
+  if (hasBusPort()) {
+    return { port: await freePort(), busPort: await freePort() };
+  }
+  for (;;) {
+    const port = await freePort();
+    // one that is taken shows when the node starts
+    if (port + BUS_OFFSET <= MAX_PORT) {
+      return { port, busPort: port + BUS_OFFSET };
     }
   }
 }

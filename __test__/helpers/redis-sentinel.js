@@ -64,7 +64,7 @@ class RedisSentinel {
     const fast = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
     const login = password ? ["--masterauth", password] : [];
     const master = await new RedisServer({ password, args: [...fast, ...login] }).start();
-    const replicaOf = ["--replicaof", `${master.host} ${master.port}`];
+    const replicaOf = ["--replicaof", master.host, String(master.port)];
     const replica = new RedisServer({ password, args: [...fast, ...login, ...replicaOf] });
     this.servers = [master, await replica.start()];
     for (let i = 0; i < SENTINELS; i++) {

@@ -8,6 +8,7 @@ const { closeSync, mkdtempSync, openSync, readFileSync, rmSync } = require("node
 const net = require("node:net");
 const { tmpdir } = require("node:os");
 const { join } = require("node:path");
+const { SERVER } = require("./configuration");
 const { guard } = require("./guard");
 const { waitFor } = require("./wait");
 
@@ -22,7 +23,7 @@ const DRAIN_TIMEOUT = 2_000;
  * @property {boolean} [unixSocket] listen on a unix socket as well (see `socketPath`)
  * @property {boolean} [appendOnly] keep the data over `restart()`
  * @property {string[]} [args] further arguments of redis-server
- * @property {string} [binary] the server to start, default `redis-server` on PATH
+ * @property {string} [binary] the server to start, default REDIS_SERVER (configuration.js)
  */
 
 /** @returns {Promise<number>} */
@@ -115,7 +116,7 @@ class RedisServer {
    * @returns {Promise<boolean>} false when the server could not bind the port
    */
   async launch(port) {
-    const { binary = "redis-server" } = this.options;
+    const { binary = SERVER } = this.options;
     const log = openSync(join(this.directory, "redis.log"), "a");
     const child = spawn(binary, this.args(port), { stdio: ["ignore", log, log] });
     closeSync(log);
@@ -194,13 +195,19 @@ class RedisServer {
     rmSync(this.directory, { recursive: true, force: true });
   }
 
-  /** @returns {Promise<number>} connections besides the one that asks; 0 when it cannot ask */
+  /**
+   * @returns {Promise<number>} connections of clients, which masters, replicas and sentinels are
+   *   not, besides the one that asks; 0 when it cannot ask
+   */
   async connectionCount() {
     const { password } = this.options;
-    const commands = [...(password ? [`AUTH ${password}`] : []), "INFO clients"];
+    const commands = [...(password ? [`AUTH ${password}`] : []), "CLIENT LIST"];
     try {
-      const [, count] = await ask(this.port, commands, /connected_clients:(\d+)/);
-      return Number(count) - 1;
+      const [list] = await ask(this.port, commands, /\$\d+\r\n[\s\S]*\n\r\n/);
+      const clients = list
+        .split("\n")
+        .filter((line) => / flags=[^ MS]* /.test(line) && !/ name=sentinel-/.test(line));
+      return clients.length - 1;
     } catch {
       return 0;
     }

@@ -74,10 +74,11 @@ class RemoteNode {
       port,
       url,
       ports,
+      reach,
       options: all,
     } = /** @type {import("./clients").Server} */ (redis);
     // only what a client needs, and can be sent
-    const server = { host, port, url, ports, options: { password: all.password } };
+    const server = { host, port, url, ports, reach, options: { password: all.password } };
     Object.assign(this, await this.call("start", { redis: server, ...options }));
     return this;
   }

@@ -4,7 +4,7 @@
 
 const adapters = require("./adapters");
 const { waitFor } = require("./wait");
-const { addEntry } = require("./wire");
+const { addEntry, streamOf } = require("./wire");
 
 const HEARTBEAT = 2;
 const ADAPTER_CLOSE = 13;
@@ -19,7 +19,7 @@ const UID = "5113117000000000";
  */
 async function startSilentServer({ admin, cluster }) {
   const say = (/** @type {number} */ type) =>
-    addEntry(admin, "socket.io", { uid: UID, nsp: "/", type });
+    addEntry(admin, streamOf("/"), { uid: UID, nsp: "/", type });
   const { length } = cluster.nodes;
   /** @type {() => Promise<unknown>} */
   let leave;
@@ -27,9 +27,7 @@ async function startSilentServer({ admin, cluster }) {
     await say(HEARTBEAT);
     leave = () => say(ADAPTER_CLOSE);
   } else {
-    const subscriber = admin.client.duplicate();
-    await subscriber.connect();
-    await subscriber.subscribe("socket.io#/#", () => {});
+    const subscriber = await admin.subscribe("socket.io#/#", () => {});
     leave = () => subscriber.close();
   }
   for (const { io } of cluster.nodes) {

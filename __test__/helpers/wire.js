@@ -4,6 +4,7 @@
 "use strict";
 
 const { decode, encode } = require("@msgpack/msgpack");
+const { ADAPTER_OPTIONS } = require("./configuration");
 
 /** The message types that the tests name. */
 const MessageType = {
@@ -33,7 +34,8 @@ const MessageType = {
  * @param {Record<string, any>} [adapterOptions]
  * @returns {string}
  */
-function streamOf(nsp, { streamName = "socket.io", streamCount = 1 } = {}) {
+function streamOf(nsp, adapterOptions) {
+  const { streamName = "socket.io", streamCount = 1 } = { ...ADAPTER_OPTIONS, ...adapterOptions };
   if (streamCount === 1) {
     return streamName;
   }

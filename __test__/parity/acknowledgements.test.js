@@ -6,7 +6,7 @@ const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { adapters, useCluster } = require("../helpers/cluster");
 const { ANSWER_TIMEOUT, settle } = require("../helpers/wait");
-const { lastEntryId, toBuffer } = require("../helpers/wire");
+const { lastEntryId, streamOf, toBuffer } = require("../helpers/wire");
 
 const NODES = [0, 1, 2];
 /** For answers that do not come: has to pass. */
@@ -55,10 +55,10 @@ for (const sender of NODES) {
     test("each client is asked once, and over PUB/SUB nothing is written to the stream", async () => {
       const { cluster, admin } = context;
       const starts = cluster.clients.map((client) => client.received("ask").length);
-      const last = await lastEntryId(admin, "socket.io");
+      const last = await lastEntryId(admin, streamOf("/"));
       await io().timeout(ANSWER_TIMEOUT).emitWithAck("ask", "once");
       if (!adapters.viaStream) {
-        assert.equal(await lastEntryId(admin, "socket.io"), last);
+        assert.equal(await lastEntryId(admin, streamOf("/")), last);
       }
       cluster.clients.forEach((client, i) =>
         assert.deepEqual(client.received("ask").slice(starts[i]), [["once"]]),

@@ -7,7 +7,7 @@ const { describe, test } = require("node:test");
 const { adapters, useCluster } = require("../helpers/cluster");
 const { assertReceivers, deliveries } = require("../helpers/delivery");
 const { once, waitFor } = require("../helpers/wait");
-const { lastEntryId, messagesAfter } = require("../helpers/wire");
+const { lastEntryId, messagesAfter, streamOf } = require("../helpers/wire");
 
 const NODES = [0, 1, 2];
 
@@ -265,7 +265,7 @@ for (const sender of NODES) {
         [cluster.io(sender).local.to(room), [neighbour]],
         [cluster.serverSocket(own).local, [neighbour]],
       ])) {
-        const before = await lastEntryId(context.admin, "socket.io");
+        const before = await lastEntryId(context.admin, streamOf("/"));
         /** @type {any[] | undefined} */
         let written;
         const receiving = receivers.map((client) => once(client.socket, "hello"));
@@ -275,7 +275,7 @@ for (const sender of NODES) {
           async () => {
             operator.emit("hello");
             await Promise.all(receiving);
-            written = await messagesAfter(context.admin, "socket.io", before);
+            written = await messagesAfter(context.admin, streamOf("/"), before);
           },
           [...receivers],
           ["hello"],

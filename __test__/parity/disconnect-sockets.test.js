@@ -7,7 +7,7 @@ const { describe, test } = require("node:test");
 const { adapters, useCluster } = require("../helpers/cluster");
 const { flushed } = require("../helpers/delivery");
 const { once, waitFor } = require("../helpers/wait");
-const { lastEntryId, messagesAfter } = require("../helpers/wire");
+const { lastEntryId, messagesAfter, streamOf } = require("../helpers/wire");
 
 /** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
 
@@ -116,11 +116,11 @@ for (const sender of NODES) {
     test("local.disconnectSockets stays on the node", async () => {
       const { cluster, admin } = context;
       const clients = await newClients();
-      const before = await lastEntryId(admin, "socket.io");
+      const before = await lastEntryId(admin, streamOf("/"));
       const gone = disconnected(clients[sender]);
       chat().local.disconnectSockets(true);
       await gone;
-      const written = await messagesAfter(admin, "socket.io", before);
+      const written = await messagesAfter(admin, streamOf("/"), before);
       assert.deepEqual(written, [], "no entry was written");
       await flushed(cluster, sender);
       assert.deepEqual(

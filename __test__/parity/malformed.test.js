@@ -7,7 +7,7 @@ const { createCipheriv } = require("node:crypto");
 const { describe, test } = require("node:test");
 const { adapters, useCluster } = require("../helpers/cluster");
 const { assertReceivers } = require("../helpers/delivery");
-const { encode, encodeBinary, toBuffer } = require("../helpers/wire");
+const { encode, encodeBinary, streamOf, toBuffer } = require("../helpers/wire");
 
 const NODES = [0, 1, 2];
 // In the stream, whoever writes is a server that is waited for, but for the emitter package.
@@ -52,7 +52,7 @@ async function assertAlive() {
 
 /** @param {(string | Buffer)[]} fields names and values */
 function addRaw(...fields) {
-  return context.admin.send(["XADD", "socket.io", "*", ...fields]);
+  return context.admin.send(["XADD", streamOf("/"), "*", ...fields]);
 }
 
 /**
@@ -350,7 +350,7 @@ describe("messages on the channels", { skip: adapters.pubSubOnly() }, () => {
       const channels = [CHANNEL, ...NODES.map((node) => `${CHANNEL}${cluster.adapter(node).uid}#`)];
       for (const payload of payloads) {
         for (const channel of channels) {
-          await admin.client.publish(channel, payload);
+          await admin.publish(channel, payload);
         }
       }
       await assertAlive();

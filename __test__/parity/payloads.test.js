@@ -7,7 +7,7 @@ const { describe, test } = require("node:test");
 const parser = require("socket.io-parser");
 const { adapters, useCluster } = require("../helpers/cluster");
 const { deliveries } = require("../helpers/delivery");
-const { decodeData, entriesAfter, lastEntryId } = require("../helpers/wire");
+const { decodeData, entriesAfter, lastEntryId, streamOf } = require("../helpers/wire");
 
 const NODES = [0, 1, 2];
 
@@ -155,7 +155,7 @@ describe("onlyPlaintext", () => {
   for (const sender of NODES) {
     test(`plain payloads arrive, written as JSON, from node ${sender}`, async () => {
       const { cluster, admin } = context;
-      const before = await lastEntryId(admin, "socket.io");
+      const before = await lastEntryId(admin, streamOf("/"));
       const payload = [{ a: [1, "é", null] }, "text"];
       const all = await deliveries(cluster, sender, () =>
         cluster.io(sender).emit("payload", ...payload),
@@ -163,7 +163,7 @@ describe("onlyPlaintext", () => {
       for (const packets of all) {
         assert.deepEqual(packets, [["payload", ...payload]]);
       }
-      const [{ fields }] = await entriesAfter(admin, "socket.io", before);
+      const [{ fields }] = await entriesAfter(admin, streamOf("/"), before);
       assert.equal(fields.data[0], "{");
       assert.deepEqual(decodeData(fields.data).packet.data, ["payload", ...payload]);
     });

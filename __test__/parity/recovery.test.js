@@ -8,10 +8,10 @@ const { adapters, startCluster, useCluster, useRedis } = require("../helpers/clu
 const { clientWithOffset, cut, missedBy } = require("../helpers/recovery");
 const { connectClient } = require("../helpers/socket-client");
 const { waitFor } = require("../helpers/wait");
-const { decodeData, entriesAfter, lastEntryId } = require("../helpers/wire");
+const { decodeData, entriesAfter, lastEntryId, streamOf } = require("../helpers/wire");
 
 const NODES = [0, 1, 2];
-const STREAM = "socket.io";
+const STREAM = streamOf("/");
 
 describe("recovery", () => {
   const context = useCluster({

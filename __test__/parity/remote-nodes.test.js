@@ -8,7 +8,7 @@ const { adapters, startCluster, useRedis } = require("../helpers/cluster");
 const { startChildNode, startWorkerNode } = require("../helpers/remote-node");
 const { connectClient } = require("../helpers/socket-client");
 const { ANSWER_TIMEOUT, waitFor } = require("../helpers/wait");
-const { addEntry } = require("../helpers/wire");
+const { addEntry, streamOf } = require("../helpers/wire");
 
 /** @typedef {import("../helpers/remote-node").RemoteNode} RemoteNode */
 
@@ -35,7 +35,7 @@ async function whole(cluster, remotes) {
   await Promise.all(remotes.map((remote) => remote.listen("probe")));
   await waitFor(
     async () => {
-      await addEntry(context.admin, "socket.io", {
+      await addEntry(context.admin, streamOf("/"), {
         ...{ uid: "emitter", nsp: "/", type: 9, data: '{"packet":["probe"]}' },
       });
       const events = await Promise.all(remotes.map((remote) => remote.serverSideEvents()));

@@ -6,7 +6,7 @@ const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { adapters, useCluster } = require("../helpers/cluster");
 const { assertReceivers, flushed } = require("../helpers/delivery");
-const { lastEntryId, messagesAfter } = require("../helpers/wire");
+const { lastEntryId, messagesAfter, streamOf } = require("../helpers/wire");
 
 /** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
 
@@ -98,10 +98,10 @@ for (const sender of NODES) {
       const { cluster, admin } = context;
       const room = newRoom();
       const left = roomOf(...cluster.clients);
-      const before = await lastEntryId(admin, "socket.io");
+      const before = await lastEntryId(admin, streamOf("/"));
       cluster.io(sender).local.socketsJoin(room);
       cluster.io(sender).local.socketsLeave(left);
-      const written = await messagesAfter(admin, "socket.io", before);
+      const written = await messagesAfter(admin, streamOf("/"), before);
       assert.deepEqual(written, [], "no entry was written");
       await flushed(cluster, sender);
       const own = cluster.clientsOf(sender);

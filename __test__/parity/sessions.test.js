@@ -16,12 +16,12 @@ const {
   pidOf,
 } = require("../helpers/recovery");
 const { ANSWER_TIMEOUT, settle, waitFor } = require("../helpers/wait");
-const { decode, encodeBinary, lastEntryId } = require("../helpers/wire");
+const { decode, encodeBinary, lastEntryId, streamOf } = require("../helpers/wire");
 
 /** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
 
 const NODES = [0, 1, 2];
-const STREAM = "socket.io";
+const STREAM = streamOf("/");
 
 describe("sessions", () => {
   const context = useCluster({

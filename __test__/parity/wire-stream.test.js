@@ -16,11 +16,12 @@ const {
   entriesAfter,
   lastEntryId,
   messagesAfter,
+  streamOf,
   toBuffer,
 } = require("../helpers/wire");
 
 const NODES = [0, 1, 2];
-const STREAM = "socket.io";
+const STREAM = streamOf("/");
 const ADAPTER_CLOSE = 13;
 const bytes = Buffer.from([0, 127, 128, 255]);
 
@@ -41,13 +42,14 @@ describe("entries that nodes write", () => {
        */
       async function entryOf(send, nsp = "/") {
         const { admin, cluster } = context;
-        const before = await lastEntryId(admin, STREAM);
+        const stream = streamOf(nsp);
+        const before = await lastEntryId(admin, stream);
         send();
         /** @type {import("../helpers/wire").Entry[]} */
         let entries = [];
         await waitFor(
           async () => {
-            entries = await messagesAfter(admin, STREAM, before);
+            entries = await messagesAfter(admin, stream, before);
             return entries.length > 0;
           },
           { what: "an entry" },
@@ -405,14 +407,10 @@ describe("requests that arrive in the stream", () => {
    */
   async function onChannel(type, data) {
     const { admin } = context;
-    const subscriber = admin.client.duplicate();
-    await subscriber.connect();
     /** @type {any[]} */
     const answers = [];
-    await subscriber.subscribe(
-      `socket.io#/#${uid}#`,
-      (/** @type {Buffer} */ payload) => answers.push(decode(payload)),
-      true,
+    const subscriber = await admin.subscribe(`socket.io#/#${uid}#`, (payload) =>
+      answers.push(decode(payload)),
     );
     await addEntry(admin, STREAM, { uid, nsp: "/", type, data: JSON.stringify(data) });
     await waitFor(() => answers.length >= NODES.length, { what: "an answer of each node" });
