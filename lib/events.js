@@ -19,7 +19,7 @@ const NOTHING = new EncodedPacket([]);
 const NO_BYTES = Buffer.alloc(0);
 /** In place of a text's length: it is all of its slab. */
 const WHOLE_SLAB = 0;
-/** @type {Set<string>} */
+/** Shared by all: nobody adds to the rooms of a packet. @type {Set<string>} */
 const NO_ROOMS = new Set();
 
 /**

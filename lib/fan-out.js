@@ -56,9 +56,17 @@ function fanOut(adapter, encoded, opts, { volatile, compress }) {
   let packetOpts;
   /** @type {any} */
   let packet;
+  /** Those whose listeners may have left the room and joined it again: they come up a second time.
+   * @type {Set<any> | undefined} */
+  let notified;
   const send = (/** @type {any} */ socket) => {
     packetOpts ??= { preEncoded: true, volatile, compress, wsPreEncodedFrame: encoded.frames };
     if (socket._anyOutgoingListeners?.length) {
+      notified ??= new Set();
+      if (notified.has(socket)) {
+        return;
+      }
+      notified.add(socket);
       packet ??= encoded.decode(adapter.nsp);
       socket.notifyOutgoingListeners(packet);
     }

@@ -359,6 +359,31 @@ for (const sender of NODES) {
       assert.equal(seen.length, sockets.length, "each socket saw it once");
     });
 
+    test("a listener that leaves the room and joins it again gets the packet once", async () => {
+      const { cluster } = context;
+      const room = roomOf(...cluster.clients);
+      const socket = cluster.serverSocket(cluster.clientsOf(other)[0]);
+      let calls = 0;
+      const listener = () => {
+        // Ends what would go on for ever.
+        if (++calls < 100) {
+          socket.leave(room);
+          socket.join(room);
+        }
+      };
+      socket.onAnyOutgoing(listener);
+      await assertReceivers(
+        cluster,
+        sender,
+        () => cluster.io(sender).to(room).emit("hello"),
+        cluster.clients,
+        ["hello"],
+      );
+      socket.offAnyOutgoing(listener);
+      // What the test itself sends to all comes by as well.
+      assert.ok(calls < 10, `${calls} calls`);
+    });
+
     test("a node's packets arrive in order, each once", async () => {
       const { cluster } = context;
       const count = 300;

@@ -271,6 +271,11 @@ impl Inbox {
         }
     }
 
+    /// Whether so many bytes fit.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.lock().bytes.saturating_add(bytes) < self.bound
+    }
+
     /// Takes up to `most` events and about `SLICE_BYTES`, and ends behind a restored session: the
     /// socket joins its rooms before the next slice is handled. Nothing means that the next event
     /// wakes again.

@@ -138,8 +138,8 @@ impl Default for Presence {
     }
 }
 
-/// Says to the other nodes that we come, are there, or leave. Nobody here waits for it: what cannot
-/// be written now is said again.
+/// Says to the other nodes that we come, are there, or leave. Nobody here waits for it: that we are
+/// there is said again, and who does not hear that we leave hears no more of us.
 pub fn say(stream: &Stream, namespace: &Arc<Namespace>, kind: MessageType) {
     let mut presence = namespace.presence();
     if !presence.speaks() {

@@ -37,9 +37,14 @@ impl RawConnection {
         (self.socket, self.address)
     }
 
-    /// From now on each command follows an ASKING.
+    /// From now on each command, or transaction, follows an ASKING.
     pub(super) fn ask_each_time(&mut self) {
         self.asking = true;
+    }
+
+    /// True when it does.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking
     }
 
     /// From now on it is authenticated again, before the next command, when the credentials change.
@@ -115,7 +120,7 @@ impl RawConnection {
         Error::from_redis(name, key, &self.address, &error)
     }
 
-    /// The same for commands that do not block, with the reply as a value.
+    /// Sends a command that does not block, and waits for its reply.
     pub async fn send(&mut self, name: &'static str, key: &str, command: &Cmd) -> Result<Value> {
         let reply = self.send_within(super::ANSWER_LIMIT, name, key, command).await?;
         redis::parse_redis_value(&reply).map_err(|e| odd(name, &e.to_string()))

@@ -13,7 +13,8 @@ const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 pub struct Packed {
     /// They stand behind a MULTI, so that a transaction leaves in one write.
     bytes: Vec<u8>,
-    count: usize,
+    /// Where each begins.
+    starts: Vec<usize>,
 }
 
 impl Packed {
@@ -21,12 +22,12 @@ impl Packed {
     pub fn with_capacity(bytes: usize) -> Self {
         let mut packed = Vec::with_capacity(MULTI.len() + bytes + EXEC.len());
         packed.extend_from_slice(MULTI);
-        Self { bytes: packed, count: 0 }
+        Self { bytes: packed, starts: Vec::new() }
     }
 
     /// Begins a command that gets so many arguments.
     pub fn command(&mut self, name: &str, args: usize) -> &mut Self {
-        self.count += 1;
+        self.starts.push(self.bytes.len());
         self.length(b'*', args + 1);
         self.arg(name)
     }
@@ -72,18 +73,19 @@ impl RawConnection {
         key: &str,
         mut commands: Packed,
     ) -> Result<Sent> {
-        if commands.count == 1 {
+        if commands.starts.len() == 1 {
             let answers = self.send_each(limit, name, key, &commands).await?;
             return Ok(Sent { answers, not_as_one: None });
         }
         commands.bytes.extend_from_slice(EXEC);
-        let replies = commands.count + 2;
-        let reply = self.exchange_within(limit, name, &commands.bytes, replies).await?;
+        let count = commands.starts.len();
+        let reply = self.exchange_within(limit, name, &commands.bytes, count + 2).await?;
         let sort = |name: &'static str, line: &[u8]| self.error(name, key, line);
-        Replies { bytes: &reply, at: 0, sort: &sort }.transaction(name, commands.count)
+        Replies { bytes: &reply, at: 0, sort: &sort }.transaction(name, count)
     }
 
-    /// Sends commands in one go, each for itself: their answers.
+    /// Sends commands, each for itself: their answers. In one go, but for a slot on its way: an ASKING
+    /// holds for the next command only.
     ///
     /// As for [`RawConnection::send_within`], not to be used any more when this was dropped.
     pub async fn send_each(
@@ -93,11 +95,18 @@ impl RawConnection {
         key: &str,
         commands: &Packed,
     ) -> Result<Vec<Result<Vec<u8>>>> {
-        let bytes = &commands.bytes[MULTI.len()..];
-        let reply = self.exchange_within(limit, name, bytes, commands.count).await?;
-        let sort = |name: &'static str, line: &[u8]| self.error(name, key, line);
-        let mut replies = Replies { bytes: &reply, at: 0, sort: &sort };
-        replies.strings(name, commands.count)
+        let at_a_time = if self.is_asking() { 1 } else { commands.starts.len().max(1) };
+        let mut answers = Vec::with_capacity(commands.starts.len());
+        for (i, starts) in commands.starts.chunks(at_a_time).enumerate() {
+            let (first, next) = (starts[0], (i + 1) * at_a_time);
+            let end = commands.starts.get(next).copied().unwrap_or(commands.bytes.len());
+            let bytes = &commands.bytes[first..end];
+            let reply = self.exchange_within(limit, name, bytes, starts.len()).await?;
+            let sort = |name: &'static str, line: &[u8]| self.error(name, key, line);
+            let mut replies = Replies { bytes: &reply, at: 0, sort: &sort };
+            answers.append(&mut replies.strings(name, starts.len())?);
+        }
+        Ok(answers)
     }
 }
 

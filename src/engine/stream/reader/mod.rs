@@ -136,9 +136,12 @@ impl Reader {
                 if self.was_outrun(&mut connection, asked.position, &entries).await? {
                     self.stream.cursor().trimmed = true;
                 }
-                // Redis gathers the next page while this one is handed on.
-                let behind = Place { position: last.id, sent: Instant::now(), ..asked };
-                ahead = Some(self.ask(&mut connection, behind, count).await?);
+                // Redis gathers the next page while this one is handed on. One that had to wait for
+                // space here would look as if it had been trimmed past us.
+                if self.inbox.has_room_for(reply.len().saturating_mul(4)) {
+                    let behind = Place { position: last.id, sent: Instant::now(), ..asked };
+                    ahead = Some(self.ask(&mut connection, behind, count).await?);
+                }
             }
             self.hand_on(&entries, asked.moves);
             if let Some(pace) = self.pace.filter(|_| !is_behind) {
@@ -164,22 +167,26 @@ impl Reader {
     }
 
     /// The first position is where the stream's tail was when this node was started: clients may
-    /// have come since. Where the server's clock cannot be asked for it is the tail as it is now. It
-    /// is not read with `$`: between two reads with `$`, entries vanish.
+    /// have come since. It is the tail as it is now where the server's clock cannot be asked for, or
+    /// went back behind the tail. It is not read with `$`: between two reads with `$`, entries vanish.
     async fn find_start(&self, connection: &mut RawConnection) -> Result<()> {
         let key = &self.stream.key;
+        let tail = tail(connection, key).await?.unwrap_or(EntryId::ZERO);
         let start = match server_time(connection).await {
             Ok(now) => {
                 let then = now.saturating_sub(self.started.elapsed().as_millis() as u64);
-                last_before(connection, key, then).await?
+                if (then..=now).contains(&tail.ms) {
+                    last_before(connection, key, then).await?.unwrap_or(EntryId::ZERO)
+                } else {
+                    tail
+                }
             }
             Err(error) if error.is_forbidden() => {
                 self.warnings.warn(STARTING, &error);
-                tail(connection, key).await?
+                tail
             }
             Err(error) => return Err(error),
         };
-        let start = start.unwrap_or(EntryId::ZERO);
         let mut cursor = self.stream.cursor();
         cursor.position = start;
         cursor.history.restart(start);

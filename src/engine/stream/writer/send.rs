@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Writer;
+use super::{EACH_ALONE, Writer};
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{ANSWER_LIMIT, Packed};
 use crate::engine::stream::{Batch, EntryId, Publish};
@@ -32,6 +32,9 @@ impl Writer {
             let sent = connection.send_transaction(limit, "XADD", &stream.key, commands).await?;
             if let Some(error) = sent.not_as_one {
                 self.warnings.warn(AS_ONE, &error);
+                if error.is_forbidden() {
+                    self.each_alone_until = Some(Instant::now() + EACH_ALONE);
+                }
             } else if batch.publishes.len() > 1 {
                 self.each_alone_until = None;
                 self.warnings.clear(AS_ONE);

@@ -22,7 +22,7 @@ impl Writer {
     ) -> Result<Option<Vec<EntryId>>> {
         let sure = self.end_old_connection(old).await?;
         // What was read from a master that died may not have come to the replica that took over.
-        if !self.is_elsewhere(old) && self.was_read_back(batch) {
+        if !self.is_elsewhere(old) && self.each_alone_until.is_none() && self.was_read_back(batch) {
             return Ok(Some(Vec::new()));
         }
         let (key, writer) = (self.stream.key.clone(), self.stream.writer_id);
