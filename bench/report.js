@@ -96,7 +96,7 @@ async function write(rows, rounds) {
     `Medians of ${rounds} rounds in one run of \`npm run bench\` on ${machine}, commit ${commit}; ` +
     "payloads of 100 bytes where nothing else is said; upstream is " +
     "@socket.io/redis-streams-adapter 0.3.1. Ceilings: redis-benchmark's pipelined XADD while a raw " +
-    "reader drains the stream, and raw XRANGE.";
+    "reader drains the stream, and raw XRANGE, one page after the other.";
   const results = join(__dirname, "results");
   mkdirSync(results, { recursive: true });
   const ratios = rows.map((row) => ({ ...row, timesBetter: ratioOf(row) }));
