@@ -55,6 +55,16 @@ class Trio {
     this.survivor = await this.startProcess(SURVIVOR, this.survivorKind);
     await this.connect(this.asker.url, 0);
     await this.connect(this.survivor.url, SURVIVOR);
+    if (this.survivorKind === "upstream-0.2") {
+      // It reads from `$` until its first entry: until then it may miss who says hello.
+      await waitFor(
+        async () => {
+          this.asker.io.emit("first entry");
+          return (await this.survivor.call("serverCount")) === 2;
+        },
+        { what: "the survivor to read" },
+      );
+    }
     return this;
   }
 
