@@ -47,7 +47,8 @@ describe("a restore that is cut off", () => {
       }
     });
     defer(t, () => proxy.close());
-    const redis = Object.create(context.redis, { url: { value: proxy.url } });
+    const place = { port: { value: proxy.port }, url: { value: proxy.url } };
+    const redis = Object.create(context.redis, place);
     const load = await startLoad(t, { ...context, redis }, { adapterOptions: PAGED });
     const client = await leaveBehind(load);
     assert.ok(await client.connect(load.url(1)));
