@@ -80,6 +80,7 @@ for (const sender of NODES) {
       gone = disconnected(c);
       chat().except("nobody").disconnectSockets(true);
       await gone;
+      await flushed(cluster, sender); // or it meets the clients of the next test
     });
 
     test("without close the connection stays for its other namespaces, with close it goes", async () => {

@@ -17,6 +17,7 @@ use super::log;
 use super::namespaces::{Namespace, Namespaces};
 use super::options::{Options, RequestsVia};
 use super::presence::{self, Heartbeats, Pace};
+use super::random::random_name;
 use super::redis::{Connector, Credentials, Settings};
 use super::runtime::SharedRuntime;
 use super::session::{Restore, Sessions};
@@ -58,7 +59,7 @@ impl Engine {
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Result<Arc<Self>> {
         let runtime = SharedRuntime::get()?;
-        let uid: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
+        let uid: Arc<str> = format!("{:016x}", random_name()).into();
         let inbox = Arc::new(Inbox::new(options.inbox_bytes, wake));
         let warnings = Arc::new(Warnings::new(inbox.clone()));
         let credentials = Arc::new(CredentialRequests::new(inbox.clone(), warnings.clone()));

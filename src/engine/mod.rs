@@ -11,6 +11,7 @@ pub mod membership;
 pub mod namespaces;
 pub mod options;
 pub mod presence;
+mod random;
 pub mod redis;
 mod runtime;
 pub mod session;

@@ -37,6 +37,7 @@ pub use writer::{FLUSH_LIMIT, Writer};
 use tokio::sync::{Notify, watch as channel};
 
 use crate::engine::presence::Listening;
+use crate::engine::random::random_name;
 
 /// What the reader, the writer, requests and restores of one stream share.
 pub struct Stream {
@@ -102,7 +103,7 @@ impl Stream {
         Self {
             index,
             key,
-            writer_id: fastrand::u64(1..),
+            writer_id: random_name(),
             queue: WriteQueue::new(queue_bytes),
             cursor: Mutex::new(Cursor {
                 position: EntryId::ZERO,
