@@ -43,7 +43,7 @@ impl RawConnection {
     }
 
     /// True when it does.
-    pub(super) fn is_asking(&self) -> bool {
+    pub fn is_asking(&self) -> bool {
         self.asking
     }
 

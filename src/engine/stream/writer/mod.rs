@@ -23,7 +23,7 @@ use crate::engine::warnings::Warnings;
 /// How often the stream's ends are compared with our position.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long batches go without MULTI and EXEC where one of the two was refused.
+/// How long batches go without MULTI and EXEC where EXEC was refused, or MULTI while a slot moves.
 const EACH_ALONE: Duration = Duration::from_secs(30);
 
 /// Causes of warnings, each cleared by itself.
@@ -50,8 +50,8 @@ pub struct Writer {
     backoff: Backoff,
     /// A refused connection is not tried again before this: publishes fail at once until then.
     refused_until: Option<(Instant, Error)>,
-    /// Where Redis refuses MULTI or EXEC, batches go without both until it is time to try again. `None`
-    /// when the last batch went as one.
+    /// Where Redis refuses EXEC, or MULTI while the slot is on its way, batches go without both until it
+    /// is time to try again.
     each_alone_until: Option<Instant>,
     /// The sequence of the next entry.
     next_seq: u64,

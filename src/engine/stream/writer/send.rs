@@ -30,9 +30,11 @@ impl Writer {
         let connection = self.connection()?;
         let answers = if goes_as_one {
             let sent = connection.send_transaction(limit, "XADD", &stream.key, commands).await?;
+            let is_asking = connection.is_asking();
             if let Some(error) = sent.not_as_one {
                 self.warnings.warn(AS_ONE, &error);
-                if error.is_forbidden() {
+                // The refused MULTI has used up the ASKING.
+                if is_asking && error.is_forbidden() {
                     self.each_alone_until = Some(Instant::now() + EACH_ALONE);
                 }
             } else if batch.publishes.len() > 1 {
