@@ -95,9 +95,7 @@ impl Reader {
         };
         page.iter().map(decode).collect()
     }
-}
 
-impl Reader {
     /// Who writes is there. Over PUB/SUB we learn that otherwise, and heartbeats in the stream are
     /// those of nodes that we cannot work with. True when a node has come or gone.
     fn hear(&self, entry: &Entry<'_>, namespace: &Arc<Namespace>) -> bool {
