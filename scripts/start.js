@@ -6,7 +6,8 @@ const { once } = require("node:events");
 const { join } = require("node:path");
 
 const { ROOT, ScriptError, main } = require("./run");
-const { installPackages, installRedisServer } = require("./setup");
+const { installPackages } = require("./setup");
+const { installProgram } = require("./system-package");
 const { build } = require("./build");
 const { startPrivateRedis } = require("./private-redis");
 
@@ -105,7 +106,7 @@ main(async () => {
     return runNodes(process.env.REDIS_URL, untilAskedToEnd());
   }
 
-  const redisServer = installRedisServer();
+  const redisServer = installProgram("redis");
   const askedToEnd = untilAskedToEnd();
   const redis = await startPrivateRedis(redisServer);
   let closing = false;
