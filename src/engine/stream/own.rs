@@ -5,6 +5,7 @@
 //! queue.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{EntryId, Publish};
@@ -44,6 +45,8 @@ pub enum Local {
 #[derive(Debug, Default)]
 pub struct OwnEntries {
     waiting: VecDeque<Waiting>,
+    /// The last entry that the reader did not meet though it met one behind it: trimmed, or refused.
+    passed_over: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -120,6 +123,9 @@ impl OwnEntries {
     ) -> Vec<Completion> {
         let mut done = Vec::new();
         while let Some(waiting) = self.waiting.pop_front_if(|w| w.seq < seq) {
+            if waiting.error.is_none() {
+                self.passed_over = Some(waiting.seq);
+            }
             done.extend(waiting.complete(None));
         }
         if let Some(waiting) = self.waiting.pop_front_if(|w| w.seq == seq) {
@@ -165,6 +171,12 @@ impl OwnEntries {
             waiting.complete(None)
         };
         self.waiting.drain(..).filter_map(fail).collect()
+    }
+
+    /// True when the reader has met all entries of the last batch, which has these sequences.
+    pub fn has_read(&self, seqs: &Range<u64>) -> bool {
+        !self.is_waiting_for(seqs.end - 1)
+            && self.passed_over.is_none_or(|passed_over| passed_over < seqs.start)
     }
 
     /// True while the entry `seq` was neither read back nor refused.
@@ -256,6 +268,22 @@ mod tests {
         assert_eq!(outcomes(own.read(2, id(5), Local::default)), [(11, Some(Some(id(5))))]);
         assert_eq!(outcomes(own.read(3, id(6), Local::default)), [(12, Some(Some(id(6))))]);
         assert_eq!(outcomes(own.read(4, id(7), Local::default)), [(10, Some(Some(id(7))))]);
+    }
+
+    #[test]
+    fn a_batch_was_read_when_each_entry_was_met() {
+        let read = |met: &[u64]| {
+            let mut own = OwnEntries::default();
+            own.sent(1, &publishes([10]));
+            own.sent(2, &publishes([11, 12, 13]));
+            met.iter().for_each(|seq| drop(own.read(*seq, id(*seq), Local::default)));
+            own.has_read(&(2..5))
+        };
+        assert!(read(&[1, 2, 3, 4]));
+        assert!(read(&[2, 3, 4]), "what is missing was before it");
+        assert!(!read(&[1, 2, 3]));
+        assert!(!read(&[1, 3, 4]));
+        assert!(!read(&[1, 4]));
     }
 
     #[test]

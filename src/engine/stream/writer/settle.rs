@@ -22,7 +22,7 @@ impl Writer {
     ) -> Result<Option<Vec<EntryId>>> {
         let sure = self.end_old_connection(old).await?;
         // What was read from a master that died may not have come to the replica that took over.
-        if !self.is_elsewhere(old) && self.each_alone_until.is_none() && self.was_read_back(batch) {
+        if !self.is_elsewhere(old) && self.stream.cursor().own.has_read(&batch.seqs) {
             return Ok(Some(Vec::new()));
         }
         let (key, writer) = (self.stream.key.clone(), self.stream.writer_id);
@@ -93,11 +93,5 @@ impl Writer {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// The reader may have met the batch already. Its last entry proves all: without MULTI a part
-    /// of it may be there.
-    fn was_read_back(&self, batch: &Batch) -> bool {
-        !self.stream.cursor().own.is_waiting_for(batch.seqs.end - 1)
     }
 }
