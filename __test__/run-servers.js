@@ -25,6 +25,7 @@ const { serverVersion } = require("./helpers/configuration");
 const { hasTls } = require("./helpers/redis-setup");
 const { PARITY_ARGS, parityFiles } = require("./run-parity");
 const { CLIENTS, CONFIGURATIONS } = require("./servers/configurations");
+const { replaceSections } = require("../scripts/sections");
 const { cellName, documentOf } = require("./servers/document");
 const { outcomeOf } = require("./servers/outcome");
 
@@ -34,7 +35,7 @@ const { outcomeOf } = require("./servers/outcome");
 /** @typedef {import("./servers/document").TestedServer} TestedServer */
 /** @typedef {{ name: string, server: TestedServer, configuration: Configuration }} Job */
 
-const DOCUMENT = join(ROOT, "docs", "compatibility.md");
+const DOCUMENT = "docs/compatibility.md";
 const LOGS = join(FOLDER, "logs");
 const RESULTS = join(FOLDER, "results.json");
 
@@ -176,9 +177,7 @@ async function runServers({ values: { only, write, list, jobs: atOnce = "1", con
   mkdirSync(LOGS, { recursive: true });
   await runAll(jobs, run, Number(atOnce));
   if (only === undefined || write) {
-    const prettier = await import("prettier");
-    const text = await prettier.format(documentOf(run), { parser: "markdown" });
-    writeFileSync(DOCUMENT, text);
+    await replaceSections(DOCUMENT, { servers: documentOf(run) });
     console.log(`\nWritten: ${DOCUMENT}`);
   }
   const failed = [...run.cells].filter(([, cell]) => typeof cell !== "string" && !cell.ok);

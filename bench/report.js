@@ -1,14 +1,13 @@
 "use strict";
-// The results of a run: JSON, a table, charts, and the README's part.
+// The results of a run: JSON, a table, charts, and what the documents say of them.
 
 const { execFileSync } = require("node:child_process");
-const { mkdirSync, readFileSync, writeFileSync } = require("node:fs");
+const { mkdirSync, writeFileSync } = require("node:fs");
 const { cpus } = require("node:os");
 const { join } = require("node:path");
 
-const prettier = require("prettier");
-
 const { chartOf } = require("./chart");
+const { writeDocuments } = require("./documents");
 
 const KINDS = ["upstream, node-redis", "upstream, ioredis", "native"];
 const NAMES = ["upstream, node-redis", "upstream, ioredis", "ours"];
@@ -115,12 +114,7 @@ async function write(rows, rounds) {
       });
     writeFileSync(join(results, file), chartOf(title, NAMES, groups));
   }
-  const readme = join(__dirname, "..", "README.md");
-  const section = /(<!-- bench -->)[^]*(<!-- \/bench -->)/;
-  const chart = "![CPU of a node per broadcast that it reads](bench/results/receive.svg)";
-  const text = readFileSync(readme, "utf8").replace(section, `$1\n\n${markdown}\n${chart}\n\n$2`);
-  const options = await prettier.resolveConfig(readme);
-  writeFileSync(readme, await prettier.format(text, { ...options, filepath: readme }));
+  await writeDocuments();
 }
 
 module.exports = { KINDS, tableOf, write };

@@ -1,6 +1,6 @@
 "use strict";
 // `npm run bench [scenario…]`: upstream through node-redis and through ioredis, and ours, in turn, in
-// one run. Without arguments all scenarios, the results in bench/results/ and in the README.
+// one run. Without arguments all scenarios, the results in bench/results/ and in the documents.
 
 const { parseArgs } = require("node:util");
 

@@ -2,15 +2,16 @@
 //
 //     npm run storm -- --clients 2000
 //
-// With --write the numbers go to bench/results/, and into the README.
+// With --write the numbers go to bench/results/, and into the documents.
 
 "use strict";
 
 const { execFileSync } = require("node:child_process");
-const { readFileSync, writeFileSync } = require("node:fs");
+const { writeFileSync } = require("node:fs");
 const { cpus } = require("node:os");
 const { join } = require("node:path");
 const { parseArgs } = require("node:util");
+const { writeDocuments } = require("../../bench/documents");
 const { runStorm } = require("./storm-scenario");
 
 /**
@@ -98,15 +99,12 @@ function table(columns) {
 }
 
 /** @param {string} about @param {Columns} columns */
-function write(about, columns) {
+async function write(about, columns) {
   const results = join(ROOT, "bench", "results");
   const markdown = `${table(columns)}\n\n${about}\n`;
   writeFileSync(join(results, "storm.json"), JSON.stringify({ about, columns }, null, 2) + "\n");
   writeFileSync(join(results, "storm.md"), markdown);
-  const readme = join(ROOT, "README.md");
-  const section = /(<!-- storm -->)[^]*(<!-- \/storm -->)/;
-  const text = readFileSync(readme, "utf8");
-  writeFileSync(readme, text.replace(section, `$1\n\n${markdown}\n$2`));
+  await writeDocuments();
 }
 
 async function main() {
@@ -131,7 +129,7 @@ async function main() {
     `Medians of ${rounds} rounds in one run of \`npm run storm -- --clients ${count} --rounds ${rounds} --write\` with clients, nodes and Redis on ${machine}, commit ${commit.trim()}; upstream is @socket.io/redis-streams-adapter 0.3.1 with node-redis.`;
   console.log(`${table(columns)}\n\n${about}`);
   if (values.write) {
-    write(about, columns);
+    await write(about, columns);
   }
 }
 

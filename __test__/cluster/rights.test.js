@@ -1,4 +1,4 @@
-// The rights that README.md lists for a Redis Cluster and for sentinels are enough, and none of
+// The rights that docs/operations.md lists for a Redis Cluster and for sentinels are enough, and none of
 // those that they add is too many.
 
 "use strict";
@@ -20,15 +20,15 @@ const { STREAM } = require("./verdict");
 
 /** @typedef {import("../helpers/clients").Admin} Admin */
 
-const README = readFileSync(join(__dirname, "..", "..", "README.md"), "utf8");
-const USERS = [...README.matchAll(/^ACL SETUSER chat .*$/gm)].map(([line]) => line.split(" "));
+const OPERATIONS = readFileSync(join(__dirname, "..", "..", "docs", "operations.md"), "utf8");
+const USERS = [...OPERATIONS.matchAll(/^ACL SETUSER chat .*$/gm)].map(([line]) => line.split(" "));
 const IN_CLUSTER = rights(/^- In a Redis Cluster: `([^`]+)`/m);
 const WITH_SENTINELS = rights(/With sentinels: `([^`]+)`/);
 const OF_SENTINELS = rights(/With sentinels: .*, and `([^`]+)` for their own user/);
 
 /** @param {RegExp} pattern */
 function rights(pattern) {
-  const [, list] = /** @type {RegExpExecArray} */ (pattern.exec(README));
+  const [, list] = /** @type {RegExpExecArray} */ (pattern.exec(OPERATIONS));
   return list.split(" ");
 }
 

@@ -6,7 +6,7 @@
 //   unix      a server, through its unix socket
 //   tls       a server that asks for a client certificate; where it was built without TLS, a proxy
 //             in front of it does
-//   acl       a server, as a user with the rights that README.md lists and no other
+//   acl       a server, as a user with the rights that docs/operations.md lists and no other
 //
 // What the tests of the parity suite do to a server of theirs can be done to each of these.
 
@@ -162,15 +162,15 @@ async function hasTls(binary) {
   }
 }
 
-const README = readFileSync(join(__dirname, "..", "..", "README.md"), "utf8");
+const OPERATIONS = readFileSync(join(__dirname, "..", "..", "docs", "operations.md"), "utf8");
 /** The rights with classic and with sharded PUB/SUB. */
-const [CLASSIC, SHARDED] = [...README.matchAll(/^ACL SETUSER chat (.*)$/gm)].map(
+const [CLASSIC, SHARDED] = [...OPERATIONS.matchAll(/^ACL SETUSER chat (.*)$/gm)].map(
   ([, rules]) => rules,
 );
 
 /**
  * The server as nodes with these options reach it: with `acl` as a user of their own, whose rights
- * are adapted to their names as README.md says, elsewhere as it is.
+ * are adapted to their names as docs/operations.md says, elsewhere as it is.
  *
  * @param {Server} server
  * @param {Admin} admin

@@ -1,4 +1,5 @@
-// docs/compatibility.md: what the parity suite came to on each server and in each configuration.
+// The part of docs/compatibility.md about servers: what the parity suite came to on each of them and in
+// each configuration.
 
 "use strict";
 
@@ -85,9 +86,7 @@ function documentOf(run) {
     [...cells.values()].flatMap((cell) => (typeof cell === "string" ? [] : cell.commit)),
   );
   const withoutTls = servers.filter(({ hasTls }) => !hasTls).map(({ title }) => title);
-  return `# Compatibility
-
-What the parity suite (\`__test__/parity\`) came to on each server, in each configuration. This file is written by the run:
+  return `What the parity suite (\`__test__/parity\`) came to on each server, in each configuration, written by the run:
 
 \`\`\`sh
 ${COMMAND}
@@ -111,7 +110,7 @@ The configurations:
       ? ` ${withoutTls.join(" and ")} ${withoutTls.length > 1 ? "were" : "was"} built without TLS: there, a proxy in front of the server speaks it ("proxy" in the table).`
       : ""
   }
-- The user with README.md's rights has those that [Rights of the Redis user](../README.md#rights-of-the-redis-user) lists, adapted to the names that a test chooses, and no other. Settings stand in for a client, which would need rights of its own. The run fails when the server's ACL log shows anything.
+- The user with the documented rights has those that [Rights of the Redis user](operations.md#rights-of-the-redis-user) lists, adapted to the names that a test chooses, and no other. Settings stand in for a client, which would need rights of its own. The run fails when the server's ACL log shows anything.
 
 Skipped, why and where (a suite that is skipped as a whole counts as one):
 

@@ -1,0 +1,97 @@
+// The JS blocks of all documents run, as their readers would have them.
+//
+// A block is a whole program when it makes a `Server`. When it makes an `adapter`, the server is
+// added, and what it does not import itself. One with an `emitter` is a program that emits and ends.
+// Anything else is put behind a server that is called `io`.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { after, before, describe, test } = require("node:test");
+
+const { createAdapter } = require("../..");
+const { startRedisCluster } = require("../helpers/redis-cluster");
+const { startRedisSentinel } = require("../helpers/redis-sentinel");
+const { waitFor } = require("../helpers/wait");
+const { allBlocks } = require("./markdown");
+const { adapterOf, connect, startNode, useOpenRedis } = require("./nodes");
+const { isEmitting, makeProject } = require("./project");
+
+const PASSWORD = "secret";
+
+const context = useOpenRedis();
+/** @type {Awaited<ReturnType<typeof startRedisCluster>>} */
+let cluster;
+/** @type {Awaited<ReturnType<typeof startRedisSentinel>>} */
+let sentinel;
+/** @type {ReturnType<typeof makeProject>} */
+let project;
+
+before(async () => {
+  cluster = await startRedisCluster({ password: PASSWORD });
+  sentinel = await startRedisSentinel({ password: PASSWORD, sentinelPassword: PASSWORD });
+  project = makeProject({ ...context, cluster, sentinel });
+  const chat = ["chat", "on", `>${PASSWORD}`, "~*", "&*", "+@all"];
+  await context.admin.command("ACL", "SETUSER", ...chat);
+});
+
+after(async () => {
+  project?.remove();
+  await Promise.all([cluster?.stop(), sentinel?.stop()]);
+});
+
+/** For a node that shares its Redis with the program of a block. @param {string} code */
+function sharedWith(code) {
+  if (/cluster: {|Cluster\(/.test(code)) {
+    return { cluster: { nodes: [cluster.url] }, password: PASSWORD };
+  }
+  return /sentinel: {/.test(code)
+    ? {
+        sentinel: { name: sentinel.name, nodes: sentinel.nodes, password: PASSWORD },
+        password: PASSWORD,
+      }
+    : context.redis.url;
+}
+
+/** What a node with requests in the stream needs its neighbour to be. @param {string} code */
+const optionsBeside = (code) =>
+  code.includes("requestsVia") ? /** @type {const} */ ({ requestsVia: "stream" }) : undefined;
+
+describe("the JS blocks of the documents", () => {
+  for (const { document, code, line } of allBlocks("js").filter(({ code }) => !isEmitting(code))) {
+    test(`${document}:${line} is a node that gets messages and answers requests`, async (t) => {
+      const { io } = await startNode(t, createAdapter(sharedWith(code), optionsBeside(code)));
+      const server = await project.serve(t, code);
+      const client = await server.connect();
+      await waitFor(async () => (await adapterOf(io).serverCount()) === 2, {
+        what: "two nodes to be counted",
+      });
+      io.emit("hello", line);
+      const [[received]] = await client.receives("hello");
+      assert.equal(received, line);
+      const sockets = await io.timeout(2_000).fetchSockets();
+      assert.deepEqual(
+        sockets.map(({ id }) => id),
+        [client.id],
+      );
+      const { exitCode, output } = await server.end();
+      assert.doesNotMatch(output, /warning|error/i);
+      if (code.includes("SIGTERM")) {
+        assert.equal(exitCode, 0, "it ends by itself");
+      }
+    });
+  }
+
+  test("the first one carries a message from one server's client to another's", async (t) => {
+    const [{ code }] = allBlocks("js");
+    const a = await (await project.serve(t, code)).connect();
+    const b = await (await project.serve(t, code)).connect();
+    // The second server may not be reading yet when its client is connected.
+    await waitFor(async () => {
+      a.socket.emit("message", "from a");
+      return b.received("message").length > 0;
+    });
+    b.socket.emit("message", "from b");
+    await waitFor(() => a.received("message").some(([text]) => text === "from b"));
+  });
+});
