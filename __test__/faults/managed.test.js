@@ -1,145 +1,19 @@
 // The ways of managed services and proxies: commands that are refused or renamed, connections that
-// are closed because they were idle or one too many, servers that do not know RESP3.
+// are one too many, servers that do not know RESP3.
 
 "use strict";
 
 const assert = require("node:assert/strict");
-const { readFileSync } = require("node:fs");
 const net = require("node:net");
 const { describe, test } = require("node:test");
 const { createAdmin } = require("../helpers/clients");
-const { startNodeOn } = require("../helpers/node");
-const { startRedisCluster } = require("../helpers/redis-cluster");
 const { startRedisSentinel } = require("../helpers/redis-sentinel");
-const { ask, startRedis } = require("../helpers/redis-server");
-const { connectClient } = require("../helpers/socket-client");
+const { startRedis } = require("../helpers/redis-server");
 const { once, settle, waitFor } = require("../helpers/wait");
 const { defer } = require("./defer");
 const { startProxy } = require("./tcp-proxy");
-const { EVENT, Traffic } = require("./traffic");
+const { IN_RESP2, REPETITION, USER, renamed, startTwo } = require("./two-nodes");
 const { takeWarnings, warnings } = require("./warnings");
-
-/** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
-
-const OPTIONS = { heartbeatInterval: 300, heartbeatTimeout: 3_000 };
-const USER = { username: "app", password: "hunter2-7f3a" };
-/** Long enough for whatever is done once a second to be done twice. */
-const REPETITION = 2_200;
-
-/**
- * Two nodes, with a client each, on servers that may refuse things.
- *
- * @param {import("node:test").TestContext} t
- * @param {any} settings
- * @param {Record<string, unknown>} [adapterOptions]
- * @param {number[]} [ports] of the servers
- */
-async function startTwo(t, settings, adapterOptions, ports = [settings.port]) {
-  takeWarnings();
-  const nodes = [];
-  for (const index of [0, 1]) {
-    const node = await startNodeOn(
-      { adapterArgument: settings, close: async () => {} },
-      {
-        index,
-        adapterOptions: { ...OPTIONS, ...adapterOptions },
-        serverOptions: { connectionStateRecovery: {} },
-      },
-    );
-    defer(t, () => node.close());
-    nodes.push(node);
-  }
-  const clients = await Promise.all(nodes.map(({ url }) => connectClient(url)));
-  defer(t, () => clients.forEach((client) => client.disconnect()));
-  clients.forEach(({ socket }, place) => socket.on("ask", (answer) => answer(place)));
-  const needsLogin = settings.password && !settings.username;
-  const login = needsLogin ? [`AUTH ${settings.password}`] : [];
-  const sessions = async () => {
-    const commands = [...login, "KEYS sio:session:*"];
-    const replies = await Promise.all(ports.map((port) => ask(port, commands, /\*(\d+)\r\n/)));
-    return replies.reduce((sum, [, count]) => sum + Number(count), 0);
-  };
-  return new Two(nodes, clients, sessions);
-}
-
-class Two {
-  /**
-   * @param {import("../helpers/node").SocketIoNode[]} nodes
-   * @param {SocketClient[]} clients
-   * @param {() => Promise<number>} sessions how many are saved
-   */
-  constructor(nodes, clients, sessions) {
-    this.nodes = nodes;
-    this.sessions = sessions;
-    this.clients = clients;
-    this.ios = nodes.map(({ io }) => io);
-    /** @type {any[]} */
-    this.adapters = this.ios.map((io) => io.of("/").adapter);
-    this.traffic = new Traffic(this.ios, clients);
-  }
-
-  /** Waits until the nodes see each other. */
-  async areWhole() {
-    /** @type {number[]} */
-    let counts = [];
-    const whole = async () => {
-      counts = await Promise.all(this.adapters.map((adapter) => adapter.serverCount()));
-      // Who is counted may not read yet.
-      const isReading = this.counter("position").every((position) => position !== undefined);
-      return isReading && counts.every((count) => count === 2);
-    };
-    await waitFor(whole, { interval: 20, what: () => `two servers, not ${counts}` });
-  }
-
-  /** Asserts that requests are answered, without a second try. */
-  async assertRequests() {
-    assert.equal((await this.ios[0].fetchSockets()).length, 2, "fetchSockets");
-    const answers = await this.ios[1].timeout(2_000).emitWithAck("ask");
-    assert.deepEqual(answers.sort(), [0, 1], "answers");
-  }
-
-  /** Asserts that packets cross, alone and in batches, each once and in one order. */
-  async assertPackets() {
-    for (let batch = 0; batch < 5; batch++) {
-      for (let i = 0; i < 10; i++) {
-        this.traffic.emit(0);
-        this.traffic.emit(1);
-      }
-      await this.traffic.assertComplete();
-      this.traffic.emit(batch % 2);
-      await this.traffic.assertComplete();
-    }
-  }
-
-  /** Asserts that a client of one node that comes back to the other one has missed nothing. */
-  async assertRecovery() {
-    const visitor = await connectClient(this.nodes[0].url);
-    this.traffic.emit(0);
-    await visitor.receives(EVENT);
-    visitor.cut();
-    await waitFor(() => this.ios[0].of("/").sockets.size === 1);
-    this.traffic.emit(1);
-    await this.traffic.assertComplete();
-    await waitFor(async () => (await this.sessions()) > 0, { what: "its session to be saved" });
-    await visitor.reconnect(this.nodes[1].url);
-    assert.equal(visitor.socket.recovered, true, "recovered");
-    await visitor.receives(EVENT, 2);
-    visitor.disconnect();
-    await waitFor(() => this.ios[1].of("/").sockets.size === 1);
-  }
-
-  async assertWorks() {
-    await this.areWhole();
-    await this.assertPackets();
-    await this.assertRequests();
-    await this.assertRecovery();
-  }
-
-  /** @param {string} name of a counter */
-  counter(name) {
-    return this.adapters.map((adapter) => adapter.stats()[name]);
-  }
-}
 
 /**
  * Asserts that each of these commands was said to be refused by either node once, and nothing else.
@@ -163,13 +37,8 @@ async function assertSaid(commands, advice) {
 
 /** What can be done without, each with what is said of it where it is refused. */
 const OPTIONAL = ["CLIENT", "INFO", "TIME", "XINFO", "MULTI", "EXEC", "PUBSUB"];
-/** HELLO needs no right. */
-const IN_RESP2 = "HELLO";
 // Who is not told about CLIENT needs no INFO, and without MULTI there is no EXEC.
 const ALL_SAID = ["CLIENT", "TIME", "XINFO", "MULTI", "PUBSUB"];
-
-/** @param {string[]} commands */
-const renamed = (commands) => commands.flatMap((name) => ["--rename-command", name, ""]);
 
 // Break when what is optional is needed after all, and when it is not said what one goes without,
 // or said again and again.
@@ -278,7 +147,7 @@ describe("a server without RESP3", () => {
     assert.equal((await connections()).length, 2 * 4, "reads, writes, subscriptions, commands");
   });
 
-  /** @param {Two} two */
+  /** @param {import("./two-nodes").Two} two */
   const answersAgain = (two) =>
     waitFor(
       async () => {
@@ -347,103 +216,6 @@ describe("a server without RESP3", () => {
     assert.deepEqual(codes, ["ERR_SIO_REDIS_AUTH", "ERR_SIO_REDIS_AUTH"]);
     assert.equal(two.nodes.length, 2);
   });
-});
-
-const onLinux = { skip: process.platform !== "linux" && "looks into /proc" };
-describe("idle connections are closed by the server", onLinux, () => {
-  const TIMEOUT = 2;
-
-  /** Waits until this process has noticed as well. @param {number[]} ports of the servers */
-  async function isNoticed(ports) {
-    const CLOSE_WAIT = "08"; // closed by the other side only
-    const ends = ports.map((port) => port.toString(16).toUpperCase().padStart(4, "0"));
-    const left = () =>
-      readFileSync("/proc/self/net/tcp", "utf8")
-        .split("\n")
-        .map((line) => line.trim().split(/\s+/))
-        .filter(([, , to, state]) => state === CLOSE_WAIT && ends.includes(to.split(":")[1]));
-    await waitFor(() => left().length === 0, { what: "the ends of connections to be noticed" });
-  }
-
-  /**
-   * Breaks when such a connection is missed before it is needed, or its end is said.
-   *
-   * @param {import("node:test").TestContext} t
-   * @param {any} settings
-   * @param {() => Promise<string[]>} lists CLIENT LIST of each server
-   * @param {RegExp} idle what those look like that are not used for a while
-   * @param {number[]} ports of the servers
-   */
-  async function assertUnnoticed(t, settings, lists, idle, ports) {
-    const options = { heartbeatInterval: 5_000, heartbeatTimeout: 20_000 };
-    const two = await startTwo(t, settings, options, ports);
-    const count = async () =>
-      (await lists())
-        .join("")
-        .split("\n")
-        .filter((line) => idle.test(line));
-    for (let round = 0; round < 2; round++) {
-      await two.assertWorks();
-      assert.ok((await count()).length > 0, "there are connections that will be idle");
-      await waitFor(async () => (await count()).length === 0, {
-        timeout: 20_000,
-        interval: 100,
-        what: () => "them to be closed",
-      });
-      await isNoticed(ports);
-      await two.assertRequests();
-      await two.assertRecovery();
-    }
-    await two.assertPackets();
-    assert.deepEqual(takeWarnings(), []);
-    assert.deepEqual(two.counter("reconnects"), [0, 0]);
-    assert.deepEqual(two.counter("dropped"), [0, 0]);
-  }
-
-  const SESSIONS = / cmd=(get|set|del|xrange|xrevrange) /;
-
-  test("those for sessions", async (t) => {
-    const redis = await startRedis({ args: ["--timeout", String(TIMEOUT)] });
-    defer(t, () => redis.stop());
-    const admin = await createAdmin(redis);
-    defer(t, () => admin.close());
-    const settings = { host: redis.host, port: redis.port };
-    await assertUnnoticed(t, settings, async () => [await list(admin)], SESSIONS, [redis.port]);
-  });
-
-  test("those for commands beside the subscriptions in RESP2", async (t) => {
-    const redis = await startRedis({
-      args: ["--timeout", String(TIMEOUT), ...renamed([IN_RESP2])],
-    });
-    defer(t, () => redis.stop());
-    const admin = await createAdmin(redis);
-    defer(t, () => admin.close());
-    const settings = { host: redis.host, port: redis.port };
-    const two = await startTwo(t, settings, { heartbeatInterval: 5_000, heartbeatTimeout: 20_000 });
-    await two.assertWorks();
-    takeWarnings(); // of the lack of RESP3
-    const idle = async () => / cmd=(publish|pubsub\|numsub) /.test(await list(admin));
-    assert.ok(await idle(), "there are connections that will be idle");
-    await waitFor(async () => !(await idle()), { timeout: 20_000, what: "them to be closed" });
-    await isNoticed([redis.port]);
-    await two.assertRequests();
-    assert.deepEqual(takeWarnings(), []);
-    assert.deepEqual(two.counter("reconnects"), [0, 0]);
-  });
-
-  test("those to the nodes of a Redis Cluster", async (t) => {
-    const redis = await startRedisCluster({ args: ["--timeout", String(TIMEOUT)] });
-    defer(t, () => redis.stop());
-    const admins = await Promise.all(redis.nodes.map((node) => createAdmin(node)));
-    defer(t, () => Promise.all(admins.map((admin) => admin.close())));
-    const nodes = redis.nodes.map(({ host, port }) => ({ host, port }));
-    const idle = / cmd=(get|set|del|xrange|xrevrange|pubsub\|numsub) /;
-    const lists = () => Promise.all(admins.map((admin) => list(admin)));
-    await assertUnnoticed(t, { cluster: { nodes } }, lists, idle, redis.ports);
-  });
-
-  /** @param {import("../helpers/clients").Admin} admin @returns {Promise<string>} */
-  const list = (admin) => admin.command("CLIENT", "LIST");
 });
 
 describe("a server that turns everybody away says why", () => {

@@ -15,7 +15,7 @@ const { startNodeProcess } = require("./node-process");
 const { takeWarnings } = require("./warnings");
 const trios = require("./trio");
 
-const { WELL_BEFORE, SURVIVOR, VICTIM, REQUESTS, ANSWERS, assertEndsWith } = trios;
+const { WELL_BEFORE, VICTIM, REQUESTS, ANSWERS, assertEndsWith } = trios;
 
 /** @typedef {import("../helpers/adapters").Kind} Kind */
 /** @typedef {import("./node-process").NodeProcess} NodeProcess */
