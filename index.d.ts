@@ -263,3 +263,144 @@ export declare function createAdapter(
   redisClient: any | string | URL | ConnectionOptions,
   opts?: RedisStreamsAdapterOptions & ClusterAdapterOptions,
 ): (nsp: any) => RedisStreamsAdapter;
+
+/** Events by name, with the listener of each: as the type arguments of Socket.IO's `Server`. */
+export interface EventsMap {
+  [event: string]: any;
+}
+
+/** All events, with any arguments. */
+export interface DefaultEventsMap {
+  [event: string]: (...args: any[]) => void;
+}
+
+/** The events that want no acknowledgement: an emitter would not get it. */
+type EventsWithoutAck<Events> = {
+  [Event in keyof Events]: Events[Event] extends (...args: infer Args) => any
+    ? Args extends [...any[], (...args: any[]) => any]
+      ? never
+      : Event
+    : never;
+}[keyof Events] &
+  (string | symbol);
+
+/** The arguments of an event. */
+type EventArgs<Listener> = Listener extends (...args: infer Args) => any ? Args : never;
+
+/**
+ * Options of an emitter: an object for `createAdapter` will do. `streamName`, `streamCount`,
+ * `maxLen`, `onlyPlaintext` and `publishQueueBytes` matter, and are those of the servers; the others
+ * have no effect.
+ */
+export interface RedisStreamsEmitterOptions extends RedisStreamsAdapterOptions {}
+
+/** Rooms and flags, for what is sent next. It never changes: each method gives a new one. */
+export interface BroadcastOperator<
+  EmitEvents extends EventsMap = DefaultEventsMap,
+  ServerSideEvents extends EventsMap = DefaultEventsMap,
+> {
+  /** To the clients in these rooms; several calls add up. */
+  to(room: string | string[]): BroadcastOperator<EmitEvents, ServerSideEvents>;
+  /** The same as `to`. */
+  in(room: string | string[]): BroadcastOperator<EmitEvents, ServerSideEvents>;
+  /** Not to those in these rooms; several calls add up. */
+  except(room: string | string[]): BroadcastOperator<EmitEvents, ServerSideEvents>;
+  /** Not to clients that are not ready to receive, and not to those that come back later. */
+  get volatile(): BroadcastOperator<EmitEvents, ServerSideEvents>;
+  /** Whether the packet is compressed on its way to the clients. */
+  compress(compress: boolean): BroadcastOperator<EmitEvents, ServerSideEvents>;
+  /**
+   * Sends an event to clients. It is queued, up to `publishQueueBytes`, and written in the order of
+   * the calls; see `Emitter.flush()` for what comes of it.
+   *
+   * @throws Error for the names of Socket.IO's own events; TypeError for what cannot be encoded, and
+   * for a callback: there are no acknowledgements; an error with `code` `ERR_SIO_REDIS_CLOSED` after
+   * `close()`
+   */
+  emit<Event extends EventsWithoutAck<EmitEvents>>(
+    event: Event,
+    ...args: EventArgs<EmitEvents[Event]>
+  ): true;
+  /** Has sockets join rooms. Queued and written like an event. */
+  socketsJoin(rooms: string | string[]): void;
+  /** Has sockets leave rooms. Queued and written like an event. */
+  socketsLeave(rooms: string | string[]): void;
+  /**
+   * Disconnects sockets. Queued and written like an event.
+   *
+   * @param close whether to close their connections, which other namespaces may share; false by
+   * default
+   */
+  disconnectSockets(close?: boolean): void;
+  /**
+   * Sends an event to each server of the cluster, whatever the rooms: `io.on(event, …)`. Queued and
+   * written like an event for clients.
+   *
+   * @throws as `emit`
+   */
+  serverSideEmit<Event extends EventsWithoutAck<ServerSideEvents>>(
+    event: Event,
+    ...args: EventArgs<ServerSideEvents[Event]>
+  ): true;
+}
+
+/** What an emitter has written since it was made, and what waits. */
+export interface EmitterStats {
+  /** Messages written and acknowledged by Redis, of all namespaces. */
+  published: number;
+  /** Messages that were not written, of all namespaces. */
+  failed: number;
+  /** Messages sent again without proof that they had not arrived, of all namespaces. */
+  doubtful: number;
+  /** Connections made again after one broke. */
+  reconnects: number;
+  /** Messages to this namespace's stream that were neither written nor failed. */
+  queueLength: number;
+  /** Bytes of those that wait. */
+  queueBytes: number;
+}
+
+export interface Emitter<
+  EmitEvents extends EventsMap = DefaultEventsMap,
+  ServerSideEvents extends EventsMap = DefaultEventsMap,
+> extends BroadcastOperator<EmitEvents, ServerSideEvents> {}
+
+/**
+ * Speaks to the clients and the servers of a cluster from a process that is no server. It opens a
+ * connection of its own, one per stream, with the first message.
+ *
+ * The process stays alive until everything is written, however long Redis is away, and then ends by
+ * itself: without `flush()` and without `close()`. What fails is warned of.
+ */
+export declare class Emitter<
+  EmitEvents extends EventsMap = DefaultEventsMap,
+  ServerSideEvents extends EventsMap = DefaultEventsMap,
+> {
+  /**
+   * @param redisClient as of `createAdapter`
+   * @param opts options, those of the servers
+   * @param nsp the namespace, `"/"` by default
+   * @throws as `createAdapter`
+   */
+  constructor(
+    redisClient: any | string | URL | ConnectionOptions,
+    opts?: RedisStreamsEmitterOptions,
+    nsp?: string,
+  );
+  /** The emitter of another namespace, over the same connections. */
+  of(nsp: string): Emitter<EmitEvents, ServerSideEvents>;
+  /**
+   * Resolves when everything that was emitted before, in all namespaces, is in Redis; waits as long as
+   * Redis is away. Rejects when something that was emitted since the last flush was not written, with
+   * the `code` and as `cause` the error of the first one, and with their number as `failed`. Nobody
+   * has to handle that: a failure is a warning as well.
+   */
+  flush(): Promise<void>;
+  /**
+   * Flushes, for up to 5 s without Redis, and closes the connections, of all namespaces. Rejects as
+   * `flush()`, with `ERR_SIO_REDIS_CLOSED` for what did not get out in time.
+   */
+  close(): Promise<void>;
+  /** Counters, and the queue of this namespace's stream. */
+  stats(): EmitterStats;
+}

@@ -1,9 +1,11 @@
 "use strict";
 // The public face: `createAdapter`, by the name and with the options of
-// @socket.io/redis-streams-adapter.
+// @socket.io/redis-streams-adapter, and `Emitter`, by the name and with the methods of
+// @socket.io/redis-streams-emitter.
 
 const { RedisStreamsAdapter } = require("./lib/adapter");
 const { connectionSettings } = require("./lib/connection");
+const { Emitter } = require("./lib/emitter");
 const { Engine } = require("./lib/engine");
 const { resolveOptions } = require("./lib/options");
 const { warn } = require("./lib/warnings");
@@ -31,3 +33,4 @@ function createAdapter(redisClient, opts) {
 }
 
 exports.createAdapter = createAdapter;
+exports.Emitter = Emitter;

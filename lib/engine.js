@@ -37,9 +37,12 @@ const SLICE = 256;
 
 /** An error of the engine, with its stable code. */
 class EngineError extends Error {
-  /** @param {{ code: string, message: string }} error */
-  constructor({ code, message }) {
-    super(message);
+  /**
+   * @param {{ code: string, message: string }} error
+   * @param {{ cause?: unknown }} [options]
+   */
+  constructor({ code, message }, options) {
+    super(message, options);
     this.name = "SocketIORedisError";
     this.code = code;
   }
@@ -76,19 +79,20 @@ class Engine {
   #keepAlive = setInterval(() => {}, 2 ** 30).unref();
   /** True when the native engine has ended: it answers nothing any more. */
   #ended = false;
-  /** True from the moment at which the last namespace was closed. */
+  /** True from the moment at which the last namespace, or an emitter, was closed. */
   closed = false;
 
   /**
    * @param {ConnectionSettings} settings
    * @param {Options} options
+   * @param {"node" | "emitter"} [role] an emitter only writes
    */
-  constructor(settings, options) {
+  constructor(settings, options, role = "node") {
     this.#settings = settings;
     const askCredentials = settings.credentials !== undefined;
     this.#native = new NativeEngine(
       JSON.stringify({ ...settings, askCredentials }),
-      JSON.stringify(options),
+      JSON.stringify({ ...options, role }),
       Boolean(debug.enabled),
       () => this.#drain(),
     );
@@ -119,6 +123,15 @@ class Engine {
   }
 
   /**
+   * A namespace in which nothing is heard, for an emitter. There is nothing to close.
+   *
+   * @param {string} nsp
+   */
+  openToWrite(nsp) {
+    return this.#native.open(nsp, false, false);
+  }
+
+  /**
    * Resolves once everything that the namespace published is out. The last one ends the engine.
    *
    * @param {string} nsp
@@ -131,6 +144,11 @@ class Engine {
       await this.#call((call) => this.#native.closeNamespace(call, nsp, handle)).catch(() => {});
       return;
     }
+    await this.end();
+  }
+
+  /** Resolves once everything that was published is out, or given up, and nothing is left open. */
+  async end() {
     this.closed = true;
     await this.#call((call) => this.#native.close(call));
     this.#ended = true;

@@ -112,24 +112,25 @@ const warnedOf = new Set();
  * @param {object} callbacks
  * @param {(code: string, message: string) => void} callbacks.warn called for an unknown option,
  *   once per name and process
+ * @param {string} [callbacks.caller] what messages begin with
  * @returns {Options}
  * @throws {TypeError | RangeError} with the code ERR_SIO_REDIS_OPTION
  */
-function resolveOptions(given, { warn }) {
+function resolveOptions(given, { warn, caller = "createAdapter" }) {
   if (given === undefined || given === null) {
     given = {};
   }
   if (typeof given !== "object" || Array.isArray(given)) {
-    throw coded(new TypeError(`createAdapter: the options must be an object, not ${show(given)}`));
+    throw coded(new TypeError(`${caller}: the options must be an object, not ${show(given)}`));
   }
   const options = /** @type {Record<string, unknown>} */ (given);
-  warnOfUnknown(Object.keys(options), warn);
+  warnOfUnknown(Object.keys(options), warn, caller);
 
   const resolved = /** @type {Options} */ (
     Object.fromEntries(
       Object.entries(TABLE).map(([name, rule]) => {
         const value = options[name];
-        return [name, value === undefined ? rule.default : checked(name, rule, value)];
+        return [name, value === undefined ? rule.default : checked(name, rule, value, caller)];
       }),
     )
   );
@@ -137,7 +138,7 @@ function resolveOptions(given, { warn }) {
   if (heartbeatTimeout <= heartbeatInterval) {
     throw coded(
       new RangeError(
-        `createAdapter: \`heartbeatTimeout\` (${heartbeatTimeout}) must be greater than ` +
+        `${caller}: \`heartbeatTimeout\` (${heartbeatTimeout}) must be greater than ` +
           `\`heartbeatInterval\` (${heartbeatInterval}), or every node looks dead between two heartbeats`,
       ),
     );
@@ -149,9 +150,10 @@ function resolveOptions(given, { warn }) {
  * @param {string} name
  * @param {Flag | Text | Integer | Choice} rule
  * @param {unknown} value
+ * @param {string} caller
  */
-function checked(name, rule, value) {
-  const message = `createAdapter: \`${name}\` must be ${allowed(rule)}, not ${show(value)}`;
+function checked(name, rule, value, caller) {
+  const message = `${caller}: \`${name}\` must be ${allowed(rule)}, not ${show(value)}`;
   if (typeof value !== typeof rule.default) {
     throw coded(new TypeError(message));
   }
@@ -200,8 +202,9 @@ function show(value) {
 /**
  * @param {string[]} names
  * @param {(code: string, message: string) => void} warn
+ * @param {string} caller
  */
-function warnOfUnknown(names, warn) {
+function warnOfUnknown(names, warn, caller) {
   for (const name of names) {
     if (Object.hasOwn(TABLE, name) || warnedOf.has(name)) {
       continue;
@@ -210,7 +213,7 @@ function warnOfUnknown(names, warn) {
     const similar = closest(name, Object.keys(TABLE));
     warn(
       "SIO_REDIS_UNKNOWN_OPTION",
-      `createAdapter: \`${name}\` is no option and has no effect` +
+      `${caller}: \`${name}\` is no option and has no effect` +
         (similar === undefined ? "" : `; did you mean \`${similar}\`?`),
     );
   }

@@ -9,11 +9,17 @@ const MARKER = "delivery:marker";
 let markers = 0;
 
 /**
- * Runs `send`, then broadcasts a marker from the same node. A stream keeps the order, so when all
+ * Who sends: a node, by its index, or an emitter.
+ *
+ * @typedef {number | { of: (nsp: string) => { emit: (event: string) => unknown } }} Sender
+ */
+
+/**
+ * Runs `send`, then broadcasts a marker from the same sender. A stream keeps the order, so when all
  * clients have the marker, what `send` sent has arrived as well or never will.
  *
  * @param {import("./cluster").Cluster} cluster
- * @param {number} sender index of the node that sends
+ * @param {Sender} sender
  * @param {() => unknown} send
  * @param {{ clients?: import("./socket-client").SocketClient[] }} [options] default the cluster's
  * @returns {Promise<any[][][]>} for each client what it received meanwhile, as `[event, ...args]`
@@ -23,7 +29,7 @@ async function deliveries(cluster, sender, send, { clients = cluster.clients } =
   await send();
   const marker = `${MARKER}:${markers++}`;
   for (const nsp of new Set(clients.map((client) => client.nsp))) {
-    cluster.io(sender).of(nsp).emit(marker);
+    (typeof sender === "number" ? cluster.io(sender) : sender).of(nsp).emit(marker);
   }
   await Promise.all(clients.map((client) => client.receives(marker)));
   return clients.map(({ record }, i) =>
@@ -32,10 +38,10 @@ async function deliveries(cluster, sender, send, { clients = cluster.clients } =
 }
 
 /**
- * Waits until every node has handled what `sender` has written to the stream so far.
+ * Waits until every node has handled what `sender` has sent so far.
  *
  * @param {import("./cluster").Cluster} cluster with a client on each node
- * @param {number} sender
+ * @param {Sender} sender
  */
 async function flushed(cluster, sender) {
   await deliveries(cluster, sender, () => {});
@@ -45,7 +51,7 @@ async function flushed(cluster, sender) {
  * Asserts that exactly `receivers` get what `send` sends, once.
  *
  * @param {import("./cluster").Cluster} cluster
- * @param {number} sender
+ * @param {Sender} sender
  * @param {() => unknown} send
  * @param {import("./socket-client").SocketClient[]} receivers
  * @param {any[]} packet the event with its arguments

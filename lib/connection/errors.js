@@ -7,29 +7,32 @@ const UNUSABLE_SETTING = "ERR_SIO_REDIS_SETTING";
 const SETTING_IGNORED = "SIO_REDIS_SETTING_IGNORED";
 
 /**
- * What the input is called in messages, and where warnings go.
+ * Whom the user has called, what the input is called in messages, and where warnings go.
  *
  * @typedef {object} Context
+ * @property {string} caller such as "createAdapter"
  * @property {string} source such as "the ioredis client"
  * @property {(code: string, message: string) => void} warn
  */
 
 /**
+ * @param {{ caller: string }} context
  * @param {string} code
  * @param {string} message
  * @returns {TypeError & { code: string }}
  */
-function typeError(code, message) {
-  return Object.assign(new TypeError(`createAdapter: ${message}`), { code });
+function typeError({ caller }, code, message) {
+  return Object.assign(new TypeError(`${caller}: ${message}`), { code });
 }
 
 /**
  * What was passed is no client that this version can work with.
  *
+ * @param {{ caller: string }} context
  * @param {string} message
  */
-function clientError(message) {
-  return typeError(UNKNOWN_CLIENT, message);
+function clientError(context, message) {
+  return typeError(context, UNKNOWN_CLIENT, message);
 }
 
 /**
@@ -41,7 +44,7 @@ function clientError(message) {
  */
 function settingError(context, setting, problem) {
   const subject = setting === "" ? context.source : `${context.source}'s \`${setting}\``;
-  return typeError(UNUSABLE_SETTING, `${subject} ${problem}`);
+  return typeError(context, UNUSABLE_SETTING, `${subject} ${problem}`);
 }
 
 /**
@@ -54,7 +57,7 @@ function settingError(context, setting, problem) {
 function warnIgnored(context, setting, consequence) {
   context.warn(
     SETTING_IGNORED,
-    `createAdapter: ${context.source}'s \`${setting}\` is ignored: ${consequence}`,
+    `${context.caller}: ${context.source}'s \`${setting}\` is ignored: ${consequence}`,
   );
 }
 

@@ -1,5 +1,5 @@
 "use strict";
-// Turns what the user passed to `createAdapter` into settings with which the engine opens
+// Turns what the user passed to `createAdapter` or `Emitter` into settings with which the engine opens
 // connections of its own. One file per kind of input; what they share is in values.js and tls.js.
 
 const { clientError } = require("./errors.js");
@@ -79,39 +79,40 @@ const CLIENTS = {
  * @param {object} callbacks
  * @param {(code: string, message: string) => void} callbacks.warn called for each setting of the
  *   user's that has no effect on the engine's connections
+ * @param {string} [callbacks.caller] what messages begin with
  * @returns {ConnectionSettings}
  * @throws {TypeError} with the code ERR_SIO_REDIS_CLIENT or ERR_SIO_REDIS_SETTING
  */
-function connectionSettings(input, { warn }) {
+function connectionSettings(input, { warn, caller = "createAdapter" }) {
   const kind = clientKind(input);
   if (kind === undefined) {
-    return withoutClient(input, warn);
+    return withoutClient(input, { warn, caller });
   }
   const [source, settings] =
     /** @type {[string, (client: unknown, context: import("./errors.js").Context) => ConnectionSettings]} */ (
       CLIENTS[kind]
     );
-  return settings(input, { source, warn });
+  return settings(input, { source, warn, caller });
 }
 
 /**
  * @param {unknown} input
- * @param {(code: string, message: string) => void} warn
+ * @param {Omit<import("./errors.js").Context, "source">} context
  */
-function withoutClient(input, warn) {
+function withoutClient(input, context) {
   if (typeof input === "string") {
-    return urlSettings(input, { source: "the URL", warn });
+    return urlSettings(input, { source: "the URL", ...context });
   }
   if (isUrl(input)) {
-    return urlSettings(input.href, { source: "the URL", warn });
+    return urlSettings(input.href, { source: "the URL", ...context });
   }
   if (isPlainObject(input)) {
-    return plainSettings(input, { source: "the settings object", warn });
+    return plainSettings(input, { source: "the settings object", ...context });
   }
   if (typeof (/** @type {any} */ (input)?.then) === "function") {
-    throw clientError(`a promise was passed: await it first, then pass ${INSTEAD}`);
+    throw clientError(context, `a promise was passed: await it first, then pass ${INSTEAD}`);
   }
-  throw clientError(`${typeName(input)} was passed: pass ${INSTEAD}`);
+  throw clientError(context, `${typeName(input)} was passed: pass ${INSTEAD}`);
 }
 
 /**

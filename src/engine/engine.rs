@@ -15,18 +15,20 @@ use super::error::{Error, Result};
 use super::inbox::{Answer, CallId, Census, Event, Inbox, NamespaceHandle};
 use super::log;
 use super::namespaces::{Namespace, Namespaces};
-use super::options::{Options, RequestsVia};
-use super::presence::{self, Heartbeats, Pace};
+use super::options::{Options, Role};
+use super::peer::{Peer, PeerTasks};
+use super::presence::{Heartbeats, Pace};
 use super::random::random_name;
 use super::redis::{Connector, Credentials, Settings};
 use super::runtime::SharedRuntime;
-use super::session::{Restore, Sessions};
+use super::session::Restore;
 use super::stats::Stats;
 use super::stream::{EntryId, FLUSH_LIMIT, Progress, Publish, Reader, Stream, Ticket, Writer};
 use super::warnings::Warnings;
-use super::wire::{ADAPTER_CLOSE, Data, INITIAL_HEARTBEAT, MessageType};
+use super::wire::{Data, EMITTER, MessageType};
 
-/// One node's side of the cluster: its streams, its PUB/SUB, its sessions.
+/// One node's side of the cluster: its streams, its PUB/SUB, its sessions. Or an emitter, which only
+/// writes.
 pub struct Engine {
     uid: Arc<str>,
     options: Arc<Options>,
@@ -35,9 +37,8 @@ pub struct Engine {
     stats: Arc<Stats>,
     namespaces: Arc<Namespaces>,
     streams: Vec<Arc<Stream>>,
-    /// `None` where requests travel in the stream.
-    control: Option<Control>,
-    sessions: Sessions,
+    /// `None` for an emitter.
+    peer: Option<Peer>,
     credentials: Arc<CredentialRequests>,
     next_ticket: AtomicU32,
     closing: AtomicBool,
@@ -59,7 +60,10 @@ impl Engine {
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Result<Arc<Self>> {
         let runtime = SharedRuntime::get()?;
-        let uid: Arc<str> = format!("{:016x}", random_name()).into();
+        let uid: Arc<str> = match options.role {
+            Role::Node => format!("{:016x}", random_name()).into(),
+            Role::Emitter => EMITTER.into(),
+        };
         let inbox = Arc::new(Inbox::new(options.inbox_bytes, wake));
         let warnings = Arc::new(Warnings::new(inbox.clone()));
         let credentials = Arc::new(CredentialRequests::new(inbox.clone(), warnings.clone()));
@@ -76,22 +80,11 @@ impl Engine {
                 Arc::new(Stream::new(index, settings.key(&name), queue_bytes, history_bytes))
             })
             .collect();
-        let (control, control_tasks) = match options.requests_via {
-            RequestsVia::PubSub => {
-                let (control, task, order_task) = Control::new(
-                    uid.clone(),
-                    options.clone(),
-                    connector.clone(),
-                    inbox.clone(),
-                    stats.clone(),
-                    warnings.clone(),
-                );
-                (Some(control), Some((task, order_task)))
-            }
-            RequestsVia::Stream => (None, None),
-        };
-        let (sessions, session_task) =
-            Sessions::new(connector.clone(), inbox.clone(), warnings.clone());
+        let (peer, peer_tasks) = match options.role {
+            Role::Node => Some(Peer::new(&uid, &options, &connector, &inbox, &stats, &warnings)),
+            Role::Emitter => None,
+        }
+        .unzip();
         let engine = Arc::new(Self {
             uid,
             dispatch: log::dispatch(&inbox, debug),
@@ -101,27 +94,35 @@ impl Engine {
             stats,
             namespaces: Arc::default(),
             streams,
-            control,
-            sessions,
+            peer,
             credentials,
             next_ticket: AtomicU32::new(0),
             closing: AtomicBool::new(false),
             tasks: Mutex::default(),
             runtime,
         });
-        match control_tasks {
-            Some((control_task, order_task)) => {
-                engine.spawn(control_task.run());
-                engine.spawn(order_task.run());
-            }
-            None => engine.spawn(engine.heartbeats().run()),
+        if let Some(tasks) = peer_tasks {
+            engine.spawn_peer(tasks);
         }
-        engine.spawn(session_task.run());
         for stream in &engine.streams {
-            engine.spawn(engine.reader(stream, &connector, &warnings).run());
+            match engine.options.role {
+                Role::Node => engine.spawn(engine.reader(stream, &connector, &warnings).run()),
+                Role::Emitter => drop(stream.progress.send_replace(Progress::Unread)),
+            }
             engine.spawn(engine.writer(stream, &connector, &warnings).run());
         }
         Ok(engine)
+    }
+
+    fn spawn_peer(&self, tasks: PeerTasks) {
+        match tasks.control {
+            Some((control_task, order_task)) => {
+                self.spawn(control_task.run());
+                self.spawn(order_task.run());
+            }
+            None => self.spawn(self.heartbeats().run()),
+        }
+        self.spawn(tasks.sessions.run());
     }
 
     fn heartbeats(&self) -> Heartbeats {
@@ -150,7 +151,7 @@ impl Engine {
             count: self.options.read_count,
             block: Duration::from_millis(self.options.block_time_in_ms),
             started: Instant::now(),
-            pace: self.control.is_none().then(|| Pace::of(&self.options)),
+            pace: self.control().is_none().then(|| Pace::of(&self.options)),
         }
     }
 
@@ -171,7 +172,7 @@ impl Engine {
         )
     }
 
-    /// Names this node, 16 hex digits: the same in all its namespaces.
+    /// Names this node, 16 hex digits: the same in all its namespaces. For an emitter [`EMITTER`].
     pub fn uid(&self) -> &str {
         &self.uid
     }
@@ -184,16 +185,17 @@ impl Engine {
     /// Opens a namespace. With `recovery` the stream's history is kept for it; `encodes` is
     /// whether its packets are encoded here.
     pub fn open(&self, nsp: &str, recovery: bool, encodes: bool) -> Arc<Namespace> {
+        let Some(peer) = &self.peer else {
+            // Nothing ever comes for it: it is only a name to write under.
+            return Arc::new(Namespace::new(0, nsp, false, false));
+        };
         let namespace = self.namespaces.open(nsp, recovery, encodes);
         if recovery {
             let mut cursor = self.stream(nsp).cursor();
             let position = cursor.position;
             cursor.history.start(position);
         }
-        match &self.control {
-            Some(control) => control.open(nsp, &namespace, self.stream(nsp)),
-            None => presence::say(self.stream(nsp), &namespace, INITIAL_HEARTBEAT),
-        }
+        peer.open(&namespace, self.stream(nsp));
         namespace
     }
 
@@ -210,7 +212,7 @@ impl Engine {
         if self.closing.load(Ordering::Relaxed) {
             return Err(Error::Closed);
         }
-        if self.control.is_none() && !namespace.presence().speaks() {
+        if self.speaks_in_streams() && !namespace.presence().speaks() {
             return Err(Error::Closed);
         }
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
@@ -247,7 +249,7 @@ impl Engine {
 
     /// Asks who listens in a namespace; see [`Answer::Census`].
     pub fn census(&self, call: CallId, nsp: &str, asked: Vec<String>) {
-        if let Some(control) = &self.control {
+        if let Some(control) = self.control() {
             return control.census(call, nsp, asked);
         }
         let result = self.census_by_presence(nsp, &asked).map(Answer::Census);
@@ -266,15 +268,26 @@ impl Engine {
     }
 
     fn pub_sub(&self) -> Result<&Control> {
-        self.control.as_ref().ok_or_else(|| Error::Settings {
+        self.control().ok_or_else(|| Error::Settings {
             what: "requestsVia",
             reason: "with \"stream\" there is no PUB/SUB".to_owned(),
         })
     }
 
+    fn control(&self) -> Option<&Control> {
+        self.peer.as_ref()?.control.as_ref()
+    }
+
+    /// Whether the other nodes hear in the streams that this one is there.
+    fn speaks_in_streams(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.control.is_none())
+    }
+
     /// Keeps a session, msgpack of `{sid, pid, rooms, data}`, for some time.
     pub fn persist_session(&self, pid: &str, session: Vec<u8>, keep: Duration) {
-        self.sessions.persist(self.session_key(pid), session, keep);
+        if let Some(peer) = &self.peer {
+            peer.sessions.persist(self.session_key(pid), session, keep);
+        }
     }
 
     /// Gives a session back; see [`Answer::Session`].
@@ -284,7 +297,8 @@ impl Engine {
     pub fn restore_session(&self, call: CallId, nsp: &str, pid: &str, offset: &str) -> Result<()> {
         let offset: EntryId =
             offset.parse().map_err(|_| Error::NotRestored("the offset is no entry ID"))?;
-        self.sessions.restore(Restore {
+        let peer = self.peer.as_ref().ok_or(Error::NotRestored("an emitter has no sessions"))?;
+        peer.sessions.restore(Restore {
             call,
             stream: self.stream(nsp).clone(),
             nsp: nsp.to_owned(),
@@ -298,11 +312,10 @@ impl Engine {
 
     /// Closes a namespace and answers the call once everything it has published is out.
     pub fn close_namespace(self: &Arc<Self>, call: CallId, nsp: &str, handle: NamespaceHandle) {
-        if let Some(namespace) = self.namespaces.close(nsp, handle) {
-            match &self.control {
-                Some(control) => control.close(nsp),
-                None => presence::say(self.stream(nsp), &namespace, ADAPTER_CLOSE),
-            }
+        if let Some(namespace) = self.namespaces.close(nsp, handle)
+            && let Some(peer) = &self.peer
+        {
+            peer.close(&namespace, self.stream(nsp));
         }
         let (engine, stream) = (self.clone(), self.stream(nsp).clone());
         self.spawn(async move {
@@ -319,9 +332,9 @@ impl Engine {
     /// close and the call is answered.
     pub fn close(self: &Arc<Self>, call: CallId) {
         self.closing.store(true, Ordering::Relaxed);
-        if self.control.is_none() {
+        if let Some(peer) = self.peer.as_ref().filter(|_| self.speaks_in_streams()) {
             for namespace in self.namespaces.all() {
-                presence::say(self.stream(&namespace.name), &namespace, ADAPTER_CLOSE);
+                peer.close(&namespace, self.stream(&namespace.name));
             }
         }
         let engine = self.clone();
@@ -330,11 +343,8 @@ impl Engine {
                 for stream in &engine.streams {
                     stream.queue.ended(stream.queue.accepted()).await;
                 }
-                engine.sessions.stop().await;
-                if let Some(control) = &engine.control
-                    && control.has_something_to_say()
-                {
-                    control.stop().await;
+                if let Some(peer) = &engine.peer {
+                    peer.stop().await;
                 }
             };
             if tokio::time::timeout(FLUSH_LIMIT, flush).await.is_err() {

@@ -110,7 +110,7 @@ pub enum Error {
     },
     /// Too much waits to be published.
     #[error(
-        "{queued} bytes wait to be published, the bound is {bound}: the packet went to local clients only; is Redis down? See the option `publishQueueBytes`"
+        "{queued} bytes wait to be published, the bound is {bound}: the packet is not published and goes to clients of this process only; is Redis down? See the option `publishQueueBytes`"
     )]
     QueueFull {
         /// What waits.

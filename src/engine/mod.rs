@@ -10,6 +10,7 @@ pub mod log;
 pub mod membership;
 pub mod namespaces;
 pub mod options;
+mod peer;
 pub mod presence;
 mod random;
 pub mod redis;

@@ -6,6 +6,16 @@ use serde::Deserialize;
 
 use super::stream::stream_index;
 
+/// What an engine is to the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// A Socket.IO server among others.
+    Node,
+    /// It only writes: nothing is read, and nobody knows of it or asks it anything.
+    Emitter,
+}
+
 /// How requests, answers and heartbeats travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -16,10 +26,12 @@ pub enum RequestsVia {
     Stream,
 }
 
-/// Options of one engine. Field by field the ones that the README documents.
+/// Options of one engine. But for the role, field by field the ones that the README documents.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Options {
+    /// What it is to the cluster.
+    pub role: Role,
     /// Name of the stream, or its prefix with several streams.
     pub stream_name: String,
     /// How many streams share the namespaces.
@@ -96,6 +108,7 @@ impl Options {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn defaults() -> Options {
     Options {
+        role: Role::Node,
         stream_name: "socket.io".into(),
         stream_count: 1,
         channel_prefix: "socket.io".into(),

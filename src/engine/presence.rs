@@ -13,10 +13,8 @@ use super::inbox::{Event, Inbox};
 use super::namespaces::{Namespace, Namespaces};
 use super::options::Options;
 use super::stream::{Publish, Stream};
-use super::wire::{ADAPTER_CLOSE, HEARTBEAT, MessageType};
+use super::wire::{ADAPTER_CLOSE, EMITTER, HEARTBEAT, MessageType};
 
-/// The emitter package writes, but is no node.
-const EMITTER: &str = "emitter";
 /// Not more often than this is looked who has to speak and who is silent, whatever the options.
 const SHORTEST_LOOK: Duration = Duration::from_millis(50);
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
@@ -94,6 +92,7 @@ impl Presence {
 
     /// A node has written a message of this type; true when it came or left by that.
     pub fn hear(&mut self, uid: &str, kind: MessageType) -> bool {
+        // It writes, but is no node.
         if uid == EMITTER {
             return false;
         }

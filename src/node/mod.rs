@@ -260,7 +260,7 @@ impl NativeEngine {
         let (inbox_length, inbox_bytes) = self.engine.inbox().len_and_bytes();
         let position = match *stream.progress.borrow() {
             Progress::At(id) => Some(id.to_string()),
-            Progress::Starting | Progress::Refused => None,
+            Progress::Starting | Progress::Refused | Progress::Unread => None,
         };
         NativeStats {
             read: stats.read.get() as f64,

@@ -206,7 +206,7 @@ impl Search<'_> {
         let mut progress = self.stream.progress.subscribe();
         let reached = progress.wait_for(|progress| match progress {
             Progress::At(position) => *position >= self.from,
-            Progress::Starting | Progress::Refused => false,
+            Progress::Starting | Progress::Refused | Progress::Unread => false,
         });
         match tokio::time::timeout(CATCH_UP, reached).await {
             Ok(Ok(_)) => Ok(()),

@@ -95,6 +95,15 @@ pub enum Progress {
     At(EntryId),
     /// Redis refuses to let us read: own entries are delivered when they are written.
     Refused,
+    /// Nobody here reads, since this is an emitter.
+    Unread,
+}
+
+impl Progress {
+    /// Whether own entries end when Redis has answered, since nobody meets them in the stream.
+    pub fn ends_at_reply(self) -> bool {
+        matches!(self, Progress::Refused | Progress::Unread)
+    }
 }
 
 impl Stream {

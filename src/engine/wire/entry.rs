@@ -9,6 +9,9 @@ use redis::Value;
 
 use crate::engine::stream::EntryId;
 
+/// The sender in what an emitter writes, upstream's or ours.
+pub const EMITTER: &str = "emitter";
+
 /// Type of a message, by upstream's numbers.
 pub type MessageType = u32;
 
@@ -30,7 +33,7 @@ pub const ADAPTER_CLOSE: MessageType = 13;
 pub struct Entry<'a> {
     /// Its ID, which is also the offset of connection state recovery.
     pub id: EntryId,
-    /// The sender, `emitter` for the emitter package.
+    /// The sender, [`EMITTER`] for emitters.
     pub uid: &'a str,
     /// Namespace.
     pub nsp: &'a str,
@@ -38,7 +41,7 @@ pub struct Entry<'a> {
     pub kind: MessageType,
     /// The message's data, not decoded.
     pub data: Option<EntryData<'a>>,
-    /// Present when a node of our kind wrote the entry.
+    /// Present when a node or an emitter of our kind wrote the entry.
     pub origin: Option<Origin>,
 }
 

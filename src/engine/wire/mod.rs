@@ -16,8 +16,9 @@ pub use answer::request_of;
 pub use binary::{to_json, to_msgpack};
 pub use broadcast::{BroadcastHead, Flags, Judgement, Membership};
 pub use entry::{
-    ADAPTER_CLOSE, ANSWERS, BROADCAST, DISCONNECT_SOCKETS, Data, DataView, Entry, EntryData,
-    EntryError, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, Origin, fields_of, parse_entry,
+    ADAPTER_CLOSE, ANSWERS, BROADCAST, DISCONNECT_SOCKETS, Data, DataView, EMITTER, Entry,
+    EntryData, EntryError, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, Origin, fields_of,
+    parse_entry,
 };
 pub use frame::text_frame;
 pub use member::{MemberMessage, MemberNews};

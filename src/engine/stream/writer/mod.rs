@@ -103,7 +103,8 @@ impl Writer {
     }
 
     /// Runs until it is dropped. Nothing is written before the reader knows where it starts, or
-    /// it would miss our own entries.
+    /// it would miss our own entries. Where nobody reads, there is no position to look for losses at,
+    /// and no connection before there is something to write.
     pub async fn run(mut self) {
         let mut progress = self.stream.progress.subscribe();
         let started = progress.wait_for(|progress| *progress != Progress::Starting).await;
@@ -111,6 +112,7 @@ impl Writer {
             self.stream.cursor().written = position;
         }
         let stream = self.stream.clone();
+        let is_read = !self.is_unread();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -119,7 +121,7 @@ impl Writer {
                     stream.cursor().own.sent(self.next_seq, &publishes);
                     self.deliver(Batch::new(self.next_seq, publishes)).await;
                 }
-                _ = look.tick() => self.look().await,
+                _ = look.tick(), if is_read => self.look().await,
             }
         }
     }
@@ -207,6 +209,12 @@ impl Writer {
             }
             Err(error) => return Err(self.not_connected(error)),
         };
+        if !self.connected_before
+            && self.is_unread()
+            && let Err(error) = self.find_start(&mut connection).await
+        {
+            return Err(self.not_connected(error));
+        }
         if std::mem::replace(&mut self.connected_before, true) {
             self.stats.reconnects.add(1);
         }
@@ -230,6 +238,11 @@ impl Writer {
         error
     }
 
+    /// Whether this is an emitter's.
+    fn is_unread(&self) -> bool {
+        *self.stream.progress.borrow() == Progress::Unread
+    }
+
     fn connection(&mut self) -> Result<&mut RawConnection> {
         self.connection.as_mut().map(|(connection, _)| connection).ok_or(Error::Closed)
     }
@@ -249,7 +262,7 @@ impl Writer {
     fn written(&self, mut cursor: MutexGuard<'_, Cursor>, count: usize) {
         self.stats.published.add(count as u64);
         // Where the reader has passed already, or reads nothing at all, nobody else completes.
-        let done = if *self.stream.progress.borrow() == Progress::Refused {
+        let done = if self.stream.progress.borrow().ends_at_reply() {
             cursor.own.take_acknowledged()
         } else {
             let position = cursor.position;

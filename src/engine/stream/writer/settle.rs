@@ -1,8 +1,9 @@
-//! After a connection broke: did the batch that was on its way arrive?
+//! After a connection broke: did the batch that was on its way arrive? It stands behind the last entry
+//! that Redis has acknowledged, or nowhere.
 
 use super::Writer;
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::Identity;
+use crate::engine::redis::{Identity, RawConnection};
 use crate::engine::stream::{Batch, EntryId, read_entries, tail};
 use crate::engine::wire::{Origin, fields_of, parse_entry};
 
@@ -11,8 +12,33 @@ const PAGE: usize = 1_000;
 
 /// Names the end of old connections in warnings.
 const KILLING: &str = "writer, CLIENT KILL";
+/// Names the question where to begin in warnings.
+const STARTING: &str = "writer, XREVRANGE";
 
 impl Writer {
+    /// Where nobody reads: the first batch stands behind the tail of the moment at which we connect
+    /// first. Where Redis does not tell, all of the stream will be looked at.
+    pub(super) async fn find_start(&mut self, connection: &mut RawConnection) -> Result<()> {
+        match tail(connection, &self.stream.key).await {
+            Ok(tail) => self.stream.cursor().written = tail.unwrap_or(EntryId::ZERO),
+            Err(error @ Error::Refused { .. }) => self.warnings.warn(STARTING, &error),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Where nobody reads, nobody notices that the stream was deleted or fell back either: new entries
+    /// may have lower IDs than the last one that we have written.
+    async fn heed_fall(&mut self) -> Result<()> {
+        let stream = self.stream.clone();
+        let tail = tail(self.connection()?, &stream.key).await?.unwrap_or(EntryId::ZERO);
+        let mut cursor = stream.cursor();
+        if tail < cursor.written {
+            cursor.written = EntryId::ZERO;
+        }
+        Ok(())
+    }
+
     /// Finds out whether a batch in doubt has arrived: its entries' IDs, or `None` when what is left
     /// in `batch` has not and cannot any more.
     pub(super) async fn settle(
@@ -26,7 +52,9 @@ impl Writer {
             return Ok(Some(Vec::new()));
         }
         let (key, writer) = (self.stream.key.clone(), self.stream.writer_id);
-        // It stands behind the last entry that Redis acknowledged, or nowhere.
+        if self.is_unread() {
+            self.heed_fall().await?;
+        }
         let written = self.stream.cursor().written;
         let connection = self.connection()?;
         let mut ids = vec![None; batch.publishes.len()];

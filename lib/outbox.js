@@ -1,0 +1,164 @@
+"use strict";
+// What an emitter has emitted, in all its namespaces: on its way, out, or failed.
+
+const { encodeData } = require("./codec");
+const { EngineError } = require("./engine");
+const { warn } = require("./warnings");
+
+/** @typedef {import("./engine").Engine} Engine */
+
+const CLOSED = "ERR_SIO_REDIS_CLOSED";
+
+/** What was emitted between two flushes. */
+class Span {
+  #emitted = 0;
+  #ended = 0;
+  #failed = 0;
+  /** Of the first one that failed. @type {EngineError | undefined} */
+  #error;
+  /** @type {(() => void) | undefined} */
+  #onEnd;
+
+  begin() {
+    this.#emitted++;
+  }
+
+  /** One has ended. @param {Error | null} error */
+  end(error) {
+    this.#ended++;
+    if (error) {
+      this.#failed++;
+      this.#error ??= /** @type {EngineError} */ (error);
+    }
+    if (this.#ended === this.#emitted) {
+      this.#onEnd?.();
+    }
+  }
+
+  /**
+   * Resolves when all have ended. Nothing more is begun then.
+   *
+   * @returns {Promise<void>}
+   */
+  ended() {
+    return new Promise((resolve) => {
+      this.#onEnd = resolve;
+      if (this.#ended === this.#emitted) {
+        resolve();
+      }
+    });
+  }
+
+  /** Throws when one of them failed. */
+  check() {
+    const cause = this.#error;
+    if (cause !== undefined) {
+      const message = `${this.#failed} of ${this.#emitted} messages were not written: ${cause.message}`;
+      throw Object.assign(new EngineError({ code: cause.code, message }, { cause }), {
+        failed: this.#failed,
+      });
+    }
+  }
+}
+
+class Outbox {
+  #engine;
+  #onlyPlaintext;
+  /** What was emitted since the last flush. */
+  #span = new Span();
+  /** Settled when everything before that has ended. @type {Promise<unknown>} */
+  #earlier = Promise.resolve();
+  /** How many were given up when it was closed. */
+  #givenUp = 0;
+  /** @type {Promise<void> | undefined} */
+  #closing;
+
+  /**
+   * @param {Engine} engine
+   * @param {import("./options").Options} options
+   */
+  constructor(engine, { onlyPlaintext }) {
+    this.#engine = engine;
+    this.#onlyPlaintext = onlyPlaintext;
+  }
+
+  /**
+   * Where messages of a namespace go.
+   *
+   * @param {string} nsp
+   * @returns {import("./broadcast-operator").Channel}
+   */
+  channel(nsp) {
+    const namespace = this.#engine.openToWrite(nsp);
+    return { nsp, publish: (type, data) => this.#publish(namespace, type, data) };
+  }
+
+  /**
+   * Throws when the data cannot be encoded, and after the end.
+   *
+   * @param {import("./native-binding").NativeNamespace} namespace
+   * @param {number} type
+   * @param {any} data
+   */
+  #publish(namespace, type, data) {
+    if (this.#closing !== undefined) {
+      throw new EngineError({ code: CLOSED, message: "the emitter is closed" });
+    }
+    const encoded = encodeData(type, data, this.#onlyPlaintext);
+    const span = this.#span;
+    span.begin();
+    this.#engine.publish(namespace, type, encoded, (error) => {
+      this.#givenUp += /** @type {EngineError | null} */ (error)?.code === CLOSED ? 1 : 0;
+      span.end(error);
+    });
+  }
+
+  /**
+   * Resolves when everything that was emitted before is in Redis; rejects when something that was
+   * emitted since the last flush will never be. Each failure has been warned of as well, so nobody
+   * has to handle the rejection.
+   *
+   * @returns {Promise<void>}
+   */
+  flush() {
+    const span = this.#span;
+    this.#span = new Span();
+    const ended = Promise.all([this.#earlier, span.ended()]);
+    this.#earlier = ended;
+    const flushed = ended.then(() => span.check());
+    flushed.catch(() => {});
+    return flushed;
+  }
+
+  /** @param {string} nsp */
+  stats(nsp) {
+    const { published, failed, doubtful, reconnects, queueLength, queueBytes } =
+      this.#engine.stats(nsp);
+    return { published, failed, doubtful, reconnects, queueLength, queueBytes };
+  }
+
+  /**
+   * Flushes, within the engine's time limit, and closes the connections.
+   *
+   * @returns {Promise<void>} as that of a flush
+   */
+  close() {
+    this.#closing ??= this.#end();
+    return this.#closing;
+  }
+
+  /** @returns {Promise<void>} */
+  #end() {
+    const flushed = this.flush();
+    const ended = this.#engine.end().then(() => {
+      if (this.#givenUp > 0) {
+        warn(CLOSED, `the emitter was closed before ${this.#givenUp} messages were written`);
+      }
+      return flushed;
+    });
+    ended.catch(() => {});
+    return ended;
+  }
+}
+
+module.exports = { Outbox };

@@ -1,0 +1,89 @@
+//! What a node has beside its streams, and an emitter has not: how it speaks with the other nodes, and
+//! the sessions of its clients.
+
+use std::sync::Arc;
+
+use super::control::{Control, ControlTask, OrderTask};
+use super::inbox::Inbox;
+use super::namespaces::Namespace;
+use super::options::{Options, RequestsVia};
+use super::presence;
+use super::redis::Connector;
+use super::session::{SessionTask, Sessions};
+use super::stats::Stats;
+use super::stream::Stream;
+use super::warnings::Warnings;
+use super::wire::{ADAPTER_CLOSE, INITIAL_HEARTBEAT};
+
+/// A node among others.
+pub struct Peer {
+    /// `None` where requests travel in the stream.
+    pub control: Option<Control>,
+    /// The sessions of connection state recovery.
+    pub sessions: Sessions,
+}
+
+/// What works for it: to be run.
+pub struct PeerTasks {
+    /// Where requests travel over PUB/SUB.
+    pub control: Option<(ControlTask, OrderTask)>,
+    /// Keeps sessions and gives them back.
+    pub sessions: SessionTask,
+}
+
+impl Peer {
+    /// A node that no one knows of yet.
+    pub fn new(
+        uid: &Arc<str>,
+        options: &Arc<Options>,
+        connector: &Arc<Connector>,
+        inbox: &Arc<Inbox>,
+        stats: &Arc<Stats>,
+        warnings: &Arc<Warnings>,
+    ) -> (Self, PeerTasks) {
+        let (control, control_tasks) = match options.requests_via {
+            RequestsVia::PubSub => {
+                let (control, task, order_task) = Control::new(
+                    uid.clone(),
+                    options.clone(),
+                    connector.clone(),
+                    inbox.clone(),
+                    stats.clone(),
+                    warnings.clone(),
+                );
+                (Some(control), Some((task, order_task)))
+            }
+            RequestsVia::Stream => (None, None),
+        };
+        let (sessions, session_task) =
+            Sessions::new(connector.clone(), inbox.clone(), warnings.clone());
+        let tasks = PeerTasks { control: control_tasks, sessions: session_task };
+        (Self { control, sessions }, tasks)
+    }
+
+    /// Lets the other nodes know that a namespace is open here.
+    pub fn open(&self, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
+        match &self.control {
+            Some(control) => control.open(&namespace.name, namespace, stream),
+            None => presence::say(stream, namespace, INITIAL_HEARTBEAT),
+        }
+    }
+
+    /// Lets them know that it is not any more.
+    pub fn close(&self, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
+        match &self.control {
+            Some(control) => control.close(&namespace.name),
+            None => presence::say(stream, namespace, ADAPTER_CLOSE),
+        }
+    }
+
+    /// Finishes what it was asked to do, at the end of the engine.
+    pub async fn stop(&self) {
+        self.sessions.stop().await;
+        if let Some(control) = &self.control
+            && control.has_something_to_say()
+        {
+            control.stop().await;
+        }
+    }
+}
