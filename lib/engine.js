@@ -4,6 +4,7 @@
 
 const { PLACEHOLDER } = require("./codec");
 const debug = require("./debug");
+const diagnostics = require("./diagnostics");
 const { unpack } = require("./events");
 const { NativeEngine } = require("./native");
 const { Tickets } = require("./tickets");
@@ -51,6 +52,9 @@ const closedError = () =>
 class Engine {
   #native;
   #settings;
+  #server;
+  /** What JS counts, on top of what the engine does. */
+  #counts = { malformed: 0, restoresRefused: 0 };
   /** @type {Map<number, { nsp: string, listener: NamespaceListener }>} */
   #namespaces = new Map();
   /** @type {Tickets<Published>} */
@@ -82,9 +86,11 @@ class Engine {
   /**
    * @param {ConnectionSettings} settings
    * @param {Options} options
+   * @param {any} [server] the Socket.IO server whose node this is
    */
-  constructor(settings, options) {
+  constructor(settings, options, server) {
     this.#settings = settings;
+    this.#server = server;
     const askCredentials = settings.credentials !== undefined;
     this.#native = new NativeEngine(
       JSON.stringify({ ...settings, askCredentials }),
@@ -217,9 +223,32 @@ class Engine {
     };
   }
 
-  /** @param {string} nsp */
+  /**
+   * @param {string} nsp
+   * @returns {import("../index").AdapterStats}
+   */
   stats(nsp) {
-    return this.#native.stats(nsp);
+    const stats = this.#native.stats(nsp);
+    stats.malformed += this.#counts.malformed;
+    stats.restoresRefused += this.#counts.restoresRefused;
+    return /** @type {any} */ (stats);
+  }
+
+  /**
+   * Something that came in could not be understood in JS.
+   *
+   * @param {string} what
+   * @param {unknown} why
+   */
+  skipped(what, why) {
+    this.#counts.malformed++;
+    debug("%s skipped: %s", what, why);
+  }
+
+  /** A session was refused before the engine was asked. @param {string} why */
+  restoreRefused(why) {
+    this.#counts.restoresRefused++;
+    debug("session not restored: %s", why);
   }
 
   /**
@@ -274,7 +303,9 @@ class Engine {
       case "lost":
         return this.#onLost(event);
       case "members":
-        return this.#namespaces.forEach((each) => each.listener.onMembersChanged());
+        return this.#onMembersChanged(event);
+      case "reconnected":
+        return this.#onReconnected(event);
       case "credentials":
         return this.#provideCredentials(/** @type {number} */ (event.ticket));
       case "warning":
@@ -310,11 +341,55 @@ class Engine {
   /** @param {NativeEvent} event */
   #onLost({ namespace: stream, text, entries }) {
     const loss = /** @type {Loss} */ ({ reason: text, entries });
-    for (const { nsp, listener } of this.#namespaces.values()) {
-      if (this.#native.streamIndex(nsp) === stream) {
-        listener.onLost(loss);
-      }
+    const affected = this.#namespacesOf(stream);
+    diagnostics.publishLoss(() => ({
+      ...this.#origin,
+      namespaces: affected.map(({ nsp }) => nsp),
+      ...loss,
+    }));
+    affected.forEach(({ listener }) => listener.onLost(loss));
+  }
+
+  /** @param {NativeEvent} event */
+  #onReconnected({ namespace: stream, text, away }) {
+    diagnostics.publishReconnect(() => ({
+      ...this.#origin,
+      namespaces: this.#namespacesOf(stream).map(({ nsp }) => nsp),
+      connection: /** @type {any} */ (text),
+      awayMs: /** @type {number} */ (away),
+    }));
+  }
+
+  /** @param {NativeEvent} event */
+  #onMembersChanged({ namespace: handle = -1, members }) {
+    const { came, left, silent } = /** @type {import("./native-binding").NativeChanges} */ (
+      members
+    );
+    const nsp = this.#namespaces.get(handle)?.nsp;
+    const where = { ...this.#origin, ...(nsp !== undefined && { namespace: nsp }) };
+    for (const member of came) {
+      diagnostics.publishMemberJoin(() => ({ ...where, member }));
     }
+    for (const member of left) {
+      diagnostics.publishMemberLeave(() => ({ ...where, member, reason: "left" }));
+    }
+    for (const member of silent) {
+      diagnostics.publishMemberLeave(() => ({ ...where, member, reason: "silent" }));
+    }
+    this.#namespaces.forEach((each) => each.listener.onMembersChanged());
+  }
+
+  /** Who says it, in what is said on channels. */
+  get #origin() {
+    return { server: this.#server, uid: this.uid };
+  }
+
+  /** @param {number} [stream] its index; all of them when there is none */
+  #namespacesOf(stream) {
+    const all = [...this.#namespaces.values()];
+    return stream === undefined
+      ? all
+      : all.filter(({ nsp }) => this.#native.streamIndex(nsp) === stream);
   }
 
   /** @param {number} request */

@@ -91,7 +91,7 @@ impl Engine {
             RequestsVia::Stream => (None, None),
         };
         let (sessions, session_task) =
-            Sessions::new(connector.clone(), inbox.clone(), warnings.clone());
+            Sessions::new(connector.clone(), inbox.clone(), stats.clone(), warnings.clone());
         let engine = Arc::new(Self {
             uid,
             dispatch: log::dispatch(&inbox, debug),
@@ -220,6 +220,7 @@ impl Engine {
             namespace: namespace.clone(),
             kind,
             data,
+            at: Instant::now(),
         }) {
             Ok(()) => Ok(ticket),
             Err(error) => {
@@ -282,8 +283,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NotRestored`] when the offset, which comes from the client, is none.
     pub fn restore_session(&self, call: CallId, nsp: &str, pid: &str, offset: &str) -> Result<()> {
-        let offset: EntryId =
-            offset.parse().map_err(|_| Error::NotRestored("the offset is no entry ID"))?;
+        let offset: EntryId = offset.parse().map_err(|_| {
+            self.stats.restores_refused.add(1);
+            Error::NotRestored("the offset is no entry ID")
+        })?;
         self.sessions.restore(Restore {
             call,
             stream: self.stream(nsp).clone(),
@@ -384,6 +387,24 @@ impl Engine {
     /// The stream that a namespace is routed to.
     pub fn stream(&self, nsp: &str) -> &Arc<Stream> {
         &self.streams[self.options.stream_of(nsp)]
+    }
+
+    /// How many nodes are heard in a namespace, this one included.
+    pub fn members(&self, nsp: &str) -> usize {
+        let others = match &self.control {
+            Some(control) => control.members(),
+            None => self.namespaces.get(nsp).map_or(0, |namespace| namespace.presence().count()),
+        };
+        1 + others
+    }
+
+    /// Whether all connections stand that a namespace needs.
+    pub fn is_connected(&self, nsp: &str) -> bool {
+        let stream = self.stream(nsp);
+        !self.closing.load(Ordering::Relaxed)
+            && stream.reader_link.is_standing()
+            && stream.writer_link.is_standing()
+            && self.control.as_ref().is_none_or(Control::is_connected)
     }
 
     fn session_key(&self, pid: &str) -> String {

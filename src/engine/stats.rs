@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::latency::Latencies;
+
 /// A counter that only rises.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -45,4 +47,14 @@ pub struct Stats {
     pub dropped: Counter,
     /// Connections made again after one broke.
     pub reconnects: Counter,
+    /// Sessions given back to clients.
+    pub restores: Counter,
+    /// Sessions that were asked for and not given back.
+    pub restores_refused: Counter,
+    /// Sessions kept for clients that have gone.
+    pub sessions_saved: Counter,
+    /// From a publish to Redis's acknowledgement.
+    pub publish_latency: Latencies,
+    /// From the question for a session to its answer, of those that were given back.
+    pub restore_latency: Latencies,
 }

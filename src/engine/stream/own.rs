@@ -188,6 +188,8 @@ impl OwnEntries {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
     use crate::engine::wire::BROADCAST;
 
@@ -202,6 +204,7 @@ mod tests {
             namespace: namespace.clone(),
             kind: BROADCAST,
             data: None,
+            at: Instant::now(),
         })
     }
 
