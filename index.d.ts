@@ -212,6 +212,8 @@ export interface AdapterStats {
   doubled: number;
   /** Entries known to have been lost: trimmed before they were read, or in a failover. */
   lost: number;
+  /** Losses, as told by the event `loss`, whether or not it is known how many entries. */
+  losses: number;
   /** Times that the stream was deleted, replaced, or fell back. */
   resets: number;
   /** Entries written and acknowledged by Redis, heartbeats included. */

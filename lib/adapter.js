@@ -472,9 +472,12 @@ class RedisStreamsAdapter extends ClusterAdapter {
     return this.#recovery.restore(pid, offset);
   }
 
-  /**
-   * Counters of this node and the state of this namespace's stream; see index.d.ts.
-   */
+  /** For the metrics. */
+  get engine() {
+    return this.#engine;
+  }
+
+  /** Counters of this node and the state of this namespace's stream; see index.d.ts. */
   stats() {
     return this.#engine.stats(this.nsp.name);
   }

@@ -78,7 +78,7 @@ class Engine {
   #credentialsFollowed;
   /** Keeps the process alive while it is referenced; does nothing else. */
   #keepAlive = setInterval(() => {}, 2 ** 30).unref();
-  /** True when the native engine has ended: it answers nothing any more. */
+  /** True when the native engine has ended: it answers nothing any more, and counts no more. */
   #ended = false;
   /** True from the moment at which the last namespace was closed. */
   closed = false;
@@ -98,6 +98,10 @@ class Engine {
       Boolean(debug.enabled),
       () => this.#drain(),
     );
+  }
+
+  get ended() {
+    return this.#ended;
   }
 
   /** Names this node, 16 hex digits; the same in all its namespaces. */
@@ -232,6 +236,18 @@ class Engine {
     stats.malformed += this.#counts.malformed;
     stats.restoresRefused += this.#counts.restoresRefused;
     return /** @type {any} */ (stats);
+  }
+
+  /** The counters, and the state of each stream that has an open namespace. */
+  statsOfStreams() {
+    const byStream = new Map();
+    for (const { nsp } of this.#namespaces.values()) {
+      const index = this.#native.streamIndex(nsp);
+      if (!byStream.has(index)) {
+        byStream.set(index, this.stats(nsp));
+      }
+    }
+    return [...byStream.values()];
   }
 
   /**

@@ -204,6 +204,8 @@ export interface NativeStats {
   doubled: number;
   /** Entries known to be lost. */
   lost: number;
+  /** Losses said. */
+  losses: number;
   /** Times the stream was deleted, replaced, or fell back. */
   resets: number;
   /** Entries written. */

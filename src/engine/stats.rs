@@ -35,6 +35,8 @@ pub struct Stats {
     pub doubled: Counter,
     /// Entries that are known to have been lost: trimmed before they were read, or in a failover.
     pub lost: Counter,
+    /// Losses that were said, whether or not it is known how many entries.
+    pub losses: Counter,
     /// Times that the stream was deleted, replaced, or fell back.
     pub resets: Counter,
     /// Entries written and acknowledged.

@@ -22,6 +22,8 @@ pub struct NativeStats {
     pub doubled: f64,
     /// Entries known to be lost.
     pub lost: f64,
+    /// Losses said.
+    pub losses: f64,
     /// Times the stream was deleted, replaced, or fell back.
     pub resets: f64,
     /// Entries written.
@@ -113,6 +115,7 @@ impl NativeStats {
             malformed: count(&stats.malformed),
             doubled: count(&stats.doubled),
             lost: count(&stats.lost),
+            losses: count(&stats.losses),
             resets: count(&stats.resets),
             published: count(&stats.published),
             failed: count(&stats.failed),

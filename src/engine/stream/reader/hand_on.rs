@@ -65,6 +65,7 @@ impl Reader {
             if missing > 0 || may_have_lost {
                 cursor.hole_behind = cursor.hole_behind.max(before);
                 self.stats.lost.add(missing);
+                self.stats.losses.add(1);
                 let entries = (missing > 0).then_some(missing);
                 let stream = self.stream.index;
                 events.insert(0, Event::Lost { stream, loss: Loss::Trimmed, entries });

@@ -92,6 +92,7 @@ impl Writer {
 
     fn report(&mut self, loss: Loss) {
         self.stats.resets.add(1);
+        self.stats.losses.add(1);
         self.inbox.push(Event::Lost { stream: self.stream.index, loss, entries: None });
     }
 
