@@ -185,7 +185,20 @@ export interface SentinelSettings {
   natMap?: Record<string, NodeAddress>;
 }
 
-/** Counters since this node's engine was started, and its state. */
+/** A histogram of how long something took. */
+export interface Latency {
+  /** How many there were. */
+  count: number;
+  /** How long they took together, in ms. */
+  sumMs: number;
+  /** `[ms, count]`: how many took no longer than that; the bounds are always the same. */
+  buckets: [number, number][];
+}
+
+/**
+ * Counters since this node's engine was started, and its state. The engine starts with the first
+ * namespace of a server, and anew with the first one after all were closed.
+ */
 export interface AdapterStats {
   /** Entries read from all streams. */
   read: number;
@@ -199,6 +212,8 @@ export interface AdapterStats {
   doubled: number;
   /** Entries known to have been lost: trimmed before they were read, or in a failover. */
   lost: number;
+  /** Losses, as told by the event `loss`, whether or not it is known how many entries. */
+  losses: number;
   /** Times that the stream was deleted, replaced, or fell back. */
   resets: number;
   /** Entries written and acknowledged by Redis, heartbeats included. */
@@ -211,8 +226,46 @@ export interface AdapterStats {
   dropped: number;
   /** Connections made again after one broke. */
   reconnects: number;
+  /** Sessions of connection state recovery given back to clients. */
+  restores: number;
+  /** Sessions that clients asked for and did not get: they start anew. */
+  restoresRefused: number;
+  /** Sessions kept for clients that have gone. */
+  sessionsSaved: number;
+  /**
+   * From a publish to Redis's acknowledgement, of everything in `published`: its time in the queue,
+   * and outages, included.
+   */
+  publishLatency: Latency;
+  /** From a client's question for its session to the answer, of everything in `restores`. */
+  restoreLatency: Latency;
+  /** The key of this namespace's stream. Several namespaces may share one. */
+  stream: string;
+  /** Whether all connections that this namespace needs stand, as far as is known. */
+  connected: boolean;
+  /**
+   * Time since the stream's reader has heard of Redis, in ms. Up to `blockTimeInMs`, at most 30 s,
+   * when nothing is written; more when Redis hangs, is away, or when reading pauses because of
+   * `inboxBytes`.
+   */
+  silentMs: number;
   /** ID of the last entry read from this namespace's stream; absent before the first read. */
   position?: string;
+  /**
+   * Entries of the stream that this node has not read yet, those not counted that were trimmed.
+   * Redis is asked once a second; in between it falls as the node reads. Exact when the node was
+   * caught up, or behind all of the stream, in a look before; never less than it is. Absent where
+   * Redis does not tell (before 7.0, without the right to XINFO), and when nothing is read.
+   */
+  lagEntries?: number;
+  /**
+   * How much older the last entry that was read is than the last one of the stream, by their IDs,
+   * in ms; 0 when all was read. No more than the time since all had been read, so that a quiet
+   * night is no lag. What waits for the event loop has been read: see `inboxAgeMs`.
+   */
+  lagMs?: number;
+  /** Entries in the stream at the last look, where XINFO is permitted. */
+  streamLength?: number;
   /** Publishes to this namespace's stream that were neither written nor failed. */
   queueLength: number;
   /** Bytes of those that wait. */
@@ -221,6 +274,62 @@ export interface AdapterStats {
   inboxLength: number;
   /** Their bytes. */
   inboxBytes: number;
+  /** How long the oldest of them has been waiting, in ms: late by that much is what comes next. */
+  inboxAgeMs: number;
+  /** Broadcasts of the stream kept in memory for connection state recovery. */
+  historyLength: number;
+  /** Their bytes. */
+  historyBytes: number;
+  /**
+   * Nodes that are heard, this one included: those with this adapter, in any namespace. With
+   * `requestsVia: "stream"` those in this namespace, upstream's included.
+   */
+  members: number;
+}
+
+/** What messages on channels of `node:diagnostics_channel` have in common. */
+export interface DiagnosticsMessage {
+  /** The Socket.IO server. */
+  server: any;
+  /** Names the node, as `adapter.uid` does. */
+  uid: string;
+}
+
+/** On `socket.io-redis-streams:loss`: entries were lost, said once per node and stream. */
+export interface LossMessage extends DiagnosticsMessage, Loss {
+  /** The open namespaces of the stream. */
+  namespaces: string[];
+}
+
+/** On `socket.io-redis-streams:reconnect`: a connection that was broken stands again. */
+export interface ReconnectMessage extends DiagnosticsMessage {
+  /** The reader's or the writer's of a stream, or that of requests, answers and heartbeats. */
+  connection: "reader" | "writer" | "pubsub";
+  /** The open namespaces that it serves. */
+  namespaces: string[];
+  /** Time since it was found broken, in ms. */
+  awayMs: number;
+}
+
+/** On `socket.io-redis-streams:member-join`: a node is heard for the first time, or again. */
+export interface MemberJoinMessage extends DiagnosticsMessage {
+  /** The other node's uid. */
+  member: string;
+  /** With `requestsVia: "stream"`, where it is; else nodes are heard in all namespaces at once. */
+  namespace?: string;
+}
+
+/** On `socket.io-redis-streams:member-leave`: a node has gone. */
+export interface MemberLeaveMessage extends DiagnosticsMessage {
+  /** The other node's uid. */
+  member: string;
+  /**
+   * `left`: it has said so, since it was closed. `silent`: nothing was heard of it for
+   * `heartbeatTimeout`, since it ended otherwise, hangs, or is cut off.
+   */
+  reason: "left" | "silent";
+  /** As in `MemberJoinMessage`. */
+  namespace?: string;
 }
 
 /** Entries of the namespace's stream were lost: argument of the adapter's event `loss`. */

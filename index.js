@@ -25,7 +25,7 @@ function createAdapter(redisClient, opts) {
   return function adapterOf(/** @type {any} */ nsp) {
     let engine = engines.get(nsp.server);
     if (engine === undefined || engine.closed) {
-      engine = new Engine(settings, options);
+      engine = new Engine(settings, options, { server: nsp.server });
       engines.set(nsp.server, engine);
     }
     return new RedisStreamsAdapter(nsp, engine, options);

@@ -250,7 +250,10 @@ describe("npm run pack", () => {
     const texts = ["CHANGELOG.md", "LICENSE", "README.md"];
     assert.deepEqual(
       await contents(tarballs.main),
-      [...texts, "index.d.ts", "index.js", "package.json", ...lib].sort(),
+      [
+        ...[...texts, "index.d.ts", "index.js", "metrics.d.ts", "metrics.js", "package.json"],
+        ...lib,
+      ].sort(),
     );
     assert.deepEqual(
       await contents(tarballs.engine),

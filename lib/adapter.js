@@ -35,7 +35,6 @@ class RedisStreamsAdapter extends ClusterAdapter {
   #requests;
   /** @type {Recovery | undefined} */
   #recovery;
-  #malformed = 0;
   /** @type {Promise<void> | undefined} the last of our own joins, leaves and disconnects under way */
   #ownChange;
 
@@ -149,8 +148,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {unknown} why
    */
   #skip(what, why) {
-    this.#malformed++;
-    debug("%s in %s skipped: %s", what, this.nsp.name, why);
+    this.#engine.skipped(`${what} in ${this.nsp.name}`, why);
   }
 
   /** @param {any} response */
@@ -474,12 +472,14 @@ class RedisStreamsAdapter extends ClusterAdapter {
     return this.#recovery.restore(pid, offset);
   }
 
-  /**
-   * Counters of this node and the state of this namespace's stream; see index.d.ts.
-   */
+  /** For the metrics. */
+  get engine() {
+    return this.#engine;
+  }
+
+  /** Counters of this node and the state of this namespace's stream; see index.d.ts. */
   stats() {
-    const stats = this.#engine.stats(this.nsp.name);
-    return { ...stats, malformed: stats.malformed + this.#malformed };
+    return this.#engine.stats(this.nsp.name);
   }
 
   /**

@@ -4,6 +4,7 @@
 
 const { PLACEHOLDER } = require("./codec");
 const debug = require("./debug");
+const diagnostics = require("./diagnostics");
 const { unpack } = require("./events");
 const { NativeEngine } = require("./native");
 const { Tickets } = require("./tickets");
@@ -54,6 +55,9 @@ const closedError = () =>
 class Engine {
   #native;
   #settings;
+  #server;
+  /** What JS counts, on top of what the engine does. */
+  #counts = { malformed: 0, restoresRefused: 0 };
   /** @type {Map<number, { nsp: string, listener: NamespaceListener }>} */
   #namespaces = new Map();
   /** @type {Tickets<Published>} */
@@ -77,7 +81,7 @@ class Engine {
   #credentialsFollowed;
   /** Keeps the process alive while it is referenced; does nothing else. */
   #keepAlive = setInterval(() => {}, 2 ** 30).unref();
-  /** True when the native engine has ended: it answers nothing any more. */
+  /** True when the native engine has ended: it answers nothing any more, and counts no more. */
   #ended = false;
   /** True from the moment at which the last namespace, or an emitter, was closed. */
   closed = false;
@@ -85,10 +89,12 @@ class Engine {
   /**
    * @param {ConnectionSettings} settings
    * @param {Options} options
-   * @param {"node" | "emitter"} [role] an emitter only writes
+   * @param {{ role?: "node" | "emitter", server?: any }} [owner] an emitter only writes; the Socket.IO
+   *   server whose node this is
    */
-  constructor(settings, options, role = "node") {
+  constructor(settings, options, { role = "node", server } = {}) {
     this.#settings = settings;
+    this.#server = server;
     const askCredentials = settings.credentials !== undefined;
     this.#native = new NativeEngine(
       JSON.stringify({ ...settings, askCredentials }),
@@ -96,6 +102,10 @@ class Engine {
       Boolean(debug.enabled),
       () => this.#drain(),
     );
+  }
+
+  get ended() {
+    return this.#ended;
   }
 
   /** Names this node, 16 hex digits; the same in all its namespaces. */
@@ -235,9 +245,44 @@ class Engine {
     };
   }
 
-  /** @param {string} nsp */
+  /**
+   * @param {string} nsp
+   * @returns {import("../index").AdapterStats}
+   */
   stats(nsp) {
-    return this.#native.stats(nsp);
+    const stats = this.#native.stats(nsp);
+    stats.malformed += this.#counts.malformed;
+    stats.restoresRefused += this.#counts.restoresRefused;
+    return /** @type {any} */ (stats);
+  }
+
+  /** The counters, and the state of each stream that has an open namespace. */
+  statsOfStreams() {
+    const byStream = new Map();
+    for (const { nsp } of this.#namespaces.values()) {
+      const index = this.#native.streamIndex(nsp);
+      if (!byStream.has(index)) {
+        byStream.set(index, this.stats(nsp));
+      }
+    }
+    return [...byStream.values()];
+  }
+
+  /**
+   * Something that came in could not be understood in JS.
+   *
+   * @param {string} what
+   * @param {unknown} why
+   */
+  skipped(what, why) {
+    this.#counts.malformed++;
+    debug("%s skipped: %s", what, why);
+  }
+
+  /** A session was refused before the engine was asked. @param {string} why */
+  restoreRefused(why) {
+    this.#counts.restoresRefused++;
+    debug("session not restored: %s", why);
   }
 
   /**
@@ -292,7 +337,9 @@ class Engine {
       case "lost":
         return this.#onLost(event);
       case "members":
-        return this.#namespaces.forEach((each) => each.listener.onMembersChanged());
+        return this.#onMembersChanged(event);
+      case "reconnected":
+        return this.#onReconnected(event);
       case "credentials":
         return this.#provideCredentials(/** @type {number} */ (event.ticket));
       case "warning":
@@ -328,11 +375,55 @@ class Engine {
   /** @param {NativeEvent} event */
   #onLost({ namespace: stream, text, entries }) {
     const loss = /** @type {Loss} */ ({ reason: text, entries });
-    for (const { nsp, listener } of this.#namespaces.values()) {
-      if (this.#native.streamIndex(nsp) === stream) {
-        listener.onLost(loss);
-      }
+    const affected = this.#namespacesOf(stream);
+    diagnostics.publishLoss(() => ({
+      ...this.#origin,
+      namespaces: affected.map(({ nsp }) => nsp),
+      ...loss,
+    }));
+    affected.forEach(({ listener }) => listener.onLost(loss));
+  }
+
+  /** @param {NativeEvent} event */
+  #onReconnected({ namespace: stream, text, away }) {
+    diagnostics.publishReconnect(() => ({
+      ...this.#origin,
+      namespaces: this.#namespacesOf(stream).map(({ nsp }) => nsp),
+      connection: /** @type {any} */ (text),
+      awayMs: /** @type {number} */ (away),
+    }));
+  }
+
+  /** @param {NativeEvent} event */
+  #onMembersChanged({ namespace: handle = -1, members }) {
+    const { came, left, silent } = /** @type {import("./native-binding").NativeChanges} */ (
+      members
+    );
+    const nsp = this.#namespaces.get(handle)?.nsp;
+    const where = { ...this.#origin, ...(nsp !== undefined && { namespace: nsp }) };
+    for (const member of came) {
+      diagnostics.publishMemberJoin(() => ({ ...where, member }));
     }
+    for (const member of left) {
+      diagnostics.publishMemberLeave(() => ({ ...where, member, reason: "left" }));
+    }
+    for (const member of silent) {
+      diagnostics.publishMemberLeave(() => ({ ...where, member, reason: "silent" }));
+    }
+    this.#namespaces.forEach((each) => each.listener.onMembersChanged());
+  }
+
+  /** Who says it, in what is said on channels. */
+  get #origin() {
+    return { server: this.#server, uid: this.uid };
+  }
+
+  /** @param {number} [stream] its index; all of them when there is none */
+  #namespacesOf(stream) {
+    const all = [...this.#namespaces.values()];
+    return stream === undefined
+      ? all
+      : all.filter(({ nsp }) => this.#native.streamIndex(nsp) === stream);
   }
 
   /** @param {number} request */

@@ -113,6 +113,16 @@ export interface NativeCensus {
   present: Array<boolean>;
 }
 
+/** See `engine::membership::Changes`. */
+export interface NativeChanges {
+  /** Uids of those who came. */
+  came: Array<string>;
+  /** Of those who said that they leave. */
+  left: Array<string>;
+  /** Of those not heard any more. */
+  silent: Array<string>;
+}
+
 /** An error with its stable code. */
 export interface NativeError {
   /** Stable code. */
@@ -123,9 +133,12 @@ export interface NativeError {
 
 /** An event of the inbox. `kind` says which of the other fields are there. */
 export interface NativeEvent {
-  /** `entry`, `published`, `message`, `answer`, `lost`, `members`, `credentials`, `warning`, `debug`. */
+  /**
+   * `entry`, `published`, `message`, `answer`, `lost`, `members`, `reconnected`, `credentials`,
+   * `warning`, `debug`.
+   */
   kind: string;
-  /** entry, message: the namespace's handle. lost: the stream's index. */
+  /** entry, message, members: the namespace's handle. lost, reconnected: the stream's index. */
   namespace?: number;
   /** entry: the sender. */
   uid?: string;
@@ -133,10 +146,14 @@ export interface NativeEvent {
   type?: number;
   /** entry, published: the entry's ID. answer: the position of a restored session. */
   id?: string;
-  /** entry: data as JSON. debug: the line. lost: how. */
+  /** entry: data as JSON. debug: the line. lost: how. reconnected: whose connection. */
   text?: string;
   /** entry: data as msgpack. message: the payload. answer: a session. */
   bytes?: Buffer;
+  /** members: who. */
+  members?: NativeChanges;
+  /** reconnected: how long it was away, in ms. */
+  away?: number;
   /** lost: how many entries, where that is known. */
   entries?: number;
   /** published: the ticket. answer: the call. credentials: the request. */
@@ -147,6 +164,16 @@ export interface NativeEvent {
   census?: NativeCensus;
   /** answer: what the client of a restored session missed. */
   missed?: Array<NativeMissed>;
+}
+
+/** A histogram. */
+export interface NativeLatency {
+  /** How many. */
+  count: number;
+  /** How long together, in ms. */
+  sumMs: number;
+  /** Upper bound in ms, how many took no longer. */
+  buckets: Array<Array<number>>;
 }
 
 /** A broadcast that a client missed: ready to be sent, or to be decoded. */
@@ -177,6 +204,8 @@ export interface NativeStats {
   doubled: number;
   /** Entries known to be lost. */
   lost: number;
+  /** Losses said. */
+  losses: number;
   /** Times the stream was deleted, replaced, or fell back. */
   resets: number;
   /** Entries written. */
@@ -189,8 +218,30 @@ export interface NativeStats {
   dropped: number;
   /** Connections made again. */
   reconnects: number;
+  /** Sessions given back. */
+  restores: number;
+  /** Sessions not given back. */
+  restoresRefused: number;
+  /** Sessions kept. */
+  sessionsSaved: number;
+  /** From a publish to the acknowledgement. */
+  publishLatency: NativeLatency;
+  /** From the question for a session to its answer. */
+  restoreLatency: NativeLatency;
+  /** The stream's key. */
+  stream: string;
+  /** Whether all connections stand. */
+  connected: boolean;
+  /** Since when the reader has heard nothing, in ms. */
+  silentMs: number;
   /** The reader's position. */
   position?: string;
+  /** Entries not read yet. */
+  lagEntries?: number;
+  /** How much older what was read is than the stream's end. */
+  lagMs?: number;
+  /** Entries of the stream. */
+  streamLength?: number;
   /** Publishes not ended. */
   queueLength: number;
   /** Bytes of those not yet in a batch. */
@@ -199,4 +250,12 @@ export interface NativeStats {
   inboxLength: number;
   /** Their bytes. */
   inboxBytes: number;
+  /** How long the oldest of them waits. */
+  inboxAgeMs: number;
+  /** Broadcasts kept for recovery. */
+  historyLength: number;
+  /** Their bytes. */
+  historyBytes: number;
+  /** Nodes, this one included. */
+  members: number;
 }

@@ -144,6 +144,7 @@ class Recovery {
    */
   async restore(pid, offset) {
     if (pid.length === 0 || pid.length > LONGEST_PID) {
+      this.#engine.restoreRefused("the session ID is none");
       throw new Error("session not restored: the session ID is none");
     }
     const restored = await this.#engine.restoreSession(this.#nsp.name, pid, offset);

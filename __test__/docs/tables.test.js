@@ -71,7 +71,9 @@ describe("the tables of the documents", () => {
   test("list every counter, and no other", async (t) => {
     const { io } = await startNode(t, createAdapter(context.redis.url));
     const adapter = adapterOf(io);
-    await waitFor(() => adapter.stats().position !== undefined, { what: "the first read" });
+    const isWhole = (/** @type {any} */ { position, lagEntries }) =>
+      position !== undefined && lagEntries !== undefined;
+    await waitFor(() => isWhole(adapter.stats()), { what: "the first read and the first look" });
     const listed = rowsOfMonitoring("Counters").map(([name]) => codeIn(name));
     assert.deepEqual(listed.sort(), Object.keys(adapter.stats()).sort());
   });

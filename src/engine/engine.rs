@@ -222,6 +222,7 @@ impl Engine {
             namespace: namespace.clone(),
             kind,
             data,
+            at: Instant::now(),
         }) {
             Ok(()) => Ok(ticket),
             Err(error) => {
@@ -295,8 +296,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NotRestored`] when the offset, which comes from the client, is none.
     pub fn restore_session(&self, call: CallId, nsp: &str, pid: &str, offset: &str) -> Result<()> {
-        let offset: EntryId =
-            offset.parse().map_err(|_| Error::NotRestored("the offset is no entry ID"))?;
+        let offset: EntryId = offset.parse().map_err(|_| {
+            self.stats.restores_refused.add(1);
+            Error::NotRestored("the offset is no entry ID")
+        })?;
         let peer = self.peer.as_ref().ok_or(Error::NotRestored("an emitter has no sessions"))?;
         peer.sessions.restore(Restore {
             call,
@@ -394,6 +397,24 @@ impl Engine {
     /// The stream that a namespace is routed to.
     pub fn stream(&self, nsp: &str) -> &Arc<Stream> {
         &self.streams[self.options.stream_of(nsp)]
+    }
+
+    /// How many nodes are heard in a namespace, this one included.
+    pub fn members(&self, nsp: &str) -> usize {
+        let others = match self.control() {
+            Some(control) => control.members(),
+            None => self.namespaces.get(nsp).map_or(0, |namespace| namespace.presence().count()),
+        };
+        1 + others
+    }
+
+    /// Whether all connections stand that a namespace needs.
+    pub fn is_connected(&self, nsp: &str) -> bool {
+        let stream = self.stream(nsp);
+        !self.closing.load(Ordering::Relaxed)
+            && stream.reader_link.is_standing()
+            && stream.writer_link.is_standing()
+            && self.control().is_none_or(Control::is_connected)
     }
 
     fn session_key(&self, pid: &str) -> String {

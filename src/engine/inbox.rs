@@ -5,10 +5,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::error::Error;
+use super::link::LinkName;
+use super::membership::Changes;
 use super::namespaces::{Hold, Namespace};
 use super::stream::{Completion, EntryId, Local, Missed};
 use super::wire::{BroadcastHead, Data, MessageType, Packet};
@@ -18,6 +22,9 @@ pub type NamespaceHandle = u32;
 
 /// Names a question of JS to the engine.
 pub type CallId = u32;
+
+/// How exactly the age of what waits is known.
+const AGE_STEP: Duration = Duration::from_millis(50);
 
 /// What JS is handed at once: handling more of it would keep the event loop from everything else.
 const SLICE_BYTES: usize = 512 * 1024;
@@ -80,8 +87,22 @@ pub enum Event {
         /// How many entries, where that is known.
         entries: Option<u64>,
     },
-    /// A node of our own kind has come or gone: whoever waits for answers looks again.
-    MembersChanged,
+    /// Nodes of our own kind have come or gone: whoever waits for answers looks again.
+    MembersChanged {
+        /// In which namespace; `None` where nodes are heard in all of them at once.
+        namespace: Option<NamespaceHandle>,
+        /// Who.
+        changes: Changes,
+    },
+    /// A connection that was broken stands again.
+    Reconnected {
+        /// Whose.
+        link: LinkName,
+        /// Of which of the engine's streams.
+        stream: Option<u32>,
+        /// How long it was away.
+        away: Duration,
+    },
     /// The credentials are wanted for a new connection.
     CredentialsWanted {
         /// To be given back with them.
@@ -155,6 +176,11 @@ pub struct Census {
 }
 
 impl Event {
+    /// What is to be said of nodes that have come or gone; nothing when nobody has.
+    pub fn members_changed(namespace: Option<NamespaceHandle>, changes: Changes) -> Option<Self> {
+        (!changes.is_empty()).then_some(Self::MembersChanged { namespace, changes })
+    }
+
     /// Takes what holds the namespace open out of the event: to be dropped when it was handled.
     pub fn take_hold(&mut self) -> Option<Hold> {
         match self {
@@ -200,6 +226,33 @@ struct State {
     bytes: usize,
     /// What was drained last is being handled.
     is_handling: bool,
+    /// How many events were drained.
+    taken: u64,
+    /// When events came in: those from this number on, by their count since the start.
+    came: VecDeque<(u64, Instant)>,
+}
+
+impl State {
+    /// Events come in. Those that come within `AGE_STEP` count as of the same age.
+    fn mark(&mut self) {
+        let now = Instant::now();
+        let number = self.taken + self.events.len() as u64;
+        if self.came.back().is_none_or(|(_, last)| now - *last >= AGE_STEP) {
+            self.came.push_back((number, now));
+        }
+    }
+
+    fn take(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        self.taken += 1;
+        if self.events.is_empty() {
+            self.came.clear();
+        }
+        while self.came.get(1).is_some_and(|(number, _)| *number <= self.taken) {
+            self.came.pop_front();
+        }
+        Some(event)
+    }
 }
 
 impl Inbox {
@@ -213,7 +266,10 @@ impl Inbox {
     pub fn push_all(&self, events: impl IntoIterator<Item = Event>) {
         let mut state = self.lock();
         let was_empty = state.events.is_empty();
-        for event in events {
+        for (i, event) in events.into_iter().enumerate() {
+            if i == 0 {
+                state.mark();
+            }
             state.bytes += event.size();
             state.events.push_back(event);
         }
@@ -285,7 +341,7 @@ impl Inbox {
         let mut bytes = 0;
         while taken.len() < most
             && bytes < SLICE_BYTES
-            && let Some(event) = state.events.pop_front()
+            && let Some(event) = state.take()
         {
             bytes += event.size();
             state.bytes -= event.size();
@@ -321,6 +377,11 @@ impl Inbox {
         (state.events.len(), state.bytes)
     }
 
+    /// How long the oldest of what waits has been waiting.
+    pub fn age(&self) -> Duration {
+        self.lock().came.front().map_or(Duration::ZERO, |(_, came)| came.elapsed())
+    }
+
     fn is_full(&self) -> bool {
         self.lock().bytes >= self.bound
     }
@@ -333,7 +394,6 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use super::*;
 
@@ -374,6 +434,27 @@ mod tests {
         inbox.drain(1).unwrap();
         waiting.await.unwrap();
         assert!(inbox.offer(message(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_age_is_that_of_the_oldest_that_waits() {
+        let inbox = Inbox::new(1 << 20, || {});
+        assert_eq!(inbox.age(), Duration::ZERO);
+        for _ in 0..3 {
+            inbox.push_all([message(1), message(1)]);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(inbox.age().as_secs(), 3);
+        inbox.drain(1).unwrap();
+        assert_eq!(inbox.age().as_secs(), 3, "another one is as old");
+        inbox.drain(1).unwrap();
+        assert_eq!(inbox.age().as_secs(), 2);
+        inbox.drain(3).unwrap();
+        assert_eq!(inbox.age().as_secs(), 1);
+        inbox.drain(3).unwrap();
+        assert_eq!(inbox.age(), Duration::ZERO);
+        inbox.push(message(1));
+        assert_eq!(inbox.age(), Duration::ZERO);
     }
 
     #[test]

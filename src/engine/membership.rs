@@ -1,6 +1,6 @@
 //! Which nodes of our own kind there are, by their heartbeats.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,19 +9,44 @@ use tokio::time::Instant;
 /// subscriptions of a stopped process are not taken for those of an upstream node.
 const FORGOTTEN: Duration = Duration::from_secs(3600);
 
+/// Which nodes have come and gone.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Heard for the first time, or again.
+    pub came: Vec<String>,
+    /// They have said that they leave.
+    pub left: Vec<String>,
+    /// Nothing is heard of them any more.
+    pub silent: Vec<String>,
+}
+
+impl Changes {
+    /// Nobody has.
+    pub fn is_empty(&self) -> bool {
+        self.came.is_empty() && self.left.is_empty() && self.silent.is_empty()
+    }
+
+    /// Says it in the debug output.
+    pub fn say(&self) {
+        self.came.iter().for_each(|uid| tracing::debug!("node {uid} is there"));
+        self.left.iter().for_each(|uid| tracing::debug!("node {uid} has left"));
+        self.silent.iter().for_each(|uid| tracing::debug!("node {uid} is not heard any more"));
+    }
+}
+
 /// The nodes heard of.
 #[derive(Debug)]
 pub struct Members {
     timeout: Duration,
     heard: HashMap<String, Instant>,
-    /// How many were alive when it was last asked.
-    alive: usize,
+    /// Those that were alive when it was last asked.
+    alive: HashSet<String>,
 }
 
 impl Members {
     /// Nobody was heard of. A node is dead after `timeout` of silence.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, heard: HashMap::new(), alive: 0 }
+        Self { timeout, heard: HashMap::new(), alive: HashSet::new() }
     }
 
     /// A node has said something.
@@ -40,12 +65,26 @@ impl Members {
         self.heard.values_mut().for_each(|heard| *heard = now);
     }
 
-    /// Forgets the long silent; true when somebody came or went since the last time.
-    pub fn look(&mut self) -> bool {
+    /// Forgets the long silent, and says who came or went since the last time.
+    pub fn look(&mut self) -> Changes {
         let now = Instant::now();
         self.heard.retain(|_, heard| now.duration_since(*heard) < FORGOTTEN);
-        let alive = self.heard.values().filter(|heard| self.is_alive(**heard)).count();
-        std::mem::replace(&mut self.alive, alive) != alive
+        let is_alive = |uid: &str| self.heard.get(uid).is_some_and(|heard| self.is_alive(*heard));
+        let gone = self.alive.iter().filter(|uid| !is_alive(uid));
+        let (silent, left) = gone.cloned().partition(|uid| self.heard.contains_key(uid));
+        let came = self.heard.keys().filter(|uid| !self.alive.contains(*uid) && is_alive(uid));
+        let changes = Changes { came: came.cloned().collect(), left, silent };
+        changes.left.iter().chain(&changes.silent).for_each(|uid| {
+            self.alive.remove(uid);
+        });
+        self.alive.extend(changes.came.iter().cloned());
+        changes.say();
+        changes
+    }
+
+    /// How many are alive.
+    pub fn alive(&self) -> usize {
+        self.heard.values().filter(|heard| self.is_alive(**heard)).count()
     }
 
     /// All nodes heard of, and whether each is alive.
@@ -73,20 +112,29 @@ mod tests {
         alive
     }
 
+    /// Who came, left, and is not heard any more.
+    fn changes(members: &mut Members) -> (String, String, String) {
+        let Changes { mut came, left, silent } = members.look();
+        came.sort();
+        (came.join(" "), left.join(" "), silent.join(" "))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn silence_means_dead_and_a_word_alive_again() {
         let mut members = Members::new(TIMEOUT);
         members.hear("a".into());
         members.hear("b".into());
-        assert!(members.look() && !members.look());
+        assert_eq!(changes(&mut members), ("a b".into(), String::new(), String::new()));
+        assert!(members.look().is_empty());
         advance(TIMEOUT).await;
         members.hear("b".into());
         advance(Duration::from_millis(1)).await;
         assert_eq!(alive(&members), ["b"]);
-        assert!(members.look());
+        assert_eq!(changes(&mut members), (String::new(), String::new(), "a".into()));
         assert_eq!(members.all().len(), 2, "the dead one stays known");
         members.hear("a".into());
         assert_eq!(alive(&members), ["a", "b"]);
+        assert_eq!((changes(&mut members).0.as_str(), members.alive()), ("a", 2));
         advance(FORGOTTEN).await;
         members.look();
         assert!(members.all().is_empty());
@@ -107,6 +155,8 @@ mod tests {
         members.hear("a".into());
         members.look();
         members.leave("a");
-        assert!(members.look() && members.all().is_empty());
+        members.hear("b".into());
+        assert_eq!(changes(&mut members), ("b".into(), "a".into(), String::new()));
+        assert_eq!(alive(&members), ["b"]);
     }
 }

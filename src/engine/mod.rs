@@ -6,6 +6,8 @@ mod credentials;
 mod engine;
 pub mod error;
 pub mod inbox;
+pub mod latency;
+pub mod link;
 pub mod log;
 pub mod membership;
 pub mod namespaces;

@@ -56,7 +56,7 @@ impl Peer {
             RequestsVia::Stream => (None, None),
         };
         let (sessions, session_task) =
-            Sessions::new(connector.clone(), inbox.clone(), warnings.clone());
+            Sessions::new(connector.clone(), inbox.clone(), stats.clone(), warnings.clone());
         let tasks = PeerTasks { control: control_tasks, sessions: session_task };
         (Self { control, sessions }, tasks)
     }

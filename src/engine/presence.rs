@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::inbox::{Event, Inbox};
+use super::membership::Changes;
 use super::namespaces::{Namespace, Namespaces};
 use super::options::Options;
 use super::stream::{Publish, Stream};
@@ -90,20 +91,29 @@ impl Presence {
         Self { heard: HashMap::new(), spoke: Instant::now(), has_left: false }
     }
 
-    /// A node has written a message of this type; true when it came or left by that.
-    pub fn hear(&mut self, uid: &str, kind: MessageType) -> bool {
+    /// A node has written a message of this type: whether it came or left by that.
+    pub fn hear(&mut self, uid: &str, kind: MessageType) -> Changes {
+        let mut changes = Changes::default();
         // It writes, but is no node.
         if uid == EMITTER {
-            return false;
+            return changes;
         }
         if kind == ADAPTER_CLOSE {
-            return self.heard.remove(uid).is_some();
-        }
-        if let Some(heard) = self.heard.get_mut(uid) {
+            if self.heard.remove(uid).is_some() {
+                changes.left.push(uid.to_owned());
+            }
+        } else if let Some(heard) = self.heard.get_mut(uid) {
             *heard = Instant::now();
-            return false;
+        } else {
+            self.heard.insert(uid.into(), Instant::now());
+            changes.came.push(uid.to_owned());
         }
-        self.heard.insert(uid.into(), Instant::now()).is_none()
+        changes
+    }
+
+    /// How many are there.
+    pub fn count(&self) -> usize {
+        self.heard.len()
     }
 
     /// Whether this node may write something, which then shows that it is alive: not when it has
@@ -118,11 +128,11 @@ impl Presence {
         self.heard.keys().map(|uid| uid.to_string()).collect()
     }
 
-    /// True when somebody has gone.
-    fn forget_silent(&mut self, listening: &Listening, pace: Pace) -> bool {
-        let before = self.heard.len();
-        self.heard.retain(|_, heard| listening.silence(*heard) <= pace.timeout);
-        self.heard.len() != before
+    /// Says who has gone.
+    fn forget_silent(&mut self, listening: &Listening, pace: Pace) -> Changes {
+        let is_silent = |heard: &mut Instant| listening.silence(*heard) > pace.timeout;
+        let gone = self.heard.extract_if(|_, heard| is_silent(heard));
+        Changes { silent: gone.map(|(uid, _)| uid.into()).collect(), ..Changes::default() }
     }
 
     /// True when the others have to hear of us before it is looked again.
@@ -146,7 +156,8 @@ pub fn say(stream: &Stream, namespace: &Arc<Namespace>, kind: MessageType) {
     }
     presence.has_left = kind == ADAPTER_CLOSE;
     // Before the lock is let go: nothing is to come behind the last word.
-    let publish = Publish { ticket: None, namespace: namespace.clone(), kind, data: None };
+    let at = Instant::now();
+    let publish = Publish { ticket: None, namespace: namespace.clone(), kind, data: None, at };
     if let Err(error) = stream.queue.push(publish) {
         tracing::debug!("not said in {} that we are there: {error}", namespace.name);
     }
@@ -189,21 +200,19 @@ impl Heartbeats {
             .zip(&*spoken)
             .map(|(stream, count)| stream.queue.has_ended(*count))
             .collect();
-        let mut changed = false;
         for namespace in self.namespaces.all() {
             let index = self.options.stream_of(&namespace.name);
-            let has_to_speak = {
+            let (changes, has_to_speak) = {
                 let mut presence = namespace.presence();
-                changed |= presence.forget_silent(&listening[index], pace);
-                presence.has_to_speak(pace)
+                let changes = presence.forget_silent(&listening[index], pace);
+                (changes, presence.has_to_speak(pace))
             };
+            changes.say();
+            self.inbox.push_all(Event::members_changed(Some(namespace.handle), changes));
             if has_to_speak && may_speak[index] {
                 say(&self.streams[index], &namespace, HEARTBEAT);
                 spoken[index] = self.streams[index].queue.accepted();
             }
-        }
-        if changed {
-            self.inbox.push(Event::MembersChanged);
         }
     }
 }
@@ -233,15 +242,20 @@ mod tests {
     async fn who_writes_comes_and_who_says_so_or_is_silent_goes() {
         let (mut presence, mut listening) = (Presence::new(), Listening::default());
         listening.heard_all(Instant::now(), PACE);
-        assert!(!presence.hear(EMITTER, BROADCAST));
-        assert!(presence.hear("a", INITIAL_HEARTBEAT));
-        assert!(presence.hear("b", BROADCAST) && !presence.hear("b", HEARTBEAT));
-        assert!(presence.hear("b", ADAPTER_CLOSE) && !presence.hear("b", ADAPTER_CLOSE));
+        assert!(presence.hear(EMITTER, BROADCAST).is_empty());
+        assert!(!presence.hear("a", INITIAL_HEARTBEAT).is_empty());
+        assert!(
+            !presence.hear("b", BROADCAST).is_empty() && presence.hear("b", HEARTBEAT).is_empty()
+        );
+        assert!(
+            !presence.hear("b", ADAPTER_CLOSE).is_empty()
+                && presence.hear("b", ADAPTER_CLOSE).is_empty()
+        );
         assert_eq!(presence.uids(), ["a"]);
         listen(&mut listening, 10).await;
-        assert!(!presence.forget_silent(&listening, PACE));
+        assert!(presence.forget_silent(&listening, PACE).is_empty());
         listen(&mut listening, 1).await;
-        assert!(presence.forget_silent(&listening, PACE) && presence.uids().is_empty());
+        assert!(!presence.forget_silent(&listening, PACE).is_empty() && presence.uids().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -250,15 +264,18 @@ mod tests {
         presence.hear("a", HEARTBEAT);
         listening.heard_all(Instant::now(), PACE);
         advance(3 * TIMEOUT).await;
-        assert!(!presence.forget_silent(&listening, PACE), "nothing was read meanwhile");
+        assert!(presence.forget_silent(&listening, PACE).is_empty(), "nothing was read meanwhile");
         // An answer to what was asked before the pause, and the first one after it.
         listening.heard_all(Instant::now() - 3 * TIMEOUT, PACE);
         listening.heard_all(Instant::now(), PACE);
-        assert!(!presence.forget_silent(&listening, PACE));
+        assert!(presence.forget_silent(&listening, PACE).is_empty());
         listen(&mut listening, 10).await;
-        assert!(!presence.forget_silent(&listening, PACE), "from then on it has the whole time");
+        assert!(
+            presence.forget_silent(&listening, PACE).is_empty(),
+            "from then on it has the whole time"
+        );
         listen(&mut listening, 1).await;
-        assert!(presence.forget_silent(&listening, PACE));
+        assert!(!presence.forget_silent(&listening, PACE).is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -269,9 +286,9 @@ mod tests {
         listen(&mut listening, 9).await;
         listening.interrupted();
         listen(&mut listening, 11).await;
-        assert!(!presence.forget_silent(&listening, PACE));
+        assert!(presence.forget_silent(&listening, PACE).is_empty());
         listen(&mut listening, 1).await;
-        assert!(presence.forget_silent(&listening, PACE));
+        assert!(!presence.forget_silent(&listening, PACE).is_empty());
     }
 
     /// The longest pauses that do not show, and a heartbeat that comes at the last moment.
@@ -350,6 +367,10 @@ mod tests {
             stream.cursor().listening.heard_all(Instant::now(), PACE);
             heartbeats.look(PACE, &mut [0]);
         }
-        assert!(matches!(heartbeats.inbox.drain(1).unwrap()[..], [Event::MembersChanged]));
+        let said = heartbeats.inbox.drain(1).unwrap();
+        let [Event::MembersChanged { namespace: handle, changes }] = &said[..] else {
+            panic!("{said:?}")
+        };
+        assert_eq!((*handle, changes.silent.join(" ")), (Some(namespace.handle), "a".to_owned()));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::latency::Latencies;
+
 /// A counter that only rises.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -33,6 +35,8 @@ pub struct Stats {
     pub doubled: Counter,
     /// Entries that are known to have been lost: trimmed before they were read, or in a failover.
     pub lost: Counter,
+    /// Losses that were said, whether or not it is known how many entries.
+    pub losses: Counter,
     /// Times that the stream was deleted, replaced, or fell back.
     pub resets: Counter,
     /// Entries written and acknowledged.
@@ -45,4 +49,14 @@ pub struct Stats {
     pub dropped: Counter,
     /// Connections made again after one broke.
     pub reconnects: Counter,
+    /// Sessions given back to clients.
+    pub restores: Counter,
+    /// Sessions that were asked for and not given back.
+    pub restores_refused: Counter,
+    /// Sessions kept for clients that have gone.
+    pub sessions_saved: Counter,
+    /// From a publish to Redis's acknowledgement.
+    pub publish_latency: Latencies,
+    /// From the question for a session to its answer, of those that were given back.
+    pub restore_latency: Latencies,
 }

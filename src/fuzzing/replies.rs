@@ -60,9 +60,9 @@ fn counts(value: Value) {
 fn info(strings: &[&[u8]]) {
     let mut dice = dice(&strings.concat());
     let mut id = || EntryId { ms: dice.u64(..) >> dice.u8(..64), seq: dice.u64(..9) };
-    let (first, last, added) = (id(), id(), id().ms >> 1);
-    let is_known =
-        |name: &[u8]| [&b"first-entry"[..], b"last-entry", b"entries-added"].contains(&name);
+    let (first, last, added, length) = (id(), id(), id().ms >> 1, id().ms >> 1);
+    let known = [&b"first-entry"[..], b"last-entry", b"entries-added", b"length"];
+    let is_known = |name: &[u8]| known.contains(&name);
     let others = strings.chunks_exact(2).filter(|pair| !is_known(pair[0]));
     let mut fields: Vec<Value> =
         others.flatten().map(|bytes| Value::BulkString(bytes.to_vec())).collect();
@@ -71,13 +71,14 @@ fn info(strings: &[&[u8]]) {
     for (key, value) in [
         ("first-entry", entry(first)),
         ("entries-added", Value::Int(added.cast_signed())),
+        ("length", Value::Int(length.cast_signed())),
         ("last-entry", entry(last)),
     ] {
         let place = dice.usize(..=fields.len() / 2) * 2;
         fields.splice(place..place, [name(key), value]);
     }
     let ends = parse_info(Value::Array(fields)).expect("XINFO's reply");
-    assert_eq!(ends, Some(Ends { first, last, added: Some(added) }));
+    assert_eq!(ends, Some(Ends { first, last, length: Some(length), added: Some(added) }));
 }
 
 /// Who we are, among whatever else the server says.

@@ -6,6 +6,7 @@ use napi_derive::napi;
 use super::js_error;
 use crate::engine::error::Error;
 use crate::engine::inbox::{Answer, Event};
+use crate::engine::membership::Changes;
 use crate::engine::stream::Missed;
 use crate::engine::wire::{Data, Packet};
 
@@ -13,9 +14,10 @@ use crate::engine::wire::{Data, Packet};
 #[napi(object, object_from_js = false)]
 #[derive(Default)]
 pub struct NativeEvent {
-    /// `entry`, `published`, `message`, `answer`, `lost`, `members`, `credentials`, `warning`, `debug`.
+    /// `entry`, `published`, `message`, `answer`, `lost`, `members`, `reconnected`, `credentials`,
+    /// `warning`, `debug`.
     pub kind: &'static str,
-    /// entry, message: the namespace's handle. lost: the stream's index.
+    /// entry, message, members: the namespace's handle. lost, reconnected: the stream's index.
     pub namespace: Option<u32>,
     /// entry: the sender.
     pub uid: Option<String>,
@@ -23,10 +25,14 @@ pub struct NativeEvent {
     pub r#type: Option<u32>,
     /// entry, published: the entry's ID. answer: the position of a restored session.
     pub id: Option<String>,
-    /// entry: data as JSON. debug: the line. lost: how.
+    /// entry: data as JSON. debug: the line. lost: how. reconnected: whose connection.
     pub text: Option<String>,
     /// entry: data as msgpack. message: the payload. answer: a session.
     pub bytes: Option<Buffer>,
+    /// members: who.
+    pub members: Option<NativeChanges>,
+    /// reconnected: how long it was away, in ms.
+    pub away: Option<f64>,
     /// lost: how many entries, where that is known.
     pub entries: Option<f64>,
     /// published: the ticket. answer: the call. credentials: the request.
@@ -57,6 +63,17 @@ pub struct NativeCensus {
     pub others: u32,
     /// For each uid asked about.
     pub present: Vec<bool>,
+}
+
+/// See `engine::membership::Changes`.
+#[napi(object, object_from_js = false)]
+pub struct NativeChanges {
+    /// Uids of those who came.
+    pub came: Vec<String>,
+    /// Of those who said that they leave.
+    pub left: Vec<String>,
+    /// Of those not heard any more.
+    pub silent: Vec<String>,
 }
 
 /// A broadcast that a client missed: ready to be sent, or to be decoded.
@@ -128,7 +145,18 @@ impl From<Event> for NativeEvent {
                 entries: entries.map(|entries| entries as f64),
                 ..Self::default()
             },
-            Event::MembersChanged => Self { kind: "members", ..Self::default() },
+            Event::MembersChanged { namespace, changes } => {
+                let Changes { came, left, silent } = changes;
+                let members = Some(NativeChanges { came, left, silent });
+                Self { kind: "members", namespace, members, ..Self::default() }
+            }
+            Event::Reconnected { link, stream, away } => Self {
+                kind: "reconnected",
+                namespace: stream,
+                text: Some(link.name().to_owned()),
+                away: Some(away.as_millis() as f64),
+                ..Self::default()
+            },
             Event::CredentialsWanted { request } => {
                 Self { kind: "credentials", ticket: Some(request), ..Self::default() }
             }

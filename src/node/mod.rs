@@ -2,6 +2,7 @@
 
 mod batch;
 mod event;
+mod stats;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,9 +17,9 @@ use crate::engine::inbox::Event;
 use crate::engine::namespaces::{Hold, Namespace};
 use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
-use crate::engine::stream::Progress;
 use crate::engine::wire::{Data, to_msgpack};
 use batch::{NativeBatch, Packer};
+use stats::NativeStats;
 
 /// A JS error whose `code` is one of ours.
 type JsError = napi::Error<&'static str>;
@@ -254,33 +255,7 @@ impl NativeEngine {
     /// The counters, and the state of the stream that a namespace is routed to.
     #[napi]
     pub fn stats(&self, nsp: String) -> NativeStats {
-        let stats = self.engine.stats();
-        let stream = self.engine.stream(&nsp);
-        let (queue_length, queue_bytes) = stream.queue.len_and_bytes();
-        let (inbox_length, inbox_bytes) = self.engine.inbox().len_and_bytes();
-        let position = match *stream.progress.borrow() {
-            Progress::At(id) => Some(id.to_string()),
-            Progress::Starting | Progress::Refused | Progress::Unread => None,
-        };
-        NativeStats {
-            read: stats.read.get() as f64,
-            delivered: stats.delivered.get() as f64,
-            skipped: stats.skipped.get() as f64,
-            malformed: stats.malformed.get() as f64,
-            doubled: stats.doubled.get() as f64,
-            lost: stats.lost.get() as f64,
-            resets: stats.resets.get() as f64,
-            published: stats.published.get() as f64,
-            failed: stats.failed.get() as f64,
-            doubtful: stats.doubtful.get() as f64,
-            dropped: stats.dropped.get() as f64,
-            reconnects: stats.reconnects.get() as f64,
-            position,
-            queue_length: queue_length as f64,
-            queue_bytes: queue_bytes as f64,
-            inbox_length: inbox_length as f64,
-            inbox_bytes: inbox_bytes as f64,
-        }
+        NativeStats::of(&self.engine, &nsp)
     }
 }
 
@@ -295,43 +270,4 @@ fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, json: &str) -> 
     // serde_json's message could quote a value: only its place is said.
     serde_json::from_str(json)
         .map_err(|e| Error::Settings { what, reason: format!("at column {}", e.column()) })
-}
-
-/// See `AdapterStats` in `index.d.ts`.
-#[napi(object)]
-pub struct NativeStats {
-    /// Entries read.
-    pub read: f64,
-    /// Entries and messages handed to JS.
-    pub delivered: f64,
-    /// Entries nobody here wants.
-    pub skipped: f64,
-    /// Entries not understood.
-    pub malformed: f64,
-    /// Doubles dropped.
-    pub doubled: f64,
-    /// Entries known to be lost.
-    pub lost: f64,
-    /// Times the stream was deleted, replaced, or fell back.
-    pub resets: f64,
-    /// Entries written.
-    pub published: f64,
-    /// Publishes failed.
-    pub failed: f64,
-    /// Publishes sent again in doubt.
-    pub doubtful: f64,
-    /// PUB/SUB messages dropped.
-    pub dropped: f64,
-    /// Connections made again.
-    pub reconnects: f64,
-    /// The reader's position.
-    pub position: Option<String>,
-    /// Publishes not ended.
-    pub queue_length: f64,
-    /// Bytes of those not yet in a batch.
-    pub queue_bytes: f64,
-    /// Events not drained.
-    pub inbox_length: f64,
-    /// Their bytes.
-    pub inbox_bytes: f64,
 }

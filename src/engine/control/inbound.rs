@@ -98,9 +98,7 @@ impl Shared {
             MemberNews::Bye => members.leave(&message.uid),
             MemberNews::Hello | MemberNews::Alive => members.hear(message.uid),
         }
-        if members.look() {
-            self.inbox.push(Event::MembersChanged);
-        }
+        self.inbox.push_all(Event::members_changed(None, members.look()));
         (message.news == MemberNews::Hello).then_some(Job::SayAlive)
     }
 

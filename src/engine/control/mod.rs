@@ -11,7 +11,7 @@ mod order;
 mod task;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::error::{Error, Result};
 use super::inbox::{CallId, Inbox};
+use super::link::{Link, LinkName};
 use super::membership::Members;
 use super::namespaces::Namespace;
 use super::options::Options;
@@ -82,7 +83,7 @@ struct Shared {
     routes: Mutex<HashMap<String, Route>>,
     members: Mutex<Members>,
     queued_bytes: AtomicUsize,
-    connected: AtomicBool,
+    link: Link,
 }
 
 /// A message to be published.
@@ -127,7 +128,7 @@ impl Control {
             routes: Mutex::default(),
             members,
             queued_bytes: AtomicUsize::new(0),
-            connected: AtomicBool::new(false),
+            link: Link::new(LinkName::PubSub, None),
         });
         let (sender, jobs) = mpsc::unbounded_channel();
         let task = ControlTask::new(shared.clone(), connector, jobs, sender.downgrade());
@@ -201,11 +202,20 @@ impl Control {
         let _ = stopped.await;
     }
 
+    /// Whether requests, answers and heartbeats can be sent and heard.
+    pub fn is_connected(&self) -> bool {
+        self.shared.link.is_standing()
+    }
+
+    /// How many nodes of our kind are heard, this one not included.
+    pub fn members(&self) -> usize {
+        self.shared.members().alive()
+    }
+
     /// True when the engine's end has to wait for [`Control::stop`]: somebody can be told, or
     /// something waits to be sent.
     pub fn has_something_to_say(&self) -> bool {
-        self.shared.connected.load(Ordering::Relaxed)
-            || self.shared.queued_bytes.load(Ordering::Relaxed) > 0
+        self.is_connected() || self.shared.queued_bytes.load(Ordering::Relaxed) > 0
     }
 
     /// A message that has its place in the queue.

@@ -35,7 +35,6 @@ pub struct ControlTask {
     refused: Vec<String>,
     censuses: JoinSet<()>,
     registers: Registers,
-    connected_before: bool,
 }
 
 impl ControlTask {
@@ -55,7 +54,6 @@ impl ControlTask {
             held: None,
             refused: Vec::new(),
             censuses: JoinSet::new(),
-            connected_before: false,
         }
     }
 
@@ -64,7 +62,7 @@ impl ControlTask {
         let mut backoff = self.connector.backoff();
         loop {
             let ended = self.serve(&mut backoff).await;
-            self.shared.connected.store(false, Ordering::Relaxed);
+            self.shared.link.broke();
             match ended {
                 Ok(done) => {
                     let _ = done.send(());
@@ -89,14 +87,11 @@ impl ControlTask {
         let warnings = self.shared.warnings.clone();
         let sharded = self.shared.options.use_sharded_pub_sub;
         let mut lines = Lines::open(self.connector.clone(), warnings, sharded, on_push).await?;
-        if std::mem::replace(&mut self.connected_before, true) {
-            self.shared.stats.reconnects.add(1);
-        }
         self.subscribe_all(&mut lines).await?;
         backoff.reset();
         self.shared.warnings.clear(TASK);
         self.shared.members().listen_again();
-        self.shared.connected.store(true, Ordering::Relaxed);
+        self.shared.link.stands(&self.shared.stats, &self.shared.inbox);
         self.say(&mut lines, MemberNews::Hello).await?;
 
         let mut heartbeat = ticks(self.shared.options.heartbeat_interval());
@@ -292,9 +287,7 @@ impl ControlTask {
         }
         *looked = Instant::now();
         self.shared.release_held();
-        if members.look() {
-            self.shared.inbox.push(Event::MembersChanged);
-        }
+        self.shared.inbox.push_all(Event::members_changed(None, members.look()));
     }
 }
 

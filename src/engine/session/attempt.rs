@@ -10,6 +10,7 @@ use super::{Job, RESTORE_LIMIT, Restore};
 use crate::engine::error::Error;
 use crate::engine::inbox::{Event, Inbox};
 use crate::engine::redis::Pool;
+use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
 
 /// The time between two attempts.
@@ -25,6 +26,7 @@ pub(super) struct Attempt {
     pub patience: Duration,
     pub pool: Arc<Pool>,
     pub inbox: Arc<Inbox>,
+    pub stats: Arc<Stats>,
     pub warnings: Arc<Warnings>,
     pub permits: Arc<Semaphore>,
     pub jobs: mpsc::WeakUnboundedSender<Job>,
@@ -33,7 +35,7 @@ pub(super) struct Attempt {
 impl Attempt {
     /// Restores the session, or has it tried again where that may help.
     pub async fn run(self) {
-        let Self { restore, patience, pool, inbox, warnings, permits, jobs } = self;
+        let Self { restore, patience, pool, inbox, stats, warnings, permits, jobs } = self;
         let mut taken = None;
         let work = async {
             // Only a closed semaphore refuses, and this one is never closed.
@@ -44,6 +46,8 @@ impl Attempt {
         let result =
             result.unwrap_or(Err(Error::Timeout { command: "XRANGE", after: RESTORE_LIMIT }));
         let Err(error) = result else {
+            stats.restores.add(1);
+            stats.restore_latency.add([restore.asked.elapsed()]);
             ask(&jobs, Job::Answered);
             return warnings.clear(RESTORING);
         };
@@ -65,6 +69,7 @@ impl Attempt {
         if is_passing(&error) && restore.asked.elapsed() < patience {
             return try_again(restore, jobs).await;
         }
+        stats.restores_refused.add(1);
         inbox.push(Event::Answer { call: restore.call, result: Err(error), hold: None });
     }
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::error::Result;
 use super::inbox::Inbox;
 use super::redis::{Ask, Backoff, Connector, Pool};
+use super::stats::Stats;
 use super::warnings::Warnings;
 use super::wire::encode_session;
 
@@ -73,6 +74,7 @@ pub struct Sessions {
 pub struct SessionTask {
     pool: Arc<Pool>,
     inbox: Arc<Inbox>,
+    stats: Arc<Stats>,
     warnings: Arc<Warnings>,
     jobs: mpsc::UnboundedReceiver<Job>,
     backoff: Backoff,
@@ -92,6 +94,7 @@ impl Sessions {
     pub fn new(
         connector: Arc<Connector>,
         inbox: Arc<Inbox>,
+        stats: Arc<Stats>,
         warnings: Arc<Warnings>,
     ) -> (Self, SessionTask) {
         let (sender, jobs) = mpsc::unbounded_channel();
@@ -99,6 +102,7 @@ impl Sessions {
         let task = SessionTask {
             pool: Pool::new(connector),
             inbox,
+            stats,
             warnings,
             jobs,
             backoff,
@@ -214,6 +218,7 @@ impl SessionTask {
     fn is_done(&mut self, saved: &Result<()>) -> bool {
         let Err(error) = saved else {
             self.worked();
+            self.stats.sessions_saved.add(1);
             self.warnings.clear(TASK);
             return true;
         };
@@ -237,6 +242,7 @@ impl SessionTask {
             patience: self.patience(),
             pool: self.pool.clone(),
             inbox: self.inbox.clone(),
+            stats: self.stats.clone(),
             warnings: self.warnings.clone(),
             permits: self.permits.clone(),
             jobs: self.own_jobs.clone(),

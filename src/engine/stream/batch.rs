@@ -46,6 +46,8 @@ impl Batch {
 mod tests {
     use std::sync::Arc;
 
+    use tokio::time::Instant;
+
     use super::*;
     use crate::engine::namespaces::Namespace;
     use crate::engine::wire::BROADCAST;
@@ -58,6 +60,7 @@ mod tests {
             namespace: namespace.clone(),
             kind: BROADCAST,
             data: None,
+            at: Instant::now(),
         };
         let mut own = OwnEntries::default();
         let mut batch = Batch::new(5, (0..4).map(publish).collect());

@@ -226,6 +226,16 @@ impl History {
             .collect()
     }
 
+    /// How many broadcasts are here.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Bytes in use.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -4,6 +4,7 @@ mod batch;
 mod entry_id;
 mod held;
 mod history;
+mod lag;
 mod marks;
 mod own;
 mod page;
@@ -14,12 +15,13 @@ mod route;
 mod watch;
 mod writer;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use batch::Batch;
 pub use entry_id::EntryId;
 pub use held::Held;
 pub use history::{History, Missed, Returning};
+pub use lag::Lag;
 pub use marks::{Marks, Step};
 pub use own::{Completion, Local, OwnEntries, Ticket};
 pub use page::{PageEntry, page};
@@ -35,7 +37,9 @@ pub use watch::{Ends, Finding, Watch, ends, ends_by_range};
 pub use writer::{FLUSH_LIMIT, Writer};
 
 use tokio::sync::{Notify, watch as channel};
+use tokio::time::Instant;
 
+use crate::engine::link::{Link, LinkName};
 use crate::engine::presence::Listening;
 use crate::engine::random::random_name;
 
@@ -55,6 +59,10 @@ pub struct Stream {
     pub progress: channel::Sender<Progress>,
     /// Told when the position was changed under the reader.
     pub moved: Notify,
+    /// The reader's connection.
+    pub reader_link: Link,
+    /// The writer's connection.
+    pub writer_link: Link,
 }
 
 /// How far reading has come.
@@ -84,6 +92,15 @@ pub struct Cursor {
     pub held: Held,
     /// Recent broadcasts, while connection state recovery is on.
     pub history: History,
+    /// How far reading lies behind.
+    pub lag: Lag,
+}
+
+impl Cursor {
+    /// Compares what the stream was when it was `asked` for with what was read.
+    pub fn measure(&mut self, ends: Option<Ends>, asked: Instant) {
+        self.lag.look(ends, asked, self.position, self.read);
+    }
 }
 
 /// The reader's state, as others need to know it.
@@ -109,8 +126,11 @@ impl Progress {
 impl Stream {
     /// A stream of which nothing was read yet.
     pub fn new(index: u32, key: String, queue_bytes: usize, history_bytes: usize) -> Self {
+        let link = |name| Link::new(name, Some((index, Arc::from(key.as_str()))));
         Self {
             index,
+            reader_link: link(LinkName::Reader),
+            writer_link: link(LinkName::Writer),
             key,
             writer_id: random_name(),
             queue: WriteQueue::new(queue_bytes),
@@ -127,6 +147,7 @@ impl Stream {
                 listening: Listening::default(),
                 held: Held::default(),
                 history: History::new(history_bytes),
+                lag: Lag::new(),
             }),
             progress: channel::Sender::new(Progress::Starting),
             moved: Notify::new(),

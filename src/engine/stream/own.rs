@@ -200,6 +200,8 @@ impl OwnEntries {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
     use crate::engine::wire::BROADCAST;
 
@@ -214,6 +216,7 @@ mod tests {
             namespace: namespace.clone(),
             kind: BROADCAST,
             data: None,
+            at: Instant::now(),
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::own::{Completion, Local, Ticket};
 use crate::engine::error::{Error, Result};
@@ -26,6 +27,8 @@ pub struct Publish {
     pub kind: MessageType,
     /// Its data.
     pub data: Option<Data>,
+    /// When it was published.
+    pub at: Instant,
 }
 
 impl Publish {
@@ -164,7 +167,13 @@ mod tests {
     fn publish(ticket: Ticket, bytes: usize) -> Publish {
         let data = Data::Json("x".repeat(bytes).into());
         let namespace = Arc::new(Namespace::new(0, "/", false, true));
-        Publish { ticket: Some(ticket), namespace, kind: BROADCAST, data: Some(data) }
+        Publish {
+            ticket: Some(ticket),
+            namespace,
+            kind: BROADCAST,
+            data: Some(data),
+            at: Instant::now(),
+        }
     }
 
     #[test]

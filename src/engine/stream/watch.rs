@@ -16,6 +16,8 @@ pub struct Ends {
     pub first: EntryId,
     /// ID of the last entry.
     pub last: EntryId,
+    /// How many entries the stream has, where XINFO is permitted.
+    pub length: Option<u64>,
     /// How many entries the stream has had in its life, where the server tells (Redis 7.0).
     pub added: Option<u64>,
 }
@@ -56,7 +58,7 @@ impl Watch {
 
     fn compare(&mut self, ends: Option<Ends>, position: EntryId, read: u64) -> Finding {
         let added_before = std::mem::replace(&mut self.added, ends.and_then(|ends| ends.added));
-        let Some(Ends { first, last, added }) = ends else {
+        let Some(Ends { first, last, added, .. }) = ends else {
             return if position == EntryId::ZERO { Finding::Sound } else { Finding::Deleted };
         };
         if last < position {
@@ -95,24 +97,27 @@ pub async fn ends(connection: &mut RawConnection, key: &str) -> Result<Option<En
 pub async fn ends_by_range(connection: &mut RawConnection, key: &str) -> Result<Option<Ends>> {
     let first = read_entries(connection, key, EntryId::ZERO, None, 1).await?;
     let last = tail(connection, key).await?;
-    Ok(first.first().zip(last).map(|(first, last)| Ends { first: first.id, last, added: None }))
+    let ends = first.first().zip(last);
+    Ok(ends.map(|(first, last)| Ends { first: first.id, last, length: None, added: None }))
 }
 
 /// `[name, value, …]`; the first and the last entry are `[id, fields]`, or nil.
 pub(crate) fn parse_info(reply: Value) -> Result<Option<Ends>> {
     let odd = |reason: &str| Error::Protocol { command: "XINFO", reason: reason.to_owned() };
     let Value::Array(fields) = reply else { return Err(odd("no array")) };
-    let (mut first, mut last, mut added) = (None, None, None);
+    let (mut first, mut last) = (None, None);
+    let (mut length, mut added) = (None, None);
     for pair in fields.chunks_exact(2) {
         let [Value::BulkString(name), value] = pair else { return Err(odd("no name")) };
         match name.as_slice() {
             b"first-entry" => first = entry_id(value),
             b"last-entry" => last = entry_id(value),
+            b"length" => length = u64::from_redis_value_ref(value).ok(),
             b"entries-added" => added = u64::from_redis_value_ref(value).ok(),
             _ => {}
         }
     }
-    Ok(first.zip(last).map(|(first, last)| Ends { first, last, added }))
+    Ok(first.zip(last).map(|(first, last)| Ends { first, last, length, added }))
 }
 
 fn entry_id(entry: &Value) -> Option<EntryId> {
@@ -130,7 +135,7 @@ mod tests {
     }
 
     fn ends(first: u64, last: u64, added: u64) -> Option<Ends> {
-        Some(Ends { first: id(first), last: id(last), added: Some(added) })
+        Some(Ends { first: id(first), last: id(last), length: Some(2), added: Some(added) })
     }
 
     #[test]
@@ -160,7 +165,9 @@ mod tests {
     #[test]
     fn servers_that_do_not_count_raise_no_alarm() {
         let mut watch = Watch::default();
-        let old = |first, last| Some(Ends { first: id(first), last: id(last), added: None });
+        let old = |first, last| {
+            Some(Ends { first: id(first), last: id(last), length: Some(2), added: None })
+        };
         assert_eq!(watch.look(old(1, 5), id(5), 5), Finding::Sound);
         assert_eq!(watch.look(old(8, 9), id(9), 9), Finding::Sound);
     }

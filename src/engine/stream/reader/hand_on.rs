@@ -28,6 +28,7 @@ impl Reader {
         let remembers = self.stream.cursor().history.is_on();
         let entries = self.decode(page, remembers);
         let mut cursor = self.stream.cursor();
+        cursor.lag.hear();
         if cursor.moves != moves {
             // Read from a position that does not count any more: it is read again.
             return;
@@ -41,7 +42,7 @@ impl Reader {
             is_idle: self.inbox.is_idle(),
             missing: 0,
             is_unsure: false,
-            members_changed: false,
+            changes: Vec::new(),
             skipped: 0,
         };
         for Decoded { id, entry } in entries {
@@ -55,7 +56,7 @@ impl Reader {
             }
             cursor.position = id;
         }
-        let Sorting { mut events, missing, is_unsure, members_changed, skipped, .. } = sorting;
+        let Sorting { mut events, missing, is_unsure, changes, skipped, .. } = sorting;
         cursor.read += page.len() as u64;
         self.stats.read.add(page.len() as u64);
         self.stats.skipped.add(skipped);
@@ -64,6 +65,7 @@ impl Reader {
             if missing > 0 || may_have_lost {
                 cursor.hole_behind = cursor.hole_behind.max(before);
                 self.stats.lost.add(missing);
+                self.stats.losses.add(1);
                 let entries = (missing > 0).then_some(missing);
                 let stream = self.stream.index;
                 events.insert(0, Event::Lost { stream, loss: Loss::Trimmed, entries });
@@ -71,9 +73,7 @@ impl Reader {
         }
         let position = cursor.position;
         events.extend(cursor.own.passed(position).into_iter().map(Event::Published));
-        if members_changed {
-            events.push(Event::MembersChanged);
-        }
+        events.extend(changes);
         let released = cursor.held.release(position);
         self.inbox.push_all(events);
         self.stats.dropped.add(self.inbox.offer_all(released));
@@ -97,20 +97,21 @@ impl Reader {
     }
 
     /// Who writes is there. Over PUB/SUB we learn that otherwise, and heartbeats in the stream are
-    /// those of nodes that we cannot work with. True when a node has come or gone.
-    fn hear(&self, entry: &Entry<'_>, namespace: &Arc<Namespace>) -> bool {
+    /// those of nodes that we cannot work with. What is to be said when a node has come or gone.
+    fn hear(&self, entry: &Entry<'_>, namespace: &Arc<Namespace>) -> Option<Event> {
         if self.pace.is_none() {
             if HEARTBEATS.contains(&entry.kind) {
                 let key = self.stream.key.clone();
                 self.warnings.warn(OLD_NODES, &Error::OldNodes { key });
             }
-            return false;
+            return None;
         }
-        let changed = namespace.presence().hear(entry.uid, entry.kind);
+        let changes = namespace.presence().hear(entry.uid, entry.kind);
+        changes.say();
         if entry.kind == INITIAL_HEARTBEAT {
             presence::say(&self.stream, namespace, HEARTBEAT);
         }
-        changed
+        Event::members_changed(Some(namespace.handle), changes)
     }
 }
 
@@ -177,8 +178,8 @@ struct Sorting<'a, 'n> {
     missing: u64,
     /// There are entries that cannot show what is missing before them.
     is_unsure: bool,
-    /// A node has come or gone.
-    members_changed: bool,
+    /// Nodes have come or gone.
+    changes: Vec<Event>,
     /// Entries that nobody here wants.
     skipped: u64,
 }
@@ -227,7 +228,7 @@ impl<'a> Sorting<'a, '_> {
         }
         let namespace = namespace.filter(|_| *entry.uid != *self.reader.uid);
         if let Some(namespace) = namespace {
-            self.members_changed |= self.reader.hear(&entry, namespace);
+            self.changes.extend(self.reader.hear(&entry, namespace));
         }
         if !HANDLED.contains(&entry.kind) {
             return self.leave_out(&entry);

@@ -32,15 +32,6 @@ const TASK: &str = "reader";
 /// Names the question for the server's clock in warnings.
 const STARTING: &str = "reader, TIME";
 
-/// What a reader has reached once and for all.
-#[derive(Default)]
-struct Life {
-    connected: bool,
-    /// The first position is known. It is never asked for again: what came meanwhile would be
-    /// left out.
-    started: bool,
-}
-
 /// A place in the stream.
 #[derive(Clone, Copy)]
 struct Place {
@@ -82,10 +73,13 @@ impl Reader {
     /// Runs until it is dropped.
     pub async fn run(self) {
         let mut backoff = self.connector.backoff();
-        let mut life = Life::default();
+        // The first position is known. It is never asked for again: what came meanwhile would be left
+        // out.
+        let mut has_started = false;
         let mut route = Route::new(self.connector.clone(), self.stream.key.clone());
         loop {
-            let read = self.read(&mut route, &mut backoff, &mut life).await;
+            let read = self.read(&mut route, &mut backoff, &mut has_started).await;
+            self.stream.reader_link.broke();
             let Err(error) = read else { continue };
             if !route.heed(&error) {
                 self.warnings.warn(TASK, &error);
@@ -98,14 +92,17 @@ impl Reader {
     }
 
     /// Connects and reads until something fails, or the position was moved under the reader.
-    async fn read(&self, route: &mut Route, backoff: &mut Backoff, life: &mut Life) -> Result<()> {
+    async fn read(
+        &self,
+        route: &mut Route,
+        backoff: &mut Backoff,
+        has_started: &mut bool,
+    ) -> Result<()> {
         let mut connection = route.connect_raw().await?;
-        if std::mem::replace(&mut life.connected, true) {
-            self.stats.reconnects.add(1);
-        }
-        if !life.started {
+        self.stream.reader_link.stands(&self.stats, &self.inbox);
+        if !*has_started {
             self.find_start(&mut connection).await?;
-            life.started = true;
+            *has_started = true;
         }
         self.stream.cursor().listening.interrupted();
         let mut count = self.count;

@@ -1,5 +1,7 @@
 //! Once a second: is the stream still the one that we read? XREAD would not tell.
 
+use tokio::time::Instant;
+
 use super::Writer;
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::inbox::{Event, Loss};
@@ -23,6 +25,7 @@ impl Writer {
         } else if !error.connection_survives() {
             self.route.heed(&error);
             self.connection = None;
+            self.stream.writer_link.broke();
         }
     }
 
@@ -32,8 +35,10 @@ impl Writer {
             let cursor = stream.cursor();
             (cursor.position, cursor.moves)
         };
+        let asked = Instant::now();
         let ends = self.ends(&stream.key).await?;
         let mut cursor = stream.cursor();
+        cursor.measure(ends, asked);
         if cursor.position != position || cursor.moves != moves {
             // Entries came in meanwhile, which is a good sign; the next look compares.
             return Ok(());
@@ -60,6 +65,8 @@ impl Writer {
             cursor.moves += 1;
             stream.moved.notify_one();
         }
+        cursor.lag.start_over();
+        cursor.measure(ends, asked);
         // What is read again is not remembered: a restore finds it in the stream.
         let covered_from = if goes_on { Some(cursor.position) } else { cursor.read_again_to };
         cursor.history.restart(covered_from.unwrap_or(EntryId::ZERO));
@@ -85,6 +92,7 @@ impl Writer {
 
     fn report(&mut self, loss: Loss) {
         self.stats.resets.add(1);
+        self.stats.losses.add(1);
         self.inbox.push(Event::Lost { stream: self.stream.index, loss, entries: None });
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{Batch, Completion, Cursor, EntryId, Progress, Stream, Watch};
+use super::{Batch, Completion, Cursor, EntryId, Progress, Publish, Stream, Watch};
 use crate::engine::error::{Error, Result};
 use crate::engine::inbox::{Event, Inbox, Loss};
 use crate::engine::redis::{Backoff, Connector, Identity, RawConnection, Route, identify};
@@ -44,7 +44,8 @@ pub struct Writer {
     warnings: Arc<Warnings>,
     max_len: u64,
     connection: Option<(RawConnection, Option<Identity>)>,
-    connected_before: bool,
+    /// Where nobody reads: whether it is known behind which entry ours stand.
+    knows_start: bool,
     /// The server that we were connected to last.
     run_id: Option<String>,
     backoff: Backoff,
@@ -91,7 +92,7 @@ impl Writer {
             warnings,
             max_len,
             connection: None,
-            connected_before: false,
+            knows_start: false,
             run_id: None,
             backoff,
             refused_until: None,
@@ -189,6 +190,7 @@ impl Writer {
         if self.connection.is_some() {
             return Ok(());
         }
+        self.stream.writer_link.broke();
         if let Some((until, error)) = &self.refused_until
             && Instant::now() < *until
         {
@@ -209,15 +211,13 @@ impl Writer {
             }
             Err(error) => return Err(self.not_connected(error)),
         };
-        if !self.connected_before
-            && self.is_unread()
-            && let Err(error) = self.find_start(&mut connection).await
-        {
-            return Err(self.not_connected(error));
+        if self.is_unread() && !self.knows_start {
+            if let Err(error) = self.find_start(&mut connection).await {
+                return Err(self.not_connected(error));
+            }
+            self.knows_start = true;
         }
-        if std::mem::replace(&mut self.connected_before, true) {
-            self.stats.reconnects.add(1);
-        }
+        self.stream.writer_link.stands(&self.stats, &self.inbox);
         self.refused_until = None;
         let run_id = identity.as_ref().map(|identity| identity.run_id.clone());
         let last_run_id = std::mem::replace(&mut self.run_id, run_id);
@@ -255,7 +255,15 @@ impl Writer {
         // Without IDs the batch was read back: it stands before our position.
         cursor.written = ids.last().copied().unwrap_or(cursor.position);
         cursor.own.acknowledged(batch.seqs.start, ids);
+        self.measure(&batch.publishes);
         self.written(cursor, batch.publishes.len());
+    }
+
+    /// How long publishes took that Redis has acknowledged now.
+    fn measure<'a>(&self, publishes: impl IntoIterator<Item = &'a Publish>) {
+        let now = Instant::now();
+        let latencies = publishes.into_iter().map(|publish| now - publish.at);
+        self.stats.publish_latency.add(latencies);
     }
 
     /// So many publishes are in the stream.

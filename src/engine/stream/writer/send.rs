@@ -66,6 +66,8 @@ impl Writer {
     /// Leaves in a batch what Redis did not take.
     pub(super) fn taken_in_part(&mut self, batch: &mut Batch, ids: &[Option<EntryId>]) {
         let Some(last) = ids.iter().copied().flatten().next_back() else { return };
+        let taken = ids.iter().zip(&batch.publishes).filter(|(id, _)| id.is_some());
+        self.measure(taken.map(|(_, publish)| publish));
         let mut cursor = self.stream.cursor();
         let before = batch.publishes.len();
         batch.keep_rest(ids, &mut cursor.own);

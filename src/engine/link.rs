@@ -1,0 +1,132 @@
+//! One of the engine's connections as an operator sees it: whether it stands, and for how long it was
+//! away when it stands again.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::inbox::{Event, Inbox};
+use super::stats::Stats;
+
+/// Whose connection it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkName {
+    /// That of a stream's reader.
+    Reader,
+    /// That of a stream's writer.
+    Writer,
+    /// That of requests, answers and heartbeats.
+    PubSub,
+}
+
+impl LinkName {
+    /// The name that JS gets.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Writer => "writer",
+            Self::PubSub => "pubsub",
+        }
+    }
+}
+
+/// Follows a connection.
+#[derive(Debug)]
+pub struct Link {
+    name: LinkName,
+    /// Of which stream, by its index and its key.
+    stream: Option<(u32, Arc<str>)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Not made yet.
+    New,
+    Stands,
+    /// Broken since then.
+    Away(Instant),
+}
+
+impl Link {
+    /// Not connected yet.
+    pub fn new(name: LinkName, stream: Option<(u32, Arc<str>)>) -> Self {
+        Self { name, stream, state: Mutex::new(State::New) }
+    }
+
+    /// It was made, or made again: the latter is counted, and said.
+    pub fn stands(&self, stats: &Stats, inbox: &Inbox) {
+        match std::mem::replace(&mut *self.state(), State::Stands) {
+            State::New => tracing::debug!("{self}: connected"),
+            State::Stands => {}
+            State::Away(since) => {
+                let away = since.elapsed();
+                tracing::debug!("{self}: connected again after {} ms", away.as_millis());
+                stats.reconnects.add(1);
+                inbox.push(self.reconnected(away));
+            }
+        }
+    }
+
+    fn reconnected(&self, away: Duration) -> Event {
+        let stream = self.stream.as_ref().map(|(index, _)| *index);
+        Event::Reconnected { link: self.name, stream, away }
+    }
+
+    /// It has gone. One that was never made, or has gone before, stays what it is.
+    pub fn broke(&self) {
+        let mut state = self.state();
+        if let State::Stands = *state {
+            *state = State::Away(Instant::now());
+            tracing::debug!("{self}: the connection is gone");
+        }
+    }
+
+    /// Whether it stands, as far as is known.
+    pub fn is_standing(&self) -> bool {
+        matches!(*self.state(), State::Stands)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Display for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.stream {
+            Some((_, key)) => write!(f, "{} of {key}", self.name.name()),
+            None => f.write_str(self.name.name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_stands_again_is_counted_and_said_with_the_time_it_was_away() {
+        let (stats, inbox) = (Stats::default(), Inbox::new(1 << 20, || {}));
+        let link = Link::new(LinkName::Writer, Some((3, "key".into())));
+        link.broke();
+        link.stands(&stats, &inbox);
+        assert!(link.is_standing() && inbox.drain(1).is_none(), "the first time is no reconnect");
+        link.broke();
+        assert!(!link.is_standing());
+        advance(Duration::from_secs(2)).await;
+        link.broke();
+        advance(Duration::from_secs(1)).await;
+        link.stands(&stats, &inbox);
+        assert_eq!(stats.reconnects.get(), 1);
+        let said = inbox.drain(2).unwrap();
+        let [Event::Reconnected { link: name, stream, away }] = &said[..] else {
+            panic!("{said:?}")
+        };
+        assert_eq!((*name, *stream, away.as_secs()), (LinkName::Writer, Some(3), 3));
+        assert_eq!(link.to_string(), "writer of key");
+    }
+}

@@ -1,0 +1,207 @@
+//! How far reading lies behind the stream: what the last look at it has shown, compared with where
+//! the reader stands when somebody asks.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Ends, EntryId};
+
+/// What is known of the stream.
+#[derive(Debug)]
+pub struct Lag {
+    seen: Option<Seen>,
+    /// Entries that the stream has had and that we did not and will not read. What else it has had
+    /// is read or unread. Known exactly whenever we have read up to its last entry, or none of those
+    /// that it holds; between these it is known that it is not less.
+    left_out: Option<i64>,
+    /// When we had last read everything. The first position is the stream's tail, so that is the
+    /// case at the start.
+    caught_up: Instant,
+    /// When the reader last had an answer of Redis.
+    heard: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    asked: Instant,
+    first: EntryId,
+    last: EntryId,
+    length: Option<u64>,
+    added: Option<u64>,
+}
+
+/// No stream, or an empty one.
+const EMPTY: Ends =
+    Ends { first: EntryId::ZERO, last: EntryId::ZERO, length: Some(0), added: None };
+
+impl Lag {
+    /// Nothing was seen yet.
+    pub fn new() -> Self {
+        let now = Instant::now();
+        Self { seen: None, left_out: None, caught_up: now, heard: now }
+    }
+
+    /// The reader had an answer of Redis.
+    pub fn hear(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// How long ago that was.
+    pub fn silence(&self) -> Duration {
+        self.heard.elapsed()
+    }
+
+    /// It is another stream from now on, or is read from its start again.
+    pub fn start_over(&mut self) {
+        self.left_out = None;
+    }
+
+    /// What the stream was when it was `asked` for, `None` when it is empty; and how far, and how many
+    /// entries, we have read since then or before.
+    pub fn look(&mut self, ends: Option<Ends>, asked: Instant, position: EntryId, read: u64) {
+        let Ends { first, last, length, added } = ends.unwrap_or(EMPTY);
+        if self.seen.and_then(|seen| seen.added).zip(added).is_some_and(|(then, now)| now < then) {
+            self.start_over();
+        }
+        self.seen = Some(Seen { asked, first, last, length, added });
+        if position >= last {
+            self.caught_up = self.caught_up.max(asked);
+        }
+        let Some((added, length)) = added.zip(length) else { return };
+        let not_read = added as i64 - read as i64;
+        let at_least = if position >= last { not_read } else { not_read - length as i64 };
+        let is_exact = position == last || position < first;
+        self.left_out = Some(match self.left_out {
+            Some(left_out) if !is_exact => left_out.max(at_least),
+            _ => at_least,
+        });
+    }
+
+    /// Entries that were not read yet; `None` where the server does not tell.
+    pub fn entries(&self, position: EntryId, read: u64) -> Option<u64> {
+        let Seen { last, length, added, .. } = self.seen?;
+        if length == Some(0) {
+            return Some(0);
+        }
+        let unread = added? as i64 - read as i64 - self.left_out?;
+        Some(if position >= last { 0 } else { unread.clamp(0, length? as i64) as u64 })
+    }
+
+    /// How much older than the stream's last entry is what was read; zero when everything was. Not
+    /// longer than it is since everything had been: after a quiet night the last entry that was read
+    /// is old, and nothing is late.
+    pub fn time(&self, position: EntryId) -> Option<Duration> {
+        let Seen { asked, first, last, .. } = self.seen?;
+        if position >= last {
+            return Some(Duration::ZERO);
+        }
+        let by_ids = Duration::from_millis(last.ms - position.max(first).ms.min(last.ms));
+        Some(by_ids.min(asked.saturating_duration_since(self.caught_up)))
+    }
+
+    /// How many entries the stream has; `None` where the server does not tell.
+    pub fn length(&self) -> Option<u64> {
+        self.seen?.length
+    }
+}
+
+impl Default for Lag {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn id(ms: u64) -> EntryId {
+        EntryId { ms, seq: 0 }
+    }
+
+    /// A stream that has had `added` entries, of which `length` are left, up to the ID `last`.
+    fn stream(first: u64, last: u64, length: u64, added: u64) -> Option<Ends> {
+        Some(Ends { first: id(first), last: id(last), length: Some(length), added: Some(added) })
+    }
+
+    fn look(lag: &mut Lag, ends: Option<Ends>, position: u64, read: u64) -> Option<u64> {
+        lag.look(ends, Instant::now(), id(position), read);
+        lag.entries(id(position), read)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counts_what_is_not_read_yet_and_comes_back_to_zero() {
+        let mut lag = Lag::new();
+        assert_eq!(lag.entries(id(0), 0), None, "nothing was seen");
+        // 500 were there before us.
+        assert_eq!(look(&mut lag, stream(1, 500, 500, 500), 500, 0), Some(0));
+        assert_eq!(look(&mut lag, stream(1, 900, 900, 900), 600, 100), Some(300));
+        // Between two looks it falls as we read.
+        assert_eq!(lag.entries(id(800), 300), Some(100));
+        assert_eq!(lag.entries(id(900), 400), Some(0));
+        assert_eq!(lag.entries(id(950), 450), Some(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_trimmed_unread_is_not_waited_for() {
+        let mut lag = Lag::new();
+        look(&mut lag, stream(1, 500, 500, 500), 500, 0);
+        // All that it holds is unread, and 400 more have gone.
+        assert_eq!(look(&mut lag, stream(900, 1_000, 100, 1_000), 500, 0), Some(100));
+        assert_eq!(lag.entries(id(950), 50), Some(50));
+        // Trimmed past us and read on between two looks: not more than the stream holds.
+        assert_eq!(look(&mut lag, stream(4_900, 5_000, 100, 5_000), 4_950, 150), Some(100));
+        assert_eq!(lag.entries(id(4_960), 160), Some(90));
+        assert_eq!(look(&mut lag, stream(4_900, 5_000, 100, 5_000), 5_000, 200), Some(0));
+        assert_eq!(look(&mut lag, stream(4_900, 5_010, 110, 5_010), 5_000, 200), Some(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_never_stands_still_is_not_behind() {
+        let mut lag = Lag::new();
+        // What came in while the server was asked was read, too.
+        assert_eq!(look(&mut lag, stream(1, 500, 500, 500), 510, 10), Some(0));
+        assert_eq!(look(&mut lag, stream(1, 600, 600, 600), 620, 120), Some(0));
+        // Known too high by what came in meanwhile, but not lower than it is.
+        assert_eq!(look(&mut lag, stream(1, 900, 900, 900), 620, 120), Some(290));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_stream_is_counted_anew() {
+        let mut lag = Lag::new();
+        look(&mut lag, stream(1, 500, 500, 500), 500, 0);
+        assert_eq!(look(&mut lag, None, 500, 0), Some(0), "it is empty");
+        assert_eq!(look(&mut lag, stream(600, 610, 10, 10), 500, 0), Some(10));
+        lag.start_over();
+        assert_eq!(look(&mut lag, stream(600, 700, 100, 1_000), 650, 40), Some(100));
+        assert_eq!(look(&mut lag, stream(600, 700, 100, 1_000), 700, 90), Some(0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_that_do_not_count_tell_the_time_only() {
+        let mut lag = Lag::new();
+        let ends = Some(Ends { first: id(1), last: id(500), length: Some(9), added: None });
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(look(&mut lag, ends, 300, 0), None);
+        assert_eq!(lag.time(id(300)), Some(Duration::from_millis(200)));
+        assert_eq!((lag.length(), lag.time(id(500))), (Some(9), Some(Duration::ZERO)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_quiet_night_nothing_is_late() {
+        let mut lag = Lag::new();
+        let night = 8 * 3_600_000;
+        advance(Duration::from_millis(night)).await;
+        look(&mut lag, stream(1, 500, 500, 500), 500, 0);
+        advance(Duration::from_millis(700)).await;
+        look(&mut lag, stream(1, 500 + night, 501, 501), 500, 0);
+        assert_eq!(lag.time(id(500)), Some(Duration::from_millis(700)));
+        // Trimmed past us: the first entry is the oldest that waits.
+        advance(Duration::from_secs(10)).await;
+        look(&mut lag, stream(night, 500 + night, 2, 600), 500, 0);
+        assert_eq!(lag.time(id(500)), Some(Duration::from_millis(500)));
+    }
+}
