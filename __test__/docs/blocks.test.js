@@ -12,7 +12,8 @@ const { after, before, describe, test } = require("node:test");
 const { createAdapter } = require("../..");
 const { startRedisCluster } = require("../helpers/redis-cluster");
 const { startRedisSentinel } = require("../helpers/redis-sentinel");
-const { waitFor } = require("../helpers/wait");
+const { waitFor, within } = require("../helpers/wait");
+const { entriesAfter, lastEntryId } = require("../helpers/wire");
 const { allBlocks } = require("./markdown");
 const { adapterOf, connect, startNode, useOpenRedis } = require("./nodes");
 const { isEmitting, makeProject } = require("./project");
@@ -79,6 +80,19 @@ describe("the JS blocks of the documents", () => {
       if (code.includes("SIGTERM")) {
         assert.equal(exitCode, 0, "it ends by itself");
       }
+    });
+  }
+
+  for (const { document, code, line } of allBlocks("js").filter(({ code }) => isEmitting(code))) {
+    test(`${document}:${line} emits what its text says, and ends by itself`, async (t) => {
+      const before = await lastEntryId(context.admin, "socket.io");
+      const state = await project.run(t, code);
+      const [exitCode] = await within(state.ended, "the program's end");
+      assert.equal(exitCode, 0, state.output);
+      assert.doesNotMatch(state.output, /warning|error/i);
+      const entries = await entriesAfter(context.admin, "socket.io", before);
+      const emits = code.match(/\.(emit|serverSideEmit|sockets\w+|disconnectSockets)\(/g) ?? [];
+      assert.equal(entries.filter(({ fields }) => fields.uid === "emitter").length, emits.length);
     });
   }
 

@@ -9,6 +9,7 @@ const { join } = require("node:path");
 const { describe, test } = require("node:test");
 
 const { createAdapter } = require("../..");
+const definitions = require("../../lib/metrics/definitions");
 const { resolveOptions } = require("../../lib/options");
 const { waitFor } = require("../helpers/wait");
 const { ROOT, codeIn, read, section, tableRows } = require("./markdown");
@@ -61,11 +62,32 @@ describe("the tables of the documents", () => {
       .readdirSync(join(ROOT, "lib"), { recursive: true })
       .map((file) => join("lib", String(file)))
       .filter((file) => file.endsWith(".js"));
-    const inCode = [join("src", "engine", "error.rs"), ...sources]
+    const inCode = [join("src", "engine", "error.rs"), "metrics.js", ...sources]
       .flatMap((file) => read(file).match(/\b(?:ERR_)?SIO_REDIS_[A-Z_]+\b/g) ?? [])
       .sort();
     const listed = rowsOfMonitoring("Warnings and errors").map(([code]) => codeIn(code));
     assert.deepEqual([...listed].sort(), [...new Set(inCode)]);
+  });
+
+  test("list every metric, and no other", () => {
+    const { COUNTERS, HISTOGRAMS, SERVER_GAUGES, STREAM_GAUGES } = definitions;
+    const types = Object.entries({
+      counter: COUNTERS,
+      histogram: HISTOGRAMS,
+      gauge: [...SERVER_GAUGES, ...STREAM_GAUGES],
+    });
+    const listed = rowsOfMonitoring("Prometheus").map(([name, type]) => [codeIn(name), type]);
+    const defined = types.flatMap(([type, metrics]) => metrics.map(({ name }) => [name, type]));
+    assert.deepEqual(listed, defined);
+    const watched = rowsOfMonitoring("What to watch").flatMap(
+      ([names]) => names.match(/\w+/g) ?? [],
+    );
+    const known = defined.map(([name]) => name);
+    assert.deepEqual(
+      watched.filter((name) => name !== "beside" && !known.includes(name)),
+      [],
+      "what is to be watched is a metric",
+    );
   });
 
   test("list every counter, and no other", async (t) => {
