@@ -9,12 +9,17 @@ const { startCluster, useRedis } = require("../helpers/cluster");
 const { startNode } = require("../helpers/node");
 const { connectClient } = require("../helpers/socket-client");
 const { settle, waitFor } = require("../helpers/wait");
-const { entriesAfter, decodeData } = require("../helpers/wire");
-const { startAgent } = require("../chaos/agent");
 const { defer } = require("./defer");
 const { random, seed } = require("./random");
 const { startProxy } = require("./tcp-proxy");
-const { EVENT, Traffic } = require("./traffic");
+const { Traffic } = require("./traffic");
+const {
+  LATE,
+  writerCutter,
+  emitUntil,
+  startUpstreamReader,
+  packetsInStream,
+} = require("./writer-cuts");
 require("./warnings"); // each cut is warned of
 
 /** @typedef {import("../helpers/cluster").Cluster} Cluster */
@@ -152,85 +157,8 @@ async function startBehindProxy(t, inspect, { user, adapterOptions } = {}) {
   return { proxy, behind, direct, traffic: new Traffic([behind, direct], clients) };
 }
 
-/**
- * A client of an upstream node, which knows nothing of doubles.
- *
- * @param {import("node:test").TestContext} t
- * @param {import("socket.io").Server} io of another node
- */
-async function startUpstreamReader(t, io) {
-  const agent = await startAgent({
-    redis: context.redis,
-    kind: "upstream",
-    adapterOptions: OPTIONS,
-  });
-  defer(t, () => agent.close());
-  const client = await connectClient(agent.url);
-  defer(t, () => client.disconnect());
-  // It loses entries between two reads until it has read one.
-  await waitFor(() => {
-    io.emit("read this");
-    return client.received("read this").length > 0;
-  });
-  return client;
-}
-
-/** The numbered packets in the stream, as `emitter:number`. */
-async function packetsInStream() {
-  const entries = await entriesAfter(context.admin, "socket.io");
-  return entries
-    .filter(({ fields }) => fields.type === "3")
-    .map(({ fields }) => decodeData(fields.data).packet.data)
-    .filter(([event]) => event === EVENT)
-    .map(([, from, number]) => `${from}:${number}`);
-}
-
 describe("a proxy that cuts in the middle of a packet", () => {
   const CUTS_PER_MODE = 12;
-  /** ms after which what was held arrives: the writer has long sent it again by then. */
-  const LATE = 200;
-
-  /**
-   * Cuts by chance: every other batch of the writer is cut in one of the modes.
-   *
-   * @param {() => number} chance
-   * @param {("request" | "reply" | "late")[]} modes where: in the batch, in its reply; or the batch
-   *   is held, and arrives when it has long been sent again
-   */
-  function writerCutter(chance, modes) {
-    const cuts = { request: 0, reply: 0, late: 0 };
-    /** @type {Inspect} */
-    const inspect = ({ notes }, direction, chunk) => {
-      if (direction === "up" && !notes.isAwaitingReply && chunk.includes("\r\nXADD\r\n")) {
-        notes.isAwaitingReply = true;
-        notes.mode = modes[Math.floor(chance() * 2 * modes.length)];
-        // Anywhere from the first byte of a small batch to the last of a large one.
-        notes.left = notes.mode === "request" ? Math.floor(10 ** (chance() * 5)) : 0;
-      }
-      /** @type {import("./tcp-proxy").Verdict | undefined} */
-      let verdict;
-      if (direction === "down") {
-        notes.isAwaitingReply = false;
-        if (notes.mode === "reply") {
-          verdict = { pass: Math.floor(chance() * chunk.length) };
-        }
-      } else if (notes.mode === "late") {
-        verdict = { pass: 0, late: LATE };
-      } else if (notes.mode === "request" && notes.left <= chunk.length) {
-        verdict = { pass: notes.left };
-      }
-      notes.left -= chunk.length;
-      if (verdict) {
-        cuts[/** @type {keyof typeof cuts} */ (notes.mode)]++;
-      }
-      if (!notes.isAwaitingReply) {
-        notes.mode = undefined;
-      }
-      return verdict;
-    };
-    return { inspect, cuts };
-  }
-
   /**
    * Cuts every fifth reply of the reader that holds something.
    *
@@ -251,35 +179,6 @@ describe("a proxy that cuts in the middle of a packet", () => {
     return { inspect, cuts };
   }
 
-  /**
-   * Emits bursts, also large ones, until there were enough cuts of each kind.
-   *
-   * @param {Traffic} traffic
-   * @param {() => number} chance
-   * @param {Record<string, number>} cuts
-   * @param {string[]} kinds
-   * @param {number} enough
-   */
-  async function emitUntil(traffic, chance, cuts, kinds, enough) {
-    await waitFor(
-      () => {
-        const isBehind = traffic.total - traffic.clients[0].received(EVENT).length > 200;
-        const burst = isBehind ? 0 : 1 + Math.floor(chance() * 20);
-        const load = "x".repeat(chance() < 0.2 ? 5_000 : 10);
-        for (let i = 0; i < burst; i++) {
-          traffic.emit(0, load);
-        }
-        traffic.emit(1);
-        return kinds.every((kind) => cuts[kind] >= enough);
-      },
-      {
-        timeout: 20_000,
-        interval: 15,
-        what: () => `enough cuts, after ${traffic.total} packets: ${JSON.stringify(cuts)}`,
-      },
-    );
-  }
-
   // Breaks when a batch in doubt is sent again without looking (doubled in the stream), when it is
   // taken for written (lost), when it is not one transaction (a part is there), and when the old
   // connection is not ended first (late arrival: doubled). An upstream node would deliver the doubles.
@@ -289,12 +188,12 @@ describe("a proxy that cuts in the middle of a packet", () => {
     const chance = random(start);
     const { inspect, cuts } = writerCutter(chance, ["request", "reply", "late"]);
     const { behind, direct, traffic } = await startBehindProxy(t, inspect);
-    traffic.clients.push(await startUpstreamReader(t, direct));
+    traffic.clients.push(await startUpstreamReader(t, context, direct, OPTIONS));
     await emitUntil(traffic, chance, cuts, ["request", "reply", "late"], CUTS_PER_MODE);
     await traffic.assertComplete({ timeout: 15_000 });
     await settle(LATE + 100); // nothing may come late
     await traffic.assertComplete();
-    const packets = await packetsInStream();
+    const packets = await packetsInStream(context.admin);
     assert.equal(packets.length, traffic.total, "no packet is in the stream twice");
     assert.equal(new Set(packets).size, traffic.total);
     const { doubtful, published, reconnects } = statsOf(behind);
@@ -334,7 +233,7 @@ describe("a proxy that cuts in the middle of a packet", () => {
     await settle(LATE);
     await traffic.assertComplete();
     assert.ok(statsOf(behind).doubtful > 0);
-    assert.ok((await packetsInStream()).length > traffic.total);
+    assert.ok((await packetsInStream(context.admin)).length > traffic.total);
   });
 });
 
@@ -432,7 +331,11 @@ describe("a proxy that stalls", () => {
     await traffic.flows();
     traffic.stop();
     await traffic.assertComplete();
-    assert.equal((await packetsInStream()).length, traffic.total, "none is there twice");
+    assert.equal(
+      (await packetsInStream(context.admin)).length,
+      traffic.total,
+      "none is there twice",
+    );
     const adapters = [behind, direct].map((io) => /** @type {any} */ (io.of("/").adapter));
     await waitFor(
       async () => (await Promise.all(adapters.map((a) => a.serverCount()))).join() === "2,2",

@@ -26,23 +26,24 @@ const bytes = Buffer.from([0, 1, 2, 127, 128, 255]);
  * @param {import("../helpers/cluster").ClusterOptions} [options]
  */
 function useEmitter(options) {
+  /** @type {import("../helpers/clients").Handle} */
+  let handle;
+  // Before the cluster's own, which wait for all connections to be gone.
+  after(async () => {
+    await context.emitter?.close();
+    await handle?.close();
+  });
   const context = Object.assign(useCluster(options), {
     emitter: /** @type {any} */ (undefined),
     /** What the emitter is made with. */
     args: /** @type {[any, any]} */ ([undefined, undefined]),
   });
-  /** @type {import("../helpers/clients").Handle} */
-  let handle;
   before(async () => {
     const adapterOptions = { ...ADAPTER_OPTIONS, ...options?.adapterOptions };
     const redis = await admit(context.redis, context.admin, adapterOptions);
     handle = await createRedisClient(redis);
     context.args = [handle.adapterArgument, adapterOptions];
     context.emitter = new Emitter(handle.adapterArgument, adapterOptions);
-  });
-  after(async () => {
-    await context.emitter?.close();
-    await handle?.close();
   });
   return context;
 }
