@@ -283,10 +283,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NotRestored`] when the offset, which comes from the client, is none.
     pub fn restore_session(&self, call: CallId, nsp: &str, pid: &str, offset: &str) -> Result<()> {
-        let offset: EntryId = offset.parse().map_err(|_| {
+        let Ok(offset) = offset.parse::<EntryId>() else {
             self.stats.restores_refused.add(1);
-            Error::NotRestored("the offset is no entry ID")
-        })?;
+            return Err(Error::NotRestored("the offset is no entry ID"));
+        };
         self.sessions.restore(Restore {
             call,
             stream: self.stream(nsp).clone(),
