@@ -255,7 +255,8 @@ export interface AdapterStats {
    * Entries of the stream that this node has not read yet, those not counted that were trimmed.
    * Redis is asked once a second; in between it falls as the node reads. Exact when the node was
    * caught up, or behind all of the stream, in a look before; never less than it is. Absent where
-   * Redis does not tell (before 7.0, without the right to XINFO), and when nothing is read.
+   * Redis does not tell (before 7.0, without the right to XINFO) unless the stream is empty, and
+   * when nothing is read.
    */
   lagEntries?: number;
   /**

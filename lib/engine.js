@@ -235,9 +235,15 @@ class Engine {
    * @param {string} offset
    */
   async restoreSession(nsp, pid, offset) {
-    const { bytes, missed, id } = await this.#call((call) =>
-      this.#native.restoreSession(call, nsp, pid, offset),
-    );
+    const { bytes, missed, id } = await this.#call((call) => {
+      try {
+        this.#native.restoreSession(call, nsp, pid, offset);
+      } catch (error) {
+        // Found on this thread, where the engine's debug lines have nowhere to go.
+        debug("%s", /** @type {Error} */ (error).message);
+        throw error;
+      }
+    });
     return {
       session: /** @type {Uint8Array} */ (bytes),
       missed: missed ?? [],

@@ -145,4 +145,4 @@ function startProxy(target, inspect = () => {}, port) {
   return new TcpProxy(target, inspect).start(port);
 }
 
-module.exports = { startProxy, TcpProxy };
+module.exports = { startProxy, Link, TcpProxy };

@@ -296,10 +296,10 @@ impl Engine {
     /// # Errors
     /// [`Error::NotRestored`] when the offset, which comes from the client, is none.
     pub fn restore_session(&self, call: CallId, nsp: &str, pid: &str, offset: &str) -> Result<()> {
-        let offset: EntryId = offset.parse().map_err(|_| {
+        let Ok(offset) = offset.parse::<EntryId>() else {
             self.stats.restores_refused.add(1);
-            Error::NotRestored("the offset is no entry ID")
-        })?;
+            return Err(Error::NotRestored("the offset is no entry ID"));
+        };
         let peer = self.peer.as_ref().ok_or(Error::NotRestored("an emitter has no sessions"))?;
         peer.sessions.restore(Restore {
             call,

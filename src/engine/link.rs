@@ -79,7 +79,7 @@ impl Link {
         let mut state = self.state();
         if let State::Stands = *state {
             *state = State::Away(Instant::now());
-            tracing::debug!("{self}: the connection is gone");
+            tracing::debug!("{self}: the connection has ended");
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, Value};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::instrument::WithSubscriber;
 
 use super::{COUNTING, Shared};
 use crate::engine::error::{Error, Result};
@@ -45,7 +46,8 @@ impl Registers {
         let mut answers = JoinSet::new();
         for place in self.connector.all_places().await? {
             let (registers, channel, command) = (self.clone(), channel.to_owned(), command.clone());
-            answers.spawn(async move { registers.count_at(&place, &channel, &command).await });
+            let count = async move { registers.count_at(&place, &channel, &command).await };
+            answers.spawn(count.with_current_subscriber());
         }
         let (mut sum, mut failure) = (None, None);
         while let Some(answer) = answers.join_next().await {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::instrument::WithSubscriber;
+use tracing::{Dispatch, dispatcher};
 
 use super::census::Registers;
 use super::lines::Lines;
@@ -77,8 +79,11 @@ impl ControlTask {
     /// From one break to the next. `Ok` when the engine stops.
     async fn serve(&mut self, backoff: &mut Backoff) -> Result<oneshot::Sender<()>> {
         let (shared, own_jobs) = (self.shared.clone(), self.own_jobs.clone());
+        // It is called in a task that is not ours, whose lines would go nowhere.
+        let dispatch = dispatcher::get_default(Dispatch::clone);
         let on_push = move |push| {
-            if let Some(job) = shared.receive(push)
+            let job = dispatcher::with_default(&dispatch, || shared.receive(push));
+            if let Some(job) = job
                 && let Some(jobs) = own_jobs.upgrade()
             {
                 let _ = jobs.send(job);
@@ -203,12 +208,13 @@ impl ControlTask {
                     let result = Err(error.clone());
                     shared.inbox.push(Event::Answer { call, result, hold: None });
                 })?;
-                self.censuses.spawn(async move {
+                let census = async move {
                     let counted = shared.count(&registers, commands, &nsp, &asked).await;
                     let result = counted.or_else(|error| shared.count_by_heartbeats(error, &asked));
                     let result = result.map(Answer::Census);
                     shared.inbox.push(Event::Answer { call, result, hold: None });
-                });
+                };
+                self.censuses.spawn(census.with_current_subscriber());
             }
             Job::SayAlive => {
                 // It may be connected to a node of the cluster that is new.

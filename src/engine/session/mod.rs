@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tracing::instrument::WithSubscriber;
 
 use super::error::Result;
 use super::inbox::Inbox;
@@ -234,7 +235,8 @@ impl SessionTask {
         let is_unsaved = self.unsaved.iter().any(|persist| persist.key == restore.key);
         if is_unsaved && restore.asked.elapsed() < self.patience() {
             // Its client was here before Redis went away.
-            self.restores.spawn(try_again(restore, self.own_jobs.clone()));
+            let again = try_again(restore, self.own_jobs.clone());
+            self.restores.spawn(again.with_current_subscriber());
             return;
         }
         let attempt = Attempt {
@@ -247,7 +249,7 @@ impl SessionTask {
             permits: self.permits.clone(),
             jobs: self.own_jobs.clone(),
         };
-        self.restores.spawn(attempt.run());
+        self.restores.spawn(attempt.run().with_current_subscriber());
     }
 
     /// How long a restore is tried while Redis is away.
