@@ -200,3 +200,6 @@ export interface NativeStats {
   /** Their bytes. */
   inboxBytes: number;
 }
+
+/** The engine's version. `lib/native.js` takes no other one than its own. */
+export declare const VERSION: string;

@@ -30,6 +30,8 @@ function glibcNeeded(binary) {
   const sections = execFileSync(readelf, ["--wide", "--version-info", binary], {
     encoding: "utf8",
     env: { ...process.env, LC_ALL: "C" },
+    // A line for every four symbols.
+    maxBuffer: Infinity,
   });
   const versions = [...sections.matchAll(/Name: GLIBC_(\d+(?:\.\d+)+)/g)].map(([, each]) => each);
   const newest = versions.sort(compareVersions).at(-1);
