@@ -348,13 +348,9 @@ export interface Loss {
 }
 
 /** The adapter of one namespace, `io.of(name).adapter`. */
-export declare class RedisStreamsAdapter extends ClusterAdapter {
+export interface RedisStreamsAdapter extends ClusterAdapter {
   /** Counters of this node, and the state of this namespace's stream. */
   stats(): AdapterStats;
-  /** @internal */
-  protected doPublish(message: any): Promise<any>;
-  /** @internal */
-  protected doPublishResponse(requesterUid: string, response: any): Promise<void>;
   /** Resolves once everything published is out, or after 5 s without Redis. Never rejects. */
   close(): Promise<void>;
 }

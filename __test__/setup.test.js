@@ -1,6 +1,6 @@
 // What `npm start`, `npm test` and `npm run build` do before their job: they install and build what
 // is missing or out of date, and nothing else. Programs that record their arguments stand in for
-// npm, napi and the package managers; pack.test.js and start.test.js use the real ones.
+// npm, napi and the package managers; __test__/package and start.test.js use the real ones.
 
 "use strict";
 

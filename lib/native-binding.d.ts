@@ -259,3 +259,6 @@ export interface NativeStats {
   /** Nodes, this one included. */
   members: number;
 }
+
+/** The engine's version. `lib/native.js` takes no other one than its own. */
+export declare const VERSION: string;

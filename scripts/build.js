@@ -1,17 +1,30 @@
 "use strict";
 // `npm run build`: builds the engine for this machine, unless the one that is there is up to date.
+//
+//     npm run build -- --portable             one for the registry: on Linux for an older glibc too
+//     npm run build -- --platform linux-arm64-musl          for another one of the folders in npm/
 
 const { existsSync, readdirSync, statSync } = require("node:fs");
 const { homedir } = require("node:os");
 const { delimiter, join } = require("node:path");
+const { parseArgs } = require("node:util");
 
-const { platformId, binaryName } = require("../lib/platform");
-const { ROOT, ScriptError, which, run, main } = require("./run");
+const { SUPPORTED, platformId, binaryName } = require("../lib/platform");
+const { OLDEST_GLIBC, runsOnOldestGlibc } = require("./glibc");
+const { ROOT, ScriptError, which, run, succeeds, main } = require("./run");
+const { TARGETS } = require("./targets");
+const { zigbuildEnvironment } = require("./zigbuild");
 
-const BINARY = join(ROOT, binaryName(platformId()));
+const HERE = platformId();
 /** The types of what the binary exports, for `tsc`. They are committed: they show what Rust offers. */
 const TYPES = "lib/native-binding.d.ts";
 const SOURCES = ["Cargo.toml", "Cargo.lock", "build.rs", "src"];
+
+/** @param {string} platform */
+const binaryPath = (platform) => join(ROOT, binaryName(platform));
+
+/** @param {string} platform */
+const asksForGlibc = (platform) => /^linux-.*-gnu$/.test(platform);
 
 /**
  * @param {string} path
@@ -26,10 +39,22 @@ function newest(path) {
   return Math.max(stat.mtimeMs, ...below.map((name) => newest(join(path, name))));
 }
 
-function isUpToDate() {
+/**
+ * @typedef {object} BuildOptions
+ * @property {string} [platform] this machine's by default
+ * @property {boolean} [portable] whether it has to run wherever the platform's package is installed
+ */
+
+/**
+ * @param {string} platform
+ * @param {boolean} portable
+ */
+function isUpToDate(platform, portable) {
+  const binary = binaryPath(platform);
   return (
     existsSync(join(ROOT, TYPES)) &&
-    SOURCES.every((source) => newest(join(ROOT, source)) < newest(BINARY))
+    SOURCES.every((source) => newest(join(ROOT, source)) < newest(binary)) &&
+    !(portable && asksForGlibc(platform) && !runsOnOldestGlibc(binary))
   );
 }
 
@@ -48,25 +73,69 @@ function requireCargo() {
   }
 }
 
-/** @returns {string} the path of the binary */
-function build() {
-  if (isUpToDate()) {
-    return BINARY;
+/**
+ * What `napi build` is told about where the engine is to run. Linking with this machine's compiler
+ * asks for this machine's glibc or a newer one.
+ *
+ * @param {string} platform
+ * @param {boolean} portable
+ * @returns {{ args: string[], env?: NodeJS.ProcessEnv }}
+ */
+function linking(platform, portable) {
+  const target = TARGETS[platform];
+  if (platform === HERE && !(portable && asksForGlibc(platform))) {
+    return { args: [] };
   }
-  requireCargo();
-  console.log("Building the engine (a few minutes the first time)");
-  const napi = join(ROOT, "node_modules", "@napi-rs", "cli", "dist", "cli.js");
-  run(process.execPath, [napi, "build", "--platform", "--release", "--no-js", "--dts", TYPES]);
-  const prettier = join(ROOT, "node_modules", "prettier", "bin", "prettier.cjs");
-  run(process.execPath, [prettier, "--log-level", "warn", "--write", TYPES]);
-  return BINARY;
+  if (!target) {
+    throw new ScriptError(`No platform is called ${platform}; there are ${SUPPORTED.join(", ")}`);
+  }
+  if (!platform.startsWith("linux-")) {
+    return { args: ["--target", target] };
+  }
+  const version = asksForGlibc(platform) ? `.${OLDEST_GLIBC}` : "";
+  return { args: ["--cross-compile", "--target", target + version], env: zigbuildEnvironment() };
 }
 
-module.exports = { TYPES, build, requireCargo };
+/** @param {string} platform */
+function requireStandardLibrary(platform) {
+  if (
+    platform !== HERE &&
+    which("rustup") &&
+    !succeeds("rustup", ["target", "add", TARGETS[platform]])
+  ) {
+    throw new ScriptError(`Rust's standard library for ${platform} cannot be had`);
+  }
+}
+
+/**
+ * @param {BuildOptions} [options]
+ * @returns {string} the path of the binary
+ */
+function build({ platform = HERE, portable = false } = {}) {
+  const binary = binaryPath(platform);
+  if (isUpToDate(platform, portable)) {
+    return binary;
+  }
+  requireCargo();
+  const { args, env } = linking(platform, portable);
+  requireStandardLibrary(platform);
+  console.log(`Building the engine for ${platform} (a few minutes the first time)`);
+  const napi = join(ROOT, "node_modules", "@napi-rs", "cli", "dist", "cli.js");
+  const flags = ["--platform", "--release", "--no-js", "--dts", TYPES];
+  run(process.execPath, [napi, "build", ...flags, ...args], { env });
+  const prettier = join(ROOT, "node_modules", "prettier", "bin", "prettier.cjs");
+  run(process.execPath, [prettier, "--log-level", "warn", "--write", TYPES]);
+  return binary;
+}
+
+module.exports = { TYPES, asksForGlibc, binaryPath, build, requireCargo };
 
 if (require.main === module) {
   main(() => {
+    const { values } = parseArgs({
+      options: { platform: { type: "string" }, portable: { type: "boolean" } },
+    });
     require("./setup").installPackages();
-    console.log(`The engine is ${build()}`);
+    console.log(`The engine is ${build(values)}`);
   });
 }

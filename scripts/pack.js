@@ -3,6 +3,9 @@
 // engine for this platform. Installed together they work without Rust.
 //
 //     npm run pack -- --for-registry     the package names the engines of all platforms
+//     npm run pack -- --all              their packages too, with the binaries that are here already
+//     npm run pack -- --this-machine     the engine as `npm run build` makes it: on Linux it may ask
+//                                        for a newer glibc than others have
 //     npm run pack -- --out folder       instead of dist/
 
 const fs = require("node:fs");
@@ -11,7 +14,8 @@ const { join, resolve } = require("node:path");
 const { parseArgs } = require("node:util");
 
 const { SUPPORTED, binaryName, packageName, platformId } = require("../lib/platform");
-const { build, TYPES } = require("./build");
+const { TYPES, asksForGlibc, binaryPath, build } = require("./build");
+const { OLDEST_GLIBC, glibcNeeded, runsOnOldestGlibc } = require("./glibc");
 const { ROOT, ScriptError, npm, main } = require("./run");
 const { installPackages } = require("./setup");
 
@@ -70,18 +74,35 @@ function stageMain(folder, platforms) {
 
 /**
  * @param {string} folder the platform's package is put together here
- * @param {string} binary
+ * @param {string} platform
  */
-function stagePlatform(folder, binary) {
-  const platform = platformId();
+function stagePlatform(folder, platform) {
   const source = join(ROOT, "npm", platform);
   const { version } = readManifest(source);
   if (version !== readManifest(ROOT).version) {
     throw new ScriptError(`The versions in package.json and npm/${platform} differ`);
   }
   copy(source, folder);
-  copy(binary, join(folder, binaryName(platform)));
+  copy(binaryPath(platform), join(folder, binaryName(platform)));
   copy(join(ROOT, "LICENSE"), join(folder, "LICENSE"));
+}
+
+/**
+ * Whatever it was built with: a binary that others cannot load is not packed for them.
+ *
+ * @param {string} platform
+ */
+function requirePortable(platform) {
+  const binary = binaryPath(platform);
+  if (!fs.existsSync(binary)) {
+    throw new ScriptError(`${binary} is missing: npm run build -- --platform ${platform}`);
+  }
+  if (asksForGlibc(platform) && !runsOnOldestGlibc(binary)) {
+    throw new ScriptError(
+      `${binary} asks for glibc ${glibcNeeded(binary)}, where ${OLDEST_GLIBC} has to do: ` +
+        "npm run build -- --portable",
+    );
+  }
 }
 
 /**
@@ -98,24 +119,18 @@ function removeTarballs(out) {
 }
 
 /**
- * @param {string} out
- * @param {boolean} forRegistry
+ * @param {{ out: string, forRegistry: boolean, platforms: string[] }} what
  */
-function pack(out, forRegistry) {
-  const platform = platformId();
-  if (!SUPPORTED.includes(platform)) {
-    throw new ScriptError(`There is no package for ${platform} under npm/`);
-  }
-  const binary = build();
+function pack({ out, forRegistry, platforms }) {
   const staging = fs.mkdtempSync(join(tmpdir(), "sio-pack-"));
   try {
-    const folders = [join(staging, "main"), join(staging, "platform")];
-    stageMain(folders[0], forRegistry ? SUPPORTED : [platform]);
-    stagePlatform(folders[1], binary);
+    stageMain(join(staging, "main"), forRegistry ? SUPPORTED : platforms);
+    platforms.forEach((platform) => stagePlatform(join(staging, platform), platform));
 
     fs.mkdirSync(out, { recursive: true });
     removeTarballs(out);
-    for (const cwd of folders) {
+    for (const folder of ["main", ...platforms]) {
+      const cwd = join(staging, folder);
       npm(["pack", "--loglevel=error", "--pack-destination", out], { cwd });
     }
   } finally {
@@ -128,8 +143,23 @@ main(() => {
     options: {
       out: { type: "string", default: "dist" },
       "for-registry": { type: "boolean", default: false },
+      all: { type: "boolean", default: false },
+      "this-machine": { type: "boolean", default: false },
     },
   });
+  const here = platformId();
+  const portable = !values["this-machine"];
+  if (!SUPPORTED.includes(here) && !values.all) {
+    throw new ScriptError(`There is no package for ${here} under npm/`);
+  }
   installPackages();
-  pack(resolve(ROOT, values.out), values["for-registry"]);
+  if (!values.all) {
+    build({ portable });
+  }
+  const platforms = values.all ? SUPPORTED : [here];
+  if (portable) {
+    platforms.forEach(requirePortable);
+  }
+  const forRegistry = values["for-registry"] || values.all;
+  pack({ out: resolve(ROOT, values.out), forRegistry, platforms });
 });

@@ -28,6 +28,10 @@ fn js_error(error: Error) -> JsError {
     JsError::new(error.code(), error.to_string())
 }
 
+/// The engine's version. `lib/native.js` takes no other one than its own.
+#[napi]
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// One node's engine. It runs on threads of its own; JS drains its events.
 #[napi]
 pub struct NativeEngine {
