@@ -23,7 +23,9 @@ const { FOLDER, fetchServers } = require("../scripts/servers");
 const { setup } = require("../scripts/setup");
 const { serverVersion } = require("./helpers/configuration");
 const { hasTls } = require("./helpers/redis-setup");
+const { sectionOf } = require("./helpers/section");
 const { PARITY_ARGS, parityFiles } = require("./run-parity");
+const { SECTION: RUNTIMES } = require("./runtimes/document");
 const { CLIENTS, CONFIGURATIONS } = require("./servers/configurations");
 const { cellName, documentOf } = require("./servers/document");
 const { outcomeOf } = require("./servers/outcome");
@@ -177,7 +179,9 @@ async function runServers({ values: { only, write, list, jobs: atOnce = "1", con
   await runAll(jobs, run, Number(atOnce));
   if (only === undefined || write) {
     const prettier = await import("prettier");
-    const text = await prettier.format(documentOf(run), { parser: "markdown" });
+    // What npm run test:runtimes has written there stays.
+    const kept = sectionOf(readFileSync(DOCUMENT, "utf8"), RUNTIMES);
+    const text = await prettier.format(`${documentOf(run)}\n${kept}`, { parser: "markdown" });
     writeFileSync(DOCUMENT, text);
     console.log(`\nWritten: ${DOCUMENT}`);
   }
