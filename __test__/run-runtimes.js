@@ -47,7 +47,7 @@ function summary(tested) {
     const known = outcomes.filter(({ ok, cause }) => ok && cause).length;
     const result =
       failed > 0 ? `FAILED ${failed}` : known > 0 ? `passed, known: ${known}` : "passed";
-    const cells = [name.padEnd(12), version.padEnd(10), `${seconds.toFixed(1)} s`.padStart(7)];
+    const cells = [name.padEnd(26), version.padEnd(10), `${seconds.toFixed(1)} s`.padStart(7)];
     return `${cells.join("  ")}  ${result} of ${outcomes.length}`;
   });
   console.log(`\n${lines.join("\n")}`);

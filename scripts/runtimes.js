@@ -53,7 +53,8 @@ const DENO_RIGHTS = ["net", "env", "read", "sys", "ffi"].map((right) => `--allow
  * @property {keyof typeof PACKAGES} kind
  * @property {string} range of versions, as npm takes it: the newest of them is fetched
  * @property {string} program its path in the package, without an extension
- * @property {string[]} args before the file that it is to run
+ * @property {string[]} [args] before the file that it is to run
+ * @property {Runtime["server"]} [server]
  *
  * @typedef {object} Runtime
  * @property {string} name
@@ -61,6 +62,8 @@ const DENO_RIGHTS = ["net", "env", "read", "sys", "ffi"].map((right) => `--allow
  * @property {string} version
  * @property {string} program its path
  * @property {string[]} args before the file that it is to run
+ * @property {"http" | "bun"} server what Socket.IO is attached to: `node:http`, or what Bun serves by
+ *   itself, through `@socket.io/bun-engine`
  */
 
 /** @type {Source[]} */
@@ -70,9 +73,15 @@ const SOURCES = [
     kind: /** @type {const} */ ("node"),
     range: String(major),
     program: "bin/node",
-    args: [],
   })),
-  { name: "Bun", kind: "bun", range: "latest", program: "bin/bun", args: [] },
+  { name: "Bun", kind: "bun", range: "latest", program: "bin/bun" },
+  {
+    name: "Bun, @socket.io/bun-engine",
+    kind: "bun",
+    range: "latest",
+    program: "bin/bun",
+    server: "bun",
+  },
   {
     name: "Deno",
     kind: "deno",
@@ -84,7 +93,10 @@ const SOURCES = [
 
 /** @param {string[]} args @param {string} [cwd] */
 async function npm(args, cwd = ROOT) {
-  const { stdout } = await exec("npm", args, { cwd, shell: process.platform === "win32" });
+  const options = { cwd, shell: process.platform === "win32" };
+  const { stdout } = await exec("npm", args, options).catch(({ message }) => {
+    throw new ScriptError(message);
+  });
   return stdout;
 }
 
@@ -115,6 +127,7 @@ async function newestVersion(name, range) {
  * @param {string} file where it is to be
  */
 async function fetchProgram(name, version, program, file) {
+  console.log(`Fetching ${name}@${version}`);
   fs.mkdirSync(FOLDER, { recursive: true });
   const partial = fs.mkdtempSync(join(FOLDER, "partial-"));
   try {
@@ -131,8 +144,11 @@ async function fetchProgram(name, version, program, file) {
   }
 }
 
+/** What is on its way, by the path where it will be. @type {Map<string, Promise<void>>} */
+const fetches = new Map();
+
 /** @param {Source} source @returns {Promise<Runtime>} */
-async function fetchRuntime({ name, kind, range, program, args }) {
+async function fetchRuntime({ name, kind, range, program, args = [], server = "http" }) {
   const platform = `${process.platform}-${process.arch}`;
   /** @type {Record<string, string>} */
   const packages = PACKAGES[kind];
@@ -143,10 +159,12 @@ async function fetchRuntime({ name, kind, range, program, args }) {
   const extension = process.platform === "win32" ? ".exe" : "";
   const file = join(FOLDER, `${kind}-${version}`, `${kind}${extension}`);
   if (!fs.existsSync(file)) {
-    console.log(`Fetching ${name}: ${packages[platform]}@${version}`);
-    await fetchProgram(packages[platform], version, program + extension, file);
+    const path = program + extension;
+    const pending = fetches.get(file) ?? fetchProgram(packages[platform], version, path, file);
+    fetches.set(file, pending);
+    await pending;
   }
-  return { name, kind, version, program: file, args };
+  return { name, kind, version, program: file, args, server };
 }
 
 /** @param {RegExp} [only] @returns {Promise<Runtime[]>} those whose names match */
@@ -158,7 +176,8 @@ function fetchRuntimes(only = /./) {
 function thisRuntime() {
   const version = process.versions.node;
   const [major] = version.split(".");
-  return { name: `Node.js ${major}`, kind: "node", version, program: process.execPath, args: [] };
+  const [name, program] = [`Node.js ${major}`, process.execPath];
+  return { name, kind: "node", version, program, args: [], server: "http" };
 }
 
 module.exports = { DENO_RIGHTS, NODE_MAJORS, SOURCES, fetchRuntimes, thisRuntime };

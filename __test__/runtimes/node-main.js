@@ -5,8 +5,11 @@
 
 "use strict";
 
+const { once } = require("node:events");
 const { createServer } = require("node:http");
 const { createInterface } = require("node:readline");
+
+const HOST = "127.0.0.1";
 
 /** @param {object} message */
 const tell = (message) => console.log(JSON.stringify(message));
@@ -16,6 +19,31 @@ const CONNECTIONS = {
   url: (url) => url,
   redis: (url) => require("redis").createClient({ url }),
   ioredis: (url) => new (require("ioredis").Redis)(url, { lazyConnect: true }),
+};
+
+/**
+ * What the Socket.IO server is attached to, by its name.
+ *
+ * @type {Record<string, (io: any) => Promise<{ port: number, stop?: () => void }>>}
+ */
+const SERVERS = {
+  async http(io) {
+    const http = createServer();
+    io.attach(http);
+    http.listen(0, HOST);
+    await once(http, "listening");
+    return { port: /** @type {import("node:net").AddressInfo} */ (http.address()).port };
+  },
+  /** Bun's own, with Socket.IO's engine for it. */
+  async bun(io) {
+    // @ts-ignore that is only in the project that this is copied into
+    const { Server: Engine } = require("@socket.io/bun-engine");
+    const engine = new Engine({ path: "/socket.io/" });
+    io.bind(engine);
+    const { Bun } = /** @type {any} */ (globalThis);
+    const server = Bun.serve({ port: 0, hostname: HOST, ...engine.handler() });
+    return { port: server.port, stop: () => server.stop() };
+  },
 };
 
 /** @param {any} io */
@@ -74,12 +102,11 @@ function refusal(createAdapter, args) {
  * @param {{ Server: any, createAdapter: any }} modules as this runtime has loaded them
  * @param {string} argument JSON
  */
-function runNode({ Server, createAdapter }, argument) {
-  const { name, connection, url } = JSON.parse(argument);
-  const http = createServer();
+async function runNode({ Server, createAdapter }, argument) {
+  const { name, connection, server, url } = JSON.parse(argument);
   const client = CONNECTIONS[connection](url);
   client.on?.("error", (/** @type {Error} */ error) => console.error(error));
-  const io = new Server(http, {
+  const io = new Server({
     adapter: createAdapter(client, { blockTimeInMs: 200 }),
     connectionStateRecovery: {},
   });
@@ -97,20 +124,17 @@ function runNode({ Server, createAdapter }, argument) {
     ...actionsOf(io),
     refusal: (...args) => refusal(createAdapter, args),
   };
-  createInterface(process.stdin)
-    .on("line", async (line) => {
-      const { call, action, args } = JSON.parse(line);
-      try {
-        tell({ call, result: await actions[action](...args) });
-      } catch (error) {
-        tell({ call, error: String(error) });
-      }
-    })
-    .on("close", () => io.close());
-  http.listen(0, "127.0.0.1", () => {
-    const { port } = /** @type {import("node:net").AddressInfo} */ (http.address());
-    tell({ port, pid: process.pid, versions: process.versions });
+  createInterface(process.stdin).on("line", async (line) => {
+    const { call, action, args } = JSON.parse(line);
+    try {
+      tell({ call, result: await actions[action](...args) });
+    } catch (error) {
+      tell({ call, error: String(error) });
+    }
   });
+  const { port, stop } = await SERVERS[server](io);
+  process.stdin.on("end", () => io.close().then(stop));
+  tell({ port, pid: process.pid, versions: process.versions });
 }
 
 module.exports = { runNode };

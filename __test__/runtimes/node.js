@@ -26,7 +26,8 @@ class RuntimeNode {
    * @param {string} project folder
    * @param {RuntimeNodeOptions} options
    */
-  constructor({ program, args }, project, { file, ...argument }) {
+  constructor({ program, args, server }, project, { file, ...options }) {
+    const argument = { ...options, server };
     this.name = argument.name;
     this.port = 0;
     this.pid = 0;
@@ -41,7 +42,7 @@ class RuntimeNode {
     this.child = spawn(program, [...args, file, JSON.stringify(argument)], {
       cwd: project,
       // Deno asks its server for a newer version now and then, and says so on stderr.
-      env: { ...ENVIRONMENT, DENO_NO_UPDATE_CHECK: "1" },
+      env: { ...ENVIRONMENT, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
     });
     const release = guard(this.child);
     this.child.stderr.setEncoding("utf8").on("data", (text) => (this.errors += text));

@@ -14,6 +14,7 @@ const PACKAGES = [
   `socket.io@${devDependencies["socket.io"]}`,
   devDependencies["redis-5"].replace("npm:", ""),
   devDependencies["ioredis-5"].replace("npm:", ""),
+  "@socket.io/bun-engine@^0.1.2",
 ];
 
 const MAIN = "node-main.js";
