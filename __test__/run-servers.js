@@ -175,6 +175,9 @@ async function runServers({ values: { only, write, list, jobs: atOnce = "1", con
     jobs.forEach(({ name }) => console.log(name));
     return;
   }
+  if (jobs.length === 0 && only !== undefined && !goOn) {
+    throw new ScriptError(`--only ${only} names nothing; --list says what there is`);
+  }
   mkdirSync(LOGS, { recursive: true });
   await runAll(jobs, run, Number(atOnce));
   if (only === undefined || write) {

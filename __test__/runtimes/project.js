@@ -6,10 +6,11 @@
 const fs = require("node:fs");
 const { tmpdir } = require("node:os");
 const { join, resolve } = require("node:path");
+const { packageName, platformId } = require("../../lib/platform");
 const { ScriptError, npm, run, ROOT } = require("../../scripts/run");
 
 /** Only these run in Node.js 18; package.json says which versions of them are tested elsewhere. */
-const { devDependencies } = require("../../package.json");
+const { name, version, devDependencies } = require("../../package.json");
 const PACKAGES = [
   `socket.io@${devDependencies["socket.io"]}`,
   devDependencies["redis-5"].replace("npm:", ""),
@@ -35,12 +36,17 @@ runNode({ Server, createAdapter }, process.argv[2]);
 /** Each loads the package in another way. */
 const ENTRIES = Object.keys(SOURCES);
 
-/** @param {string} folder @returns {string[]} */
+/**
+ * @param {string} folder may hold those of other platforms as well
+ * @returns {string[]} the tarballs that this platform needs
+ */
 function tarballsIn(folder) {
-  const files = fs.existsSync(folder) ? fs.readdirSync(folder) : [];
-  const tarballs = files.filter((file) => file.endsWith(".tgz")).map((file) => join(folder, file));
-  if (tarballs.length === 0) {
-    throw new ScriptError(`there are no tarballs in ${folder}: \`npm run pack\` makes them`);
+  const tarballs = [name, packageName(platformId())].map((each) =>
+    join(folder, `${each}-${version}.tgz`),
+  );
+  const missing = tarballs.find((tarball) => !fs.existsSync(tarball));
+  if (missing !== undefined) {
+    throw new ScriptError(`${missing} is missing: \`npm run pack\` makes it`);
   }
   return tarballs;
 }
@@ -51,7 +57,7 @@ function tarballsIn(folder) {
  */
 function makeProject(tarballs) {
   const folder = fs.mkdtempSync(join(tmpdir(), "sio-runtimes-"));
-  process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true }));
+  process.on("exit", () => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 }));
   const packed = tarballs === undefined ? join(folder, "packed") : resolve(ROOT, tarballs);
   if (tarballs === undefined) {
     run(process.execPath, [join(ROOT, "scripts", "pack.js"), "--out", packed]);
