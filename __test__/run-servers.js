@@ -20,12 +20,12 @@ const { parseArgs } = require("node:util");
 
 const { ROOT, ScriptError, main } = require("../scripts/run");
 const { FOLDER, fetchServers } = require("../scripts/servers");
+const { replaceSections } = require("../scripts/sections");
 const { setup } = require("../scripts/setup");
 const { serverVersion } = require("./helpers/configuration");
 const { hasTls } = require("./helpers/redis-setup");
 const { PARITY_ARGS, parityFiles } = require("./run-parity");
 const { CLIENTS, CONFIGURATIONS } = require("./servers/configurations");
-const { replaceSections } = require("../scripts/sections");
 const { cellName, documentOf } = require("./servers/document");
 const { outcomeOf } = require("./servers/outcome");
 

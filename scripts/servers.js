@@ -205,7 +205,10 @@ function fetchServers() {
   return { servers, missing };
 }
 
-module.exports = { FOLDER, fetchServers };
+/** The names of those that are fetched. */
+const SERVERS = SOURCES.map(({ name }) => name);
+
+module.exports = { FOLDER, SERVERS, fetchServers };
 
 if (require.main === module) {
   main(() => {

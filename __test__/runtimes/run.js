@@ -1,0 +1,146 @@
+// Runs all checks in one runtime.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { freePort, startRedis } = require("../helpers/redis-server");
+const { connectClient } = require("../helpers/socket-client");
+const { CHECKS_ALONE } = require("./alone");
+const { CHECKS } = require("./checks");
+const { RuntimeNode } = require("./node");
+const { ENTRIES } = require("./project");
+
+/**
+ * @typedef {import("../../scripts/runtimes").Runtime} Runtime
+ * @typedef {import("./node").RuntimeNodeOptions} RuntimeNodeOptions
+ * @typedef {Map<string, Error | undefined>} Results by the name of the check, in their order;
+ *   with an error where it failed
+ */
+
+const LOADS = "loads by import and by require";
+const ENDS = "ends by itself after io.close()";
+const QUIET = "writes nothing to stderr but the warnings of the cuts";
+const ENDS_ALONE = "ends by itself while Redis is away";
+
+/** The names of all checks, in their order. @param {boolean} withRedis */
+function checkNames(withRedis) {
+  const names = (/** @type {{ name: string }[]} */ checks) => checks.map(({ name }) => name);
+  const trio = withRedis ? [...names(CHECKS), ENDS, QUIET] : [];
+  return [LOADS, ...names(CHECKS_ALONE), ENDS_ALONE, ...trio];
+}
+
+/**
+ * @param {Results} results
+ * @param {string} name
+ * @param {() => Promise<void>} check
+ */
+async function attempt(results, name, check) {
+  try {
+    await check();
+    results.set(name, undefined);
+  } catch (error) {
+    results.set(name, /** @type {Error} */ (error));
+  }
+}
+
+/**
+ * @param {Results} results
+ * @param {{ name: string, run(subject: any): Promise<void> }[]} checks
+ * @param {any} subject
+ */
+async function attemptAll(results, checks, subject) {
+  for (const { name, run } of checks) {
+    await attempt(results, name, () => run(subject));
+  }
+}
+
+/** @param {RuntimeNode[]} nodes */
+async function allEnd(nodes) {
+  const codes = await Promise.all(nodes.map((node) => node.close()));
+  assert.deepEqual(codes, Array(nodes.length).fill(0), nodes.map((node) => node.errors).join("\n"));
+}
+
+/** @param {RuntimeNode} node whose connections were cut */
+function assertQuiet({ name, errors, warnings }) {
+  const codes = new Set(warnings.map(({ code }) => code));
+  assert.deepEqual([...codes], ["ERR_SIO_REDIS_CONNECTION"], `the warnings of ${name}`);
+  const expected = [...warnings.map(({ message }) => message), "--trace-warnings"];
+  const lines = errors.split("\n").filter((line) => line !== "");
+  const others = lines.filter((line) => !expected.some((text) => line.includes(text)));
+  assert.deepEqual(others, [], `the output of ${name}`);
+}
+
+/**
+ * @param {Runtime} runtime
+ * @param {string} project
+ * @param {Results} results
+ */
+async function runAlone(runtime, project, results) {
+  const url = `redis://127.0.0.1:${await freePort()}`;
+  const nodes = ENTRIES.map(
+    (file) => new RuntimeNode(runtime, project, { name: file, file, connection: "url", url }),
+  );
+  try {
+    await attempt(results, LOADS, async () => {
+      for (const { versions } of await Promise.all(nodes.map((node) => node.started()))) {
+        assert.equal(versions[runtime.kind], runtime.version);
+      }
+    });
+    await attemptAll(results, CHECKS_ALONE, nodes[0]);
+    await attempt(results, ENDS_ALONE, () => allEnd(nodes));
+  } finally {
+    nodes.forEach((node) => node.kill());
+  }
+}
+
+/**
+ * @param {Runtime} runtime
+ * @param {string} project
+ * @param {Results} results
+ */
+async function runTrio(runtime, project, results) {
+  const redis = await startRedis();
+  const connections = /** @type {const} */ (["url", "redis", "ioredis"]);
+  const nodes = connections.map((connection, i) => {
+    const file = ENTRIES[i % ENTRIES.length];
+    const options = { name: `node ${i + 1} (${connection})`, file, connection, url: redis.url };
+    return new RuntimeNode(runtime, project, options);
+  });
+  try {
+    await Promise.all(nodes.map((node) => node.started()));
+    const transports = [["websocket"], ["polling"], ["polling", "websocket"]];
+    const clients = await Promise.all(
+      nodes.map(({ url }, i) => connectClient(url, { transports: transports[i] })),
+    );
+    await attemptAll(results, CHECKS, { nodes, clients, redisPort: redis.port });
+    clients.forEach((client) => client.disconnect());
+    await attempt(results, ENDS, () => allEnd(nodes));
+    await attempt(results, QUIET, async () => nodes.forEach(assertQuiet));
+  } finally {
+    nodes.forEach((node) => node.kill());
+    await redis.stop();
+  }
+}
+
+/**
+ * @param {Runtime} runtime
+ * @param {string} project folder
+ * @param {boolean} withRedis
+ * @returns {Promise<Results>}
+ */
+async function runChecks(runtime, project, withRedis) {
+  /** @type {Results} */
+  const results = new Map();
+  await runAlone(runtime, project, results);
+  if (withRedis) {
+    // What keeps the nodes from starting is the cause of every check's failure.
+    await runTrio(runtime, project, results).catch((error) =>
+      checkNames(true)
+        .filter((name) => !results.has(name))
+        .forEach((name) => results.set(name, error)),
+    );
+  }
+  return results;
+}
+
+module.exports = { checkNames, runChecks };

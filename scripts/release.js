@@ -1,0 +1,161 @@
+"use strict";
+// What .github/workflows/release.yml does for a tag:
+//
+//     node scripts/release.js check v1.2.3      whether everything is of that version
+//     node scripts/release.js notes v1.2.3      what the changelog says about it
+//     node scripts/release.js publish dist      the tarballs in dist/, those that are not published yet
+//     node scripts/release.js publish dist --dry-run
+
+const { spawnSync } = require("node:child_process");
+const { existsSync, readFileSync } = require("node:fs");
+const { join, resolve } = require("node:path");
+const { parseArgs } = require("node:util");
+
+const { SUPPORTED, packageName } = require("../lib/platform");
+const { ROOT, ScriptError, npm, main } = require("./run");
+
+const USAGE = "release.js check <tag> | notes <tag> | publish <folder> [--dry-run]";
+
+/** @param {string} file */
+const read = (file) => readFileSync(join(ROOT, file), "utf8");
+
+/** @param {string} file @returns {Record<string, any>} */
+const manifestOf = (file) => JSON.parse(read(file));
+
+/** @param {string} tag @returns {string} */
+function versionOf(tag) {
+  const [, version] = /^v(\d+\.\d+\.\d+(?:-[\w.]+)?)$/.exec(tag) ?? [];
+  if (version === undefined) {
+    throw new ScriptError(`The tag is ${tag}, must be v and a version, as in v1.2.3`);
+  }
+  return version;
+}
+
+/**
+ * @param {string} changelog
+ * @param {string} version
+ * @returns {string | undefined} its section without the heading
+ */
+function sectionOf(changelog, version) {
+  const sections = changelog.split(/^## /m).slice(1);
+  const section = sections.find((text) => text.startsWith(`[${version}]`));
+  return section?.slice(section.indexOf("\n")).trim();
+}
+
+/** @param {string} tag @returns {string} */
+function notes(tag) {
+  const text = sectionOf(read("CHANGELOG.md"), versionOf(tag));
+  if (!text) {
+    throw new ScriptError(`CHANGELOG.md says nothing under "## [${versionOf(tag)}]"`);
+  }
+  return text;
+}
+
+/** What has to be of the version. @returns {Record<string, string | undefined>} by its file */
+function versions() {
+  const manifests = ["package.json", ...SUPPORTED.map((each) => `npm/${each}/package.json`)];
+  return {
+    ...Object.fromEntries(manifests.map((file) => [file, manifestOf(file).version])),
+    "Cargo.toml": /^version = "(.*)"$/m.exec(read("Cargo.toml"))?.[1],
+  };
+}
+
+/**
+ * npm refuses a package with provenance whose manifest names another repository than the one that
+ * it comes from, or none.
+ *
+ * @param {string | undefined} repository owner and name; undefined outside of GitHub
+ * @returns {string[]} what is wrong
+ */
+function wrongRepository(repository) {
+  if (repository === undefined) {
+    return [];
+  }
+  const manifests = ["package.json", ...SUPPORTED.map((each) => `npm/${each}/package.json`)];
+  return manifests
+    .filter((file) => !manifestOf(file).repository?.url?.includes(`github.com/${repository}.git`))
+    .map((file) => `${file}: repository.url must be git+https://github.com/${repository}.git`);
+}
+
+/** @param {string} tag */
+function check(tag) {
+  const version = versionOf(tag);
+  const others = Object.entries(versions()).filter(([, each]) => each !== version);
+  const wrong = [
+    ...others.map(([file, each]) => `${file}: the version is ${each}, not ${version}`),
+    ...wrongRepository(process.env.GITHUB_REPOSITORY),
+  ];
+  if (wrong.length > 0) {
+    throw new ScriptError(wrong.join("\n"));
+  }
+  notes(tag);
+}
+
+/** @param {string} name @param {string} version */
+function isPublished(name, version) {
+  const windows = process.platform === "win32";
+  const { status, stdout, stderr } = spawnSync(
+    "npm",
+    ["view", `${name}@${version}`, "version", "--json"],
+    { encoding: "utf8", shell: windows },
+  );
+  if (status !== 0 && !/\bE404\b/.test(stdout + stderr)) {
+    throw new ScriptError(`Whether ${name}@${version} is published cannot be told:\n${stderr}`);
+  }
+  return status === 0 && stdout.trim() !== "";
+}
+
+/**
+ * The main package comes last: who installs it then finds its engines. What is published already is
+ * passed over, so that a run that broke off can be repeated.
+ *
+ * @param {string} folder
+ * @param {boolean} dryRun
+ */
+function publish(folder, dryRun) {
+  const { name: main, version } = manifestOf("package.json");
+  const names = [...SUPPORTED.map(packageName), main];
+  const tarballs = names.map((name) => ({
+    name,
+    file: resolve(ROOT, folder, `${name}-${version}.tgz`),
+  }));
+  const missing = tarballs.filter(({ file }) => !existsSync(file));
+  if (missing.length > 0) {
+    throw new ScriptError(missing.map(({ file }) => `${file} is missing`).join("\n"));
+  }
+  // A preview must not become what `npm install` takes.
+  const tag = version.includes("-") ? "next" : "latest";
+  const options = ["--access", "public", "--tag", tag, dryRun ? "--dry-run" : "--provenance"];
+  for (const { name, file } of tarballs) {
+    if (isPublished(name, version)) {
+      console.log(`${name}@${version} is published already`);
+    } else {
+      npm(["publish", file, ...options]);
+    }
+  }
+}
+
+module.exports = { sectionOf };
+
+if (require.main === module) {
+  main(() => {
+    const { values, positionals } = parseArgs({
+      options: { "dry-run": { type: "boolean", default: false } },
+      allowPositionals: true,
+    });
+    const [command, argument] = positionals;
+    if (argument === undefined) {
+      throw new ScriptError(USAGE);
+    }
+    switch (command) {
+      case "check":
+        return check(argument);
+      case "notes":
+        return console.log(notes(argument));
+      case "publish":
+        return publish(argument, values["dry-run"]);
+      default:
+        throw new ScriptError(USAGE);
+    }
+  });
+}
