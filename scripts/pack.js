@@ -22,7 +22,7 @@ const { installPackages } = require("./setup");
 /** What npm adds to a package besides its `files`. */
 const ALWAYS = ["README.md", "LICENSE"];
 /** What only developers need of package.json. */
-const FOR_DEVELOPERS = ["scripts", "devDependencies", "overrides", "napi"];
+const FOR_DEVELOPERS = ["scripts", "devDependencies", "overrides", "napi", "workspaces"];
 
 /** @param {string} folder */
 function readManifest(folder) {

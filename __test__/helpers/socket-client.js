@@ -12,6 +12,12 @@ const { once, waitFor } = require("./wait");
  * @property {Record<string, string>} [query]
  * @property {string[]} [transports] default websocket only
  * @property {any} [parser]
+ * @property {boolean} [reconnection] by itself, default false
+ * @property {number} [reconnectionDelay] in ms
+ * @property {number} [timeout] of an attempt to connect, in ms
+ * @property {number} [randomizationFactor]
+ * @property {boolean} [withCredentials] whether cookies are kept
+ * @property {Record<string, string>} [extraHeaders]
  */
 
 class SocketClient {

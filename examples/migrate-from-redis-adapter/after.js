@@ -1,0 +1,35 @@
+// The same node with socket.io-redis-streams-native.
+
+import { createServer } from "node:http";
+import { createClient } from "redis";
+import { Server } from "socket.io";
+import { createAdapter } from "socket.io-redis-streams-native";
+
+const { HOST = "127.0.0.1", PORT = "3000", REDIS_URL = "redis://localhost:6379" } = process.env;
+
+// Neither connected nor duplicated: the adapter opens connections of its own with its settings.
+const redisClient = createClient({ url: REDIS_URL });
+
+const httpServer = createServer();
+const io = new Server(httpServer, {
+  adapter: createAdapter(redisClient, { streamName: "chat", channelPrefix: "chat" }),
+  connectionStateRecovery: {}, // new: PUB/SUB cannot do it
+});
+
+io.on("connection", (socket) => {
+  socket.on("join", async (room, joined) => {
+    await socket.join(room);
+    joined();
+  });
+  socket.on("message", (room, text) => io.to(room).emit("message", text));
+  socket.on("members", async (room, answer) => {
+    const sockets = await io.in(room).fetchSockets();
+    answer(sockets.map(({ id }) => id));
+  });
+});
+
+httpServer.listen(Number(PORT), HOST, () => console.log(`http://${HOST}:${PORT}`));
+
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, () => io.close());
+}
