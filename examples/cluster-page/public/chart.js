@@ -8,7 +8,8 @@ import { colour } from "./theme.js";
 
 const HEIGHT = 160;
 const FONT = "12px system-ui, sans-serif";
-const SIGNS = { hurt: "▼", lost: "✕", back: "↻" };
+/** Side by side, since the three often come within a second. */
+const SIGNS = { hurt: ["▼", 0], lost: ["✕", -9], back: ["↻", 9] };
 /** Colour is never the only sign: each line of a chart has dashes of its own too. */
 const DASHES = { solid: undefined, dashed: [8, 4], dotted: [2, 3] };
 
@@ -25,10 +26,16 @@ const DASHES = { solid: undefined, dashed: [8, 4], dotted: [2, 3] };
  * @property {Line[]} lines
  * @property {(value: number | null | undefined) => string} format
  * @property {number} least the axis goes up to at least that
+ * @property {boolean} [isLinear]
  */
 
-/** Draws the marks behind the lines. */
-function drawMarks(/** @type {any} */ plot, /** @type {import("./history").Mark[]} */ marks) {
+/**
+ * Draws the marks behind the lines.
+ *
+ * @param {uPlot} plot
+ * @param {import("./history.js").Mark[]} marks
+ */
+function drawMarks(plot, marks) {
   const { ctx, bbox } = plot;
   const ratio = devicePixelRatio;
   ctx.save();
@@ -36,6 +43,7 @@ function drawMarks(/** @type {any} */ plot, /** @type {import("./history").Mark[
   ctx.textAlign = "center";
   ctx.lineWidth = ratio;
   for (const { time, kind } of marks) {
+    const [sign, shift] = SIGNS[kind];
     const x = Math.round(plot.valToPos(time, "x", true));
     if (x >= bbox.left && x <= bbox.left + bbox.width) {
       ctx.strokeStyle = ctx.fillStyle = colour(`mark-${kind}`);
@@ -44,10 +52,22 @@ function drawMarks(/** @type {any} */ plot, /** @type {import("./history").Mark[
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
-      ctx.fillText(SIGNS[kind], x, bbox.top - 3 * ratio);
+      ctx.fillText(sign, x + shift * ratio, bbox.top - 3 * ratio);
     }
   }
   ctx.restore();
+}
+
+/**
+ * @param {number} max
+ * @returns {number[]} 0, 10, 100, ...
+ */
+function powersUpTo(max) {
+  const powers = [0];
+  for (let power = 10; power <= max; power *= 10) {
+    powers.push(power);
+  }
+  return powers;
 }
 
 export class Chart {
@@ -84,7 +104,9 @@ export class Chart {
 
   /** @param {number} width */
   #options(width) {
-    const { lines, format, least } = this.#settings;
+    const { lines, format, least, isLinear } = this.#settings;
+    /** @param {number | null} max */
+    const upTo = (max) => Math.max(least, (max ?? 0) * 1.2);
     const axis = {
       stroke: () => colour("quiet"),
       font: FONT,
@@ -94,17 +116,26 @@ export class Chart {
     return {
       width,
       height: HEIGHT,
-      padding: [14, 8, 0, 0],
+      padding: [14, 26, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 5 } },
       scales: {
         x: { time: true, range: () => this.#range() },
         // Like a logarithm, but with a zero: 30 and 5,000 packets are both to be seen.
-        y: { distr: 4, asinh: least / 10, range: (_, __, max) => [0, Math.max(least, max * 1.2)] },
+        y: { distr: isLinear ? 1 : 4, asinh: 5, range: (_, __, max) => [0, upTo(max)] },
       },
       axes: [
-        { ...axis, space: 70, size: 24, values: "{HH}:{mm}:{ss}" },
-        { ...axis, size: 56, gap: 4, space: 24, values: (_, ticks) => ticks.map(format) },
+        { ...axis, space: 70, size: 28, values: "{HH}:{mm}:{ss}" },
+        {
+          ...axis,
+          size: 58,
+          space: 24,
+          values: (_, ticks) => ticks.map(format),
+          ...(!isLinear && {
+            splits: (_, __, ___, max) => powersUpTo(max),
+            filter: (_, all) => all,
+          }),
+        },
       ],
       series: [
         {},

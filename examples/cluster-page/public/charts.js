@@ -23,14 +23,14 @@ export function makeCharts(parent, nodes, history) {
   /** @type {import("./chart").ChartSettings[]} */
   const settings = [
     {
-      title: "Packets that this tab receives, by the node that emits",
+      title: "Received by this tab, by node",
       about: "Packets per second that this tab receives from each node",
       lines: ofEachNode("received"),
       format: perSecond,
       least: 20,
     },
     {
-      title: "From emit to this tab",
+      title: "Latency, from emit to this tab",
       about: "Delivery latency at this tab, median and 99th percentile of each second",
       lines: [
         { key: "p50", label: "median", colour: "median", dash: "solid" },
@@ -40,32 +40,33 @@ export function makeCharts(parent, nodes, history) {
       least: 20,
     },
     {
-      title: "Entries that each node reads from the stream",
+      title: "Stream entries read",
       about: "Entries per second that each node reads from the stream",
       lines: ofEachNode("read"),
       format: perSecond,
       least: 50,
     },
     {
-      title: "How far each node is behind the stream's end",
+      title: "Behind the stream's end",
       about: "Lag of each node behind the end of the stream",
       lines: ofEachNode("lag"),
       format: milliseconds,
       least: 20,
     },
     {
-      title: "Event loop delay, the longest of each second",
+      title: "Event loop delay, longest",
       about: "Longest event loop delay of each second, of each node",
       lines: ofEachNode("loop"),
       format: milliseconds,
       least: 50,
     },
     {
-      title: "Length of the stream",
+      title: "Stream length",
       about: "Number of entries in the stream",
       lines: [{ key: "stream length", label: "entries", colour: "median", dash: "solid" }],
       format: count,
       least: 1_000,
+      isLinear: true,
     },
   ];
   const charts = settings.map((each) => new Chart(parent, each, history));

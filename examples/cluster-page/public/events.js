@@ -22,7 +22,14 @@ export class Events {
    */
   #show(time, text) {
     const item = element("li", "", element("time", "", clock(time)), ` ${text}`);
-    appendTo(this.#list, item, LIMIT);
+    item.dataset.time = String(time);
+    // A tab that was cut off hears of what happened meanwhile when it is back.
+    const later = [...this.#list.children].find((each) => Number(each.dataset.time) > time);
+    if (later) {
+      later.before(item);
+    } else {
+      appendTo(this.#list, item, LIMIT);
+    }
   }
 
   /** @param {import("../supervisor/supervisor").ClusterEvent[]} events the latest of the cluster */

@@ -24,7 +24,7 @@ export const perSecond = (value) => unlessNone(value, (number) => `${count(numbe
 export const milliseconds = (value) =>
   unlessNone(value, (number) => {
     if (number >= 1_000) {
-      return `${(number / 1_000).toFixed(1)} s`;
+      return `${Number((number / 1_000).toFixed(1))} s`;
     }
     return `${number < 10 ? Number(number.toFixed(1)) : Math.round(number)} ms`;
   });

@@ -8,13 +8,23 @@ const SILENT = 2_500;
 
 /** @typedef {import("../sampler").Sample} Sample */
 
+/**
+ * How old the oldest packet is that has not come through: not read, or waiting for the event loop.
+ *
+ * @param {{ stats: any }} sample
+ * @returns {number | null} in ms, null where it is not known
+ */
+export function lag({ stats }) {
+  return stats.lagMs === undefined ? null : Math.max(stats.lagMs, stats.inboxAgeMs ?? 0);
+}
+
 /** @type {[string, (sample: Sample & { stats: any }) => string][]} */
 const FIGURES = [
   ["Sockets", ({ sockets }) => count(sockets)],
   ["Rooms", ({ rooms }) => count(rooms)],
   ["Reads", ({ readRate }) => perSecond(readRate)],
   ["Publishes", ({ publishRate }) => perSecond(publishRate)],
-  ["Behind by", ({ stats }) => milliseconds(stats.lagMs)],
+  ["Behind by", (sample) => milliseconds(lag(sample))],
   ["Loop delay", ({ loopDelay }) => milliseconds(loopDelay)],
   ["CPU", ({ cpu }) => percent(cpu)],
   ["Memory", ({ memory }) => megabytes(memory)],
@@ -26,7 +36,9 @@ const WORDS = {
   starting: "starting",
   running: "running",
   blocked: "event loop blocked",
-  dead: "dead, starts again soon",
+  dead: "dead, back soon",
+  silent: "not heard from",
+  cut: "no Redis",
 };
 
 export class NodeCard {
@@ -34,6 +46,7 @@ export class NodeCard {
   sample;
   #heard = -Infinity;
   #state = element("p", "state", "starting");
+  #badge = element("p", "badge", "this tab");
   #figures = FIGURES.map(() => element("dd", "", "–"));
   #card;
 
@@ -50,8 +63,7 @@ export class NodeCard {
     this.#card = element(
       "article",
       `card colour-node-${place}`,
-      element("h3", "", name),
-      this.#state,
+      element("div", "card-head", element("h3", "", name), this.#state, this.#badge),
       element("dl", "", ...figures),
     );
     this.#card.dataset.node = name;
@@ -72,7 +84,7 @@ export class NodeCard {
   }
 
   /**
-   * @param {keyof WORDS} state as the supervisor knows it
+   * @param {import("../supervisor/node-process").State} state as the supervisor knows it
    * @param {boolean} isOurs whether this tab is connected to it
    */
   show(state, isOurs) {
@@ -81,9 +93,17 @@ export class NodeCard {
       this.sample = undefined;
       this.#showFigures();
     }
-    const isSilent = state === "running" && !this.sample;
-    this.#card.dataset.state = isSilent ? "silent" : state;
-    const words = isSilent ? "not heard from" : WORDS[state];
-    say(this.#state, isOurs ? `${words} · this tab's node` : words);
+    const shown = state === "running" ? this.#health() : state;
+    this.#card.dataset.state = shown;
+    say(this.#state, WORDS[shown]);
+    this.#badge.hidden = !isOurs;
+  }
+
+  /** How a node is that runs. @returns {keyof WORDS} */
+  #health() {
+    if (!this.sample) {
+      return "silent";
+    }
+    return this.sample.stats.connected === false ? "cut" : "running";
   }
 }

@@ -8,7 +8,7 @@ import { count, milliseconds } from "./format.js";
 import { History } from "./history.js";
 import { listenToButtons, makeTargets } from "./hurt.js";
 import { openLink } from "./link.js";
-import { NodeCard } from "./nodes.js";
+import { NodeCard, lag } from "./nodes.js";
 import { PacketCheck } from "./packet-check.js";
 import { Summary } from "./summary.js";
 
@@ -66,7 +66,7 @@ socket.on("cluster", (news) => {
   events.ofCluster(news.events);
   byId("restart-redis").hidden = !news.redis.isOurs;
   byId("redis").dataset.state = news.redis.state;
-  say(byId("redis"), news.redis.state === "up" ? "up" : "away: packets wait");
+  say(byId("redis"), news.redis.state);
   showLinks();
   showNodes();
 });
@@ -119,7 +119,7 @@ function tick() {
   cards.forEach(({ name }, i) => {
     row[`received ${name}`] = received[name] ?? 0;
     row[`read ${name}`] = fresh[i]?.readRate;
-    row[`lag ${name}`] = fresh[i]?.stats.lagMs;
+    row[`lag ${name}`] = fresh[i] && lag(fresh[i]);
     row[`loop ${name}`] = fresh[i]?.loopDelay;
   });
   const lengths = fresh.flatMap((sample) => sample?.stats.streamLength ?? []);

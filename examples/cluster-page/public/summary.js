@@ -47,7 +47,7 @@ export class Summary {
     }
     const all = this.#latencies.flat();
     const [median, tail] = [quantile(all, 0.5), quantile(all, 0.99)];
-    say(byId("latency"), `${milliseconds(median)} · 99 %: ${milliseconds(tail)}`);
+    say(byId("latency"), `${milliseconds(median)}, ${milliseconds(tail)}`);
     const refused = this.#reconnected - this.#recovered;
     say(
       byId("reconnected"),
@@ -60,8 +60,8 @@ export class Summary {
       say(
         byId("verdict"),
         isWhole
-          ? `${count(received)} packets: none lost, doubled or out of order`
-          : `${count(received)} packets: ${count(lost)} lost, ${count(doubled)} doubled, ${count(outOfOrder)} out of order`,
+          ? `${count(received)} packets, each once, in order`
+          : `${count(lost)} lost, ${count(doubled)} doubled, ${count(outOfOrder)} out of order`,
       );
     }
   }
