@@ -3,20 +3,10 @@
 "use strict";
 
 const assert = require("node:assert/strict");
-const { chromium } = require("playwright-core");
-const { installProgram } = require("../../scripts/system-package");
 const { waitFor } = require("../helpers/wait");
 
-const ARGUMENTS = [
-  ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-  ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
-];
 /** What Chromium says of a connection to a node that is dead: it is meant to be. */
 const EXPECTED = /WebSocket connection to 'ws:.*(ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET)/;
-
-function launch() {
-  return chromium.launch({ executablePath: installProgram("chromium"), args: ARGUMENTS });
-}
 
 /** @typedef {{ lost: number, doubled: number, outOfOrder: number }} Faults */
 
@@ -145,4 +135,4 @@ class Tab {
   }
 }
 
-module.exports = { Tab, launch };
+module.exports = { Tab };

@@ -6,9 +6,10 @@
 const assert = require("node:assert/strict");
 const { after, before, describe, it } = require("node:test");
 const { createClient } = require("redis");
+const { launchChromium } = require("../../scripts/chromium");
 const { npmStart, skip } = require("../helpers/npm-start");
 const { waitFor } = require("../helpers/wait");
-const { Tab, launch } = require("./browser");
+const { Tab } = require("./browser");
 
 describe("the page", { skip }, () => {
   /** @type {import("../helpers/npm-start").NpmStart} */
@@ -22,7 +23,7 @@ describe("the page", { skip }, () => {
 
   before(async () => {
     cluster = await npmStart();
-    browser = await launch();
+    browser = await launchChromium();
     ada = await Tab.open(browser, cluster.addresses["node-1"]);
     grace = await Tab.open(browser, cluster.addresses["node-2"]);
   });

@@ -8,7 +8,11 @@ import { colour } from "./theme.js";
 
 const HEIGHT = 160;
 const FONT = "12px system-ui, sans-serif";
-/** Side by side, since the three often come within a second. */
+/**
+ * Side by side, since the three often come within a second.
+ *
+ * @type {Record<string, [sign: string, shift: number]>}
+ */
 const SIGNS = { hurt: ["▼", 0], lost: ["✕", -9], back: ["↻", 9] };
 /** Colour is never the only sign: each line of a chart has dashes of its own too. */
 const DASHES = { solid: undefined, dashed: [8, 4], dotted: [2, 3] };
@@ -80,7 +84,7 @@ export class Chart {
   /**
    * @param {Element} parent
    * @param {ChartSettings} settings
-   * @param {import("./history").History} history
+   * @param {import("./history.js").History} history
    */
   constructor(parent, settings, history) {
     this.#history = history;
@@ -102,11 +106,15 @@ export class Chart {
     }).observe(canvas);
   }
 
-  /** @param {number} width */
+  /**
+   * @param {number} width
+   * @returns {uPlot.Options}
+   */
   #options(width) {
     const { lines, format, least, isLinear } = this.#settings;
     /** @param {number | null} max */
     const upTo = (max) => Math.max(least, (max ?? 0) * 1.2);
+    /** @type {uPlot.Axis} */
     const axis = {
       stroke: () => colour("quiet"),
       font: FONT,
@@ -160,6 +168,7 @@ export class Chart {
     return [end - WINDOW, end];
   }
 
+  /** @returns {any} columns, the times first */
   #data() {
     const { times } = this.#history;
     return [times, ...this.#settings.lines.map(({ key }) => this.#history.column(key))];

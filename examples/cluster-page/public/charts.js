@@ -9,7 +9,7 @@ const DASHES = /** @type {const} */ (["solid", "dashed", "dotted"]);
 /**
  * @param {Element} parent
  * @param {string[]} nodes
- * @param {import("./history").History} history
+ * @param {import("./history.js").History} history
  */
 export function makeCharts(parent, nodes, history) {
   /** @param {string} what */
@@ -20,7 +20,7 @@ export function makeCharts(parent, nodes, history) {
       colour: `node-${(i % DASHES.length) + 1}`,
       dash: DASHES[i % DASHES.length],
     }));
-  /** @type {import("./chart").ChartSettings[]} */
+  /** @type {import("./chart.js").ChartSettings[]} */
   const settings = [
     {
       title: "Received by this tab, by node",

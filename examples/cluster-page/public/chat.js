@@ -26,6 +26,7 @@ export function openChat(socket) {
   }
 
   async function refreshPeople() {
+    /** @type {{ id: string, name: string, node: string }[]} */
     const list = await socket.timeout(PEOPLE_INTERVAL).emitWithAck("everybody");
     const names = list
       .sort((a, b) => a.node.localeCompare(b.node) || a.name.localeCompare(b.name))
@@ -39,7 +40,7 @@ export function openChat(socket) {
     }
   }
 
-  socket.on("message", (message) => {
+  socket.on("message", (/** @type {any} */ message) => {
     const time = new Date(message.time).toLocaleTimeString([], { timeStyle: "short" });
     const from = element("strong", "", message.name);
     const origin = element("small", "", ` ${time}, via ${message.node}`);
@@ -48,7 +49,7 @@ export function openChat(socket) {
     appendTo(messages, item, LIMIT);
   });
 
-  socket.on("presence", ({ name, action }) => {
+  socket.on("presence", (/** @type {any} */ { name, action }) => {
     notice(`${name} ${action}`);
     askForPeople();
   });
@@ -62,7 +63,7 @@ export function openChat(socket) {
     }
   });
 
-  form.addEventListener("submit", (event) => {
+  form.addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
     socket.emit("message", textInput.value);
     textInput.value = "";

@@ -33,19 +33,20 @@ export function say(target, text) {
 }
 
 /**
- * Appends to a list that scrolls, and stays at its end unless somebody reads further up.
+ * Appends to a list within what scrolls, and stays at its end unless somebody reads further up.
  *
- * @param {Element} list
+ * @param {HTMLElement} list
  * @param {Element} item
  * @param {number} limit older items than so many are dropped
  */
 export function appendTo(list, item, limit) {
-  const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  const view = list.parentElement ?? list;
+  const isAtEnd = view.scrollHeight - view.scrollTop - view.clientHeight < 40;
   list.append(item);
   while (list.childElementCount > limit) {
     list.firstElementChild?.remove();
   }
   if (isAtEnd) {
-    list.scrollTop = list.scrollHeight;
+    view.scrollTop = view.scrollHeight;
   }
 }

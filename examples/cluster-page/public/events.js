@@ -11,7 +11,7 @@ export class Events {
   /** @type {Set<string>} those of the cluster that are shown: each node tells all that it knows */
   #shown = new Set();
 
-  /** @param {import("./history").History} history */
+  /** @param {import("./history.js").History} history */
   constructor(history) {
     this.#history = history;
   }
@@ -32,7 +32,7 @@ export class Events {
     }
   }
 
-  /** @param {import("../supervisor/supervisor").ClusterEvent[]} events the latest of the cluster */
+  /** @param {import("../supervisor/supervisor.js").ClusterEvent[]} events the latest of the cluster */
   ofCluster(events) {
     for (const { id, time, text, isHarm } of events.filter((each) => !this.#shown.has(each.id))) {
       this.#shown.add(id);

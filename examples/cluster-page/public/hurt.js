@@ -6,15 +6,17 @@ import { byId, element, say } from "./dom.js";
 const ANSWER_LIMIT = 10_000;
 
 /**
- * Which node is to be hurt: one that this tab is not connected to, at first.
+ * Which node is to be hurt: at first not the one that this tab is connected to.
  *
  * @param {string[]} nodes
+ * @param {string | undefined} own
  */
-export function makeTargets(nodes) {
-  const own = nodes.findIndex((_, i) => location.port.endsWith(String(i)));
+export function makeTargets(nodes, own) {
+  const suggested = nodes.find((node) => node !== own);
   const radios = nodes.map((node, i) => {
     const radio = document.createElement("input");
-    Object.assign(radio, { type: "radio", name: "target", value: node, checked: i === own + 1 });
+    Object.assign(radio, { type: "radio", name: "target", value: node });
+    radio.checked = node === suggested;
     return element("label", `colour-node-${i + 1}`, radio, element("span", "", node));
   });
   byId("targets").append(...radios);

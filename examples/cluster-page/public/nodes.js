@@ -6,19 +6,19 @@ import { count, megabytes, milliseconds, percent, perSecond } from "./format.js"
 /** A node unheard of for this long is said to be silent (ms): it tells of itself once a second. */
 const SILENT = 2_500;
 
-/** @typedef {import("../sampler").Sample} Sample */
+/** @typedef {import("../sampler.js").Sample & { stats: any }} Sample */
 
 /**
  * How old the oldest packet is that has not come through: not read, or waiting for the event loop.
  *
- * @param {{ stats: any }} sample
+ * @param {Sample} sample
  * @returns {number | null} in ms, null where it is not known
  */
 export function lag({ stats }) {
   return stats.lagMs === undefined ? null : Math.max(stats.lagMs, stats.inboxAgeMs ?? 0);
 }
 
-/** @type {[string, (sample: Sample & { stats: any }) => string][]} */
+/** @type {[string, (sample: Sample) => string][]} */
 const FIGURES = [
   ["Sockets", ({ sockets }) => count(sockets)],
   ["Rooms", ({ rooms }) => count(rooms)],
@@ -84,7 +84,7 @@ export class NodeCard {
   }
 
   /**
-   * @param {import("../supervisor/node-process").State} state as the supervisor knows it
+   * @param {import("../supervisor/node-process.js").State} state as the supervisor knows it
    * @param {boolean} isOurs whether this tab is connected to it
    */
   show(state, isOurs) {

@@ -1,7 +1,7 @@
 // Whether every numbered packet arrived, once and in order, and how long each took.
 
 /**
- * @typedef {import("../packet-source").NumberedPacket} NumberedPacket
+ * @typedef {import("../packet-source.js").NumberedPacket} NumberedPacket
  *
  * @typedef {object} Source
  * @property {number} next the number that comes next
@@ -14,7 +14,7 @@
  * @returns {number | null} null without values
  */
 export function quantile(values, share) {
-  const sorted = values.toSorted((a, b) => a - b);
+  const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? null;
 }
 

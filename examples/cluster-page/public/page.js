@@ -18,11 +18,13 @@ const check = new PacketCheck();
 const summary = new Summary(check);
 const socket = openLink(() => ({ name: currentName(), watches: true }));
 
-/** @type {import("../supervisor/supervisor").Cluster | undefined} */
+/** @typedef {import("../supervisor/supervisor.js").Cluster} Cluster what the supervisor knows */
+
+/** @type {Cluster | undefined} */
 let cluster;
 /** @type {NodeCard[]} */
 let cards = [];
-/** @type {import("./chart").Chart[]} */
+/** @type {import("./chart.js").Chart[]} */
 let charts = [];
 /** @type {string | undefined} the node that this tab is connected to */
 let ownNode;
@@ -31,13 +33,18 @@ let lostAt;
 /** Packets of this second, by the node that emitted them. @type {Record<string, number>} */
 let received = {};
 
+/**
+ * @param {"connected" | "lost"} state
+ * @param {string} words
+ */
 function setConnection(state, words) {
   byId("connection").dataset.state = state;
   say(byId("connection"), words);
 }
 
-function showLinks() {
-  const others = cluster.nodes.filter(({ name, address }) => address && name !== ownNode);
+/** @param {Cluster["nodes"]} nodes */
+function showLinks(nodes) {
+  const others = nodes.filter(({ name, address }) => address && name !== ownNode);
   const links = others.map(({ name, address }) => {
     const link = element("a", "", name);
     Object.assign(link, { href: address, target: "_blank", rel: "noopener" });
@@ -50,15 +57,19 @@ function showNodes() {
   cluster?.nodes.forEach(({ name, state }, i) => cards[i]?.show(state, name === ownNode));
 }
 
-/** The nodes are known: what there is one of for each. */
+/**
+ * The nodes are known: what there is one of for each.
+ *
+ * @param {Cluster["nodes"]} nodes
+ */
 function build(nodes) {
   const names = nodes.map(({ name }) => name);
   cards = names.map((name, i) => new NodeCard(byId("nodes"), name, i + 1));
   charts = makeCharts(byId("charts"), names, history);
-  makeTargets(names);
+  makeTargets(names, ownNode);
 }
 
-socket.on("cluster", (news) => {
+socket.on("cluster", (/** @type {Cluster} */ news) => {
   if (cards.length === 0) {
     build(news.nodes);
   }
@@ -67,16 +78,16 @@ socket.on("cluster", (news) => {
   byId("restart-redis").hidden = !news.redis.isOurs;
   byId("redis").dataset.state = news.redis.state;
   say(byId("redis"), news.redis.state);
-  showLinks();
+  showLinks(news.nodes);
   showNodes();
 });
 
-socket.on("sample", (sample) => {
+socket.on("sample", (/** @type {import("./nodes.js").Sample} */ sample) => {
   cards.find(({ name }) => name === sample.node)?.hear(sample);
   showNodes();
 });
 
-socket.on("packet", (packet) => {
+socket.on("packet", (/** @type {import("./packet-check.js").NumberedPacket} */ packet) => {
   check.receive(packet);
   summary.addLatency(Date.now() - packet.time);
   received[packet.node] = (received[packet.node] ?? 0) + 1;
@@ -89,7 +100,7 @@ socket.on("connect", () => {
   }
 });
 
-socket.on("welcome", ({ node }) => {
+socket.on("welcome", (/** @type {{ node: string }} */ { node }) => {
   ownNode = node;
   document.title = `${node}: cluster at work`;
   setConnection("connected", `connected to ${node}`);

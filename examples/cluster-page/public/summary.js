@@ -14,7 +14,7 @@ export class Summary {
   #reconnected = 0;
   #recovered = 0;
 
-  /** @param {import("./packet-check").PacketCheck} check */
+  /** @param {import("./packet-check.js").PacketCheck} check */
   constructor(check) {
     this.#check = check;
   }
