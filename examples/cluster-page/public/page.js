@@ -34,7 +34,7 @@ let lostAt;
 let received = {};
 
 /**
- * @param {"connected" | "lost"} state
+ * @param {"connected" | "silent" | "lost"} state
  * @param {string} words
  */
 function setConnection(state, words) {
@@ -53,8 +53,21 @@ function showLinks(nodes) {
   byId("other-nodes").replaceChildren(...links.flatMap((link, i) => (i ? [" or ", link] : link)));
 }
 
+/** As long as nothing is heard of this tab's node: it is blocked, or hangs. */
+function showSilence() {
+  const own = cards.find(({ name }) => name === ownNode);
+  if (own && !own.sample) {
+    setConnection("silent", `${own.name} is silent`);
+  } else if (own) {
+    setConnection("connected", `connected to ${own.name}`);
+  }
+}
+
 function showNodes() {
-  cluster?.nodes.forEach(({ name, state }, i) => cards[i]?.show(state, name === ownNode));
+  cluster?.nodes.forEach(({ name, state }, i) => {
+    // Without a connection nothing is known of any node, but that it is not heard.
+    cards[i]?.show(socket.connected ? state : "running", name === ownNode);
+  });
 }
 
 /**
@@ -124,6 +137,7 @@ socket.on("disconnect", () => {
 /** Once a second: a new row for the charts. */
 function tick() {
   showNodes();
+  showSilence();
   const fresh = cards.map(({ sample }) => sample);
   /** @type {Record<string, number | null | undefined>} */
   const row = { ...summary.takeSecond() };
