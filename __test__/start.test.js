@@ -1,174 +1,102 @@
-// `npm start` as a user runs it: three chat nodes over one Redis, and nothing left after Ctrl-C.
+// `npm start` as a user runs it: three nodes over one Redis, and nothing left after Ctrl-C. What the
+// page does is tested in __test__/page.
 
 "use strict";
 
 const assert = require("node:assert/strict");
-const { spawn } = require("node:child_process");
-const { readFileSync, readdirSync } = require("node:fs");
-const { createServer } = require("node:http");
-const { join } = require("node:path");
+const { readFileSync } = require("node:fs");
+const { createServer, get } = require("node:http");
 const { after, before, describe, it } = require("node:test");
 const { createClient } = require("redis");
-const { guard } = require("./helpers/guard");
+const { NODES, descendants, npmStart, skip } = require("./helpers/npm-start");
 const { freePort, startRedis } = require("./helpers/redis-server");
-const { connectClient } = require("./helpers/socket-client");
-const { once, waitFor, within } = require("./helpers/wait");
-
-/** Setting up is part of `npm start`: it looks at the npm packages and at the engine's sources. */
-const START_LIMIT = 60_000;
-const NODES = ["node-1", "node-2", "node-3"];
+const { once, waitFor } = require("./helpers/wait");
 
 /**
- * The processes below one, by /proc.
- *
- * @param {number} ancestor
- * @returns {number[]}
+ * @param {string} address
+ * @param {Record<string, string>} headers
+ * @returns {Promise<number | undefined>} the status; `fetch` sets no Host
  */
-function descendants(ancestor) {
-  /** @type {Map<number, number>} */
-  const parents = new Map();
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      // The program's name, in parentheses, may hold anything; the parent is the second word after.
-      const [, parent] = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/.*\) /s, "").split(" ");
-      parents.set(Number(pid), Number(parent));
-    } catch {
-      // ended meanwhile
-    }
-  }
-  const found = [ancestor];
-  for (const each of found) {
-    found.push(...[...parents].filter(([, parent]) => parent === each).map(([pid]) => pid));
-  }
-  return found.slice(1);
-}
-
-/** @param {number} pid */
-function isAlive(pid) {
-  try {
-    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-  } catch {
-    return false;
-  }
-}
-
-class Chat {
-  /** @param {NodeJS.ProcessEnv} env */
-  constructor(env) {
-    const { REDIS_URL, HOST, ...inherited } = process.env;
-    this.output = "";
-    /** By the node's name, once started. @type {Record<string, string>} */
-    this.addresses = {};
-    // A group of its own, as a terminal makes for each command: Ctrl-C signals the whole of it.
-    this.child = spawn("npm", ["start"], {
-      cwd: join(__dirname, ".."),
-      env: { ...inherited, PORT: "0", ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-      detached: true,
+function statusOf(address, headers) {
+  return new Promise((resolve, reject) => {
+    const request = get(address, { headers }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
     });
-    this.release = guard(this.child);
-    this.exited = new Promise((resolve) => this.child.once("exit", resolve));
-    for (const stream of [this.child.stdout, this.child.stderr]) {
-      stream.setEncoding("utf8").on("data", (text) => (this.output += text));
-    }
-  }
-
-  get pid() {
-    return /** @type {number} */ (this.child.pid);
-  }
-
-  /** Waits until it printed the addresses. */
-  async started() {
-    this.addresses = await waitFor(
-      () => {
-        assert.equal(this.child.exitCode, null, this.output);
-        const found = [...this.output.matchAll(/^(node-\d) +(http:\/\/\S+)$/gm)];
-        return found.length === NODES.length && Object.fromEntries(found.map((m) => m.slice(1)));
-      },
-      { timeout: START_LIMIT, what: () => `three addresses in:\n${this.output}` },
-    );
-    return this;
-  }
-
-  /** @param {string} words */
-  async says(words) {
-    await waitFor(() => this.output.includes(words), {
-      what: () => `"${words}" in:\n${this.output}`,
-    });
-  }
-
-  /**
-   * @param {string} name of a node
-   * @param {object} [auth]
-   */
-  client(name, auth) {
-    return connectClient(this.addresses[name], { auth });
-  }
-
-  /** @param {string} name of a node */
-  pidOf(name) {
-    const pid = descendants(this.pid).find((candidate) =>
-      readFileSync(`/proc/${candidate}/environ`, "utf8").split("\0").includes(`NODE_NAME=${name}`),
-    );
-    assert(pid, `no process of ${name}`);
-    return pid;
-  }
-
-  /** Ends it as Ctrl-C does, and shows that nothing is left. */
-  async interrupt() {
-    const processes = descendants(this.pid);
-    process.kill(-this.pid, "SIGINT");
-    await this.ended(processes);
-  }
-
-  /** For a test that failed: ends whatever is left of it. */
-  kill() {
-    for (const pid of [...descendants(this.pid), -this.pid]) {
-      try {
-        process.kill(pid, "SIGKILL");
-      } catch {
-        // ended already
-      }
-    }
-  }
-
-  /** @param {number[]} processes that must be gone as well */
-  async ended(processes) {
-    await within(this.exited, `the end of npm start, which wrote:\n${this.output}`, 15_000);
-    this.release();
-    await waitFor(() => !processes.some(isAlive), {
-      what: () => `the end of the processes ${processes.filter(isAlive)}`,
-    });
-  }
+    request.on("error", reject);
+  });
 }
-
-/** @param {NodeJS.ProcessEnv} [env] */
-function startChat(env = {}) {
-  return new Chat(env).started();
-}
-
-const skip = process.platform === "linux" ? false : "finds the processes in /proc";
 
 describe("npm start", { skip }, () => {
-  /** @type {Chat} */
+  /** @type {import("./helpers/npm-start").NpmStart} */
   let chat;
 
   before(async () => {
-    chat = await startChat();
+    chat = await npmStart();
   });
 
   after(() => chat?.kill());
 
-  it("serves the page on each node", async () => {
+  it("serves the page on each node, and no other file", async () => {
     assert.equal(new Set(Object.values(chat.addresses)).size, NODES.length);
     for (const address of Object.values(chat.addresses)) {
       const page = await fetch(address);
       assert.equal(page.status, 200);
       assert.match(page.headers.get("content-type") ?? "", /^text\/html/);
-      const [, script] = /<script src="([^"]+)">/.exec(await page.text()) ?? [];
-      assert.equal((await fetch(address + script)).status, 200, "the client's script");
-      assert.equal((await fetch(`${address}/server.js`)).status, 404);
+      assert.doesNotMatch(page.headers.get("content-security-policy") ?? "unsafe", /unsafe/);
+      const files = [...(await page.text()).matchAll(/(?:src|href)="(\/[^"]+)"/g)];
+      assert.ok(files.length >= 4, "scripts, styles and an icon");
+      for (const [, file] of files) {
+        assert.equal((await fetch(address + file)).status, 200, file);
+      }
+      for (const file of ["/node.js", "/../node.js", "/%2e%2e/node.js", "/package.json"]) {
+        assert.equal((await fetch(address + file)).status, 404, file);
+      }
     }
+  });
+
+  it("answers no page of another site, and no name that was made to point here", async () => {
+    const address = chat.addresses["node-1"];
+    const { host } = new URL(address);
+    const handshake = `${address}/socket.io/?EIO=4&transport=polling`;
+    const other = new URL(chat.addresses["node-2"]).port;
+    for (const origin of [address, `http://localhost:${other}`, `http://127.0.0.1:${other}`]) {
+      assert.equal(await statusOf(handshake, { host, origin }), 200, origin);
+    }
+    const foreign = ["http://evil.example", `http://evil.example:${other}`, "null", "file://"];
+    for (const origin of [...foreign, "http://127.0.0.1:1", `https://127.0.0.1:${other}`]) {
+      assert.equal(await statusOf(handshake, { host, origin }), 403, origin);
+      assert.equal(await statusOf(address, { host, origin }), 403, origin);
+      const client = chat.client("node-1", {}, { extraHeaders: { origin } });
+      await assert.rejects(client, /websocket error/, origin);
+    }
+    const rebound = { host: `evil.example:${new URL(address).port}` };
+    assert.equal(await statusOf(address, rebound), 403);
+    assert.equal(await statusOf(handshake, rebound), 403);
+  });
+
+  it("refuses commands that make no sense", async () => {
+    const client = await chat.client("node-1");
+    /** @param {unknown[]} args */
+    const answer = (...args) => client.socket.timeout(5_000).emitWithAck("command", ...args);
+    const node = "node-2";
+    assert.deepEqual(await answer({ action: "rm -rf", node }), {
+      ok: false,
+      error: "There is no such action",
+    });
+    for (const name of ["node-4", undefined, { toString: "no" }, "__proto__"]) {
+      assert.deepEqual(await answer({ action: "kill", node: name }), {
+        ok: false,
+        error: "There is no such node",
+      });
+    }
+    for (const command of [undefined, null, 5, "kill"]) {
+      assert.equal((await answer(command)).ok, false, String(command));
+    }
+    client.socket.emit("command", { action: "kill", node }); // nobody to answer
+    await answer(null);
+    assert.doesNotMatch(chat.output, /died/);
+    client.disconnect();
   });
 
   it("carries what is written on one node to all, and knows who is where", async () => {
@@ -234,14 +162,30 @@ describe("npm start", { skip }, () => {
     grace.disconnect();
   });
 
-  it("says that a node died, and goes on with the others", async () => {
-    process.kill(chat.pidOf("node-3"), "SIGKILL");
+  it("says that a node died, goes on with the others, and starts it again", async () => {
+    const address = chat.addresses["node-3"];
+    const pid = chat.pidOf("node-3");
+    process.kill(pid, "SIGKILL");
     await chat.says("node-3 died (SIGKILL)");
     const [ada, grace] = await Promise.all([chat.client("node-1"), chat.client("node-2")]);
     ada.socket.emit("message", "two are enough");
     await grace.receives("message");
-    ada.disconnect();
-    grace.disconnect();
+
+    await waitFor(
+      () =>
+        fetch(address)
+          .then(({ ok }) => ok)
+          .catch(() => false),
+      {
+        what: "node-3 at its address",
+        timeout: 15_000,
+      },
+    );
+    assert.notEqual(chat.pidOf("node-3"), pid);
+    const third = await chat.client("node-3");
+    third.socket.emit("message", "three again");
+    await grace.receives("message", 2);
+    [ada, grace, third].forEach((client) => client.disconnect());
   });
 
   it("leaves no process behind after Ctrl-C, also with a client connected", async () => {
@@ -270,7 +214,7 @@ describe("npm start with REDIS_URL", { skip }, () => {
     const port = await freePort();
     const occupant = createServer().listen(port, "127.0.0.1");
     await once(occupant, "listening");
-    const chat = await startChat({ REDIS_URL: redis.url, PORT: String(port) });
+    const chat = await npmStart({ REDIS_URL: redis.url, PORT: String(port) });
     t.after(() => chat.kill());
     occupant.close();
     assert.notEqual(new URL(chat.addresses["node-1"]).port, String(port));
@@ -283,6 +227,11 @@ describe("npm start with REDIS_URL", { skip }, () => {
     const client = await createClient({ url: redis.url }).connect();
     assert.ok((await client.xLen("socket.io")) > 0);
     await client.close();
+    const command = { action: "restart-redis" };
+    assert.deepEqual(await ada.socket.timeout(5_000).emitWithAck("command", command), {
+      ok: false,
+      error: "This Redis is not ours: it is not restarted",
+    });
     ada.disconnect();
     grace.disconnect();
 

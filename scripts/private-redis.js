@@ -1,5 +1,6 @@
 "use strict";
-// A Redis for one run: on a free port of this machine only, nothing kept on disk.
+// A Redis for one run: on a free port of this machine only, its data in a temporary folder. What it
+// has acknowledged survives a restart.
 
 const { spawn } = require("node:child_process");
 const { once } = require("node:events");
@@ -44,48 +45,118 @@ function answersPing(port) {
 /**
  * @param {string} program the path of a redis-server
  * @param {number} port
+ * @param {string} folder for its data
  */
-function spawnRedis(program, port) {
-  const folder = mkdtempSync(join(tmpdir(), "sio-redis-"));
-  const settings = { port, bind: HOST, dir: folder, save: "", appendonly: "no" };
-  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
+function spawnRedis(program, port, folder) {
+  const settings = { port, bind: HOST, dir: folder, save: "", appendonly: "yes" };
+  const args = Object.entries({ ...settings, appendfsync: "always" }).flatMap(([name, value]) => [
+    `--${name}`,
+    String(value),
+  ]);
   // Detached, or Ctrl-C would end it together with the nodes that still use it while they close.
   const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", "inherit"] });
-  const state = { running: true, log: "" };
-  child.stdout.on("data", (data) => (state.log += data));
-  const stop = () => {
+  const server = { running: true, log: "", ended: Promise.resolve(), stop };
+  function stop() {
     child.kill();
-  };
+  }
+  child.stdout.on("data", (data) => (server.log = (server.log + data).slice(-10_000)));
   process.on("exit", stop);
-  const ended = new Promise((resolve) => {
+  server.ended = new Promise((resolve) => {
     child.on("error", resolve);
     child.on("exit", resolve);
   }).then(() => {
-    state.running = false;
+    server.running = false;
     process.off("exit", stop);
-    rmSync(folder, { recursive: true, force: true });
   });
-  return { state, ended, stop };
+  return server;
+}
+
+class PrivateRedis {
+  #program;
+  #port;
+  #folder = mkdtempSync(join(tmpdir(), "sio-redis-"));
+  /** @type {ReturnType<typeof spawnRedis>} */
+  #server;
+  #expectsEnd = false;
+
+  /**
+   * @param {string} program the path of a redis-server
+   * @param {number} port
+   */
+  constructor(program, port) {
+    this.#program = program;
+    this.#port = port;
+    this.#server = this.#spawn();
+    process.on("exit", this.#removeFolder);
+  }
+
+  get url() {
+    return `redis://${HOST}:${this.#port}`;
+  }
+
+  #removeFolder = () => rmSync(this.#folder, { recursive: true, force: true });
+
+  #spawn() {
+    const server = spawnRedis(this.#program, this.#port, this.#folder);
+    server.ended.then(() => {
+      if (!this.#expectsEnd) {
+        console.error("Redis ended: each node is on its own now");
+      }
+    });
+    return server;
+  }
+
+  async untilReady() {
+    const deadline = Date.now() + START_LIMIT;
+    let answers = false;
+    while (!answers) {
+      await sleep(20);
+      answers = await answersPing(this.#port);
+      // Also when something answers: a server that took the port a moment earlier is not ours.
+      if (!this.#server.running || Date.now() > deadline) {
+        const words = `${this.#program} did not start on port ${this.#port}`;
+        throw new ScriptError(`${words}:\n${this.#server.log}`);
+      }
+    }
+  }
+
+  /**
+   * Ends it, and starts it again with its data.
+   *
+   * @param {number} pause how long it is away (ms)
+   */
+  async restart(pause) {
+    this.#expectsEnd = true;
+    this.#server.stop();
+    await this.#server.ended;
+    await sleep(pause);
+    this.#expectsEnd = false;
+    this.#server = this.#spawn();
+    await this.untilReady();
+  }
+
+  async stop() {
+    this.#expectsEnd = true;
+    this.#server.stop();
+    await this.#server.ended;
+    process.off("exit", this.#removeFolder);
+    this.#removeFolder();
+  }
 }
 
 /**
  * @param {string} program the path of a redis-server
- * @returns {Promise<{ url: string, ended: Promise<void>, stop(): void }>}
+ * @returns {Promise<PrivateRedis>}
  */
 async function startPrivateRedis(program) {
-  const port = await freePort();
-  const { state, ended, stop } = spawnRedis(program, port);
-  const deadline = Date.now() + START_LIMIT;
-  let answers = false;
-  while (!answers) {
-    await sleep(20);
-    answers = await answersPing(port);
-    // Also when something answers: a server that took the port a moment earlier is not ours.
-    if (!state.running || Date.now() > deadline) {
-      throw new ScriptError(`${program} did not start on port ${port}:\n${state.log}`);
-    }
+  const redis = new PrivateRedis(program, await freePort());
+  try {
+    await redis.untilReady();
+  } catch (error) {
+    await redis.stop();
+    throw error;
   }
-  return { url: `redis://${HOST}:${port}`, ended, stop };
+  return redis;
 }
 
 module.exports = { startPrivateRedis };

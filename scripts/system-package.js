@@ -51,6 +51,11 @@ const PROGRAMS = {
     programs: ["chromium", "chromium-browser", "google-chrome"],
     packages: { "apt-get": "chromium", dnf: "chromium", apk: "chromium" },
   },
+  img2webp: {
+    name: "img2webp",
+    programs: ["img2webp"],
+    packages: { "apt-get": "webp", dnf: "libwebp-tools", apk: "libwebp-tools", brew: "webp" },
+  },
 };
 
 /**
