@@ -71,7 +71,7 @@ beforeEach(() => {
   clone = fs.mkdtempSync(join(tmpdir(), "sio-setup-"));
   bin = join(clone, "bin");
   fs.mkdirSync(bin);
-  for (const path of ["scripts", "lib/platform.js"]) {
+  for (const path of ["scripts", "lib/platform.js", "lib/libc.js"]) {
     fs.cpSync(join(__dirname, "..", path), join(clone, path), { recursive: true });
   }
 });
@@ -146,9 +146,12 @@ describe("the engine", () => {
     write("node_modules/prettier/bin/prettier.cjs", "");
   });
 
-  /** @returns {string[]} */
-  function build() {
-    const { output, status } = run('build").build()');
+  /**
+   * @param {string} [options] as code
+   * @returns {string[]}
+   */
+  function build(options = "") {
+    const { output, status } = run(`build").build(${options})`);
     assert.equal(status, 0, output);
     return calls();
   }
@@ -186,6 +189,88 @@ describe("the engine", () => {
     assert.equal(status, 1);
     assert.match(output, /^Rust is needed to build the engine: .*\n$/);
     assert.deepEqual(calls(), []);
+  });
+});
+
+describe("the engine for others", { skip: !platformId().endsWith("-gnu") }, () => {
+  const PORTABLE = "{ portable: true }";
+
+  /** @param {string} glibc what `readelf` finds that a binary asks for, as it is built here */
+  function prepare(glibc) {
+    program("cargo");
+    program("readelf", `echo "  0x0010: Name: GLIBC_2.9 Name: GLIBC_${glibc}"`);
+    program("python3", `/bin/mkdir -p ${clone}/target/zigbuild`);
+    ["Cargo.toml", "Cargo.lock", "build.rs", "src/lib.rs"].forEach((path) => write(path, ""));
+    write(
+      "node_modules/@napi-rs/cli/dist/cli.js",
+      `const fs = require("node:fs");
+       const args = process.argv.slice(2).join(" ");
+       const zig = process.env.CARGO_ZIGBUILD_ZIG_PATH ? " with zig" : "";
+       fs.appendFileSync("calls", "napi " + args + zig + "\\n");
+       for (const name of ["${BINARY}", "${BINARY.replace(/linux-.*-gnu/, "linux-arm64-musl")}"]) {
+         fs.writeFileSync(name, "");
+       }
+       fs.writeFileSync("${TYPES}", "");`,
+    );
+    write("node_modules/prettier/bin/prettier.cjs", "");
+  }
+
+  /** @param {string} [options] as code */
+  function build(options = "") {
+    const { output, status } = run(`build").build(${options})`);
+    assert.equal(status, 0, output);
+    return calls().filter((call) => !call.startsWith("readelf"));
+  }
+
+  const pip = /^python3 -m pip install .*--require-hashes --requirement .*requirements\.txt$/;
+  const target = `${process.arch === "x64" ? "x86_64" : "aarch64"}-unknown-linux-gnu`;
+
+  it("is linked for an older glibc, by tools that are fetched once", () => {
+    prepare("2.28");
+    const [python, napi, ...more] = build(PORTABLE);
+    assert.match(python, pip);
+    assert.match(napi, new RegExp(` --cross-compile --target ${target}\\.2\\.28 with zig$`));
+    assert.deepEqual(more, []);
+    assert.deepEqual(build(PORTABLE), [], "nor built a second time");
+    assert.deepEqual(build(), [], "it does for this machine as well");
+    fs.rmSync(join(clone, BINARY));
+    assert.equal(build(PORTABLE).length, 1);
+  });
+
+  it("is built again where the one that is there asks for a newer glibc", () => {
+    prepare("2.34");
+    assert.doesNotMatch(build().join(), /zig/);
+    assert.deepEqual(build(), []);
+    assert.match(build(PORTABLE).join(), /zig/);
+  });
+
+  it("is not packed where it asks for a newer glibc all the same", () => {
+    prepare("2.34");
+    write("node_modules/.package-lock.json", { packages: {} });
+    write("package-lock.json", { packages: {} });
+    write("package.json", { name: "x", version: "1.0.0", files: [] });
+    const { output, status } = run('pack")');
+    assert.equal(status, 1);
+    assert.match(output, /asks for glibc 2\.34, where 2\.28 has to do/);
+  });
+
+  it("is built for the other platforms under npm/ as well, and for no other", () => {
+    prepare("2.28");
+    program("rustup");
+    const calls = build('{ platform: "linux-arm64-musl" }');
+    assert.ok(calls.includes("rustup target add aarch64-unknown-linux-musl"));
+    assert.match(calls.at(-1) ?? "", /--target aarch64-unknown-linux-musl with zig$/);
+    const { output, status } = run('build").build({ platform: "plan9-x64" })');
+    assert.equal(status, 1);
+    assert.match(output, /No platform is called plan9-x64; there are linux-x64-gnu/);
+  });
+
+  it("asks for Python where there is none", () => {
+    prepare("2.28");
+    fs.rmSync(join(bin, "python3"));
+    const { output, status } = run(`build").build(${PORTABLE})`);
+    assert.equal(status, 1);
+    assert.match(output, /^Python 3 with pip is needed/);
   });
 });
 

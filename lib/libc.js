@@ -69,13 +69,15 @@ function byReport() {
       report.getReport()
     );
     return header?.glibcVersionRuntime ? "gnu" : "musl";
+  } catch {
+    return undefined; // Deno lets us have none
   } finally {
     report.excludeNetwork = before;
   }
 }
 
 /**
- * The process itself is asked first: the report of Deno before 2.8 names a glibc on Alpine too
+ * The process itself is asked first: Deno's report named a glibc on Alpine too
  * (denoland/deno#33948), and programs like `ldd` tell of the system, which may have both.
  *
  * @returns {"gnu" | "musl"}
