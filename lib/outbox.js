@@ -9,6 +9,9 @@ const { warn } = require("./warnings");
 
 const CLOSED = "ERR_SIO_REDIS_CLOSED";
 
+/** @param {string} message */
+const closedError = (message) => new EngineError({ code: CLOSED, message });
+
 /** What was emitted between two flushes. */
 class Span {
   #emitted = 0;
@@ -102,13 +105,16 @@ class Outbox {
    */
   #publish(namespace, type, data) {
     if (this.#closing !== undefined) {
-      throw new EngineError({ code: CLOSED, message: "the emitter is closed" });
+      throw closedError("the emitter is closed");
     }
     const encoded = encodeData(type, data, this.#onlyPlaintext);
     const span = this.#span;
     span.begin();
     this.#engine.publish(namespace, type, encoded, (error) => {
-      this.#givenUp += /** @type {EngineError | null} */ (error)?.code === CLOSED ? 1 : 0;
+      if (/** @type {EngineError | null} */ (error)?.code === CLOSED) {
+        this.#givenUp++;
+        error = closedError("the emitter was closed before Redis had taken them");
+      }
       span.end(error);
     });
   }
@@ -152,7 +158,8 @@ class Outbox {
     const flushed = this.flush();
     const ended = this.#engine.end().then(() => {
       if (this.#givenUp > 0) {
-        warn(CLOSED, `the emitter was closed before ${this.#givenUp} messages were written`);
+        const messages = this.#givenUp === 1 ? "1 message was" : `${this.#givenUp} messages were`;
+        warn(CLOSED, `the emitter was closed before ${messages} written: is Redis down?`);
       }
       return flushed;
     });

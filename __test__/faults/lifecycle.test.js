@@ -4,7 +4,6 @@
 "use strict";
 
 const assert = require("node:assert/strict");
-const { spawn } = require("node:child_process");
 const { readdirSync } = require("node:fs");
 const { createServer } = require("node:http");
 const { createServer: createListener } = require("node:net");
@@ -15,7 +14,6 @@ const { runInNewContext } = require("node:vm");
 const { Server } = require("socket.io");
 const { createAdapterOf } = require("../helpers/adapters");
 const { startCluster, useRedis } = require("../helpers/cluster");
-const { guard } = require("../helpers/guard");
 const { startNode } = require("../helpers/node");
 const { freePort, RedisServer, startRedis } = require("../helpers/redis-server");
 const { startWorkerNode } = require("../helpers/remote-node");
@@ -23,6 +21,7 @@ const { connectClient } = require("../helpers/socket-client");
 const { once, settle, waitFor, within } = require("../helpers/wait");
 const { entriesAfter } = require("../helpers/wire");
 const { defer } = require("./defer");
+const { Run } = require("./run");
 const { Traffic } = require("./traffic");
 require("./warnings"); // outages are warned of
 
@@ -273,52 +272,17 @@ describe("many engines", { skip: linux }, () => {
   });
 });
 
-/** A run of exit-scenarios.js. */
-class Run {
+// These break when a connection, a timer or a thread of ours keeps the process alive, or when it
+// does not live until what it has emitted is out.
+describe("a process of its own", () => {
   /**
    * @param {string} scenario
    * @param {string} url
    * @param {import("../helpers/adapters").Kind} [kind]
    */
-  constructor(scenario, url, kind = "native") {
-    this.output = "";
-    this.child = spawn(process.execPath, [join(__dirname, "exit-scenarios.js"), scenario, url], {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, ADAPTER: kind },
-    });
-    this.child.stdout.on("data", (data) => (this.output += data));
-    this.child.stderr.on("data", (data) => (this.output += data));
-    const release = guard(this.child);
-    this.child.ref();
-    this.exited = new Promise((resolve) =>
-      this.child.once("close", (code, signal) => {
-        release();
-        resolve(code ?? signal);
-      }),
-    );
-  }
+  const runScenario = (scenario, url, kind = "native") =>
+    new Run(join(__dirname, "exit-scenarios.js"), [scenario, url], { ADAPTER: kind });
 
-  get isRunning() {
-    return this.child.exitCode === null && this.child.signalCode === null;
-  }
-
-  /** @param {import("node:test").TestContext} t */
-  endWith(t) {
-    defer(t, () => this.child.kill("SIGKILL"));
-    return this;
-  }
-
-  /** @param {number} [code] with which it ends by itself */
-  async assertExits(code = 0) {
-    const ended = await within(this.exited, "the process to end by itself");
-    assert.equal(ended, code, this.output);
-    return this;
-  }
-}
-
-// These break when a connection, a timer or a thread of ours keeps the process alive, or when it
-// does not live until what it has emitted is out.
-describe("a process of its own", () => {
   /** @type {Record<string, { entries: number, code?: number, output?: RegExp }>} */
   const EXPECTED = {
     idle: { entries: 0 },
@@ -333,7 +297,7 @@ describe("a process of its own", () => {
     for (const kind of /** @type {const} */ (["native", "native-stream"])) {
       test(`ends by itself: ${scenario}, ${kind}`, async (t) => {
         await context.admin.command("DEL", "socket.io");
-        const run = new Run(scenario, context.redis.url, kind).endWith(t);
+        const run = runScenario(scenario, context.redis.url, kind).endWith(t);
         await run.assertExits();
         assert.match(run.output, output);
         const written = await entriesAfter(context.admin, "socket.io");
@@ -345,7 +309,7 @@ describe("a process of its own", () => {
   }
 
   test("can be ended in the middle of everything", async (t) => {
-    const run = new Run("exit", context.redis.url).endWith(t);
+    const run = runScenario("exit", context.redis.url).endWith(t);
     await run.assertExits(7);
     assert.equal(run.output, "");
     await noConnections();
@@ -354,8 +318,8 @@ describe("a process of its own", () => {
   test("waits for a Redis that is away with what it has emitted, and with nothing else", async (t) => {
     const port = await freePort();
     const url = `redis://127.0.0.1:${port}`;
-    await new Run("idle", url).endWith(t).assertExits();
-    const run = new Run("emit", url).endWith(t);
+    await runScenario("idle", url).endWith(t).assertExits();
+    const run = runScenario("emit", url).endWith(t);
     await waitFor(() => run.output.includes("no connection to Redis"), { what: "the warning" });
     await settle();
     assert.ok(run.isRunning, "it waits");
