@@ -499,7 +499,7 @@ describe("the tables of README.md", () => {
       .readdirSync(join(ROOT, "lib"), { recursive: true })
       .map((file) => join("lib", String(file)))
       .filter((file) => file.endsWith(".js"));
-    const inCode = [join("src", "engine", "error.rs"), ...sources]
+    const inCode = [join("src", "engine", "error.rs"), "metrics.js", ...sources]
       .flatMap((file) => read(file).match(/\b(?:ERR_)?SIO_REDIS_[A-Z_]+\b/g) ?? [])
       .sort();
     const listed = rowsOf("Warnings and errors").map(([code]) => codeIn(code));
