@@ -3,8 +3,12 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { spawn } = require("node:child_process");
 const channels = require("node:diagnostics_channel");
+const { once } = require("node:events");
+const { join } = require("node:path");
 const { describe, test } = require("node:test");
+const { guard } = require("../helpers/guard");
 const { connectClient } = require("../helpers/socket-client");
 const { settle, waitFor } = require("../helpers/wait");
 const { startProxy } = require("../faults/tcp-proxy");
@@ -119,6 +123,40 @@ test("a connection that stands again is said, with the time it was away", async 
   const reader = again.find(({ connection }) => connection === "reader");
   assert.ok(reader.awayMs >= Math.floor(least), `${reader.awayMs} of at least ${least} ms`);
   assert.ok(reader.awayMs <= performance.now() - start);
+});
+
+// Node makes an uncaught exception of what a subscriber throws, and only of that.
+test("a subscriber that throws breaks nothing of the adapter", async (t) => {
+  const { redis, admin } = await ownRedis(t);
+  const script = `
+    const channels = require("node:diagnostics_channel");
+    const { Server } = require("socket.io");
+    const { createAdapter } = require(".");
+    process.on("uncaughtException", ({ message }) => console.log(message));
+    channels.subscribe("${PREFIX}:reconnect", () => { throw new Error("the subscriber's"); });
+    const io = new Server(0, { adapter: createAdapter("${redis.url}") });
+    const { adapter } = io.of("/");
+    process.on("message", () => process.send(adapter.stats()));
+    process.on("disconnect", () => process.exit());
+  `;
+  const child = spawn(process.execPath, ["-e", script], {
+    cwd: join(__dirname, "..", ".."),
+    stdio: ["ignore", "pipe", "inherit", "ipc"],
+  });
+  defer(t, () => child.kill("SIGKILL"));
+  child.once("exit", guard(child));
+  let output = "";
+  child.stdout?.on("data", (data) => (output += data));
+  const stats = async () => {
+    child.send("stats");
+    return (await once(child, "message"))[0];
+  };
+  await waitFor(async () => (await stats()).connected, SOON);
+  for (const done of [1, 2]) {
+    await admin.command("CLIENT", "KILL", "TYPE", "pubsub");
+    await waitFor(async () => (await stats()).reconnects === done, SOON);
+  }
+  await waitFor(() => output === "the subscriber's\n".repeat(2), { what: () => output });
 });
 
 for (const requestsVia of ["pubsub", "stream"]) {

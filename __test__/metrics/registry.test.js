@@ -66,6 +66,10 @@ test("the exposition is well-formed, and says what stats() says", async (t) => {
   assert.equal(value("connected"), 1);
   assert.equal(value("publish_latency_seconds_count"), 20);
   assert.equal(value("publish_latency_seconds_sum"), stats.publishLatency.sumMs / 1_000);
+  const buckets = (families.get(`${PREFIX}publish_latency_seconds`)?.samples ?? [])
+    .filter(({ labels }) => labels.le !== undefined)
+    .map(({ labels, value }) => [Number(labels.le) * 1_000, value]);
+  assert.deepEqual(buckets.slice(0, -1), stats.publishLatency.buckets);
   assert.deepEqual(
     families.get(`${PREFIX}lag_seconds`)?.samples.map(({ labels }) => labels.stream),
     [STREAM],

@@ -85,7 +85,7 @@ impl Lag {
             return Some(0);
         }
         let unread = added? as i64 - read as i64 - self.left_out?;
-        Some(if position >= last { 0 } else { unread.clamp(0, length? as i64) as u64 })
+        Some(if position >= last { 0 } else { unread.max(0).cast_unsigned() })
     }
 
     /// How much older than the stream's last entry is what was read; zero when everything was. Not
@@ -167,6 +167,7 @@ mod tests {
         assert_eq!(look(&mut lag, stream(1, 600, 600, 600), 620, 120), Some(0));
         // Known too high by what came in meanwhile, but not lower than it is.
         assert_eq!(look(&mut lag, stream(1, 900, 900, 900), 620, 120), Some(290));
+        assert_eq!(lag.entries(id(900), 400), Some(0));
     }
 
     #[tokio::test(start_paused = true)]
