@@ -14,9 +14,10 @@ const HOST = "127.0.0.1";
 /** @param {object} message */
 const tell = (message) => console.log(JSON.stringify(message));
 
-/** What the node is given for Redis, by its name. @type {Record<string, (url: string) => any>} */
+/** What the adapter is given, by its name. @type {Record<string, (redis: any) => any>} */
 const CONNECTIONS = {
   url: (url) => url,
+  settings: (settings) => settings,
   redis: (url) => require("redis").createClient({ url }),
   ioredis: (url) => new (require("ioredis").Redis)(url, { lazyConnect: true }),
 };
@@ -103,8 +104,8 @@ function refusal(createAdapter, args) {
  * @param {string} argument JSON
  */
 async function runNode({ Server, createAdapter }, argument) {
-  const { name, connection, server, url } = JSON.parse(argument);
-  const client = CONNECTIONS[connection](url);
+  const { name, connection, server, redis } = JSON.parse(argument);
+  const client = CONNECTIONS[connection](redis);
   client.on?.("error", (/** @type {Error} */ error) => console.error(error));
   const io = new Server({
     adapter: createAdapter(client, { blockTimeInMs: 200 }),

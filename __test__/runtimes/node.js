@@ -13,8 +13,8 @@ const { waitFor, within } = require("../helpers/wait");
  * @typedef {object} RuntimeNodeOptions
  * @property {string} name its answers name it by this
  * @property {string} file of the project that it runs
- * @property {"url" | "redis" | "ioredis"} connection what its adapter is given
- * @property {string} url of Redis
+ * @property {"url" | "settings" | "redis" | "ioredis"} connection what its adapter is given
+ * @property {string | object} redis its URL, or settings
  */
 
 /** What would change what a node writes, or what runs in it. */

@@ -3,12 +3,15 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { makeCertificates } = require("../connection/certificates");
 const { freePort, startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
+const { startTlsProxy } = require("../helpers/tls-proxy");
 const { CHECKS_ALONE } = require("./alone");
 const { CHECKS } = require("./checks");
 const { RuntimeNode } = require("./node");
 const { ENTRIES } = require("./project");
+const { CHECKS_TLS, tlsSettings } = require("./tls");
 
 /**
  * @typedef {import("../../scripts/runtimes").Runtime} Runtime
@@ -25,8 +28,8 @@ const ENDS_ALONE = "ends by itself while Redis is away";
 /** The names of all checks, in their order. @param {boolean} withRedis */
 function checkNames(withRedis) {
   const names = (/** @type {{ name: string }[]} */ checks) => checks.map(({ name }) => name);
-  const trio = withRedis ? [...names(CHECKS), ENDS, QUIET] : [];
-  return [LOADS, ...names(CHECKS_ALONE), ENDS_ALONE, ...trio];
+  const others = withRedis ? [...names(CHECKS), ENDS, QUIET, ...names(CHECKS_TLS)] : [];
+  return [LOADS, ...names(CHECKS_ALONE), ENDS_ALONE, ...others];
 }
 
 /**
@@ -76,9 +79,9 @@ function assertQuiet({ name, errors, warnings }) {
  * @param {Results} results
  */
 async function runAlone(runtime, project, results) {
-  const url = `redis://127.0.0.1:${await freePort()}`;
+  const redis = `redis://127.0.0.1:${await freePort()}`;
   const nodes = ENTRIES.map(
-    (file) => new RuntimeNode(runtime, project, { name: file, file, connection: "url", url }),
+    (file) => new RuntimeNode(runtime, project, { name: file, file, connection: "url", redis }),
   );
   try {
     await attempt(results, LOADS, async () => {
@@ -103,8 +106,8 @@ async function runTrio(runtime, project, results) {
   const connections = /** @type {const} */ (["url", "redis", "ioredis"]);
   const nodes = connections.map((connection, i) => {
     const file = ENTRIES[i % ENTRIES.length];
-    const options = { name: `node ${i + 1} (${connection})`, file, connection, url: redis.url };
-    return new RuntimeNode(runtime, project, options);
+    const name = `node ${i + 1} (${connection})`;
+    return new RuntimeNode(runtime, project, { name, file, connection, redis: redis.url });
   });
   try {
     await Promise.all(nodes.map((node) => node.started()));
@@ -124,6 +127,37 @@ async function runTrio(runtime, project, results) {
 
 /**
  * @param {Runtime} runtime
+ * @param {string} project
+ * @param {Results} results
+ */
+async function runTls(runtime, project, results) {
+  const redis = await startRedis();
+  const certificates = makeCertificates();
+  const proxy = await startTlsProxy(redis.port, certificates);
+  const start = (/** @type {string} */ name, /** @type {object} */ settings) =>
+    new RuntimeNode(runtime, project, {
+      name,
+      file: ENTRIES[0],
+      connection: "settings",
+      redis: settings,
+    });
+  const settings = tlsSettings(certificates, proxy.port);
+  const trusting = start("trusting", settings.trusting);
+  const doubting = start("doubting", settings.doubting);
+  try {
+    await Promise.all([trusting.started(), doubting.started()]);
+    await attemptAll(results, CHECKS_TLS, { trusting, doubting });
+  } finally {
+    trusting.kill();
+    doubting.kill();
+    proxy.stop();
+    await redis.remove();
+    certificates.remove();
+  }
+}
+
+/**
+ * @param {Runtime} runtime
  * @param {string} project folder
  * @param {boolean} withRedis
  * @returns {Promise<Results>}
@@ -131,14 +165,17 @@ async function runTrio(runtime, project, results) {
 async function runChecks(runtime, project, withRedis) {
   /** @type {Results} */
   const results = new Map();
+  /** @type {Error[]} */
+  const failures = [];
   await runAlone(runtime, project, results);
   if (withRedis) {
-    // What keeps the nodes from starting is the cause of every check's failure.
-    await runTrio(runtime, project, results).catch((error) =>
-      checkNames(true)
-        .filter((name) => !results.has(name))
-        .forEach((name) => results.set(name, error)),
-    );
+    for (const run of [runTrio, runTls]) {
+      await run(runtime, project, results).catch((error) => failures.push(error));
+    }
+  }
+  // What kept the nodes from starting is the cause for each check that did not run.
+  for (const name of checkNames(withRedis).filter((each) => !results.has(each))) {
+    results.set(name, failures[0] ?? new Error("it did not run"));
   }
   return results;
 }
