@@ -7,7 +7,7 @@ const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 const { coalesceWrites } = require("./coalesce");
 const { encodeMsgpack, decodeMsgpack, encodeData, decodeData } = require("./codec");
 const debug = require("./debug");
-const { canEncode, canFanOut, fanOut } = require("./fan-out");
+const { canEncode, canFanOut, fanOut, hasRecipients } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
 const { Recovery } = require("./recovery");
 const { Requests, isRequest } = require("./requests");
@@ -267,7 +267,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   broadcast(packet, opts) {
     const data = { packet, opts: encodeTargets(opts) };
     return this.#writeThen(MessageType.BROADCAST, data, opts, (offset, encoded) => {
-      if (encoded !== undefined) {
+      if (encoded !== undefined && (encoded.parts.length > 0 || !hasRecipients(this, opts))) {
         return this.#send(encoded, opts, opts.flags ?? {});
       }
       // A copy: the broadcast of a parent namespace gives each child the same packet, and each

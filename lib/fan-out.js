@@ -104,4 +104,24 @@ function simpleTargets(adapter, { rooms, except }) {
   return adapter.sids.keys();
 }
 
-module.exports = { canEncode, canFanOut, fanOut, sendTo };
+/**
+ * Whether there is anyone here that a packet of our own may be for. The engine may have read it back
+ * before a socket was where its packet went: what a middleware emits to its socket comes before that
+ * has joined a room.
+ *
+ * @param {any} adapter
+ * @param {Targets} opts
+ */
+function hasRecipients(adapter, { rooms }) {
+  if (rooms.size === 0) {
+    return adapter.sids.size > 0;
+  }
+  for (const room of rooms) {
+    if (adapter.rooms.has(room)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+module.exports = { canEncode, canFanOut, fanOut, hasRecipients, sendTo };

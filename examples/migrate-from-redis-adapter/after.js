@@ -12,7 +12,8 @@ const redisClient = createClient({ url: REDIS_URL });
 
 const httpServer = createServer();
 const io = new Server(httpServer, {
-  adapter: createAdapter(redisClient, { streamName: "chat", channelPrefix: "chat" }),
+  // Not the old `key` as channelPrefix: nodes of the old adapter would hear what they cannot read.
+  adapter: createAdapter(redisClient, { streamName: "chat", channelPrefix: "chat-streams" }),
   connectionStateRecovery: {}, // new: PUB/SUB cannot do it
 });
 
