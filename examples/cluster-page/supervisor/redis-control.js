@@ -66,6 +66,9 @@ class RedisControl {
    * @returns {Promise<unknown>}
    */
   async #send(command) {
+    if (!this.#client.isReady) {
+      throw new Error("Redis is away");
+    }
     const timeout = sleep(ANSWER_LIMIT, undefined, { ref: false }).then(() => {
       throw new Error("Redis does not answer");
     });
