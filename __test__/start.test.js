@@ -225,7 +225,7 @@ describe("npm start with REDIS_URL", { skip }, () => {
     ada.socket.emit("message", "over yours");
     await grace.receives("message");
     const client = await createClient({ url: redis.url }).connect();
-    assert.ok((await client.xLen("socket.io")) > 0);
+    assert.ok((await client.xLen("cluster-page")) > 0);
     await client.close();
     const command = { action: "restart-redis" };
     assert.deepEqual(await ada.socket.timeout(5_000).emitWithAck("command", command), {

@@ -104,6 +104,8 @@ describe("the page for everyone", { skip }, () => {
     }));
     assert.equal(width, 360);
     assert.deepEqual(wide, []);
+    const scrolls = (/** @type {any} */ log) => log.scrollWidth > log.clientWidth;
+    assert.equal(await phone.page.locator("#chat .log").evaluate(scrolls), false);
     for (const button of await phone.page.locator("button:visible").all()) {
       const box = await button.boundingBox();
       assert.ok(box && box.height >= 44 && box.width >= 44, "large enough for a finger");
@@ -152,11 +154,13 @@ describe("the page for everyone", { skip }, () => {
     assert.ok(light.line.count > 20, "a line in the light colour");
     await tab.page.emulateMedia({ colorScheme: "dark" });
     const dark = { page: await background(), line: await drawnIn(tab, "--node-3") };
+    await waitFor(async () => (await drawnIn(tab, "--node-3")).count > 20, {
+      what: "a line in the dark colour",
+    });
     const levels = (/** @type {string} */ colour) => (colour.match(/\d+/g) ?? []).map(Number);
     assert.ok(levels(light.page).every((level) => level > 200));
     assert.ok(levels(dark.page).every((level) => level < 60));
     assert.notEqual(light.line.colour, dark.line.colour);
-    assert.ok(dark.line.count > 20, "a line in the dark colour");
     await tab.page.emulateMedia({ colorScheme: "light" });
   });
 

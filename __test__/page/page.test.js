@@ -111,11 +111,18 @@ describe("the page", { skip }, () => {
     await grace.page.locator("#events li", { hasText: "This tab lost node-2" }).waitFor();
   });
 
-  it("misses nothing when Redis is restarted", async () => {
+  it("misses nothing when Redis is restarted", async (t) => {
+    const redis = await createClient({ url: cluster.redisUrl })
+      .on("error", () => {})
+      .connect();
+    t.after(() => redis.close());
+    const length = await redis.xLen("cluster-page");
+    assert.ok(length > 5_000);
     await ada.hurt("restart-redis");
     await ada.page.locator("#redis[data-state=away]").waitFor();
     await ada.page.locator("#redis[data-state=up]").waitFor({ timeout: 15_000 });
     await ada.page.getByText("Restart Redis: done").waitFor();
+    assert.ok((await redis.xLen("cluster-page")) >= length, "Redis is back with its data");
     for (const node of ["node-1", "node-2", "node-3"]) {
       await ada.shows(node, "running");
       assert.equal(await ada.figure(node, "Entries lost"), 0);
@@ -129,7 +136,7 @@ describe("the page", { skip }, () => {
     await tab.staysWhole();
     const redis = await createClient({ url: cluster.redisUrl }).connect();
     t.after(() => redis.close());
-    const sessions = await redis.keys("sio:session:*");
+    const sessions = await redis.keys("cluster-page:session:*");
     assert.ok(sessions.length >= 3, "each tab's session is saved ahead");
     await redis.del(sessions);
     await tab.hurt("kill", "node-3");

@@ -18,6 +18,12 @@ const { Uplink } = require("./uplink");
 const HOST = "127.0.0.1"; // pages may kill nodes: nobody but this machine gets to see them
 /** Every tab gets some 30 packets per second: this is most of an hour, and a few bursts. */
 const MAX_LEN = 100_000;
+/** Names of our own in Redis, which may be one that serves something else. */
+const NAMES = {
+  streamName: "cluster-page",
+  channelPrefix: "cluster-page",
+  sessionKeyPrefix: "cluster-page:session:",
+};
 /** For how long a session can be recovered (ms). */
 const RECOVERABLE = 2 * 60_000;
 
@@ -33,7 +39,7 @@ const site = new Site(uplink);
 const httpServer = createServer((request, response) => site.serve(request, response));
 
 const io = new Server(httpServer, {
-  adapter: createAdapter({ url: redisUrl, clientName }, { maxLen: MAX_LEN }),
+  adapter: createAdapter({ url: redisUrl, clientName }, { ...NAMES, maxLen: MAX_LEN }),
   allowRequest: (request, decide) => decide(null, site.isOurs(request)),
   connectionStateRecovery: { maxDisconnectionDuration: RECOVERABLE },
 });

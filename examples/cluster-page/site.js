@@ -35,7 +35,11 @@ const LOOPBACK = new Set(["127.0.0.1", "localhost"]);
  * @returns {URL | undefined}
  */
 function parse(text) {
-  return text !== undefined && URL.canParse(text) ? new URL(text) : undefined;
+  try {
+    return new URL(text ?? "");
+  } catch {
+    return undefined;
+  }
 }
 
 class Site {

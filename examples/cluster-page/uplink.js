@@ -14,7 +14,7 @@ const { EventEmitter } = require("node:events");
  */
 class Uplink extends EventEmitter {
   /** @type {Cluster} */
-  cluster = { id: "", nodes: [], redis: { url: "", isOurs: false, state: "away" }, events: [] };
+  cluster = { id: "", nodes: [], redis: { isOurs: false, state: "away" }, events: [] };
   /** @type {Map<number, (result: Result) => void>} */
   #waiting = new Map();
   #commands = 0;

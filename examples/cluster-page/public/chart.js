@@ -186,8 +186,4 @@ export class Chart {
     this.#plot.setData(this.#data());
     this.#showValues();
   }
-
-  redraw() {
-    this.#plot.redraw();
-  }
 }

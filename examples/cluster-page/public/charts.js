@@ -2,7 +2,6 @@
 
 import { Chart } from "./chart.js";
 import { count, milliseconds, perSecond } from "./format.js";
-import { onThemeChange } from "./theme.js";
 
 const DASHES = /** @type {const} */ (["solid", "dashed", "dotted"]);
 
@@ -69,7 +68,5 @@ export function makeCharts(parent, nodes, history) {
       isLinear: true,
     },
   ];
-  const charts = settings.map((each) => new Chart(parent, each, history));
-  onThemeChange(() => charts.forEach((chart) => chart.redraw()));
-  return charts;
+  return settings.map((each) => new Chart(parent, each, history));
 }

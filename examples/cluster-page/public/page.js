@@ -28,9 +28,13 @@ let cards = [];
 let charts = [];
 /** @type {string | undefined} the node that this tab is connected to */
 let ownNode;
+/** The links to other nodes, as they are shown. */
+let shownLinks = "";
 /** @type {number | undefined} when this tab lost its connection */
 let lostAt;
-/** Packets of this second, by the node that emitted them. @type {Record<string, number>} */
+/** When the last row was made. */
+let lastTick = performance.now();
+/** Packets since then, by the node that emitted them. @type {Record<string, number>} */
 let received = {};
 
 /**
@@ -45,6 +49,11 @@ function setConnection(state, words) {
 /** @param {Cluster["nodes"]} nodes */
 function showLinks(nodes) {
   const others = nodes.filter(({ name, address }) => address && name !== ownNode);
+  const shown = others.map(({ name, address }) => `${name} ${address}`).join();
+  if (shown === shownLinks) {
+    return; // or one that has the focus would lose it
+  }
+  shownLinks = shown;
   const links = others.map(({ name, address }) => {
     const link = element("a", "", name);
     Object.assign(link, { href: address, target: "_blank", rel: "noopener" });
@@ -134,15 +143,17 @@ socket.on("disconnect", () => {
   ownNode = undefined;
 });
 
-/** Once a second: a new row for the charts. */
+/** Once a second, or less often where nobody looks at the tab: a new row for the charts. */
 function tick() {
+  const seconds = (performance.now() - lastTick) / 1_000;
+  lastTick = performance.now();
   showNodes();
   showSilence();
   const fresh = cards.map(({ sample }) => sample);
   /** @type {Record<string, number | null | undefined>} */
   const row = { ...summary.takeSecond() };
   cards.forEach(({ name }, i) => {
-    row[`received ${name}`] = received[name] ?? 0;
+    row[`received ${name}`] = (received[name] ?? 0) / seconds;
     row[`read ${name}`] = fresh[i]?.readRate;
     row[`lag ${name}`] = fresh[i] && lag(fresh[i]);
     row[`loop ${name}`] = fresh[i]?.loopDelay;

@@ -1,4 +1,5 @@
-// The style sheet's colours for what is drawn on a canvas, light or dark.
+// The style sheet's colours for what is drawn on a canvas, light or dark: asked for at each drawing, so
+// that a change shows within a second.
 
 const probe = document.createElement("span");
 probe.hidden = true;
@@ -12,9 +13,4 @@ export function colour(name) {
   // By way of `color`, or `light-dark()` would come back as it is written.
   probe.style.color = `var(--${name})`;
   return getComputedStyle(probe).color;
-}
-
-/** @param {() => void} listener called when it becomes dark or light */
-export function onThemeChange(listener) {
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", listener);
 }

@@ -123,6 +123,9 @@ class NodeProcess extends EventEmitter {
 
   /** @param {number} ms */
   block(ms) {
+    if (this.state !== "running") {
+      return; // it was killed meanwhile
+    }
     this.#change("blocked");
     this.send("block", ms);
   }

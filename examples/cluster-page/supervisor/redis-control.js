@@ -11,12 +11,24 @@ const CUT_DURATION = 2_000;
 const CUT_INTERVAL = 100;
 /** How long Redis is away in a restart (ms). */
 const AWAY = 2_000;
+/** Time between two attempts to connect (ms). */
+const RECONNECT = 200;
 /** How long Redis may take to answer (ms). */
 const ANSWER_LIMIT = 2_000;
 
 /** @param {string} url */
 function withoutPassword(url) {
   return url.replace(/(:\/\/[^/@]*:).*@/, "$1***@");
+}
+
+/**
+ * @param {string} url
+ * @returns {import("redis").RedisClientOptions} node-redis knows no `unix://`
+ */
+function settings(url) {
+  return url.startsWith("unix:")
+    ? { socket: { path: new URL(url).pathname, reconnectStrategy: RECONNECT } }
+    : { url, socket: { reconnectStrategy: RECONNECT } };
 }
 
 class RedisControl {
@@ -33,11 +45,7 @@ class RedisControl {
   constructor(url, server) {
     this.url = withoutPassword(url);
     this.#server = server;
-    this.#client = createClient({
-      url,
-      disableOfflineQueue: true,
-      socket: { reconnectStrategy: 200 },
-    });
+    this.#client = createClient({ ...settings(url), disableOfflineQueue: true });
     this.#client.on("ready", () => this.onChange());
     this.#client.on("reconnecting", () => this.onChange());
     this.#client.on("error", () => this.onChange()); // the nodes' warnings say what it is
@@ -58,6 +66,9 @@ class RedisControl {
    * @returns {Promise<unknown>}
    */
   async #send(command) {
+    if (!this.#client.isReady) {
+      throw new Error("Redis is away");
+    }
     const timeout = sleep(ANSWER_LIMIT, undefined, { ref: false }).then(() => {
       throw new Error("Redis does not answer");
     });

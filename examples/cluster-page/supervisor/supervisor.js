@@ -27,7 +27,7 @@ const KEPT_EVENTS = 30;
  * @typedef {object} Cluster what all pages know
  * @property {string} id of this start of the cluster
  * @property {{ name: string, state: import("./node-process").State, address?: string }[]} nodes
- * @property {{ url: string, isOurs: boolean, state: "up" | "away" }} redis
+ * @property {{ isOurs: boolean, state: "up" | "away" }} redis
  * @property {ClusterEvent[]} events the latest
  */
 
@@ -106,12 +106,12 @@ class Supervisor {
   }
 
   #tell() {
-    const { url, isOurs, state } = this.#redis;
+    const { isOurs, state } = this.#redis;
     /** @type {Cluster} */
     const cluster = {
       id: this.#id,
       nodes: this.#nodes.map(({ name, state, address }) => ({ name, state, address })),
-      redis: { url, isOurs, state },
+      redis: { isOurs, state },
       events: this.#events,
     };
     this.#nodes.forEach((node) => node.send("cluster", cluster));
