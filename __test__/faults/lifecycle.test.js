@@ -85,8 +85,9 @@ async function collectUntil(condition, what) {
 const linux = process.platform === "linux" ? false : "counts in /proc";
 
 /** A server without a port, whose adapter's engine is all that is there. @param {any} redis */
-function startBare(redis = context.redis.url) {
-  return new Server(createServer(), { adapter: createAdapter(redis, { blockTimeInMs: 60_000 }) });
+function startBare(redis = context.redis.url, options = {}) {
+  const adapter = createAdapter(redis, { blockTimeInMs: 60_000, ...options });
+  return new Server(createServer(), { adapter });
 }
 
 /** @param {Server} io @returns {any} */
@@ -178,6 +179,25 @@ describe("close", () => {
       FLUSH_LIMIT,
     );
     assert.ok(Date.now() - start > 1_000, "Redis gets a chance to come back");
+  });
+
+  // Breaks when what only says that this node is there, which nobody hears now, is waited for.
+  test("with requests in the stream, a node with nothing to say ends at once while Redis is away", async (t) => {
+    const redis = await startRedis();
+    defer(t, () => redis.stop());
+    const [idle, busy] = [0, 1].map(() => startBare(redis.url, { requestsVia: "stream" }));
+    await waitFor(async () => (await adapterOf(idle).serverCount()) === 2);
+    await redis.kill();
+    await waitFor(() => !adapterOf(idle).stats().connected && !adapterOf(busy).stats().connected);
+    busy.emit("never out");
+    const start = performance.now();
+    const [idleMs, busyMs] = await Promise.all(
+      [idle, busy].map(async (io) => {
+        await adapterOf(io).close();
+        return performance.now() - start;
+      }),
+    );
+    assert.ok(idleMs < busyMs / 2, `${idleMs} ms, with something to say ${busyMs} ms`);
   });
 
   // Breaks when the flush ends before what was accepted is out.

@@ -322,9 +322,7 @@ impl Engine {
         }
         let (engine, stream) = (self.clone(), self.stream(nsp).clone());
         self.spawn(async move {
-            let accepted = stream.queue.accepted();
-            let flushed = tokio::time::timeout(FLUSH_LIMIT, stream.queue.ended(accepted)).await;
-            if flushed.is_err() {
+            if tokio::time::timeout(FLUSH_LIMIT, stream.flushed()).await.is_err() {
                 tracing::debug!("a namespace closes with publishes still on their way");
             }
             engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done), hold: None });
@@ -344,7 +342,7 @@ impl Engine {
         let work = async move {
             let flush = async {
                 for stream in &engine.streams {
-                    stream.queue.ended(stream.queue.accepted()).await;
+                    stream.flushed().await;
                 }
                 if let Some(peer) = &engine.peer {
                     peer.stop().await;

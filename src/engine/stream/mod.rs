@@ -154,6 +154,15 @@ impl Stream {
         }
     }
 
+    /// Waits until everything that was accepted so far is written, or has failed. While there is no
+    /// connection, what nobody waits for, which says that this node is there, is not waited for.
+    pub async fn flushed(&self) {
+        let queue = &self.queue;
+        // The reader, which always listens, notices first.
+        let is_there = self.reader_link.is_standing() && self.writer_link.is_standing();
+        queue.ended(if is_there { queue.accepted() } else { queue.awaited() }).await;
+    }
+
     /// Locks the cursor. Whatever is pushed into the inbox in the stream's order is pushed before
     /// the lock is let go.
     pub fn cursor(&self) -> MutexGuard<'_, Cursor> {

@@ -58,6 +58,8 @@ struct QueueState {
     waiting: VecDeque<Publish>,
     bytes: usize,
     accepted: u64,
+    /// Of those, up to the last one that has a ticket.
+    awaited: u64,
 }
 
 impl WriteQueue {
@@ -77,8 +79,11 @@ impl WriteQueue {
             return Err(Error::QueueFull { queued: state.bytes, bound: self.bound });
         }
         state.bytes += size;
-        state.waiting.push_back(publish);
         state.accepted += 1;
+        if publish.ticket.is_some() {
+            state.awaited = state.accepted;
+        }
+        state.waiting.push_back(publish);
         drop(state);
         self.filled.notify_one();
         Ok(())
@@ -93,6 +98,11 @@ impl WriteQueue {
     /// How many publishes were accepted so far.
     pub fn accepted(&self) -> u64 {
         self.lock().accepted
+    }
+
+    /// The same up to the last one that somebody waits for.
+    pub fn awaited(&self) -> u64 {
+        self.lock().awaited
     }
 
     /// Whether the first `count` publishes that were accepted have been written or failed.
