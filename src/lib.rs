@@ -14,7 +14,8 @@
 //! # Layout
 //!
 //! - [`engine`]: plain Rust, knows nothing of Node.
-//!   - [`engine::Engine`] starts, wires and stops the rest.
+//!   - [`engine::Engine`] starts, wires and stops the rest: that of a node, or that of an emitter, which
+//!     has writers only (`engine::options::Role`; what makes a node of it is in `engine/peer.rs`).
 //!   - [`engine::redis`]: connection settings, finding the server (single, cluster, sentinel),
 //!     dialling (TCP, unix socket, TLS), credentials that change, backoff.
 //!   - [`engine::stream`]: entry IDs, the reader, the writer, own entries on their way, history.

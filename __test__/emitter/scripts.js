@@ -48,6 +48,7 @@ const scripts = {
   emitAndForget() {
     emitter.emit("lost");
     emitter.flush();
+    emitter.emit("lost");
     emitter.close();
   },
 };
