@@ -206,7 +206,10 @@ describe("the latency of publishing", () => {
     assert.equal(count, 3);
     assert.ok(sumMs - before.sumMs >= 2 * away, `${sumMs - before.sumMs} of 2 × ${away} ms`);
     const shorter = buckets.filter(([bound]) => bound <= away);
-    assert.ok(shorter.every(([, n]) => n <= 1), `one took less than ${away} ms: ${shorter}`);
+    assert.ok(
+      shorter.every(([, n]) => n <= 1),
+      `one took less than ${away} ms: ${shorter}`,
+    );
   });
 });
 
