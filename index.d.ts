@@ -256,7 +256,7 @@ export interface AdapterStats {
    * Redis is asked once a second; in between it falls as the node reads. Exact when the node was
    * caught up, or behind all of the stream, in a look before; never less than it is. Absent where
    * Redis does not tell (before 7.0, without the right to XINFO) unless the stream is empty, and
-   * when nothing is read.
+   * when nothing is read. While Redis is away it stays as it was: see `connected` and `silentMs`.
    */
   lagEntries?: number;
   /**

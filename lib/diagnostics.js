@@ -32,11 +32,25 @@ const publisher = (to) => (make) => {
   }
 };
 
-module.exports = {
-  publishLoss: /** @type {(make: () => LossMessage) => void} */ (publisher(loss)),
-  publishReconnect: /** @type {(make: () => ReconnectMessage) => void} */ (publisher(reconnect)),
-  publishMemberJoin: /** @type {(make: () => MemberJoinMessage) => void} */ (publisher(memberJoin)),
-  publishMemberLeave: /** @type {(make: () => MemberLeaveMessage) => void} */ (
-    publisher(memberLeave)
-  ),
-};
+const publishLoss = /** @type {(make: () => LossMessage) => void} */ (publisher(loss));
+const publishReconnect = /** @type {(make: () => ReconnectMessage) => void} */ (
+  publisher(reconnect)
+);
+const publishJoin = /** @type {(make: () => MemberJoinMessage) => void} */ (publisher(memberJoin));
+const publishLeave = /** @type {(make: () => MemberLeaveMessage) => void} */ (
+  publisher(memberLeave)
+);
+
+/**
+ * Nodes have come and gone.
+ *
+ * @param {Omit<MemberJoinMessage, "member">} where
+ * @param {import("./native-binding").NativeChanges} changes
+ */
+function publishChanges(where, { came, left, silent }) {
+  came.forEach((member) => publishJoin(() => ({ ...where, member })));
+  left.forEach((member) => publishLeave(() => ({ ...where, member, reason: "left" })));
+  silent.forEach((member) => publishLeave(() => ({ ...where, member, reason: "silent" })));
+}
+
+module.exports = { publishLoss, publishReconnect, publishChanges };

@@ -15,6 +15,7 @@ const SLICE = 256;
 
 /**
  * @typedef {import("./native-binding").NativeEvent} NativeEvent
+ * @typedef {import("./native-binding").NativeChanges} NativeChanges
  * @typedef {import("./connection").ConnectionSettings} ConnectionSettings
  * @typedef {import("./options").Options} Options
  *
@@ -402,20 +403,9 @@ class Engine {
 
   /** @param {NativeEvent} event */
   #onMembersChanged({ namespace: handle = -1, members }) {
-    const { came, left, silent } = /** @type {import("./native-binding").NativeChanges} */ (
-      members
-    );
     const nsp = this.#namespaces.get(handle)?.nsp;
     const where = { ...this.#origin, ...(nsp !== undefined && { namespace: nsp }) };
-    for (const member of came) {
-      diagnostics.publishMemberJoin(() => ({ ...where, member }));
-    }
-    for (const member of left) {
-      diagnostics.publishMemberLeave(() => ({ ...where, member, reason: "left" }));
-    }
-    for (const member of silent) {
-      diagnostics.publishMemberLeave(() => ({ ...where, member, reason: "silent" }));
-    }
+    diagnostics.publishChanges(where, /** @type {NativeChanges} */ (members));
     this.#namespaces.forEach((each) => each.listener.onMembersChanged());
   }
 
