@@ -80,10 +80,11 @@ describe("the version", () => {
     assert.deepEqual([version, packages[""].version], [manifest.version, manifest.version]);
   });
 
-  it("is the same in Cargo.toml and Cargo.lock", () => {
+  it("is the same in Cargo.toml and what is locked with it", () => {
     assert.equal(versionIn(text("Cargo.toml"), /^\[package\]$/m), manifest.version);
     const locked = /^name = "socket-io-redis-streams-native"$/m;
     assert.equal(versionIn(text("Cargo.lock"), locked), manifest.version);
+    assert.equal(versionIn(text("fuzz/Cargo.lock"), locked), manifest.version);
   });
 
   it("is that of the engine that was built", () => {
