@@ -30,7 +30,7 @@ fn js_error(error: Error) -> JsError {
 
 /// The engine's version. `lib/native.js` takes no other one than its own.
 #[napi]
-#[cfg_attr(test, expect(dead_code, reason = "what exports it is left out of tests"))]
+#[cfg_attr(test, expect(dead_code, reason = "napi registers no constants in tests"))]
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// One node's engine. It runs on threads of its own; JS drains its events.
