@@ -84,10 +84,23 @@ describe("the npm packages", () => {
       "": { version: "0.1.0" },
       "node_modules/a": { version: "1.0.0" },
       "node_modules/for-another-platform": { version: "1.0.0", optional: true },
+      ...workspace("example"),
     },
   };
-  const installed = (/** @type {string} */ version) =>
-    write("node_modules/.package-lock.json", { packages: { "node_modules/a": { version } } });
+  /**
+   * @param {string} version
+   * @param {object} [workspaces]
+   */
+  function installed(version, workspaces = workspace("example")) {
+    const packages = { "node_modules/a": { version }, ...workspaces };
+    write("node_modules/.package-lock.json", { packages });
+  }
+
+  /** @param {string} name */
+  function workspace(name) {
+    const resolved = `examples/${name}`;
+    return { [resolved]: { name }, [`node_modules/${name}`]: { resolved, link: true } };
+  }
 
   beforeEach(() => {
     program("npm");
@@ -108,6 +121,12 @@ describe("the npm packages", () => {
 
   it("are updated when the lock file has another version", () => {
     installed("0.9.0");
+    run('setup").installPackages()');
+    assert.deepEqual(calls(), ["npm install"]);
+  });
+
+  it("are updated when the lock file has another workspace", () => {
+    installed("1.0.0", {});
     run('setup").installPackages()');
     assert.deepEqual(calls(), ["npm install"]);
   });

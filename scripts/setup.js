@@ -29,9 +29,10 @@ function installPackages() {
     npm(["ci"]);
     return;
   }
+  // Workspaces, and the links to them, have no version.
   const complete = Object.entries(wanted).every(
     ([path, { version, optional }]) =>
-      path === "" || optional || installed[path]?.version === version,
+      path === "" || optional || (path in installed && installed[path].version === version),
   );
   if (!complete) {
     console.log("Updating the npm packages");

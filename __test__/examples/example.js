@@ -119,6 +119,7 @@ class ExampleNode {
 
   /** Ends it as a crash does. */
   async kill() {
+    this.child.ref(); // or nothing might be left to wait for, and the process would end here
     this.child.kill("SIGKILL");
     await this.exited;
     this.release();
