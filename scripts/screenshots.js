@@ -123,6 +123,7 @@ async function takePictures(desk, phone) {
   await recording.frames(2);
   await desk.screenshot({ path: join(IMAGES, "cluster-page-light.png"), fullPage: true });
   await desk.emulateMedia({ colorScheme: "dark" });
+  await desk.waitForTimeout(1_500); // the charts are drawn once a second
   await desk.screenshot({ path: join(IMAGES, "cluster-page-dark.png"), fullPage: true });
   await desk.emulateMedia({ colorScheme: "light" });
   await phone.evaluate(() => scrollTo(0, 0));
