@@ -7,7 +7,7 @@ const { after, before, describe, test } = require("node:test");
 
 const { createAdapter } = require("../..");
 const { waitFor } = require("../helpers/wait");
-const { allBlocks, section } = require("./markdown");
+const { blocksOf, section } = require("./markdown");
 const { adapterOf, connect, startNode, useOpenRedis } = require("./nodes");
 
 /** @typedef {import("node:test").TestContext} TestContext */
@@ -15,7 +15,9 @@ const { adapterOf, connect, startNode, useOpenRedis } = require("./nodes");
 const context = useOpenRedis();
 
 describe("the rights that docs/operations.md lists", () => {
-  const commands = allBlocks("redis").map(({ code }) => code.trim().split(/\s+/));
+  const commands = blocksOf("docs/operations.md")
+    .filter(({ language }) => language === "redis")
+    .map(({ code }) => code.trim().split(/\s+/));
   const text = section("docs/operations.md", "Rights of the Redis user");
   const extra = ["+select", "+client|setname"];
   /** How often the connections are cut. */

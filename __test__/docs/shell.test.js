@@ -21,7 +21,7 @@ const { scripts, version } = JSON.parse(read("package.json"));
 /** Blocks of code, each with the test that runs it; `text` is for diagrams and output. */
 const LANGUAGES = {
   js: "blocks.test.js",
-  redis: "rights.test.js",
+  redis: "rights.test.js, ../emitter/rights.test.js",
   sh: "shell.test.js",
   text: undefined,
   mermaid: undefined,

@@ -4,6 +4,8 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { readFileSync } = require("node:fs");
+const { join } = require("node:path");
 const { describe, test } = require("node:test");
 const { useRedis } = require("../helpers/cluster");
 const { defer } = require("../faults/defer");
@@ -66,6 +68,13 @@ async function emitWith(t, rights) {
 const nameOf = (right) => right.slice(1);
 
 describe("rights", () => {
+  test("docs/emitter.md lists them", () => {
+    const document = readFileSync(join(__dirname, "..", "..", "docs", "emitter.md"), "utf8");
+    const [, rules] = /^ACL SETUSER emitter (.*)$/m.exec(document) ?? [];
+    const expected = `on >secret resetchannels ~socket.io -@all ${[...NEEDED, ...BETTER].join(" ")}`;
+    assert.equal(rules, expected);
+  });
+
   test("with all of them nothing is denied, nothing fails, and only the cut is warned of", async (t) => {
     const { cuts, failures, denied, warnings } = await emitWith(t, [...NEEDED, ...BETTER]);
     assert.equal(cuts, 1);

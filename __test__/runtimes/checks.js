@@ -8,6 +8,7 @@ const { SESSION_KEY_PREFIX, offsetOf } = require("../helpers/recovery");
 const { ask } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
 const { waitFor } = require("../helpers/wait");
+const { EMITTERS } = require("./project");
 
 /** @typedef {import("./node").RuntimeNode} RuntimeNode */
 /** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
@@ -17,6 +18,8 @@ const { waitFor } = require("../helpers/wait");
  * @property {RuntimeNode[]} nodes
  * @property {SocketClient[]} clients one per node, in this order; the second one polls
  * @property {number} redisPort
+ * @property {(file: string, ...args: string[]) => Promise<string>} script runs a script of the
+ *   project to its end, with Redis's URL and these arguments
  *
  * @typedef {object} Check
  * @property {string} name
@@ -179,6 +182,23 @@ const CHECKS = [
     },
   },
   {
+    name: "an emitter's script loses nothing and ends by itself",
+    async run(trio) {
+      const count = 500;
+      await joinAll(trio, "emitter");
+      for (const file of EMITTERS) {
+        assert.equal(await trio.script(file, file, String(count)), "");
+        for (const client of trio.clients) {
+          const numbers = (await client.receives(file, count)).map(([number]) => number);
+          assert.deepEqual(
+            numbers,
+            Array.from({ length: count }, (_, n) => n),
+          );
+        }
+      }
+    },
+  },
+  {
     name: "nothing lost or doubled when Redis cuts connections",
     async run(trio) {
       const { nodes, clients, redisPort } = trio;
@@ -207,6 +227,24 @@ const CHECKS = [
         assert.equal(queueLength, 0);
         assert.ok(published >= STORM && read >= nodes.length * STORM, JSON.stringify(stats));
         assert.ok(reconnects >= CUTS, `${reconnects} reconnects, after ${CUTS} cuts`);
+      }
+    },
+  },
+  {
+    name: "metrics and diagnostics channels",
+    async run({ nodes }) {
+      for (const node of nodes) {
+        const published = await node.call("published");
+        for (const [event, count] of /** @type {const} */ ([
+          ["member-join", nodes.length - 1],
+          ["reconnect", CUTS],
+        ])) {
+          const its = published.filter((/** @type {string} */ each) => each === event).length;
+          assert.ok(its >= count, `${its} of ${event} at ${node.name}`);
+        }
+        const metrics = await node.call("metrics");
+        const [, reconnects] = /^\w+_reconnects_total\S* (\d+)$/m.exec(metrics) ?? [];
+        assert.ok(Number(reconnects) >= CUTS, metrics);
       }
     },
   },

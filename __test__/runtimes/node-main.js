@@ -5,9 +5,14 @@
 
 "use strict";
 
+const { subscribe } = require("node:diagnostics_channel");
 const { once } = require("node:events");
 const { createServer } = require("node:http");
 const { createInterface } = require("node:readline");
+
+// @ts-ignore these are in the project that this is copied into
+const { registerMetrics } = require("socket.io-redis-streams-native/metrics");
+const { Registry } = require("prom-client");
 
 const HOST = "127.0.0.1";
 
@@ -116,6 +121,13 @@ async function runNode({ Server, createAdapter }, argument) {
   );
   io.on("connection", (/** @type {any} */ socket) => (socket.data.name = name));
 
+  const register = new Registry();
+  registerMetrics(io, { register });
+  /** What was published on the diagnostics channels, by their names. @type {string[]} */
+  const published = [];
+  for (const event of ["reconnect", "member-join", "member-leave"]) {
+    subscribe(`socket.io-redis-streams:${event}`, () => published.push(event));
+  }
   process.on("warning", (/** @type {any} */ { name, code, message }) =>
     tell({ warning: { name, code, message } }),
   );
@@ -123,6 +135,8 @@ async function runNode({ Server, createAdapter }, argument) {
   /** @type {Record<string, (...args: any[]) => any>} */
   const actions = {
     ...actionsOf(io),
+    metrics: () => register.metrics(),
+    published: () => published,
     refusal: (...args) => refusal(createAdapter, args),
   };
   createInterface(process.stdin).on("line", async (line) => {

@@ -2,8 +2,9 @@
 
 "use strict";
 
-const { spawn } = require("node:child_process");
+const { execFile, spawn } = require("node:child_process");
 const { createInterface } = require("node:readline");
+const { promisify } = require("node:util");
 const { guard } = require("../helpers/guard");
 const { waitFor, within } = require("../helpers/wait");
 
@@ -19,6 +20,29 @@ const { waitFor, within } = require("../helpers/wait");
 
 /** What would change what a node writes, or what runs in it. */
 const { DEBUG, NODE_OPTIONS, NODE_TEST_CONTEXT, ...ENVIRONMENT } = process.env;
+
+/** Deno asks its server for a newer version now and then, and says so on stderr. */
+const env = { ...ENVIRONMENT, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" };
+
+/**
+ * Runs a script of the project to its end, which it has to come to by itself.
+ *
+ * @param {Runtime} runtime
+ * @param {string} project folder
+ * @param {string} file
+ * @param {string[]} args
+ * @returns {Promise<string>} what it has written to stdout and stderr
+ */
+async function runScript({ program, args: first }, project, file, args) {
+  const options = {
+    cwd: project,
+    env,
+    timeout: 10_000,
+    killSignal: /** @type {const} */ ("SIGKILL"),
+  };
+  const { stdout, stderr } = await promisify(execFile)(program, [...first, file, ...args], options);
+  return stdout + stderr;
+}
 
 class RuntimeNode {
   /**
@@ -41,8 +65,7 @@ class RuntimeNode {
     this.nextCall = 0;
     this.child = spawn(program, [...args, file, JSON.stringify(argument)], {
       cwd: project,
-      // Deno asks its server for a newer version now and then, and says so on stderr.
-      env: { ...ENVIRONMENT, NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" },
+      env,
     });
     const release = guard(this.child);
     this.child.stderr.setEncoding("utf8").on("data", (text) => (this.errors += text));
@@ -129,4 +152,4 @@ class RuntimeNode {
   }
 }
 
-module.exports = { RuntimeNode };
+module.exports = { RuntimeNode, runScript };

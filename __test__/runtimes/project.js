@@ -15,6 +15,7 @@ const PACKAGES = [
   `socket.io@${devDependencies["socket.io"]}`,
   devDependencies["redis-5"].replace("npm:", ""),
   devDependencies["ioredis-5"].replace("npm:", ""),
+  `prom-client@${devDependencies["prom-client"]}`,
   "@socket.io/bun-engine@^0.1.2",
 ];
 
@@ -35,6 +36,19 @@ runNode({ Server, createAdapter }, process.argv[2]);
 };
 /** Each loads the package in another way. */
 const ENTRIES = Object.keys(SOURCES);
+
+/** Emits to a room, and does nothing to be waited for. */
+const EMIT = `
+const emitter = new Emitter(process.argv[2]);
+for (let n = 0; n < Number(process.argv[4]); n++) {
+  emitter.to("emitter").emit(process.argv[3], n);
+}
+`;
+const SCRIPTS = {
+  "emit.mjs": `import { Emitter } from "socket.io-redis-streams-native";${EMIT}`,
+  "emit.cjs": `const { Emitter } = require("socket.io-redis-streams-native");${EMIT}`,
+};
+const EMITTERS = Object.keys(SCRIPTS);
 
 /**
  * @param {string} folder may hold those of other platforms as well
@@ -67,10 +81,10 @@ function makeProject(tarballs) {
   const quietly = ["--prefer-offline", "--loglevel=error"];
   npm(["install", ...quietly, ...PACKAGES, ...tarballsIn(packed)], { cwd: folder });
   fs.copyFileSync(join(__dirname, MAIN), join(folder, MAIN));
-  for (const [file, source] of Object.entries(SOURCES)) {
+  for (const [file, source] of Object.entries({ ...SOURCES, ...SCRIPTS })) {
     fs.writeFileSync(join(folder, file), source.trimStart());
   }
   return folder;
 }
 
-module.exports = { ENTRIES, makeProject };
+module.exports = { EMITTERS, ENTRIES, makeProject };

@@ -9,7 +9,7 @@ const { connectClient } = require("../helpers/socket-client");
 const { startTlsProxy } = require("../helpers/tls-proxy");
 const { CHECKS_ALONE } = require("./alone");
 const { CHECKS } = require("./checks");
-const { RuntimeNode } = require("./node");
+const { RuntimeNode, runScript } = require("./node");
 const { ENTRIES } = require("./project");
 const { CHECKS_TLS, tlsSettings } = require("./tls");
 
@@ -115,7 +115,9 @@ async function runTrio(runtime, project, results) {
     const clients = await Promise.all(
       nodes.map(({ url }, i) => connectClient(url, { transports: transports[i] })),
     );
-    await attemptAll(results, CHECKS, { nodes, clients, redisPort: redis.port });
+    const script = (/** @type {string} */ file, /** @type {string[]} */ ...args) =>
+      runScript(runtime, project, file, [redis.url, ...args]);
+    await attemptAll(results, CHECKS, { nodes, clients, redisPort: redis.port, script });
     clients.forEach((client) => client.disconnect());
     await attempt(results, ENDS, () => allEnd(nodes));
     await attempt(results, QUIET, async () => nodes.forEach(assertQuiet));
