@@ -14,7 +14,7 @@ const { startRedisCluster } = require("../helpers/redis-cluster");
 const { startRedisSentinel } = require("../helpers/redis-sentinel");
 const { waitFor, within } = require("../helpers/wait");
 const { entriesAfter, lastEntryId } = require("../helpers/wire");
-const { allBlocks } = require("./markdown");
+const { allBlocks, read } = require("./markdown");
 const { adapterOf, connect, startNode, useOpenRedis } = require("./nodes");
 const { isEmitting, makeProject } = require("./project");
 
@@ -107,5 +107,15 @@ describe("the JS blocks of the documents", () => {
     });
     b.socket.emit("message", "from b");
     await waitFor(() => a.received("message").some(([text]) => text === "from b"));
+  });
+
+  test("the debug output that docs/monitoring.md asks for shows connections", async (t) => {
+    const [, DEBUG] = /^DEBUG=(\S+) node server.mjs$/m.exec(read("docs/monitoring.md")) ?? [];
+    assert.ok(DEBUG, "what to ask for");
+    const [{ code }] = allBlocks("js");
+    const { state } = await project.serve(t, code, { DEBUG });
+    await waitFor(() => /reader of socket\.io: connected/.test(state.output), {
+      what: () => `lines of the adapter, not ${state.output}`,
+    });
   });
 });
