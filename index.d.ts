@@ -103,7 +103,7 @@ export interface TlsSettings {
 
 /** Where Redis is, for users without a Redis client. */
 export interface ConnectionOptions {
-  /** `redis://`, `rediss://` or `unix://`; the other fields win over its parts. */
+  /** `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`; the other fields win over its parts. */
   url?: string | URL;
   /** @default "localhost" */
   host?: string;
@@ -222,7 +222,7 @@ export interface AdapterStats {
   failed: number;
   /** Publishes sent again without proof that they had not arrived. */
   doubtful: number;
-  /** PUB/SUB messages dropped because the event loop was too far behind. */
+  /** PUB/SUB messages dropped because the event loop was too far behind, or in an outage. */
   dropped: number;
   /** Connections made again after one broke. */
   reconnects: number;

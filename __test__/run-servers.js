@@ -95,6 +95,9 @@ function earlierResults() {
   }
 }
 
+/** @param {string | undefined} only @param {string} name of a cell */
+const isMeant = (only, name) => !only || new RegExp(only, "i").test(name);
+
 /**
  * What there is to run; cells that are known without it are filled.
  *
@@ -112,7 +115,7 @@ function jobsOf({ servers, cells }, only, before) {
       const known = configuration.cannot?.(server.about) ?? before.get(name);
       if (known !== undefined) {
         cells.set(name, known);
-      } else if (!only || new RegExp(only, "i").test(name)) {
+      } else if (isMeant(only, name)) {
         jobs.push({ name, server, configuration });
       }
     }
@@ -170,6 +173,9 @@ async function runServers({ values: { only, write, list, jobs: atOnce = "1", con
     run.servers.push({ ...server, about, title, hasTls: await hasTls(server.binary) });
   }
   const jobs = jobsOf(run, only, goOn ? earlierResults() : new Map());
+  if (only && jobs.length === 0 && ![...run.cells.keys()].some((name) => isMeant(only, name))) {
+    throw new ScriptError(`--only ${only} names nothing`);
+  }
   if (list) {
     jobs.forEach(({ name }) => console.log(name));
     return;

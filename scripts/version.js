@@ -2,11 +2,19 @@
 // What `npm version` runs once it has changed package.json: the version goes wherever else it stands,
 // and into npm's commit. `__test__/package/platforms.test.js` fails where one was left out.
 
-const { readFileSync, writeFileSync } = require("node:fs");
-const { join } = require("node:path");
+const { readFileSync, readdirSync, writeFileSync } = require("node:fs");
+const { basename, join } = require("node:path");
 
 const { requireCargo } = require("./build");
-const { ROOT, run, main } = require("./run");
+const { ROOT, npm, run, main } = require("./run");
+
+/** @returns {string[]} */
+function exampleManifests() {
+  const files = readdirSync(join(ROOT, "examples"), { recursive: true }).map(String);
+  return files
+    .filter((file) => basename(file) === "package.json" && !file.includes("node_modules"))
+    .map((file) => join(ROOT, "examples", file));
+}
 
 main(() => {
   const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
@@ -22,5 +30,16 @@ main(() => {
   for (const workspace of [ROOT, join(ROOT, "fuzz")]) {
     run("cargo", ["update", "--workspace", "--offline"], { cwd: workspace });
   }
-  run("git", ["add", "npm", "Cargo.toml", "Cargo.lock", "fuzz/Cargo.lock"]);
+
+  // The examples ask for this version, which is what makes npm take the checkout for it.
+  for (const file of exampleManifests()) {
+    const text = readFileSync(file, "utf8");
+    writeFileSync(
+      file,
+      text.replace(/(socket\.io-redis-streams-native(?:": "|@)\^)[^"]+/g, `$1${version}`),
+    );
+  }
+  npm(["install", "--package-lock-only", "--ignore-scripts"]);
+  const changed = ["npm", "examples", "package-lock.json", "Cargo.toml", "Cargo.lock"];
+  run("git", ["add", ...changed, "fuzz/Cargo.lock"]);
 });

@@ -55,8 +55,8 @@ function measuresOf(result, calm) {
     "CPU of both nodes, ms per client": cpuOf(result),
     "the same for clients that had missed nothing": cpuOf(calm),
     "event loop delay, p99, ms": most(({ delayP99 }) => delayP99),
-    "event loop delay, most, ms": most(({ delayMax }) => delayMax),
-    "memory of a node, most, MB": most(({ memory }) => memory) / 1e6,
+    "event loop delay, maximum, ms": most(({ delayMax }) => delayMax),
+    "memory of a node, maximum, MB": most(({ memory }) => memory) / 1e6,
   };
 }
 

@@ -7,7 +7,7 @@ const fs = require("node:fs");
 const { dirname, join } = require("node:path");
 const { describe, test } = require("node:test");
 
-const { DOCUMENTS, ROOT, read } = require("./markdown");
+const { DOCUMENTS, EXAMPLES, ROOT, read } = require("./markdown");
 
 /** @param {string} markdown */
 const withoutBlocks = (markdown) => markdown.replace(/^```.*?^```$/gms, "");
@@ -24,7 +24,7 @@ function anchorsOf(path) {
 }
 
 describe("what the documents name exists", () => {
-  for (const document of DOCUMENTS) {
+  for (const document of [...DOCUMENTS, ...EXAMPLES]) {
     test(document, () => {
       const text = withoutBlocks(read(document));
       for (const [, target] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
@@ -37,6 +37,9 @@ describe("what the documents name exists", () => {
         if (anchor !== undefined) {
           assert.ok(anchorsOf(path).includes(anchor), `the section ${target}`);
         }
+      }
+      if (document.startsWith("examples/")) {
+        return; // files are named as they are in its own folder: folders.test.js looks there
       }
       const files = /`((?:__test__|src|lib|scripts|examples|docs|npm|bench|fuzz)\/[\w./-]*)`/g;
       for (const [, path] of text.matchAll(files)) {

@@ -19,6 +19,14 @@ const documentsIn = (folder) =>
 /** All of them but for those of the examples, which have tests of their own. */
 const DOCUMENTS = [...documentsIn(""), ...documentsIn("docs")];
 
+/** Those of the examples. */
+const EXAMPLES = fs
+  .readdirSync(join(ROOT, "examples"), { withFileTypes: true })
+  .flatMap((entry) =>
+    entry.isDirectory() ? documentsIn(`examples/${entry.name}`) : [`examples/${entry.name}`],
+  )
+  .filter((file) => file.endsWith(".md"));
+
 /** @param {string} file */
 function read(file) {
   return fs.readFileSync(join(ROOT, file), "utf8");
@@ -89,4 +97,14 @@ function codeIn(cell) {
   return code;
 }
 
-module.exports = { ROOT, DOCUMENTS, read, blocksOf, allBlocks, section, tableRows, codeIn };
+module.exports = {
+  ROOT,
+  DOCUMENTS,
+  EXAMPLES,
+  read,
+  blocksOf,
+  allBlocks,
+  section,
+  tableRows,
+  codeIn,
+};

@@ -136,7 +136,7 @@ describe("the number of connections is what docs/clients.md says", () => {
 test("what docs/compatibility.md says to be tested is what the last run has passed on", () => {
   const document = read("docs/compatibility.md");
   const [heads, ...rows] = document
-    .split("<!-- servers -->")[1]
+    .split(/<!-- \/?servers -->/)[1]
     .split("\n")
     .filter((line) => line.startsWith("|"))
     .map((line) => line.split("|").map((cell) => cell.trim()));

@@ -8,6 +8,10 @@ const { rmSync } = require("node:fs");
 // Waits for the other end of its stdin to close, then kills $0 and removes $1.
 const WATCHDOG = 'read -r line; kill -9 "$0" 2>/dev/null; [ -z "$1" ] || rm -rf "$1"';
 
+/** What is to be done when this process ends. @type {Set<() => void>} */
+const atExit = new Set();
+process.on("exit", () => atExit.forEach((work) => work()));
+
 /**
  * Kills `child` when this process ends: in the `exit` handler, and, for the ends that run no
  * handlers (SIGTERM by the test runner, SIGKILL), by a small shell that watches this process. The
@@ -34,10 +38,10 @@ function guard(child, directory = "") {
     }
     watchdog.kill("SIGKILL");
   };
-  process.on("exit", onExit);
+  atExit.add(onExit);
 
   return () => {
-    process.off("exit", onExit);
+    atExit.delete(onExit);
     watchdog.kill("SIGKILL");
   };
 }

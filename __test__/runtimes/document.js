@@ -34,7 +34,7 @@ function table(tested) {
 /** @param {Tested[]} tested @returns {string} in Markdown */
 function textOf(tested) {
   const checks = tested[0].outcomes.map(({ check }) => `- ${check}`);
-  return `What the packed package, installed into an empty project, came to in each runtime: three nodes in processes of their own, one given a URL, one a client of \`redis\` and one a client of \`ioredis\`, with clients that use WebSocket, polling, and the change from one to the other. Written by the run:
+  return `What the packed package, installed into an empty project, came to in each runtime: three nodes in processes of their own, one given a URL, one a client of \`redis\` and one a client of \`ioredis\` (version 5 of both, the newest that run in Node.js 18), with clients that use WebSocket, polling, and the change from one to the other. Written by the run:
 
 \`\`\`sh
 ${COMMAND}

@@ -1,6 +1,6 @@
 "use strict";
 // The page's files, and who may have them. The page kills processes, so only pages of this cluster,
-// in a browser on this machine, get to talk to a node.
+// in a browser on this machine, get to talk to a node. Programs of this machine may as well.
 
 const { readFile } = require("node:fs/promises");
 const { extname, join } = require("node:path");

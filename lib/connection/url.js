@@ -29,7 +29,7 @@ const TCP_SCHEMES = new Map([
 const UNIX = /^(?:redis\+)?unix:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?(\/[^?#]+)(?:\?([^#]*))?$/i;
 
 const EXPECTED =
-  "must be redis://[user:password@]host[:port][/database], the same with rediss:// for TLS, or " +
+  "must be redis://[user:password@]host[:port][/database], the same with rediss:// for TLS (or valkey://, valkeys://), or " +
   "unix://[user:password@]/path/to/socket[?db=database]";
 
 /**

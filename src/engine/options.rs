@@ -26,7 +26,7 @@ pub enum RequestsVia {
     Stream,
 }
 
-/// Options of one engine. But for the role, field by field the ones that the README documents.
+/// Options of one engine. But for the role, field by field the ones that docs/options.md documents.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Options {
@@ -104,7 +104,7 @@ impl Options {
     }
 }
 
-/// As the README has them.
+/// As docs/options.md has them.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn defaults() -> Options {
     Options {
