@@ -62,9 +62,11 @@ function describeExample(name) {
   });
 
   it("has the files and folders that its README names", () => {
+    let at = folder;
     for (const line of commands) {
       for (const [file] of line.matchAll(/(?<=^cd )\S+|\b[\w.]+\.(conf|js|ts)\b/g)) {
-        assert.ok(existsSync(join(folder, file)), `${file} in "${line}"`);
+        assert.ok(existsSync(join(at, file)), `${file} in "${line}"`);
+        at = line.startsWith("cd ") ? join(at, file) : at;
       }
     }
     const inText = readme.replace(/^```.*?^```$/gms, "");
@@ -127,7 +129,7 @@ for (const name of examples) {
 
 describe("the table of all examples", () => {
   it("names folders that exist", () => {
-    for (const [, name] of OVERVIEW.matchAll(/\]\(([^)]+)\)/g)) {
+    for (const [, name] of OVERVIEW.matchAll(/\]\(([\w-]+)\)/g)) {
       assert.ok(statSync(join(EXAMPLES, name)).isDirectory(), name);
     }
   });
