@@ -290,9 +290,9 @@ export interface AdapterStats {
 
 /** What messages on channels of `node:diagnostics_channel` have in common. */
 export interface DiagnosticsMessage {
-  /** The Socket.IO server. */
-  server: any;
-  /** Names the node, as `adapter.uid` does. */
+  /** The Socket.IO server; absent for an emitter. */
+  server?: any;
+  /** Names the node, as `adapter.uid` does; `"emitter"` for an emitter. */
   uid: string;
 }
 
@@ -306,7 +306,7 @@ export interface LossMessage extends DiagnosticsMessage, Loss {
 export interface ReconnectMessage extends DiagnosticsMessage {
   /** The reader's or the writer's of a stream, or that of requests, answers and heartbeats. */
   connection: "reader" | "writer" | "pubsub";
-  /** The open namespaces that it serves. */
+  /** The open namespaces that it serves; none for an emitter. */
   namespaces: string[];
   /** Time since it was found broken, in ms. */
   awayMs: number;

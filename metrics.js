@@ -31,14 +31,19 @@ function registerMetrics(io, options = {}) {
         'process labels of its own, such as { server: "chat" }, or call unregister() first',
     );
   }
-  const source = new Source(io, labels, before?.totals());
-  collector.add(source);
-  if (before) {
-    collector.remove(before);
+  let source = before;
+  // That of the same server counts on, so that nothing is counted twice.
+  if (!source?.isOf(io)) {
+    source = new Source(io, labels, before?.totals());
+    collector.add(source);
+    if (before) {
+      collector.remove(before);
+    }
   }
+  const own = source;
   return {
     unregister() {
-      if (collector.remove(source) && collectors.get(register)?.get(prefix) === collector) {
+      if (collector.remove(own) && collectors.get(register)?.get(prefix) === collector) {
         collectors.get(register)?.delete(prefix);
       }
     },

@@ -171,6 +171,8 @@ class Engine {
   }
 
   /**
+   * Throws only when the data cannot be encoded.
+   *
    * @param {import("./native-binding").NativeNamespace} namespace
    * @param {number} type
    * @param {import("./codec").EncodedData} data
@@ -181,8 +183,11 @@ class Engine {
     try {
       ticket = write(namespace, type, data);
     } catch (error) {
-      this.#warnOfFullQueue(/** @type {EngineError} */ (error));
-      return published(/** @type {Error} */ (error));
+      if (!isRefusal(error)) {
+        throw error;
+      }
+      this.#warnOfFullQueue(error);
+      return published(error);
     }
     if (this.#publishes.size === 0) {
       this.#keepAlive.ref();
@@ -454,6 +459,16 @@ class Engine {
       warn(error.code, error.message);
     }
   }
+}
+
+/**
+ * Whether the engine has refused something, with one of its codes.
+ *
+ * @param {any} error
+ * @returns {error is EngineError}
+ */
+function isRefusal(error) {
+  return String(error?.code).startsWith("ERR_SIO_REDIS_");
 }
 
 /** @param {unknown} error */

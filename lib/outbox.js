@@ -109,14 +109,15 @@ class Outbox {
     }
     const encoded = encodeData(type, data, this.#onlyPlaintext);
     const span = this.#span;
-    span.begin();
     this.#engine.publish(namespace, type, encoded, (error) => {
       if (/** @type {EngineError | null} */ (error)?.code === CLOSED) {
         this.#givenUp++;
-        error = closedError("the emitter was closed before Redis had taken them");
+        error = closedError("the emitter was closed before it was known that Redis had taken them");
       }
       span.end(error);
     });
+    // Behind what throws where it cannot be encoded: that was not emitted.
+    span.begin();
   }
 
   /**
@@ -129,7 +130,7 @@ class Outbox {
   flush() {
     const span = this.#span;
     this.#span = new Span();
-    const ended = Promise.all([this.#earlier, span.ended()]);
+    const ended = Promise.all([this.#earlier, span.ended()]).then(() => {});
     this.#earlier = ended;
     const flushed = ended.then(() => span.check());
     flushed.catch(() => {});
@@ -156,10 +157,14 @@ class Outbox {
   /** @returns {Promise<void>} */
   #end() {
     const flushed = this.flush();
-    const ended = this.#engine.end().then(() => {
+    const ended = this.#engine.end().then(async () => {
       if (this.#givenUp > 0) {
         const messages = this.#givenUp === 1 ? "1 message was" : `${this.#givenUp} messages were`;
-        warn(CLOSED, `the emitter was closed before ${messages} written: is Redis down?`);
+        const message = `the emitter was closed before ${messages} written: is Redis down?`;
+        warn(CLOSED, message);
+        await flushed;
+        // They were emitted before an earlier flush, which nobody may have waited for.
+        throw Object.assign(closedError(message), { failed: this.#givenUp });
       }
       return flushed;
     });

@@ -13,6 +13,7 @@ const { defer } = require("../faults/defer");
 const { random, seed } = require("../faults/random");
 const { startProxy } = require("../faults/tcp-proxy");
 const { EVENT, Traffic } = require("../faults/traffic");
+const { isNoticed } = require("../faults/noticed");
 const { takeWarnings } = require("../faults/warnings");
 const {
   LATE,
@@ -173,6 +174,26 @@ describe("CLIENT KILL", () => {
     }
     traffic.emit();
     await emitter.flush();
+    await assertOnce(traffic);
+  });
+
+  // Breaks when nobody listens to an idle connection: what is written into it is in doubt, and the
+  // stream is read back from the emitter's last entry on, however long ago that was.
+  test("of an idle emitter, noticed: nothing is in doubt, and nothing is warned of", async (t) => {
+    const { emitter, traffic } = await start(t);
+    for (let round = 0; round < 5; round++) {
+      traffic.emit();
+      await emitter.flush();
+      takeWarnings();
+      await context.admin.command("CONFIG", "RESETSTAT");
+      assert.equal(await killEmitter(), 1);
+      await isNoticed([context.redis.port]);
+      traffic.emit();
+      await emitter.flush();
+      assert.deepEqual(takeWarnings(), []);
+      const stats = await context.admin.command("INFO", "commandstats");
+      assert.doesNotMatch(stats, /cmdstat_xrange/);
+    }
     await assertOnce(traffic);
   });
 

@@ -164,6 +164,12 @@ describe("what cannot be emitted", () => {
     const circular = {};
     circular.self = circular;
     assert.throws(() => any.emit("circular", circular), RangeError);
+    /** @type {any} */
+    let deep = Buffer.from("deeper than msgpack goes");
+    for (let depth = 0; depth < 200; depth++) {
+      deep = { deep };
+    }
+    assert.throws(() => any.emit("deep", deep), /deep/);
     emitter.emit("connection");
     await emitter.flush();
     assert.deepEqual(await events(), [["connection"]]);
@@ -315,6 +321,19 @@ describe("close", () => {
     );
     await assert.rejects(flushed, { code: "ERR_SIO_REDIS_CLOSED", failed: 2 });
     assert.match(await warned("ERR_SIO_REDIS_CLOSED"), /before 3 messages were written/);
+  });
+
+  // Breaks when what an earlier flush, which nobody waits for, had asked for is nobody's any more.
+  test("rejects also with what was flushed before", async (t) => {
+    const { emitter } = start(t, { client: `redis://127.0.0.1:${await freePort()}` });
+    emitter.emit("lost");
+    emitter.flush();
+    await assert.rejects(emitter.close(), { code: "ERR_SIO_REDIS_CLOSED", failed: 1 });
+    const { failed, queueLength, queueBytes } = emitter.stats();
+    assert.deepEqual(
+      { failed, queueLength, queueBytes },
+      { failed: 1, queueLength: 0, queueBytes: 0 },
+    );
   });
 
   test("without Redis and with nothing on its way it ends at once", async (t) => {

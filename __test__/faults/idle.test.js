@@ -3,31 +3,19 @@
 "use strict";
 
 const assert = require("node:assert/strict");
-const { readFileSync } = require("node:fs");
 const { describe, test } = require("node:test");
 const { createAdmin } = require("../helpers/clients");
 const { startRedisCluster } = require("../helpers/redis-cluster");
 const { startRedis } = require("../helpers/redis-server");
 const { waitFor } = require("../helpers/wait");
 const { defer } = require("./defer");
+const { isNoticed } = require("./noticed");
 const { IN_RESP2, renamed, startTwo } = require("./two-nodes");
 const { takeWarnings } = require("./warnings");
 
 const onLinux = { skip: process.platform !== "linux" && "looks into /proc" };
 describe("idle connections are closed by the server", onLinux, () => {
   const TIMEOUT = 2;
-
-  /** Waits until this process has noticed as well. @param {number[]} ports of the servers */
-  async function isNoticed(ports) {
-    const CLOSE_WAIT = "08"; // closed by the other side only
-    const ends = ports.map((port) => port.toString(16).toUpperCase().padStart(4, "0"));
-    const left = () =>
-      readFileSync("/proc/self/net/tcp", "utf8")
-        .split("\n")
-        .map((line) => line.trim().split(/\s+/))
-        .filter(([, , to, state]) => state === CLOSE_WAIT && ends.includes(to.split(":")[1]));
-    await waitFor(() => left().length === 0, { what: "the ends of connections to be noticed" });
-  }
 
   /**
    * Breaks when such a connection is missed before it is needed, or its end is said.

@@ -64,6 +64,17 @@ describe("what users do", () => {
     await assertAllWorks();
   });
 
+  // Breaks when only the engine's binding notices, and nobody is told.
+  test("emits binary deeper than msgpack goes", async () => {
+    /** @type {any} */
+    let deep = Buffer.from("deep");
+    for (let depth = 0; depth < 200; depth++) {
+      deep = { deep };
+    }
+    assert.throws(() => ioOf(0).emit("deep", deep), /deep/);
+    await assertAllWorks();
+  });
+
   // Breaks when an answer or a session that cannot be encoded is more than a warning.
   for (const what of ["a function", ...Object.keys(unencodable())]) {
     test(`has ${what} in socket.data`, async (t) => {

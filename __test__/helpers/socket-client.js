@@ -110,8 +110,14 @@ class SocketClient {
  * @param {SocketClientOptions} [options]
  * @returns {Promise<SocketClient>} connected
  */
-function connectClient(url, options) {
-  return new SocketClient(url, options).connected();
+async function connectClient(url, options) {
+  const client = new SocketClient(url, options);
+  try {
+    return await client.connected();
+  } catch (error) {
+    client.disconnect(); // it may go on trying
+    throw error;
+  }
 }
 
 module.exports = { connectClient, SocketClient };

@@ -145,6 +145,20 @@ describe("counters never fall", () => {
     const text = await register.metrics();
     assert.deepEqual([valueIn(text, PUBLISHED), valueIn(text, LATENCIES)], [10, 10]);
   });
+
+  // Breaks when its ended engine is counted by both.
+  test("when a server that was closed is registered again", async (t) => {
+    const { redis } = await ownRedis(t);
+    const register = new Registry();
+    const node = await nodeOn(t, redis.url);
+    registerMetrics(node.io, { register });
+    await emit(node, 7);
+    await node.close();
+    const { unregister } = registerMetrics(node.io, { register });
+    assert.equal(valueIn(await register.metrics(), PUBLISHED), 7);
+    unregister();
+    assert.equal(await register.metrics(), "\n");
+  });
 });
 
 describe("several servers in one registry", () => {

@@ -72,6 +72,11 @@ class Source {
     this.#look();
   }
 
+  /** @param {any} io a Socket.IO server */
+  isOf(io) {
+    return this.#io === io;
+  }
+
   /** True when its server has no engine at work: another one may take its place. */
   get isClosed() {
     this.#look();

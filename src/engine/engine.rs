@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Dispatch;
@@ -322,7 +323,7 @@ impl Engine {
         }
         let (engine, stream) = (self.clone(), self.stream(nsp).clone());
         self.spawn(async move {
-            if tokio::time::timeout(FLUSH_LIMIT, stream.flushed()).await.is_err() {
+            if !stream.flushed(FLUSH_LIMIT).await {
                 tracing::debug!("a namespace closes with publishes still on their way");
             }
             engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done), hold: None });
@@ -340,16 +341,17 @@ impl Engine {
         }
         let engine = self.clone();
         let work = async move {
-            let flush = async {
-                for stream in &engine.streams {
-                    stream.flushed().await;
-                }
-                if let Some(peer) = &engine.peer {
-                    peer.stop().await;
-                }
-            };
-            if tokio::time::timeout(FLUSH_LIMIT, flush).await.is_err() {
+            let flushes = engine.streams.iter().map(|stream| stream.flushed(FLUSH_LIMIT));
+            let is_flushed = join_all(flushes).await.into_iter().all(|is_flushed| is_flushed);
+            if !is_flushed {
                 tracing::debug!("closed with publishes still on their way");
+            }
+            // Where Redis did not take those, it is not waited for once more.
+            let limit = if is_flushed { FLUSH_LIMIT } else { Duration::ZERO };
+            if let Some(peer) = &engine.peer
+                && tokio::time::timeout(limit, peer.stop()).await.is_err()
+            {
+                tracing::debug!("closed with something still to be said");
             }
             for task in engine.abort() {
                 // Ended by the abort: there is nothing to learn from it.
@@ -424,8 +426,9 @@ impl Engine {
             let mut cursor = stream.cursor();
             let rest = cursor.own.take_all(&Error::Closed);
             let queued = stream.queue.take_rest();
-            let events = rest.into_iter().chain(queued).map(Event::Published);
-            self.inbox.push_all(events);
+            let done: Vec<_> = rest.into_iter().chain(queued).collect();
+            self.stats.failed.add(done.iter().filter(|done| done.outcome.is_err()).count() as u64);
+            self.inbox.push_all(done.into_iter().map(Event::Published));
         }
     }
 

@@ -57,7 +57,8 @@ impl Link {
 
     /// It was made, or made again: the latter is counted, and said.
     pub fn stands(&self, stats: &Stats, inbox: &Inbox) {
-        match std::mem::replace(&mut *self.state(), State::Stands) {
+        let before = std::mem::replace(&mut *self.state(), State::Stands);
+        match before {
             State::New => tracing::debug!("{self}: connected"),
             State::Stands => {}
             State::Away(since) => {

@@ -39,14 +39,16 @@ impl Changes {
 pub struct Members {
     timeout: Duration,
     heard: HashMap<String, Instant>,
-    /// Those that were alive when it was last asked.
+    /// Those that were alive when it was last looked.
     alive: HashSet<String>,
+    /// When that was.
+    looked: Instant,
 }
 
 impl Members {
     /// Nobody was heard of. A node is dead after `timeout` of silence.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, heard: HashMap::new(), alive: HashSet::new() }
+        Self { timeout, heard: HashMap::new(), alive: HashSet::new(), looked: Instant::now() }
     }
 
     /// A node has said something.
@@ -59,15 +61,21 @@ impl Members {
         self.heard.remove(uid);
     }
 
-    /// We could not listen until now: nobody is blamed for a silence that was ours.
+    /// We could not listen until now: nobody is blamed for a silence that was ours. Who was dead before
+    /// stays dead.
     pub fn listen_again(&mut self) {
         let now = Instant::now();
-        self.heard.values_mut().for_each(|heard| *heard = now);
+        for (uid, heard) in &mut self.heard {
+            if self.alive.contains(uid) || *heard >= self.looked {
+                *heard = now;
+            }
+        }
     }
 
     /// Forgets the long silent, and says who came or went since the last time.
     pub fn look(&mut self) -> Changes {
         let now = Instant::now();
+        self.looked = now;
         self.heard.retain(|_, heard| now.duration_since(*heard) < FORGOTTEN);
         let is_alive = |uid: &str| self.heard.get(uid).is_some_and(|heard| self.is_alive(*heard));
         let gone = self.alive.iter().filter(|uid| !is_alive(uid));
@@ -82,9 +90,9 @@ impl Members {
         changes
     }
 
-    /// How many are alive.
+    /// How many were alive when it was last looked.
     pub fn alive(&self) -> usize {
-        self.heard.values().filter(|heard| self.is_alive(**heard)).count()
+        self.alive.len()
     }
 
     /// All nodes heard of, and whether each is alive.
@@ -147,6 +155,21 @@ mod tests {
         advance(TIMEOUT * 3).await;
         members.listen_again();
         assert_eq!(alive(&members), ["a"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_dead_before_our_silence_stays_dead() {
+        let mut members = Members::new(TIMEOUT);
+        members.hear("a".into());
+        members.hear("b".into());
+        members.look();
+        advance(TIMEOUT * 2).await;
+        members.hear("b".into());
+        assert_eq!(changes(&mut members), (String::new(), String::new(), "a".into()));
+        advance(TIMEOUT * 2).await;
+        members.listen_again();
+        assert!(members.look().is_empty());
+        assert_eq!((alive(&members), members.alive()), (vec!["b".to_owned()], 1));
     }
 
     #[tokio::test(start_paused = true)]

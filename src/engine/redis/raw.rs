@@ -126,6 +126,13 @@ impl RawConnection {
         redis::parse_redis_value(&reply).map_err(|e| odd(name, &e.to_string()))
     }
 
+    /// Resolves when a connection on which nothing is asked has ended, or says something all the same.
+    /// Nothing is lost when the future is dropped.
+    pub async fn ended(&mut self) {
+        // What it reads, or why it cannot, makes no difference.
+        let _ = self.socket.read_buf(&mut self.buffer).await;
+    }
+
     async fn write(&mut self, commands: &[u8]) -> std::io::Result<()> {
         if let Some(auth) = self.renewal.as_mut().and_then(Renewal::due) {
             self.authenticate(&auth).await?;

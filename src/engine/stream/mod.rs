@@ -16,6 +16,7 @@ mod watch;
 mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use batch::Batch;
 pub use entry_id::EntryId;
@@ -154,13 +155,14 @@ impl Stream {
         }
     }
 
-    /// Waits until everything that was accepted so far is written, or has failed. While there is no
-    /// connection, what nobody waits for, which says that this node is there, is not waited for.
-    pub async fn flushed(&self) {
+    /// Waits until everything that was accepted so far is written, or has failed; false when there is
+    /// no progress for as long as `limit`. While there is no connection, what nobody waits for, which
+    /// says that this node is there, is not waited for.
+    pub async fn flushed(&self, limit: Duration) -> bool {
         let queue = &self.queue;
         // The reader, which always listens, notices first.
         let is_there = self.reader_link.is_standing() && self.writer_link.is_standing();
-        queue.ended(if is_there { queue.accepted() } else { queue.awaited() }).await;
+        queue.ended_or_stuck(if is_there { queue.accepted() } else { queue.awaited() }, limit).await
     }
 
     /// Locks the cursor. Whatever is pushed into the inbox in the stream's order is pushed before

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::own::{Completion, Local, Ticket};
 use crate::engine::error::{Error, Result};
@@ -116,10 +117,22 @@ impl WriteQueue {
         let _ = self.ended.subscribe().wait_for(|ended| *ended >= count).await;
     }
 
+    /// The same; false when none of them ends for as long as `limit`.
+    pub async fn ended_or_stuck(&self, count: u64, limit: Duration) -> bool {
+        let mut ended = self.ended.subscribe();
+        while *ended.borrow_and_update() < count {
+            if timeout(limit, ended.changed()).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Fails everything that no batch has taken: the engine ends.
     pub fn take_rest(&self) -> Vec<Completion> {
         let mut state = self.lock();
         state.bytes = 0;
+        self.ended.send_replace(state.accepted);
         let fail = |publish: Publish| {
             Some(Completion {
                 ticket: publish.ticket?,
@@ -210,6 +223,24 @@ mod tests {
         assert_eq!(error.code(), "ERR_SIO_REDIS_QUEUE_FULL");
         assert!(error.to_string().contains("publishQueueBytes"));
         queue.push(publish(3, 10)).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_goes_on_as_long_as_there_is_progress() {
+        const LIMIT: Duration = Duration::from_secs(5);
+        let queue = WriteQueue::new(1 << 20);
+        (0..10).for_each(|ticket| queue.push(publish(ticket, 1)).unwrap());
+        let slow = async {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                queue.end(1);
+            }
+        };
+        assert!(tokio::join!(queue.ended_or_stuck(10, LIMIT), slow).0);
+        queue.push(publish(10, 1)).unwrap();
+        assert!(!queue.ended_or_stuck(11, LIMIT).await);
+        assert_eq!(queue.take_rest().len(), 11);
+        assert_eq!(queue.len_and_bytes(), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -99,7 +99,6 @@ impl Reader {
         has_started: &mut bool,
     ) -> Result<()> {
         let mut connection = route.connect_raw().await?;
-        self.stream.reader_link.stands(&self.stats, &self.inbox);
         if !*has_started {
             self.find_start(&mut connection).await?;
             *has_started = true;
@@ -107,17 +106,23 @@ impl Reader {
         self.stream.cursor().listening.interrupted();
         let mut count = self.count;
         let mut ahead = None;
+        // The first read does not wait: its answer shows that we can read here.
+        let mut block = None;
         loop {
             self.inbox.has_space().await;
             let asked = match ahead.take() {
                 Some(asked) => asked,
-                None => self.ask(&mut connection, self.place(), count).await?,
+                None => self.ask(&mut connection, self.place(), count, block).await?,
             };
             let reply = tokio::select! {
                 reply = self.answer(&mut connection) => reply?,
                 // The read that is under way would not end: a new connection starts over.
                 () = self.stream.moved.notified() => return Ok(()),
             };
+            if block.is_none() {
+                self.stream.reader_link.stands(&self.stats, &self.inbox);
+                block = Some(self.block());
+            }
             backoff.reset();
             self.warnings.clear(TASK);
             let entries = page(&reply)?;
@@ -137,7 +142,7 @@ impl Reader {
                 // space here would look as if it had been trimmed past us.
                 if self.inbox.has_room_for(reply.len().saturating_mul(4)) {
                     let behind = Place { position: last.id, sent: Instant::now(), ..asked };
-                    ahead = Some(self.ask(&mut connection, behind, count).await?);
+                    ahead = Some(self.ask(&mut connection, behind, count, block).await?);
                 }
             }
             self.hand_on(&entries, asked.moves);
@@ -192,12 +197,20 @@ impl Reader {
         Ok(())
     }
 
-    /// Asks for the page behind a place, which is given back.
-    async fn ask(&self, connection: &mut RawConnection, place: Place, count: u32) -> Result<Place> {
+    /// Asks for the page behind a place, which is given back. Where there is none, Redis waits for so
+    /// long.
+    async fn ask(
+        &self,
+        connection: &mut RawConnection,
+        place: Place,
+        count: u32,
+        block: Option<Duration>,
+    ) -> Result<Place> {
         let mut command = redis::cmd("XREAD");
+        if let Some(block) = block {
+            command.arg("BLOCK").arg(block.as_millis() as u64);
+        }
         command
-            .arg("BLOCK")
-            .arg(self.block().as_millis() as u64)
             .arg("COUNT")
             .arg(count)
             .arg("STREAMS")

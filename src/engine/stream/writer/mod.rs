@@ -118,6 +118,12 @@ impl Writer {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
+                // Who looks once a second notices that way.
+                () = ended(&mut self.connection), if !is_read => {
+                    self.connection = None;
+                    stream.writer_link.broke();
+                }
                 publishes = stream.queue.next_batch() => {
                     stream.cursor().own.sent(self.next_seq, &publishes);
                     self.deliver(Batch::new(self.next_seq, publishes)).await;
@@ -174,7 +180,7 @@ impl Writer {
             let found = self.settle(batch, old.as_ref()).await?;
             *doubt = Doubt::None;
             if let Some(ids) = found {
-                tracing::debug!("a batch of {} had arrived before the cut", ids.len());
+                tracing::debug!("a batch of {} had arrived before the cut", batch.publishes.len());
                 return Ok(ids);
             }
         }
@@ -304,5 +310,13 @@ impl Writer {
     }
 }
 
-/// How long a flush may take when the engine ends.
+/// Resolves when an idle connection ends. What is written then goes over another one, and is in no doubt.
+async fn ended(connection: &mut Option<(RawConnection, Option<Identity>)>) {
+    match connection {
+        Some((connection, _)) => connection.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How long a flush may go without progress when the engine ends.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(5);
