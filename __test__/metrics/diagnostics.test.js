@@ -236,6 +236,7 @@ describe("the debug output", () => {
     await admin.command("DEL", STREAM);
     await says(/entries lost in \/: .*deleted/);
     const next = await processOn(t, redis, HEARTBEATS);
+    await says(new RegExp(`node ${next.uid} is there$`, "m"));
     await next.close();
     await says(new RegExp(`node ${next.uid} has left$`, "m"));
     for (const [offset, why] of [
