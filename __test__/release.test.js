@@ -12,7 +12,7 @@ const { afterEach, beforeEach, describe, it } = require("node:test");
 const { SUPPORTED, packageName } = require("../lib/platform");
 
 const ROOT = join(__dirname, "..");
-const COPIED = ["scripts", "lib", "npm", "package.json", "Cargo.toml", "CHANGELOG.md"];
+const COPIED = ["scripts", "lib", "npm", "package.json", "Cargo.toml", "CHANGELOG.md", "README.md"];
 const NAME = "socket.io-redis-streams-native";
 /** Another one than the repository has, so that none is right by chance. */
 const VERSION = "3.1.4";
@@ -66,11 +66,18 @@ beforeEach(() => {
   MANIFESTS.forEach((file) => editManifest(file, { version: VERSION }));
   edit("Cargo.toml", (text) => text.replace(/^version = ".*"$/m, `version = "${VERSION}"`));
   fs.writeFileSync(join(clone, "CHANGELOG.md"), CHANGELOG);
+  edit("README.md", (text) => text.replaceAll(/not on the npm registry yet/gi, "there"));
 });
 
 afterEach(() => fs.rmSync(clone, { recursive: true, force: true }));
 
 describe("a tag", () => {
+  it("is wrong while README.md says that there is no package", () => {
+    edit("README.md", (text) => `${text}\nNot on the npm registry yet.\n`);
+    const { status, stderr } = release(["check", `v${VERSION}`]);
+    assert.deepEqual([status, stderr], [1, 'README.md says "not on the npm registry yet"\n']);
+  });
+
   it("is right when everything is of its version", () => {
     assert.deepEqual(release(["check", `v${VERSION}`]), { status: 0, stdout: "", stderr: "" });
   });

@@ -14,6 +14,9 @@ const { parseArgs } = require("node:util");
 const { SUPPORTED, packageName } = require("../lib/platform");
 const { ROOT, ScriptError, npm, main } = require("./run");
 
+/** What README.md says until the first version is out. */
+const UNPUBLISHED = "not on the npm registry yet";
+
 const USAGE = "release.js check <tag> | notes <tag> | publish <folder> [--dry-run]";
 
 /** @param {string} file */
@@ -84,6 +87,9 @@ function check(tag) {
   const wrong = [
     ...others.map(([file, each]) => `${file}: the version is ${each}, not ${version}`),
     ...wrongRepository(process.env.GITHUB_REPOSITORY),
+    ...(read("README.md").toLowerCase().includes(UNPUBLISHED)
+      ? [`README.md says "${UNPUBLISHED}"`]
+      : []),
   ];
   if (wrong.length > 0) {
     throw new ScriptError(wrong.join("\n"));

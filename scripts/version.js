@@ -16,6 +16,19 @@ function exampleManifests() {
     .map((file) => join(ROOT, "examples", file));
 }
 
+/**
+ * @param {string} file
+ * @param {RegExp} place what stands before the version, as its group, and the version
+ * @param {string} version
+ */
+function edit(file, place, version) {
+  const text = readFileSync(file, "utf8");
+  writeFileSync(
+    file,
+    text.replace(place, (_, before) => before + version),
+  );
+}
+
 main(() => {
   const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
   run(process.execPath, [
@@ -23,9 +36,7 @@ main(() => {
     "version",
   ]);
 
-  const cargo = join(ROOT, "Cargo.toml");
-  const section = /^(\[package\]\n(?:.+\n)*?version = ").*"$/m;
-  writeFileSync(cargo, readFileSync(cargo, "utf8").replace(section, `$1${version}"`));
+  edit(join(ROOT, "Cargo.toml"), /^(\[package\]\n(?:.+\n)*?version = ")[^"]*/m, version);
   requireCargo();
   for (const workspace of [ROOT, join(ROOT, "fuzz")]) {
     run("cargo", ["update", "--workspace", "--offline"], { cwd: workspace });
@@ -33,13 +44,10 @@ main(() => {
 
   // The examples ask for this version, which is what makes npm take the checkout for it.
   for (const file of exampleManifests()) {
-    const text = readFileSync(file, "utf8");
-    writeFileSync(
-      file,
-      text.replace(/(socket\.io-redis-streams-native(?:": "|@)\^)[^"]+/g, `$1${version}`),
-    );
+    edit(file, /(socket\.io-redis-streams-native(?:": "|@)\^)[^"]+/g, version);
   }
+  edit(join(ROOT, "README.md"), /(socket\.io-redis-streams-native-)[\d.]+\d(?=\.tgz)/g, version);
   npm(["install", "--package-lock-only", "--ignore-scripts"]);
-  const changed = ["npm", "examples", "package-lock.json", "Cargo.toml", "Cargo.lock"];
+  const changed = ["npm", "examples", "README.md", "package-lock.json", "Cargo.toml", "Cargo.lock"];
   run("git", ["add", ...changed, "fuzz/Cargo.lock"]);
 });
