@@ -159,6 +159,25 @@ describe("whether Redis is there", () => {
     });
   });
 
+  // Breaks when a reader's connection counts as soon as it is open.
+  test("a reader that may not read is neither connected nor connected again", async (t) => {
+    const { redis, admin } = await ownRedis(t);
+    await admin.command(
+      ...["ACL", "SETUSER", "chat", "on", ">secret", "~*", "&*", "+@all", "-xread"],
+    );
+    const { stats } = await nodeOn(t, redis.url.replace("redis://", "redis://chat:secret@"));
+    const attempts = async () =>
+      /cmdstat_xread:.*rejected_calls=(\d+)/.exec(await admin.command("INFO", "commandstats"))?.[1];
+    await waitFor(async () => Number(await attempts()) >= 4, {
+      ...SOON,
+      what: "some attempts to read",
+    });
+    const { connected, reconnects } = stats();
+    assert.deepEqual({ connected, reconnects }, { connected: false, reconnects: 0 });
+    await admin.command("ACL", "SETUSER", "chat", "+xread");
+    await waitFor(() => stats().connected, { ...SOON, what: "the reader to read" });
+  });
+
   test("a closed node is not connected", async (t) => {
     const { redis } = await ownRedis(t);
     const node = await nodeOn(t, redis.url);
