@@ -67,14 +67,17 @@ class Supervisor {
     return this.#redis.url;
   }
 
-  /** Resolves with all of them once they listen; rejects when one ends before it does. */
+  /** Resolves with all of them once they listen, at once where they do; rejects when one ends before. */
   async started() {
     await Promise.all(
       this.#nodes.map(
         (node) =>
           new Promise((resolve, reject) => {
+            if (node.state === "running") {
+              return resolve(undefined);
+            }
             node.once("ended", () => reject(new Error(`${node.name} did not start`)));
-            node.once("change", (state) => state === "running" && resolve(undefined));
+            node.on("change", (state) => state === "running" && resolve(undefined));
           }),
       ),
     );
