@@ -18,7 +18,7 @@ const CASES = join(__dirname, "types");
 const TSC = join(ROOT, "node_modules", "typescript", "bin", "tsc");
 
 /** What the cases import, at the versions of this repository, besides the package. */
-const IMPORTED = ["redis", "ioredis", "expect-type", "@types/node"].map(
+const IMPORTED = ["redis", "ioredis", "prom-client", "expect-type", "@types/node"].map(
   (name) => `${name}@${require(join(ROOT, "node_modules", name, "package.json")).version}`,
 );
 

@@ -257,11 +257,11 @@ impl Writer {
         self.next_seq = batch.seqs.end;
         self.backoff.reset();
         self.warnings.clear(TASK);
+        self.measure(&batch.publishes);
         let mut cursor = self.stream.cursor();
         // Without IDs the batch was read back: it stands before our position.
         cursor.written = ids.last().copied().unwrap_or(cursor.position);
         cursor.own.acknowledged(batch.seqs.start, ids);
-        self.measure(&batch.publishes);
         self.written(cursor, batch.publishes.len());
     }
 
