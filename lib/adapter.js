@@ -50,7 +50,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     // One uid for all namespaces of a node, so that nodes can tell each other apart everywhere.
     // Read-only in its types only.
     /** @type {any} */ (this).uid = engine.uid;
-    this.#requests = new Requests(this, (asked) => engine.census(nsp.name, asked));
+    this.#requests = new Requests(this, (asked) => engine.countSubscribers(nsp.name, asked));
     if (nsp.server.opts.connectionStateRecovery) {
       this.#recovery = new Recovery(nsp, engine);
     }
@@ -58,7 +58,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onEntry: (event) => this.#onEntry(event),
       onBroadcast: (event) => this.#onBroadcast(event),
       onPayload: (payload) => this.#onPayload(payload),
-      onMembersChanged: () => this.#requests.look(),
+      onMembersChanged: () => this.#requests.refresh(),
       onLost: (loss) => this.#onLost(loss),
     });
   }

@@ -221,9 +221,11 @@ class Engine {
    * @param {string} nsp
    * @param {string[]} asked uids of which it is to be said whether they listen
    */
-  async census(nsp, asked) {
-    const { census } = await this.#call((call) => this.#native.census(call, nsp, asked));
-    return /** @type {import("./native-binding").NativeCensus} */ (census);
+  async countSubscribers(nsp, asked) {
+    const { subscribers } = await this.#call((call) =>
+      this.#native.countSubscribers(call, nsp, asked),
+    );
+    return /** @type {import("./native-binding").NativeSubscriberCount} */ (subscribers);
   }
 
   /**

@@ -19,7 +19,7 @@ export declare class NativeEngine {
   /** Publishes an answer to one node, msgpack of the whole message. */
   respond(nsp: string, uid: string, payload: Uint8Array): void;
   /** Asks who listens in a namespace; answered by an event. */
-  census(call: number, nsp: string, asked: Array<string>): void;
+  countSubscribers(call: number, nsp: string, asked: Array<string>): void;
   /** Keeps a session, msgpack, for `keep` ms. */
   persistSession(pid: string, session: Uint8Array, keep: number): void;
   /** Gives a session back; answered by an event. */
@@ -103,16 +103,6 @@ export interface NativeBatch {
   rare: Array<NativeEvent>;
 }
 
-/** See `engine::inbox::Census`. */
-export interface NativeCensus {
-  /** Living nodes of our own kind. */
-  known: Array<string>;
-  /** Number of further ones. */
-  others: number;
-  /** For each uid asked about. */
-  present: Array<boolean>;
-}
-
 /** See `engine::membership::Changes`. */
 export interface NativeChanges {
   /** Uids of those who came. */
@@ -161,7 +151,7 @@ export interface NativeEvent {
   /** published, answer, warning: what went wrong. */
   error?: NativeError;
   /** answer: a census. */
-  census?: NativeCensus;
+  subscribers?: NativeSubscriberCount;
   /** answer: what the client of a restored session missed. */
   missed?: Array<NativeMissed>;
 }
@@ -258,6 +248,16 @@ export interface NativeStats {
   historyBytes: number;
   /** Nodes, this one included. */
   members: number;
+}
+
+/** See `engine::inbox::SubscriberCount`. */
+export interface NativeSubscriberCount {
+  /** Living nodes of our own kind. */
+  known: Array<string>;
+  /** Number of further ones. */
+  others: number;
+  /** For each uid asked about. */
+  present: Array<boolean>;
 }
 
 /** The engine's version. `lib/native.js` takes no other one than its own. */

@@ -6,7 +6,7 @@ const { randomBytes } = require("node:crypto");
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
 const { encodeTargets } = require("./targets");
-const { Waits } = require("./waits");
+const { PendingRequests } = require("./pending-requests");
 const { warnOfHandler } = require("./warnings");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
@@ -20,7 +20,7 @@ const ORDER_TIMEOUT = 1_000;
 const COUNT_TIMEOUT = 5_000;
 
 /**
- * @typedef {import("./native-binding").NativeCensus} Census
+ * @typedef {import("./native-binding").NativeSubscriberCount} SubscriberCount
  * @typedef {import("./targets").Targets} Targets
  *
  * @typedef {object} Answers what a request has collected; also what `adapter.requests` holds
@@ -42,18 +42,18 @@ const isRequest = ({ type, data }) =>
 
 class Requests {
   #adapter;
-  #waits;
+  #pending;
   #lastCount = 1;
   #closed = false;
 
   /**
    * @param {any} adapter whose `requests` and `ackRequests` hold what is open, as suites written
    * for upstream expect
-   * @param {(asked: string[]) => Promise<Census>} takeCensus
+   * @param {(asked: string[]) => Promise<SubscriberCount>} countSubscribers
    */
-  constructor(adapter, takeCensus) {
+  constructor(adapter, countSubscribers) {
     this.#adapter = adapter;
-    this.#waits = new Waits(takeCensus);
+    this.#pending = new PendingRequests(countSubscribers);
   }
 
   /** Begins with our uid: the engine hands over the answers to our requests only. */
@@ -62,8 +62,8 @@ class Requests {
   }
 
   /** Somebody has come or gone. */
-  look() {
-    this.#waits.look();
+  refresh() {
+    this.#pending.refresh();
   }
 
   /**
@@ -82,11 +82,11 @@ class Requests {
       timer = setTimeout(resolve, COUNT_TIMEOUT).unref();
     });
     try {
-      const census = /** @type {Census | undefined} */ (
-        await Promise.race([this.#waits.census(), late])
+      const count = /** @type {SubscriberCount | undefined} */ (
+        await Promise.race([this.#pending.count(), late])
       );
-      if (census) {
-        this.#lastCount = 1 + census.known.length + census.others;
+      if (count) {
+        this.#lastCount = 1 + count.known.length + count.others;
       }
     } catch {
       // The last known number it is.
@@ -97,7 +97,7 @@ class Requests {
 
   /** @param {any} response */
   onResponse(response) {
-    this.#waits.answer(response.data.requestId, response.uid, response);
+    this.#pending.answer(response.data.requestId, response.uid, response);
   }
 
   /**
@@ -180,7 +180,7 @@ class Requests {
     const end = () => {
       clearTimeout(answers.timeout);
       this.#adapter.requests.delete(requestId);
-      this.#waits.close(requestId);
+      this.#pending.close(requestId);
     };
     /** @param {string} reason */
     const giveUp = (reason) => {
@@ -210,7 +210,7 @@ class Requests {
       throw error;
     }
     this.#adapter.requests.set(requestId, answers);
-    this.#waits.open(requestId, {
+    this.#pending.open(requestId, {
       begin: (expected) => {
         answers.expected = expected;
       },
@@ -251,11 +251,11 @@ class Requests {
     const end = () => {
       clearTimeout(timer);
       this.#adapter.ackRequests.delete(requestId);
-      this.#waits.close(requestId);
+      this.#pending.close(requestId);
     };
     const timer = setTimeout(end, opts.flags?.timeout);
     this.#adapter.ackRequests.set(requestId, { clientCountCallback, ack });
-    this.#waits.open(requestId, new AckWaiter(clientCountCallback, ack, end));
+    this.#pending.open(requestId, new AckWaiter(clientCountCallback, ack, end));
     local();
   }
 

@@ -15,7 +15,7 @@
 //!
 //! - [`engine`]: plain Rust, knows nothing of Node.
 //!   - [`engine::Engine`] starts, wires and stops the rest: that of a node, or that of an emitter, which
-//!     has writers only (`engine::options::Role`; what makes a node of it is in `engine/peer.rs`).
+//!     has writers only (`engine::options::Role`; what makes a node of it is in `engine/node_services.rs`).
 //!   - [`engine::redis`]: connection settings, finding the server (single, cluster, sentinel),
 //!     dialling (TCP, unix socket, TLS), credentials that change, backoff.
 //!   - [`engine::stream`]: entry IDs, the reader, the writer, own entries on their way, history.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::error::{Error, Result};
-use super::inbox::{Event, Inbox};
+use super::event::Event;
+use super::inbox::Inbox;
 use super::redis::{Credentials, CredentialsSource, RENEWING};
 use super::warnings::Warnings;
 
@@ -40,10 +41,10 @@ impl CredentialRequests {
     /// What connections are made with.
     pub fn source(self: Arc<Self>) -> CredentialsSource {
         let renewed = self.renewed.subscribe();
-        CredentialsSource { ask: Arc::new(move || Box::pin(self.clone().ask())), renewed }
+        CredentialsSource { ask: Arc::new(move || Box::pin(self.clone().request())), renewed }
     }
 
-    async fn ask(self: Arc<Self>) -> Result<Credentials> {
+    async fn request(self: Arc<Self>) -> Result<Credentials> {
         let request = self.next.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         self.waiting().insert(request, answer);

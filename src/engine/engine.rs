@@ -13,20 +13,22 @@ use tracing::instrument::WithSubscriber;
 use super::control::Control;
 use super::credentials::CredentialRequests;
 use super::error::{Error, Result};
-use super::inbox::{Answer, CallId, Census, Event, Inbox, NamespaceHandle};
+use super::event::{Answer, CallId, Event, SubscriberCount, Ticket};
+use super::heartbeats::Heartbeats;
+use super::inbox::Inbox;
 use super::log;
-use super::namespaces::{Namespace, Namespaces};
+use super::namespaces::{Namespace, NamespaceHandle, Namespaces};
+use super::node_services::{NodeServices, NodeTasks};
 use super::options::{Options, Role};
-use super::peer::{Peer, PeerTasks};
-use super::presence::{Heartbeats, Pace};
+use super::presence::Pace;
 use super::random::random_name;
 use super::redis::{Connector, Credentials, Settings};
 use super::runtime::SharedRuntime;
 use super::session::Restore;
 use super::stats::Stats;
-use super::stream::{EntryId, FLUSH_LIMIT, Progress, Publish, Reader, Stream, Ticket, Writer};
+use super::stream::{FLUSH_LIMIT, Progress, Publish, Reader, Stream, Writer};
 use super::warnings::Warnings;
-use super::wire::{Data, EMITTER, MessageType};
+use super::wire::{Data, EMITTER, EntryId, MessageType};
 
 /// One node's side of the cluster: its streams, its PUB/SUB, its sessions. Or an emitter, which only
 /// writes.
@@ -39,7 +41,7 @@ pub struct Engine {
     namespaces: Arc<Namespaces>,
     streams: Vec<Arc<Stream>>,
     /// `None` for an emitter.
-    peer: Option<Peer>,
+    services: Option<NodeServices>,
     credentials: Arc<CredentialRequests>,
     next_ticket: AtomicU32,
     closing: AtomicBool,
@@ -81,8 +83,10 @@ impl Engine {
                 Arc::new(Stream::new(index, settings.key(&name), queue_bytes, history_bytes))
             })
             .collect();
-        let (peer, peer_tasks) = match options.role {
-            Role::Node => Some(Peer::new(&uid, &options, &connector, &inbox, &stats, &warnings)),
+        let (services, node_tasks) = match options.role {
+            Role::Node => {
+                Some(NodeServices::new(&uid, &options, &connector, &inbox, &stats, &warnings))
+            }
             Role::Emitter => None,
         }
         .unzip();
@@ -95,15 +99,15 @@ impl Engine {
             stats,
             namespaces: Arc::default(),
             streams,
-            peer,
+            services,
             credentials,
             next_ticket: AtomicU32::new(0),
             closing: AtomicBool::new(false),
             tasks: Mutex::default(),
             runtime,
         });
-        if let Some(tasks) = peer_tasks {
-            engine.spawn_peer(tasks);
+        if let Some(tasks) = node_tasks {
+            engine.spawn_services(tasks);
         }
         for stream in &engine.streams {
             match engine.options.role {
@@ -115,7 +119,7 @@ impl Engine {
         Ok(engine)
     }
 
-    fn spawn_peer(&self, tasks: PeerTasks) {
+    fn spawn_services(&self, tasks: NodeTasks) {
         match tasks.control {
             Some((control_task, order_task)) => {
                 self.spawn(control_task.run());
@@ -186,7 +190,7 @@ impl Engine {
     /// Opens a namespace. With `recovery` the stream's history is kept for it; `encodes` is
     /// whether its packets are encoded here.
     pub fn open(&self, nsp: &str, recovery: bool, encodes: bool) -> Arc<Namespace> {
-        let Some(peer) = &self.peer else {
+        let Some(services) = &self.services else {
             // Nothing ever comes for it: it is only a name to write under.
             return Arc::new(Namespace::new(0, nsp, false, false));
         };
@@ -196,7 +200,7 @@ impl Engine {
             let position = cursor.position;
             cursor.history.start(position);
         }
-        peer.open(&namespace, self.stream(nsp));
+        services.open(&namespace, self.stream(nsp));
         namespace
     }
 
@@ -213,7 +217,7 @@ impl Engine {
         if self.closing.load(Ordering::Relaxed) {
             return Err(Error::Closed);
         }
-        if self.speaks_in_streams() && !namespace.presence().speaks() {
+        if self.speaks_in_streams() && !namespace.presence().may_write() {
             return Err(Error::Closed);
         }
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
@@ -249,16 +253,16 @@ impl Engine {
         self.pub_sub()?.respond(nsp, uid, payload)
     }
 
-    /// Asks who listens in a namespace; see [`Answer::Census`].
-    pub fn census(&self, call: CallId, nsp: &str, asked: Vec<String>) {
+    /// Asks who listens in a namespace; see [`Answer::SubscriberCount`].
+    pub fn count_subscribers(&self, call: CallId, nsp: &str, asked: Vec<String>) {
         if let Some(control) = self.control() {
-            return control.census(call, nsp, asked);
+            return control.count_subscribers(call, nsp, asked);
         }
-        let result = self.census_by_presence(nsp, &asked).map(Answer::Census);
-        self.inbox.push(Event::Answer { call, result, hold: None });
+        let result = self.count_by_presence(nsp, &asked).map(Answer::SubscriberCount);
+        self.inbox.push(Event::Answer { call, result, pin: None });
     }
 
-    fn census_by_presence(&self, nsp: &str, asked: &[String]) -> Result<Census> {
+    fn count_by_presence(&self, nsp: &str, asked: &[String]) -> Result<SubscriberCount> {
         if *self.stream(nsp).progress.borrow() == Progress::Starting {
             let reason = "the stream is not read yet".to_owned();
             return Err(Error::Unavailable { command: "XREAD", reason });
@@ -266,7 +270,7 @@ impl Engine {
         let namespace = self.namespaces.get(nsp);
         let known = namespace.map(|namespace| namespace.presence().uids()).unwrap_or_default();
         let present = asked.iter().map(|uid| known.contains(uid)).collect();
-        Ok(Census { known, others: 0, present })
+        Ok(SubscriberCount { known, others: 0, present })
     }
 
     fn pub_sub(&self) -> Result<&Control> {
@@ -277,18 +281,18 @@ impl Engine {
     }
 
     fn control(&self) -> Option<&Control> {
-        self.peer.as_ref()?.control.as_ref()
+        self.services.as_ref()?.control.as_ref()
     }
 
     /// Whether the other nodes hear in the streams that this one is there.
     fn speaks_in_streams(&self) -> bool {
-        self.peer.as_ref().is_some_and(|peer| peer.control.is_none())
+        self.services.as_ref().is_some_and(|services| services.control.is_none())
     }
 
     /// Keeps a session, msgpack of `{sid, pid, rooms, data}`, for some time.
     pub fn persist_session(&self, pid: &str, session: Vec<u8>, keep: Duration) {
-        if let Some(peer) = &self.peer {
-            peer.sessions.persist(self.session_key(pid), session, keep);
+        if let Some(services) = &self.services {
+            services.sessions.persist(self.session_key(pid), session, keep);
         }
     }
 
@@ -301,8 +305,9 @@ impl Engine {
             self.stats.restores_refused.add(1);
             return Err(Error::NotRestored("the offset is no entry ID"));
         };
-        let peer = self.peer.as_ref().ok_or(Error::NotRestored("an emitter has no sessions"))?;
-        peer.sessions.restore(Restore {
+        let services =
+            self.services.as_ref().ok_or(Error::NotRestored("an emitter has no sessions"))?;
+        services.sessions.restore(Restore {
             call,
             stream: self.stream(nsp).clone(),
             nsp: nsp.to_owned(),
@@ -317,16 +322,16 @@ impl Engine {
     /// Closes a namespace and answers the call once everything it has published is out.
     pub fn close_namespace(self: &Arc<Self>, call: CallId, nsp: &str, handle: NamespaceHandle) {
         if let Some(namespace) = self.namespaces.close(nsp, handle)
-            && let Some(peer) = &self.peer
+            && let Some(services) = &self.services
         {
-            peer.close(&namespace, self.stream(nsp));
+            services.close(&namespace, self.stream(nsp));
         }
         let (engine, stream) = (self.clone(), self.stream(nsp).clone());
         self.spawn(async move {
             if !stream.flushed(FLUSH_LIMIT).await {
                 tracing::debug!("a namespace closes with publishes still on their way");
             }
-            engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done), hold: None });
+            engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done), pin: None });
         });
     }
 
@@ -334,9 +339,9 @@ impl Engine {
     /// close and the call is answered.
     pub fn close(self: &Arc<Self>, call: CallId) {
         self.closing.store(true, Ordering::Relaxed);
-        if let Some(peer) = self.peer.as_ref().filter(|_| self.speaks_in_streams()) {
+        if let Some(services) = self.services.as_ref().filter(|_| self.speaks_in_streams()) {
             for namespace in self.namespaces.all() {
-                peer.close(&namespace, self.stream(&namespace.name));
+                services.close(&namespace, self.stream(&namespace.name));
             }
         }
         let engine = self.clone();
@@ -348,8 +353,8 @@ impl Engine {
             }
             // Where Redis did not take those, it is not waited for once more.
             let limit = if is_flushed { FLUSH_LIMIT } else { Duration::ZERO };
-            if let Some(peer) = &engine.peer
-                && tokio::time::timeout(limit, peer.stop()).await.is_err()
+            if let Some(services) = &engine.services
+                && tokio::time::timeout(limit, services.stop()).await.is_err()
             {
                 tracing::debug!("closed with something still to be said");
             }
@@ -358,7 +363,7 @@ impl Engine {
                 let _ = task.await;
             }
             engine.complete_rest();
-            engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done), hold: None });
+            engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done), pin: None });
         };
         // Not among the tasks that it ends.
         drop(self.runtime.handle().spawn(work.with_subscriber(self.dispatch.clone())));
@@ -412,8 +417,8 @@ impl Engine {
     pub fn is_connected(&self, nsp: &str) -> bool {
         let stream = self.stream(nsp);
         !self.closing.load(Ordering::Relaxed)
-            && stream.reader_link.is_standing()
-            && stream.writer_link.is_standing()
+            && stream.reader_health.is_connected()
+            && stream.writer_health.is_connected()
             && self.control().is_none_or(Control::is_connected)
     }
 

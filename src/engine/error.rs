@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use super::address::Address;
 use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
-
-use super::redis::Address;
 
 /// Result of the engine's own operations.
 pub type Result<T> = std::result::Result<T, Error>;

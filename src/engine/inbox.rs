@@ -4,211 +4,19 @@
 //! it is empty again.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::error::Error;
-use super::link::LinkName;
-use super::membership::Changes;
-use super::namespaces::{Hold, Namespace};
-use super::stream::{Completion, EntryId, Local, Missed};
-use super::wire::{BroadcastHead, Data, MessageType, Packet};
-
-/// Names an open namespace between JS and the engine.
-pub type NamespaceHandle = u32;
-
-/// Names a question of JS to the engine.
-pub type CallId = u32;
+use super::event::{Answer, Event};
 
 /// How exactly the age of what waits is known.
 const AGE_STEP: Duration = Duration::from_millis(50);
 
 /// What JS is handed at once: handling more of it would keep the event loop from everything else.
 const SLICE_BYTES: usize = 512 * 1024;
-
-/// Something for JS to handle.
-#[derive(Debug)]
-pub enum Event {
-    /// An entry that another node wrote.
-    Entry {
-        /// For which namespace.
-        namespace: NamespaceHandle,
-        /// Who wrote it.
-        uid: Arc<str>,
-        /// Type of the message.
-        kind: MessageType,
-        /// The entry's ID.
-        id: EntryId,
-        /// Data of the message.
-        data: Option<Data>,
-        /// Whatever it is, it may change rooms.
-        hold: Option<Hold>,
-    },
-    /// A broadcast of another node, ready to be sent to local sockets.
-    Broadcast {
-        /// For which namespace.
-        namespace: Arc<Namespace>,
-        /// The entry's ID; fits doubles.
-        id: EntryId,
-        /// Who gets it, and how; all rooms have names.
-        head: BroadcastHead,
-        /// The Socket.IO packet, its offset included.
-        packet: Packet,
-    },
-    /// One of our own publishes has ended: it is its turn.
-    Published(Completion),
-    /// A PUB/SUB message: msgpack of a whole message.
-    Message {
-        /// For which namespace.
-        namespace: NamespaceHandle,
-        /// The payload as it came.
-        payload: Vec<u8>,
-        /// The user's handlers may change rooms.
-        hold: Option<Hold>,
-    },
-    /// The answer to a call.
-    Answer {
-        /// Which call.
-        call: CallId,
-        /// The answer.
-        result: Result<Answer, Error>,
-        /// The socket of a restored session joins its rooms.
-        hold: Option<Hold>,
-    },
-    /// Entries of a stream were lost, or may have been.
-    Lost {
-        /// Which of the engine's streams.
-        stream: u32,
-        /// What happened.
-        loss: Loss,
-        /// How many entries, where that is known.
-        entries: Option<u64>,
-    },
-    /// Nodes of our own kind have come or gone: whoever waits for answers looks again.
-    MembersChanged {
-        /// In which namespace; `None` where nodes are heard in all of them at once.
-        namespace: Option<NamespaceHandle>,
-        /// Who.
-        changes: Changes,
-    },
-    /// A connection that was broken stands again.
-    Reconnected {
-        /// Whose.
-        link: LinkName,
-        /// Of which of the engine's streams.
-        stream: Option<u32>,
-        /// How long it was away.
-        away: Duration,
-    },
-    /// The credentials are wanted for a new connection.
-    CredentialsWanted {
-        /// To be given back with them.
-        request: u32,
-    },
-    /// Something that the operator has to know.
-    Warning {
-        /// What it is.
-        error: Error,
-    },
-    /// A line for `DEBUG=`.
-    Debug {
-        /// The text.
-        line: String,
-    },
-}
-
-/// How entries were lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// They were trimmed before we came by, or lost in a failover.
-    Trimmed,
-    /// The stream was deleted, or replaced by another one.
-    Deleted,
-    /// The stream fell back behind what we had read.
-    FellBack,
-    /// Something else stands at the stream's key.
-    WrongType,
-}
-
-impl Loss {
-    /// The name that JS gets.
-    pub fn name(self) -> &'static str {
-        match self {
-            Loss::Trimmed => "trimmed",
-            Loss::Deleted => "deleted",
-            Loss::FellBack => "fell back",
-            Loss::WrongType => "wrong type",
-        }
-    }
-}
-
-/// What a call gets.
-#[derive(Debug)]
-pub enum Answer {
-    /// It is done.
-    Done,
-    /// Who listens in a namespace.
-    Census(Census),
-    /// A session that was restored, with everything up to here: what comes behind this event in
-    /// the inbox is live.
-    Session {
-        /// msgpack of `{sid, pid, rooms, data}`.
-        session: Vec<u8>,
-        /// What the client missed, in order.
-        missed: Vec<Missed>,
-        /// The position up to which that is.
-        position: EntryId,
-    },
-}
-
-/// Who listens to a namespace's requests, besides this node.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Census {
-    /// Nodes of our own kind that are alive.
-    pub known: Vec<String>,
-    /// How many further ones there are: upstream nodes, and those not heard of yet.
-    pub others: u32,
-    /// For each uid that was asked about: whether it is among those.
-    pub present: Vec<bool>,
-}
-
-impl Event {
-    /// What is to be said of nodes that have come or gone; nothing when nobody has.
-    pub fn members_changed(namespace: Option<NamespaceHandle>, changes: Changes) -> Option<Self> {
-        (!changes.is_empty()).then_some(Self::MembersChanged { namespace, changes })
-    }
-
-    /// Takes what holds the namespace open out of the event: to be dropped when it was handled.
-    pub fn take_hold(&mut self) -> Option<Hold> {
-        match self {
-            Event::Entry { hold, .. }
-            | Event::Message { hold, .. }
-            | Event::Answer { hold, .. }
-            | Event::Published(Completion { hold, .. }) => hold.take(),
-            _ => None,
-        }
-    }
-
-    /// Rough size in bytes, for the bound.
-    pub fn size(&self) -> usize {
-        const OVERHEAD: usize = 128;
-        OVERHEAD
-            + match self {
-                Event::Entry { data, .. } => data.as_ref().map_or(0, Data::len),
-                Event::Broadcast { packet, .. } => OVERHEAD + packet.len(),
-                Event::Published(Completion { local: Local::Packet(packet), .. }) => packet.len(),
-                Event::Message { payload, .. } => payload.len(),
-                Event::Answer { result: Ok(Answer::Session { session, missed, .. }), .. } => {
-                    session.len() + missed.iter().map(|m| OVERHEAD + m.len()).sum::<usize>()
-                }
-                Event::Debug { line } => line.len(),
-                _ => 0,
-            }
-    }
-}
 
 type Wake = Box<dyn Fn() + Send + Sync>;
 
@@ -359,7 +167,7 @@ impl Inbox {
         self.space.notify_waiters();
         // By the rooms of this moment: those of the moment at which it was read do not count.
         taken.retain(|event| match event {
-            Event::Broadcast { namespace, id, head, .. } => namespace.wants(*id, head),
+            Event::Broadcast { namespace, id, head, .. } => namespace.check_interest(*id, head),
             _ => true,
         });
         Some(taken)
@@ -393,12 +201,14 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::engine::wire::EntryId;
 
     fn message(bytes: usize) -> Event {
-        Event::Message { namespace: 0, payload: vec![0; bytes], hold: None }
+        Event::Message { namespace: 0, payload: vec![0; bytes], pin: None }
     }
 
     #[test]
@@ -470,7 +280,7 @@ mod tests {
         let inbox = Inbox::new(1 << 20, || {});
         let session = Answer::Session { session: vec![], missed: vec![], position: EntryId::ZERO };
         inbox.push(message(1));
-        inbox.push(Event::Answer { call: 1, result: Ok(session), hold: None });
+        inbox.push(Event::Answer { call: 1, result: Ok(session), pin: None });
         inbox.push(message(1));
         assert_eq!(inbox.drain(10).unwrap().len(), 2);
         assert_eq!(inbox.drain(10).unwrap().len(), 1);

@@ -9,7 +9,8 @@ use tracing::{Dispatch, Event as TracingEvent, Subscriber};
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use super::inbox::{Event, Inbox};
+use super::event::Event;
+use super::inbox::Inbox;
 
 /// What the engine's tasks are to run under: writes to the inbox, or nowhere.
 pub fn dispatch(inbox: &Arc<Inbox>, enabled: bool) -> Dispatch {
@@ -26,16 +27,16 @@ impl<S: Subscriber> Layer<S> for ToInbox {
         if !event.metadata().target().starts_with(env!("CARGO_CRATE_NAME")) {
             return;
         }
-        let mut line = Line(String::new());
+        let mut line = PubSubConnection(String::new());
         event.record(&mut line);
         // A full inbox does not wait for log lines.
         let _ = self.0.offer(Event::Debug { line: line.0 });
     }
 }
 
-struct Line(String);
+struct PubSubConnection(String);
 
-impl Visit for Line {
+impl Visit for PubSubConnection {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let written = match field.name() {
             "message" => write!(self.0, "{value:?}"),

@@ -42,13 +42,13 @@ pub struct Members {
     /// Those that were alive when it was last looked.
     alive: HashSet<String>,
     /// When that was.
-    looked: Instant,
+    refreshed: Instant,
 }
 
 impl Members {
     /// Nobody was heard of. A node is dead after `timeout` of silence.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, heard: HashMap::new(), alive: HashSet::new(), looked: Instant::now() }
+        Self { timeout, heard: HashMap::new(), alive: HashSet::new(), refreshed: Instant::now() }
     }
 
     /// A node has said something.
@@ -66,16 +66,16 @@ impl Members {
     pub fn listen_again(&mut self) {
         let now = Instant::now();
         for (uid, heard) in &mut self.heard {
-            if self.alive.contains(uid) || *heard >= self.looked {
+            if self.alive.contains(uid) || *heard >= self.refreshed {
                 *heard = now;
             }
         }
     }
 
     /// Forgets the long silent, and says who came or went since the last time.
-    pub fn look(&mut self) -> Changes {
+    pub fn refresh(&mut self) -> Changes {
         let now = Instant::now();
-        self.looked = now;
+        self.refreshed = now;
         self.heard.retain(|_, heard| now.duration_since(*heard) < FORGOTTEN);
         let is_alive = |uid: &str| self.heard.get(uid).is_some_and(|heard| self.is_alive(*heard));
         let gone = self.alive.iter().filter(|uid| !is_alive(uid));
@@ -122,7 +122,7 @@ mod tests {
 
     /// Who came, left, and is not heard any more.
     fn changes(members: &mut Members) -> (String, String, String) {
-        let Changes { mut came, left, silent } = members.look();
+        let Changes { mut came, left, silent } = members.refresh();
         came.sort();
         (came.join(" "), left.join(" "), silent.join(" "))
     }
@@ -133,7 +133,7 @@ mod tests {
         members.hear("a".into());
         members.hear("b".into());
         assert_eq!(changes(&mut members), ("a b".into(), String::new(), String::new()));
-        assert!(members.look().is_empty());
+        assert!(members.refresh().is_empty());
         advance(TIMEOUT).await;
         members.hear("b".into());
         advance(Duration::from_millis(1)).await;
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(alive(&members), ["a", "b"]);
         assert_eq!((changes(&mut members).0.as_str(), members.alive()), ("a", 2));
         advance(FORGOTTEN).await;
-        members.look();
+        members.refresh();
         assert!(members.all().is_empty());
     }
 
@@ -162,13 +162,13 @@ mod tests {
         let mut members = Members::new(TIMEOUT);
         members.hear("a".into());
         members.hear("b".into());
-        members.look();
+        members.refresh();
         advance(TIMEOUT * 2).await;
         members.hear("b".into());
         assert_eq!(changes(&mut members), (String::new(), String::new(), "a".into()));
         advance(TIMEOUT * 2).await;
         members.listen_again();
-        assert!(members.look().is_empty());
+        assert!(members.refresh().is_empty());
         assert_eq!((alive(&members), members.alive()), (vec!["b".to_owned()], 1));
     }
 
@@ -176,7 +176,7 @@ mod tests {
     async fn who_leaves_is_forgotten() {
         let mut members = Members::new(TIMEOUT);
         members.hear("a".into());
-        members.look();
+        members.refresh();
         members.leave("a");
         members.hear("b".into());
         assert_eq!(changes(&mut members), ("b".into(), "a".into(), String::new()));

@@ -1,26 +1,32 @@
-//! The engine, in plain Rust: everything that does not need Node.
+//! The engine, in plain Rust: everything that does not need Node.js.
+//!
+//! The modules stand in the order in which they build on each other: each uses only those above it
+//! (`__test__/layout.test.js` checks that).
 
-pub mod control;
+pub mod address;
+pub mod error;
+pub mod latency;
+pub mod stats;
+mod random;
+mod runtime;
+pub mod wire;
+pub mod options;
+pub mod membership;
+pub mod presence;
+pub mod namespaces;
+pub mod event;
+pub mod inbox;
+pub mod log;
+pub mod warnings;
+pub mod connection_health;
+pub mod redis;
 mod credentials;
+pub mod stream;
+pub mod control;
+pub mod session;
+pub mod heartbeats;
+mod node_services;
 #[allow(clippy::module_inception)]
 mod engine;
-pub mod error;
-pub mod inbox;
-pub mod latency;
-pub mod link;
-pub mod log;
-pub mod membership;
-pub mod namespaces;
-pub mod options;
-mod peer;
-pub mod presence;
-mod random;
-pub mod redis;
-mod runtime;
-pub mod session;
-pub mod stats;
-pub mod stream;
-pub mod warnings;
-pub mod wire;
 
 pub use engine::Engine;

@@ -12,10 +12,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::inbox::NamespaceHandle;
 use super::presence::Presence;
-use super::stream::EntryId;
-use super::wire::{BroadcastHead, Room};
+use super::wire::{BroadcastHead, EntryId, Room};
+
+/// Names an open namespace between JS and the engine.
+pub type NamespaceHandle = u32;
 
 /// An open namespace.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Namespace {
     /// Whether packets are encoded here: JS does it where users have a parser of their own.
     pub encodes: bool,
     interest: Mutex<Interest>,
-    holds: AtomicUsize,
+    pins: AtomicUsize,
     presence: Mutex<Presence>,
 }
 
@@ -42,7 +43,7 @@ struct Interest {
 }
 
 /// Keeps a namespace open while it lives: goes with the event until JS has handled it.
-pub struct Hold(Arc<Namespace>);
+pub struct InterestPin(Arc<Namespace>);
 
 impl Namespace {
     /// A namespace without sockets.
@@ -55,7 +56,7 @@ impl Namespace {
             recovery,
             encodes,
             interest: Mutex::new(interest),
-            holds: AtomicUsize::new(0),
+            pins: AtomicUsize::new(0),
             presence: Mutex::default(),
         }
     }
@@ -78,14 +79,14 @@ impl Namespace {
     }
 
     /// Holds the namespace open.
-    pub fn hold(self: &Arc<Self>) -> Hold {
-        self.holds.fetch_add(1, Ordering::SeqCst);
-        Hold(self.clone())
+    pub fn pin(self: &Arc<Self>) -> InterestPin {
+        self.pins.fetch_add(1, Ordering::SeqCst);
+        InterestPin(self.clone())
     }
 
     /// Whether the broadcast `id` may have a recipient here.
-    pub fn wants(&self, id: EntryId, head: &BroadcastHead) -> bool {
-        if self.holds.load(Ordering::SeqCst) > 0 {
+    pub fn check_interest(&self, id: EntryId, head: &BroadcastHead) -> bool {
+        if self.pins.load(Ordering::SeqCst) > 0 {
             return true;
         }
         let mut interest = self.interest();
@@ -113,15 +114,15 @@ impl Namespace {
     }
 }
 
-impl Drop for Hold {
+impl Drop for InterestPin {
     fn drop(&mut self) {
-        self.0.holds.fetch_sub(1, Ordering::SeqCst);
+        self.0.pins.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-impl fmt::Debug for Hold {
+impl fmt::Debug for InterestPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hold({})", self.0.handle)
+        write!(f, "InterestPin({})", self.0.handle)
     }
 }
 
@@ -190,27 +191,30 @@ mod tests {
     #[test]
     fn wants_what_has_a_recipient() {
         let namespace = Namespace::new(0, "/", false, true);
-        assert!(!namespace.wants(ID, &to("[]")));
+        assert!(!namespace.check_interest(ID, &to("[]")));
         namespace.set_has_sockets(true);
         assert_eq!(namespace.set_room("r", true), ID, "what was left out before");
-        assert!(namespace.wants(ID, &to("[]")));
-        assert!(namespace.wants(ID, &to(r#"["q","r"]"#)));
-        assert!(!namespace.wants(ID, &to(r#"["q"]"#)));
-        assert!(namespace.wants(ID, &to("[5]")), "cannot be judged here");
+        assert!(namespace.check_interest(ID, &to("[]")));
+        assert!(namespace.check_interest(ID, &to(r#"["q","r"]"#)));
+        assert!(!namespace.check_interest(ID, &to(r#"["q"]"#)));
+        assert!(namespace.check_interest(ID, &to("[5]")), "cannot be judged here");
         namespace.set_room("r", false);
         namespace.set_has_sockets(false);
-        assert!(!namespace.wants(ID, &to(r#"["r"]"#)) && !namespace.wants(ID, &to("[]")));
+        assert!(
+            !namespace.check_interest(ID, &to(r#"["r"]"#))
+                && !namespace.check_interest(ID, &to("[]"))
+        );
     }
 
     #[test]
     fn held_open_it_wants_everything() {
         let namespace = Arc::new(Namespace::new(0, "/", false, true));
-        let holds = [namespace.hold(), namespace.hold()];
-        assert!(namespace.wants(ID, &to(r#"["q"]"#)));
-        let [first, second] = holds;
+        let pins = [namespace.pin(), namespace.pin()];
+        assert!(namespace.check_interest(ID, &to(r#"["q"]"#)));
+        let [first, second] = pins;
         drop(first);
-        assert!(namespace.wants(ID, &to(r#"["q"]"#)));
+        assert!(namespace.check_interest(ID, &to(r#"["q"]"#)));
         drop(second);
-        assert!(!namespace.wants(ID, &to(r#"["q"]"#)));
+        assert!(!namespace.check_interest(ID, &to(r#"["q"]"#)));
     }
 }

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::stream::stream_index;
-
 /// What an engine is to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -104,6 +102,21 @@ impl Options {
     }
 }
 
+/// Which of `count` streams a namespace is routed to.
+///
+/// Upstream's hash: 31-multiplier over UTF-16 units in 32-bit signed arithmetic. The remainder is
+/// taken non-negative: upstream's is signed, so that namespaces with a negative hash go to a
+/// stream that no node reads (see `docs/architecture.md`).
+fn stream_index(nsp: &str, count: u32) -> usize {
+    if count <= 1 {
+        return 0;
+    }
+    let hash = nsp
+        .encode_utf16()
+        .fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    i64::from(hash).rem_euclid(i64::from(count)) as usize
+}
+
 /// As docs/options.md has them.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn defaults() -> Options {
@@ -144,5 +157,23 @@ mod tests {
         let options = defaults();
         assert_eq!(options.request_channel("/chat"), "socket.io#/chat#");
         assert_eq!(options.answer_channel("/chat", "ab"), "socket.io#/chat#ab#");
+    }
+
+    #[test]
+    fn agrees_with_upstream_where_its_hash_is_not_negative() {
+        // 47 is the hash of "/".
+        assert_eq!(stream_index("/", 4), 47 % 4);
+        assert_eq!(stream_index("/", 1), 0);
+        // What JS computes for "/chat".
+        assert_eq!(stream_index("/chat", 5), 46_457_863 % 5);
+    }
+
+    #[test]
+    fn a_negative_hash_still_gives_a_stream_that_is_read() {
+        for nsp in ["/notifications", "/dashboard", "/é€😀"] {
+            for count in 2..9 {
+                assert!(stream_index(nsp, count) < count as usize);
+            }
+        }
     }
 }

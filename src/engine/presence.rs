@@ -1,24 +1,20 @@
-//! Who else is in a namespace, where requests travel in the stream (`requestsVia: "stream"`), as in
-//! upstream 0.1 and 0.2: nodes say it in the namespace's stream when they open it, when they have
-//! written nothing there for a while, and when they close it. Whatever a node writes shows that it
-//! is alive.
+//! Which other nodes are in a namespace, when requests travel in the stream (`requestsVia: "stream"`),
+//! as in upstream 0.1 and 0.2. A node writes to the namespace's stream when it opens the namespace,
+//! when it has written nothing there for a while, and when it closes the namespace. Every entry of a
+//! node shows that the node is alive.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use super::inbox::{Event, Inbox};
 use super::membership::Changes;
-use super::namespaces::{Namespace, Namespaces};
 use super::options::Options;
-use super::stream::{Publish, Stream};
-use super::wire::{ADAPTER_CLOSE, EMITTER, HEARTBEAT, MessageType};
+use super::wire::{ADAPTER_CLOSE, EMITTER, MessageType};
 
 /// Not more often than this is looked who has to speak and who is silent, whatever the options.
-const SHORTEST_LOOK: Duration = Duration::from_millis(50);
-const LONGEST_LOOK: Duration = Duration::from_secs(1);
+const SHORTEST_CHECK: Duration = Duration::from_millis(50);
+const LONGEST_CHECK: Duration = Duration::from_secs(1);
 
 /// How often, how long: by the heartbeats' options.
 #[derive(Debug, Clone, Copy)]
@@ -35,15 +31,15 @@ impl Pace {
 
     /// How often it is looked who has to speak and who is silent. Also the longest XREAD: each
     /// answer shows that we can listen.
-    pub fn look(&self) -> Duration {
+    pub fn check_interval(&self) -> Duration {
         let slack = self.timeout.saturating_sub(self.interval);
-        (self.interval / 2).min(slack / 8).clamp(SHORTEST_LOOK, LONGEST_LOOK)
+        (self.interval / 2).min(slack / 8).clamp(SHORTEST_CHECK, LONGEST_CHECK)
     }
 
     /// A longer pause in listening starts the clocks again. A shorter one cannot make a node look
     /// dead that speaks every [`Options::heartbeat_interval`].
     fn longest_pause(&self) -> Duration {
-        (self.timeout.saturating_sub(self.interval) / 2).max(4 * SHORTEST_LOOK)
+        (self.timeout.saturating_sub(self.interval) / 2).max(4 * SHORTEST_CHECK)
     }
 }
 
@@ -111,6 +107,11 @@ impl Presence {
         changes
     }
 
+    /// This node leaves: it writes nothing more.
+    pub fn leave(&mut self) {
+        self.has_left = true;
+    }
+
     /// How many are there.
     pub fn count(&self) -> usize {
         self.heard.len()
@@ -118,7 +119,7 @@ impl Presence {
 
     /// Whether this node may write something, which then shows that it is alive: not when it has
     /// left, or it would be taken for one that is back.
-    pub fn speaks(&mut self) -> bool {
+    pub fn may_write(&mut self) -> bool {
         self.spoke = Instant::now();
         !self.has_left
     }
@@ -129,15 +130,15 @@ impl Presence {
     }
 
     /// Says who has gone.
-    fn forget_silent(&mut self, listening: &Listening, pace: Pace) -> Changes {
+    pub fn forget_silent(&mut self, listening: &Listening, pace: Pace) -> Changes {
         let is_silent = |heard: &mut Instant| listening.silence(*heard) > pace.timeout;
         let gone = self.heard.extract_if(|_, heard| is_silent(heard));
         Changes { silent: gone.map(|(uid, _)| uid.into()).collect(), ..Changes::default() }
     }
 
     /// True when the others have to hear of us before it is looked again.
-    fn has_to_speak(&self, pace: Pace) -> bool {
-        self.spoke.elapsed() + pace.look() > pace.interval
+    pub fn has_to_speak(&self, pace: Pace) -> bool {
+        self.spoke.elapsed() + pace.check_interval() > pace.interval
     }
 }
 
@@ -147,83 +148,12 @@ impl Default for Presence {
     }
 }
 
-/// Says to the other nodes that we come, are there, or leave. Nobody here waits for it: that we are
-/// there is said again, and who does not hear that we leave hears no more of us.
-pub fn say(stream: &Stream, namespace: &Arc<Namespace>, kind: MessageType) {
-    let mut presence = namespace.presence();
-    if !presence.speaks() {
-        return;
-    }
-    presence.has_left = kind == ADAPTER_CLOSE;
-    // Before the lock is let go: nothing is to come behind the last word.
-    let at = Instant::now();
-    let publish = Publish { ticket: None, namespace: namespace.clone(), kind, data: None, at };
-    if let Err(error) = stream.queue.push(publish) {
-        tracing::debug!("not said in {} that we are there: {error}", namespace.name);
-    }
-}
-
-/// Speaks where we have been silent, and forgets those who are: one task for all namespaces, on
-/// tokio, so that a blocked event loop does not look dead.
-pub struct Heartbeats {
-    /// The namespaces to look at.
-    pub namespaces: Arc<Namespaces>,
-    /// All streams.
-    pub streams: Vec<Arc<Stream>>,
-    /// Which namespace is in which stream, and the pace.
-    pub options: Arc<Options>,
-    /// Is told who has gone.
-    pub inbox: Arc<Inbox>,
-}
-
-impl Heartbeats {
-    /// Runs until it is dropped.
-    pub async fn run(self) {
-        let pace = Pace::of(&self.options);
-        let mut ticks = interval(pace.look());
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Up to which publish of each stream we have spoken last.
-        let mut spoken = vec![0; self.streams.len()];
-        loop {
-            ticks.tick().await;
-            self.look(pace, &mut spoken);
-        }
-    }
-
-    fn look(&self, pace: Pace, spoken: &mut [u64]) {
-        let listening: Vec<Listening> =
-            self.streams.iter().map(|stream| stream.cursor().listening).collect();
-        // While Redis is away, no more than one round of heartbeats waits.
-        let may_speak: Vec<bool> = self
-            .streams
-            .iter()
-            .zip(&*spoken)
-            .map(|(stream, count)| stream.queue.has_ended(*count))
-            .collect();
-        for namespace in self.namespaces.all() {
-            let index = self.options.stream_of(&namespace.name);
-            let (changes, has_to_speak) = {
-                let mut presence = namespace.presence();
-                let changes = presence.forget_silent(&listening[index], pace);
-                (changes, presence.has_to_speak(pace))
-            };
-            changes.say();
-            self.inbox.push_all(Event::members_changed(Some(namespace.handle), changes));
-            if has_to_speak && may_speak[index] {
-                say(&self.streams[index], &namespace, HEARTBEAT);
-                spoken[index] = self.streams[index].queue.accepted();
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::engine::options;
-    use crate::engine::wire::{BROADCAST, INITIAL_HEARTBEAT};
+    use crate::engine::wire::{BROADCAST, HEARTBEAT, INITIAL_HEARTBEAT};
 
     const INTERVAL: Duration = Duration::from_secs(5);
     const TIMEOUT: Duration = Duration::from_secs(10);
@@ -297,80 +227,20 @@ mod tests {
         for (interval, timeout) in [(5_000, 10_000), (150, 900), (500, 600), (60_000, 120_000)] {
             let [interval, timeout] = [interval, timeout].map(Duration::from_millis);
             let pace = Pace { interval, timeout };
-            assert!(pace.look() < interval && pace.look() < pace.longest_pause(), "{pace:?}");
-            assert!(pace.look() <= LONGEST_LOOK && pace.look() >= SHORTEST_LOOK, "{pace:?}");
-            if timeout > interval + 8 * SHORTEST_LOOK {
-                assert!(interval + pace.longest_pause() + pace.look() < timeout, "{pace:?}");
+            assert!(
+                pace.check_interval() < interval && pace.check_interval() < pace.longest_pause(),
+                "{pace:?}"
+            );
+            assert!(
+                pace.check_interval() <= LONGEST_CHECK && pace.check_interval() >= SHORTEST_CHECK,
+                "{pace:?}"
+            );
+            if timeout > interval + 8 * SHORTEST_CHECK {
+                assert!(
+                    interval + pace.longest_pause() + pace.check_interval() < timeout,
+                    "{pace:?}"
+                );
             }
         }
-    }
-
-    fn said(stream: &Stream) -> Vec<MessageType> {
-        stream.queue.take_batch().iter().map(|publish| publish.kind).collect()
-    }
-
-    fn heartbeats() -> (Heartbeats, Arc<Namespace>) {
-        let namespaces = Arc::new(Namespaces::default());
-        let namespace = namespaces.open("/", false, true);
-        let heartbeats = Heartbeats {
-            namespaces,
-            streams: vec![Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 0))],
-            options: Arc::new(options::defaults()),
-            inbox: Arc::new(Inbox::new(1 << 20, || {})),
-        };
-        (heartbeats, namespace)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn speaks_before_the_interval_ends_unless_something_else_was_written() {
-        let (heartbeats, namespace) = heartbeats();
-        let stream = &heartbeats.streams[0];
-        let mut spoken = vec![0];
-        advance(3 * SECOND).await;
-        heartbeats.look(PACE, &mut spoken);
-        assert!(namespace.presence().speaks());
-        advance(4 * SECOND).await;
-        heartbeats.look(PACE, &mut spoken);
-        assert!(said(stream).is_empty());
-        advance(SECOND).await;
-        heartbeats.look(PACE, &mut spoken);
-        assert_eq!(said(stream), [HEARTBEAT]);
-        advance(INTERVAL).await;
-        heartbeats.look(PACE, &mut spoken);
-        assert!(said(stream).is_empty(), "the last one was not written yet");
-        stream.queue.end(1);
-        heartbeats.look(PACE, &mut spoken);
-        assert_eq!(said(stream), [HEARTBEAT]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_comes_behind_the_last_word() {
-        let (heartbeats, namespace) = heartbeats();
-        let stream = &heartbeats.streams[0];
-        say(stream, &namespace, ADAPTER_CLOSE);
-        say(stream, &namespace, HEARTBEAT);
-        advance(INTERVAL).await;
-        heartbeats.look(PACE, &mut [0]);
-        assert!(!namespace.presence().speaks());
-        assert_eq!(said(stream), [ADAPTER_CLOSE]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_has_gone_is_said() {
-        let (heartbeats, namespace) = heartbeats();
-        let stream = &heartbeats.streams[0];
-        namespace.presence().hear("a", HEARTBEAT);
-        // The first of these starts the clocks.
-        for _ in 0..=11 {
-            assert!(heartbeats.inbox.drain(1).is_none());
-            advance(SECOND).await;
-            stream.cursor().listening.heard_all(Instant::now(), PACE);
-            heartbeats.look(PACE, &mut [0]);
-        }
-        let said = heartbeats.inbox.drain(1).unwrap();
-        let [Event::MembersChanged { namespace: handle, changes }] = &said[..] else {
-            panic!("{said:?}")
-        };
-        assert_eq!((*handle, changes.silent.join(" ")), (Some(namespace.handle), "a".to_owned()));
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::Error;
-use super::inbox::{Event, Inbox};
+use super::event::Event;
+use super::inbox::Inbox;
 
 /// Sends warnings to JS, which hands them to `process.emitWarning`.
 pub struct Warnings {

@@ -4,8 +4,9 @@
 use super::dice;
 use super::js::{Broadcast, Js, Parsed, parse_json, parse_msgpack, to_msgpack};
 use crate::engine::namespaces::Namespace;
-use crate::engine::stream::EntryId;
-use crate::engine::wire::{BroadcastHead, Data, Flags, Judgement, Membership, Packet, SessionHead};
+use crate::engine::wire::{
+    BroadcastHead, Data, EntryId, Flags, Judgement, Membership, Packet, SessionHead,
+};
 
 const ID: EntryId = EntryId { ms: 5, seq: 1 };
 
@@ -87,7 +88,7 @@ fn wanted(head: &BroadcastHead, broadcast: &Broadcast<'_>, is_usual: bool, input
     };
     let js =
         if broadcast.rooms.is_empty() { has_sockets } else { broadcast.rooms.iter().any(is_local) };
-    let ours = namespace.wants(ID, head);
+    let ours = namespace.check_interest(ID, head);
     assert!(ours || !js, "somebody here wants it");
     assert!(!is_usual || ours == js, "wanted: {ours}, though usual");
 }

@@ -7,14 +7,15 @@ use redis::{PushInfo, PushKind, Value};
 
 use super::BETWEEN_ENTRIES;
 use crate::engine::control::Control;
-use crate::engine::inbox::{Event, Inbox};
+use crate::engine::event::Event;
+use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespace;
 use crate::engine::options;
 use crate::engine::redis::Connector;
 use crate::engine::stats::Stats;
-use crate::engine::stream::{EntryId, Progress, Stream};
+use crate::engine::stream::{Progress, Stream};
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::position;
+use crate::engine::wire::{EntryId, position};
 
 const UID: &str = "0123456789abcdef";
 
@@ -84,7 +85,7 @@ impl Node {
         cursor.position = cursor.position.max(to.unwrap_or(EntryId::ZERO));
         self.stream.progress.send_replace(Progress::At(cursor.position));
         drop(cursor);
-        self.control.release_held();
+        self.control.release_deferred();
     }
 
     /// JS takes what is there.

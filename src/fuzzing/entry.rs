@@ -3,8 +3,8 @@
 use redis::Value;
 
 use super::{resp, strings};
-use crate::engine::stream::{EntryId, page};
-use crate::engine::wire::{Entry, EntryError, Origin, fields_of, parse_entry};
+use crate::engine::stream::page;
+use crate::engine::wire::{Entry, EntryError, EntryId, Origin, fields_of, parse_entry};
 
 /// Names and values in turn.
 pub fn run(input: &[u8]) {

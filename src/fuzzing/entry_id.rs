@@ -1,6 +1,6 @@
 //! Entry IDs, which also come from clients as offsets.
 
-use crate::engine::stream::EntryId;
+use crate::engine::wire::EntryId;
 
 /// Two texts, apart by a space.
 pub fn run(input: &[u8]) {

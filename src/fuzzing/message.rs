@@ -2,8 +2,7 @@
 
 use super::dice;
 use super::js::{Js, parse_msgpack};
-use crate::engine::stream::EntryId;
-use crate::engine::wire::{position, with_position};
+use crate::engine::wire::{EntryId, position, with_position};
 
 /// A message as it was published.
 pub fn run(input: &[u8]) {

@@ -4,7 +4,8 @@
 use redis::Value;
 
 use super::{dice, resp};
-use crate::engine::stream::{EntryId, page};
+use crate::engine::stream::page;
+use crate::engine::wire::EntryId;
 
 type Entries = Vec<(EntryId, Vec<Vec<u8>>)>;
 

@@ -8,13 +8,16 @@ use tokio::time::Instant;
 
 use super::js::{Broadcast, Js, parse_json, parse_msgpack};
 use super::{BETWEEN_ENTRIES, dice, resp, strings};
-use crate::engine::inbox::{Event, Inbox};
+use crate::engine::event::{Event, Missed};
+use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespaces;
 use crate::engine::redis::Connector;
 use crate::engine::stats::Stats;
-use crate::engine::stream::{EntryId, Missed, Reader, Returning, Stream, page};
+use crate::engine::stream::{Reader, Returning, Stream, page};
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::{ANSWERS, BROADCAST, Entry, EntryData, Membership, Room, parse_entry};
+use crate::engine::wire::{
+    ANSWERS, BROADCAST, Entry, EntryData, EntryId, Membership, Room, parse_entry,
+};
 
 /// This node.
 const UID: &str = "0123456789abcdef";
@@ -131,7 +134,7 @@ fn delivered(inbox: &Inbox) -> Vec<EntryId> {
 }
 
 fn not_left_out(entry: &Entry<'_>, outcome: &Outcome) {
-    // What was doubled by a resend is left out; see `engine::stream::Marks`.
+    // What was doubled by a resend is left out; see `engine::stream::WriterSequences`.
     if entry.origin.is_some() || !["/", "/n"].contains(&entry.nsp) {
         return;
     }

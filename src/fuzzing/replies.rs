@@ -3,10 +3,11 @@
 use redis::Value;
 
 use super::{dice, strings};
+use crate::engine::address::Address;
 use crate::engine::control::parse_counts;
-use crate::engine::redis::{Address, Slots, parse_identity};
-use crate::engine::stream::{Ends, EntryId, page, parse_entries, parse_info};
-use crate::engine::wire::fields_of;
+use crate::engine::redis::{Slots, parse_identity};
+use crate::engine::stream::{Ends, page, parse_entries, parse_info};
+use crate::engine::wire::{EntryId, fields_of};
 
 /// A reply. Its strings, apart by unit separators, also go into replies that are made.
 pub fn run(input: &[u8]) {

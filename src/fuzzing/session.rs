@@ -1,8 +1,7 @@
 //! Sessions of connection state recovery.
 
 use super::js::{Js, Parsed, parse_msgpack};
-use crate::engine::stream::EntryId;
-use crate::engine::wire::{SessionHead, decode_session, encode_session};
+use crate::engine::wire::{EntryId, SessionHead, decode_session, encode_session};
 
 /// A session's msgpack.
 pub fn run(input: &[u8]) {

@@ -5,9 +5,8 @@ use napi::bindgen_prelude::{Buffer, Float64Array};
 use napi_derive::napi;
 
 use super::event::NativeEvent;
-use crate::engine::inbox::Event;
-use crate::engine::stream::{Completion, EntryId, Local};
-use crate::engine::wire::{BroadcastHead, Flags, Packet, Room, text_frame};
+use crate::engine::event::{Completion, Event, Local};
+use crate::engine::wire::{BroadcastHead, EntryId, Flags, Packet, Room, text_frame};
 
 /// What comes next in a batch, as `lib/events.js` knows it.
 enum Kind {

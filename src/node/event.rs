@@ -5,9 +5,8 @@ use napi_derive::napi;
 
 use super::js_error;
 use crate::engine::error::Error;
-use crate::engine::inbox::{Answer, Event};
+use crate::engine::event::{Answer, Event, Missed};
 use crate::engine::membership::Changes;
-use crate::engine::stream::Missed;
 use crate::engine::wire::{Data, Packet};
 
 /// An event of the inbox. `kind` says which of the other fields are there.
@@ -40,7 +39,7 @@ pub struct NativeEvent {
     /// published, answer, warning: what went wrong.
     pub error: Option<NativeError>,
     /// answer: a census.
-    pub census: Option<NativeCensus>,
+    pub subscribers: Option<NativeSubscriberCount>,
     /// answer: what the client of a restored session missed.
     pub missed: Option<Vec<NativeMissed>>,
 }
@@ -54,9 +53,9 @@ pub struct NativeError {
     pub message: String,
 }
 
-/// See `engine::inbox::Census`.
+/// See `engine::inbox::SubscriberCount`.
 #[napi(object, object_from_js = false)]
-pub struct NativeCensus {
+pub struct NativeSubscriberCount {
     /// Living nodes of our own kind.
     pub known: Vec<String>,
     /// Number of further ones.
@@ -102,7 +101,7 @@ impl From<Error> for NativeError {
 impl From<Event> for NativeEvent {
     fn from(event: Event) -> Self {
         match event {
-            Event::Entry { namespace, uid, kind, id, data, hold: _ } => {
+            Event::Entry { namespace, uid, kind, id, data, pin: _ } => {
                 let (text, bytes) = split(data);
                 Self {
                     kind: "entry",
@@ -125,13 +124,13 @@ impl From<Event> for NativeEvent {
                 let ticket = Some(completion.ticket);
                 Self { kind: "published", ticket, id, error, ..Self::default() }
             }
-            Event::Message { namespace, payload, hold: _ } => Self {
+            Event::Message { namespace, payload, pin: _ } => Self {
                 kind: "message",
                 namespace: Some(namespace),
                 bytes: Some(payload.into()),
                 ..Self::default()
             },
-            Event::Answer { call, result, hold: _ } => {
+            Event::Answer { call, result, pin: _ } => {
                 let event = Self { kind: "answer", ticket: Some(call), ..Self::default() };
                 match result {
                     Ok(answer) => event.with_answer(answer),
@@ -172,11 +171,11 @@ impl NativeEvent {
     fn with_answer(mut self, answer: Answer) -> Self {
         match answer {
             Answer::Done => {}
-            Answer::Census(census) => {
-                self.census = Some(NativeCensus {
-                    known: census.known,
-                    others: census.others,
-                    present: census.present,
+            Answer::SubscriberCount(subscribers) => {
+                self.subscribers = Some(NativeSubscriberCount {
+                    known: subscribers.known,
+                    others: subscribers.others,
+                    present: subscribers.present,
                 });
             }
             Answer::Session { session, missed, position } => {

@@ -13,8 +13,8 @@ use napi_derive::napi;
 
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
-use crate::engine::inbox::Event;
-use crate::engine::namespaces::{Hold, Namespace};
+use crate::engine::event::Event;
+use crate::engine::namespaces::{InterestPin, Namespace};
 use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
 use crate::engine::wire::{Data, to_msgpack};
@@ -37,7 +37,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[napi]
 pub struct NativeEngine {
     engine: Arc<Engine>,
-    being_handled: Mutex<Vec<Hold>>,
+    being_handled: Mutex<Vec<InterestPin>>,
 }
 
 /// An open namespace.
@@ -169,8 +169,8 @@ impl NativeEngine {
 
     /// Asks who listens in a namespace; answered by an event.
     #[napi]
-    pub fn census(&self, call: u32, nsp: String, asked: Vec<String>) {
-        self.engine.census(call, &nsp, asked);
+    pub fn count_subscribers(&self, call: u32, nsp: String, asked: Vec<String>) {
+        self.engine.count_subscribers(call, &nsp, asked);
     }
 
     /// Keeps a session, msgpack, for `keep` ms.
@@ -245,11 +245,11 @@ impl NativeEngine {
     #[napi]
     pub fn drain(&self, most: u32) -> Option<NativeBatch> {
         let mut events = self.engine.inbox().drain(most as usize);
-        let holds = events.iter_mut().flatten().filter_map(Event::take_hold).collect();
+        let pins = events.iter_mut().flatten().filter_map(Event::take_pin).collect();
         // The new ones are there before the old ones go.
         let handled = std::mem::replace(
             &mut *self.being_handled.lock().unwrap_or_else(PoisonError::into_inner),
-            holds,
+            pins,
         );
         drop(handled);
         let mut packer = Packer::default();

@@ -5,15 +5,15 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use redis::{PushInfo, PushKind, Value};
 
-use super::{Job, Route, Shared};
-use crate::engine::inbox::Event;
+use super::{ChannelTarget, ControlJob, Shared};
+use crate::engine::event::Event;
 use crate::engine::membership::Members;
-use crate::engine::stream::{EntryId, Progress, Stream};
-use crate::engine::wire::{MemberMessage, MemberNews, position};
+use crate::engine::stream::{Progress, Stream};
+use crate::engine::wire::{EntryId, MemberMessage, MemberNews, position};
 
 impl Shared {
     /// Lets go of messages that were held long enough.
-    pub(super) fn release_held(&self) {
+    pub(super) fn release_deferred(&self) {
         let routes = self.routes();
         let mut streams: Vec<&Arc<Stream>> = routes.values().map(|route| &route.stream).collect();
         streams.sort_unstable_by_key(|stream| stream.index);
@@ -21,13 +21,13 @@ impl Shared {
         for stream in streams {
             let mut cursor = stream.cursor();
             let position = cursor.position;
-            let released = cursor.held.release(position);
+            let released = cursor.deferred.release(position);
             self.stats.dropped.add(self.inbox.offer_all(released));
         }
     }
 
     /// A message was pushed. May ask for something to be done about it.
-    pub(super) fn receive(&self, push: PushInfo) -> Option<Job> {
+    pub(super) fn receive(&self, push: PushInfo) -> Option<ControlJob> {
         if push.kind == PushKind::SUnsubscribe {
             return self.subscription_ended(push);
         }
@@ -54,27 +54,27 @@ impl Shared {
 
     /// A channel that is not ours any more was unsubscribed from by ourselves. With any other one
     /// the server says that its slot has moved.
-    fn subscription_ended(&self, push: PushInfo) -> Option<Job> {
+    fn subscription_ended(&self, push: PushInfo) -> Option<ControlJob> {
         let Some(Value::BulkString(channel)) = push.data.into_iter().next() else { return None };
         let channel = String::from_utf8(channel).ok()?;
         let is_ours = channel == self.members_channel() || self.routes().contains_key(&channel);
-        is_ours.then_some(Job::SubscribeAgain { channel })
+        is_ours.then_some(ControlJob::SubscribeAgain { channel })
     }
 
     /// Hands a message to its namespace, or holds it until the reader has come as far as the
     /// sender had when it was sent.
-    pub(super) fn take_in(&self, channel: &str, route: &Route, payload: Vec<u8>) {
+    pub(super) fn take_in(&self, channel: &str, route: &ChannelTarget, payload: Vec<u8>) {
         let until = position(&payload).unwrap_or(EntryId::ZERO);
         let namespace = &route.namespace;
-        let hold = Some(namespace.hold());
-        let event = Event::Message { namespace: namespace.handle, payload, hold };
+        let pin = Some(namespace.pin());
+        let event = Event::Message { namespace: namespace.handle, payload, pin };
         let mut cursor = route.stream.cursor();
         let is_reading = matches!(*route.stream.progress.borrow(), Progress::At(_));
-        let has_to_wait = until > cursor.position || !cursor.held.is_empty();
+        let has_to_wait = until > cursor.position || !cursor.deferred.is_empty();
         let taken = if !is_reading || !has_to_wait {
             self.inbox.offer(event)
-        } else if cursor.held.bytes() + event.size() <= self.inbox.bound() {
-            cursor.held.hold(until, event);
+        } else if cursor.deferred.bytes() + event.size() <= self.inbox.bound() {
+            cursor.deferred.defer(until, event);
             true
         } else {
             false
@@ -88,7 +88,7 @@ impl Shared {
         self.stats.delivered.add(1);
     }
 
-    pub(super) fn hear(&self, payload: &[u8]) -> Option<Job> {
+    pub(super) fn hear(&self, payload: &[u8]) -> Option<ControlJob> {
         let message: MemberMessage = serde_json::from_slice(payload).ok()?;
         if message.uid == *self.uid {
             return None;
@@ -98,8 +98,8 @@ impl Shared {
             MemberNews::Bye => members.leave(&message.uid),
             MemberNews::Hello | MemberNews::Alive => members.hear(message.uid),
         }
-        self.inbox.push_all(Event::members_changed(None, members.look()));
-        (message.news == MemberNews::Hello).then_some(Job::SayAlive)
+        self.inbox.push_all(Event::members_changed(None, members.refresh()));
+        (message.news == MemberNews::Hello).then_some(ControlJob::SayAlive)
     }
 
     pub(super) fn on_wire(&self, channel: String) -> String {
@@ -114,7 +114,7 @@ impl Shared {
         if self.options.use_sharded_pub_sub { "SPUBLISH" } else { "PUBLISH" }
     }
 
-    pub(super) fn routes(&self) -> MutexGuard<'_, HashMap<String, Route>> {
+    pub(super) fn routes(&self) -> MutexGuard<'_, HashMap<String, ChannelTarget>> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

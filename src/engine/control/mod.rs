@@ -3,10 +3,10 @@
 //! Commands are sent in the order in which they were asked for, so a census counts our own
 //! subscription. Payloads are upstream's msgpack and pass through whole.
 
-mod census;
+mod subscribers;
 mod inbound;
-mod line;
-mod lines;
+mod pub_sub_connection;
+mod pub_sub_connections;
 mod order;
 mod task;
 
@@ -17,9 +17,10 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::connection_health::ConnectionHealth;
 use super::error::{Error, Result};
-use super::inbox::{CallId, Inbox};
-use super::link::{Link, LinkName};
+use super::event::{CallId, ConnectionName};
+use super::inbox::Inbox;
 use super::membership::Members;
 use super::namespaces::Namespace;
 use super::options::Options;
@@ -27,10 +28,10 @@ use super::redis::Connector;
 use super::stats::Stats;
 use super::stream::Stream;
 use super::warnings::Warnings;
-#[cfg(any(test, fuzzing))]
-pub(crate) use census::parse_counts;
 pub use order::OrderTask;
 use order::{Order, Outgoing};
+#[cfg(any(test, fuzzing))]
+pub(crate) use subscribers::parse_counts;
 pub use task::ControlTask;
 
 /// Causes of warnings, each cleared by itself.
@@ -41,7 +42,7 @@ const HEARTBEAT: &str = "control, heartbeat";
 const COUNTING: &str = "control, number of servers";
 
 /// Everything that the control task is asked to do.
-enum Job {
+enum ControlJob {
     Subscribe {
         channels: [String; 2],
     },
@@ -53,7 +54,7 @@ enum Job {
         channel: String,
     },
     Publish(Message),
-    Census {
+    CountSubscribers {
         call: CallId,
         nsp: String,
         asked: Vec<String>,
@@ -66,7 +67,7 @@ enum Job {
 
 /// Where the messages of a channel go.
 #[derive(Clone)]
-struct Route {
+struct ChannelTarget {
     namespace: Arc<Namespace>,
     stream: Arc<Stream>,
 }
@@ -80,10 +81,10 @@ struct Shared {
     stats: Arc<Stats>,
     warnings: Arc<Warnings>,
     /// Channel, as on the wire, to the namespace that gets its messages.
-    routes: Mutex<HashMap<String, Route>>,
+    routes: Mutex<HashMap<String, ChannelTarget>>,
     members: Mutex<Members>,
     queued_bytes: AtomicUsize,
-    link: Link,
+    health: ConnectionHealth,
 }
 
 /// A message to be published.
@@ -97,7 +98,7 @@ struct Message {
 /// Asks the control task to do things; callers never wait.
 pub struct Control {
     shared: Arc<Shared>,
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: mpsc::UnboundedSender<ControlJob>,
     outgoing: mpsc::UnboundedSender<Order>,
 }
 
@@ -128,7 +129,7 @@ impl Control {
             routes: Mutex::default(),
             members,
             queued_bytes: AtomicUsize::new(0),
-            link: Link::new(LinkName::PubSub, None),
+            health: ConnectionHealth::new(ConnectionName::PubSub, None),
         });
         let (sender, jobs) = mpsc::unbounded_channel();
         let task = ControlTask::new(shared.clone(), connector, jobs, sender.downgrade());
@@ -144,11 +145,11 @@ impl Control {
         for channel in &channels {
             routes.insert(
                 channel.clone(),
-                Route { namespace: namespace.clone(), stream: stream.clone() },
+                ChannelTarget { namespace: namespace.clone(), stream: stream.clone() },
             );
         }
         drop(routes);
-        self.ask(Job::Subscribe { channels });
+        self.enqueue(ControlJob::Subscribe { channels });
     }
 
     /// Stops listening for a namespace.
@@ -159,7 +160,7 @@ impl Control {
             routes.remove(channel);
         }
         drop(routes);
-        self.ask(Job::Unsubscribe { channels });
+        self.enqueue(ControlJob::Unsubscribe { channels });
     }
 
     /// Publishes a request to the other nodes of a namespace, behind what was published to its
@@ -184,14 +185,14 @@ impl Control {
     pub fn respond(&self, nsp: &str, uid: &str, payload: Vec<u8>) -> Result<()> {
         let channel = self.shared.options.answer_channel(nsp, uid);
         let message = self.message(channel, payload)?;
-        self.ask(Job::Publish(message));
+        self.enqueue(ControlJob::Publish(message));
         Ok(())
     }
 
     /// Counts who listens to a namespace's requests; `asked` are uids of which it is to be said
     /// whether they are among them. The answer comes through the inbox.
-    pub fn census(&self, call: CallId, nsp: &str, asked: Vec<String>) {
-        self.ask(Job::Census { call, nsp: nsp.to_owned(), asked });
+    pub fn count_subscribers(&self, call: CallId, nsp: &str, asked: Vec<String>) {
+        self.enqueue(ControlJob::CountSubscribers { call, nsp: nsp.to_owned(), asked });
     }
 
     /// Says goodbye and ends once everything asked for before has been sent.
@@ -204,7 +205,7 @@ impl Control {
 
     /// Whether requests, answers and heartbeats can be sent and heard.
     pub fn is_connected(&self) -> bool {
-        self.shared.link.is_standing()
+        self.shared.health.is_connected()
     }
 
     /// How many nodes of our kind are heard, this one not included.
@@ -235,7 +236,7 @@ impl Control {
             .map(|channel| self.shared.on_wire(channel))
     }
 
-    fn ask(&self, job: Job) {
+    fn enqueue(&self, job: ControlJob) {
         // The task ends only with the engine: nobody is left to be told.
         let _ = self.jobs.send(job);
     }
@@ -249,7 +250,7 @@ impl Control {
     }
 
     /// As after an entry was read.
-    pub(crate) fn release_held(&self) {
-        self.shared.release_held();
+    pub(crate) fn release_deferred(&self) {
+        self.shared.release_deferred();
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Job, Message};
+use super::{ControlJob, Message};
 use crate::engine::stream::Stream;
 use crate::engine::wire::with_position;
 
@@ -33,14 +33,14 @@ pub(super) enum Order {
 /// Lets requests wait for what was published before them, then hands them to the control task.
 pub struct OrderTask {
     orders: mpsc::UnboundedReceiver<Order>,
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: mpsc::UnboundedSender<ControlJob>,
 }
 
 impl OrderTask {
     /// Takes orders, and gives jobs to the control task.
     pub(super) fn new(
         orders: mpsc::UnboundedReceiver<Order>,
-        jobs: mpsc::UnboundedSender<Job>,
+        jobs: mpsc::UnboundedSender<ControlJob>,
     ) -> Self {
         Self { orders, jobs }
     }
@@ -57,9 +57,9 @@ impl OrderTask {
                     // How far the stream was then, so that the others can wait for it.
                     let position = stream.cursor().written;
                     message.payload = with_position(message.payload, position);
-                    Job::Publish(message)
+                    ControlJob::Publish(message)
                 }
-                Order::Stop { done } => Job::Stop { done },
+                Order::Stop { done } => ControlJob::Stop { done },
             };
             // The control task ends only with the engine.
             let _ = self.jobs.send(job);

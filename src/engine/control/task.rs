@@ -10,16 +10,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::instrument::WithSubscriber;
 use tracing::{Dispatch, dispatcher};
 
-use super::census::Registers;
-use super::lines::Lines;
-use super::{HEARTBEAT, Job, Message, PUBLISHING, SUBSCRIBING, Shared, TASK};
+use super::pub_sub_connections::PubSubConnections;
+use super::subscribers::SubscriberCounter;
+use super::{ControlJob, HEARTBEAT, Message, PUBLISHING, SUBSCRIBING, Shared, TASK};
 use crate::engine::error::Result;
-use crate::engine::inbox::{Answer, Event};
+use crate::engine::event::{Answer, Event};
 use crate::engine::redis::{Backoff, Connector};
 use crate::engine::wire::{MemberMessage, MemberNews};
 
 /// How often silent nodes are looked for.
-const LOOK: Duration = Duration::from_secs(1);
+const SILENCE_CHECK: Duration = Duration::from_secs(1);
 /// How late that may be before we take ourselves for stopped, and nobody else for dead.
 const OWN_PAUSE: Duration = Duration::from_secs(2);
 /// Most commands in one pipeline.
@@ -29,14 +29,14 @@ const BATCH: usize = 500;
 pub struct ControlTask {
     shared: Arc<Shared>,
     connector: Arc<Connector>,
-    jobs: mpsc::UnboundedReceiver<Job>,
-    own_jobs: mpsc::WeakUnboundedSender<Job>,
+    jobs: mpsc::UnboundedReceiver<ControlJob>,
+    own_jobs: mpsc::WeakUnboundedSender<ControlJob>,
     /// Taken from `jobs` too early.
-    held: Option<Job>,
+    put_back: Option<ControlJob>,
     /// Channels that Redis does not let us subscribe to; tried again with each heartbeat.
     refused: Vec<String>,
-    censuses: JoinSet<()>,
-    registers: Registers,
+    counting: JoinSet<()>,
+    counter: SubscriberCounter,
 }
 
 impl ControlTask {
@@ -44,18 +44,18 @@ impl ControlTask {
     pub(super) fn new(
         shared: Arc<Shared>,
         connector: Arc<Connector>,
-        jobs: mpsc::UnboundedReceiver<Job>,
-        own_jobs: mpsc::WeakUnboundedSender<Job>,
+        jobs: mpsc::UnboundedReceiver<ControlJob>,
+        own_jobs: mpsc::WeakUnboundedSender<ControlJob>,
     ) -> Self {
         Self {
             shared,
-            registers: Registers::new(connector.clone()),
+            counter: SubscriberCounter::new(connector.clone()),
             connector,
             jobs,
             own_jobs,
-            held: None,
+            put_back: None,
             refused: Vec::new(),
-            censuses: JoinSet::new(),
+            counting: JoinSet::new(),
         }
     }
 
@@ -64,7 +64,7 @@ impl ControlTask {
         let mut backoff = self.connector.backoff();
         loop {
             let ended = self.serve(&mut backoff).await;
-            self.shared.link.broke();
+            self.shared.health.lost();
             match ended {
                 Ok(done) => {
                     let _ = done.send(());
@@ -91,48 +91,49 @@ impl ControlTask {
         };
         let warnings = self.shared.warnings.clone();
         let sharded = self.shared.options.use_sharded_pub_sub;
-        let mut lines = Lines::open(self.connector.clone(), warnings, sharded, on_push).await?;
-        self.subscribe_all(&mut lines).await?;
+        let mut connections =
+            PubSubConnections::open(self.connector.clone(), warnings, sharded, on_push).await?;
+        self.subscribe_all(&mut connections).await?;
         backoff.reset();
         self.shared.warnings.clear(TASK);
         self.shared.members().listen_again();
-        self.shared.link.stands(&self.shared.stats, &self.shared.inbox);
-        self.say(&mut lines, MemberNews::Hello).await?;
+        self.shared.health.connected(&self.shared.stats, &self.shared.inbox);
+        self.say(&mut connections, MemberNews::Hello).await?;
 
         let mut heartbeat = ticks(self.shared.options.heartbeat_interval());
-        let mut look = ticks(LOOK);
-        let mut looked = Instant::now();
+        let mut silence_check = ticks(SILENCE_CHECK);
+        let mut refreshed = Instant::now();
         loop {
             tokio::select! {
                 biased;
-                error = lines.broken() => return Err(error),
+                error = connections.broken() => return Err(error),
                 _ = heartbeat.tick() => {
-                    self.say(&mut lines, MemberNews::Alive).await?;
-                    lines.check().await?;
-                    self.subscribe_refused(&mut lines).await?;
+                    self.say(&mut connections, MemberNews::Alive).await?;
+                    connections.check().await?;
+                    self.subscribe_refused(&mut connections).await?;
                 }
-                _ = look.tick() => self.look(&mut looked),
-                Some(job) = next_job(&mut self.held, &mut self.jobs) => {
-                    if let Some(done) = self.work(job, &mut lines).await? {
+                _ = silence_check.tick() => self.forget_silent(&mut refreshed),
+                Some(job) = next_job(&mut self.put_back, &mut self.jobs) => {
+                    if let Some(done) = self.work(job, &mut connections).await? {
                         return Ok(done);
                     }
                 }
-                Some(_) = self.censuses.join_next() => {}
+                Some(_) = self.counting.join_next() => {}
             }
         }
     }
 
-    async fn subscribe_all(&mut self, lines: &mut Lines) -> Result<()> {
+    async fn subscribe_all(&mut self, connections: &mut PubSubConnections) -> Result<()> {
         self.refused.clear();
         let mut channels: Vec<String> = self.shared.routes().keys().cloned().collect();
         channels.push(self.shared.members_channel());
         for channels in channels.chunks(BATCH) {
-            self.subscription(lines, true, channels).await?;
+            self.subscription(connections, true, channels).await?;
         }
         Ok(())
     }
 
-    async fn subscribe_refused(&mut self, lines: &mut Lines) -> Result<()> {
+    async fn subscribe_refused(&mut self, connections: &mut PubSubConnections) -> Result<()> {
         if self.refused.is_empty() {
             return Ok(());
         }
@@ -142,7 +143,7 @@ impl ControlTask {
             let (routes, members) = (self.shared.routes(), self.shared.members_channel());
             channels.retain(|channel| *channel == members || routes.contains_key(channel));
         }
-        self.subscription(lines, true, &channels).await?;
+        self.subscription(connections, true, &channels).await?;
         if self.refused.is_empty() {
             self.shared.warnings.clear(SUBSCRIBING);
         }
@@ -152,7 +153,7 @@ impl ControlTask {
     /// Subscribes or unsubscribes. A refusal is said; the rest goes on without.
     async fn subscription(
         &mut self,
-        lines: &mut Lines,
+        connections: &mut PubSubConnections,
         on: bool,
         channels: &[String],
     ) -> Result<()> {
@@ -164,7 +165,7 @@ impl ControlTask {
         };
         let commands: Vec<_> =
             channels.iter().map(|channel| command(name, channel, None)).collect();
-        let refusals = lines.send(name, &commands).await?;
+        let refusals = connections.send(name, &commands).await?;
         for (channel, refusal) in channels.iter().zip(refusals) {
             if let Some(error) = refusal {
                 self.shared.warnings.warn(SUBSCRIBING, &error);
@@ -177,60 +178,67 @@ impl ControlTask {
     }
 
     /// Does one job, and with it the ones of the same kind that stand right behind it.
-    async fn work(&mut self, job: Job, lines: &mut Lines) -> Result<Option<oneshot::Sender<()>>> {
+    async fn work(
+        &mut self,
+        job: ControlJob,
+        connections: &mut PubSubConnections,
+    ) -> Result<Option<oneshot::Sender<()>>> {
         match job {
-            Job::Subscribe { channels } => {
+            ControlJob::Subscribe { channels } => {
                 let more = self.take_behind(|job| match job {
-                    Job::Subscribe { channels } => Ok(channels),
+                    ControlJob::Subscribe { channels } => Ok(channels),
                     other => Err(other),
                 });
                 let channels: Vec<String> = [channels].into_iter().chain(more).flatten().collect();
-                self.subscription(lines, true, &channels).await?;
+                self.subscription(connections, true, &channels).await?;
             }
-            Job::Unsubscribe { channels } => {
-                self.subscription(lines, false, &channels).await?;
+            ControlJob::Unsubscribe { channels } => {
+                self.subscription(connections, false, &channels).await?;
             }
-            Job::SubscribeAgain { channel } => {
+            ControlJob::SubscribeAgain { channel } => {
                 self.connector.forget();
-                self.subscription(lines, true, &[channel]).await?;
+                self.subscription(connections, true, &[channel]).await?;
             }
-            Job::Publish(message) => {
+            ControlJob::Publish(message) => {
                 let mut messages = vec![message];
                 messages.append(&mut self.take_behind(|job| match job {
-                    Job::Publish(message) => Ok(message),
+                    ControlJob::Publish(message) => Ok(message),
                     other => Err(other),
                 }));
-                self.publish(lines, messages).await?;
+                self.publish(connections, messages).await?;
             }
-            Job::Census { call, nsp, asked } => {
-                let (shared, registers) = (self.shared.clone(), self.registers.clone());
-                let commands = lines.commands().await.inspect_err(|error| {
+            ControlJob::CountSubscribers { call, nsp, asked } => {
+                let (shared, counter) = (self.shared.clone(), self.counter.clone());
+                let commands = connections.commands().await.inspect_err(|error| {
                     let result = Err(error.clone());
-                    shared.inbox.push(Event::Answer { call, result, hold: None });
+                    shared.inbox.push(Event::Answer { call, result, pin: None });
                 })?;
-                let census = async move {
-                    let counted = shared.count(&registers, commands, &nsp, &asked).await;
+                let count = async move {
+                    let counted = shared.count(&counter, commands, &nsp, &asked).await;
                     let result = counted.or_else(|error| shared.count_by_heartbeats(error, &asked));
-                    let result = result.map(Answer::Census);
-                    shared.inbox.push(Event::Answer { call, result, hold: None });
+                    let result = result.map(Answer::SubscriberCount);
+                    shared.inbox.push(Event::Answer { call, result, pin: None });
                 };
-                self.censuses.spawn(census.with_current_subscriber());
+                self.counting.spawn(count.with_current_subscriber());
             }
-            Job::SayAlive => {
+            ControlJob::SayAlive => {
                 // It may be connected to a node of the cluster that is new.
                 self.connector.forget();
-                self.say(lines, MemberNews::Alive).await?;
+                self.say(connections, MemberNews::Alive).await?;
             }
-            Job::Stop { done } => {
-                self.say(lines, MemberNews::Bye).await?;
+            ControlJob::Stop { done } => {
+                self.say(connections, MemberNews::Bye).await?;
                 return Ok(Some(done));
             }
         }
         Ok(None)
     }
 
-    /// Takes jobs as long as `pick` wants them; the first other one is held for later.
-    fn take_behind<T>(&mut self, pick: impl Fn(Job) -> std::result::Result<T, Job>) -> Vec<T> {
+    /// Takes jobs as long as `pick` wants them; the first other one is put back.
+    fn take_behind<T>(
+        &mut self,
+        pick: impl Fn(ControlJob) -> std::result::Result<T, ControlJob>,
+    ) -> Vec<T> {
         let mut taken = Vec::new();
         while taken.len() < BATCH
             && let Ok(job) = self.jobs.try_recv()
@@ -238,7 +246,7 @@ impl ControlTask {
             match pick(job) {
                 Ok(wanted) => taken.push(wanted),
                 Err(other) => {
-                    self.held = Some(other);
+                    self.put_back = Some(other);
                     break;
                 }
             }
@@ -247,7 +255,11 @@ impl ControlTask {
     }
 
     /// PUBLISH is at most once: what was on its way when the connection broke is not sent again.
-    async fn publish(&self, lines: &mut Lines, messages: Vec<Message>) -> Result<()> {
+    async fn publish(
+        &self,
+        connections: &mut PubSubConnections,
+        messages: Vec<Message>,
+    ) -> Result<()> {
         let name = self.shared.publish_command();
         for message in &messages {
             self.shared.queued_bytes.fetch_sub(message.counted, Ordering::Relaxed);
@@ -256,7 +268,7 @@ impl ControlTask {
             .iter()
             .map(|message| command(name, &message.channel, Some(&message.payload)))
             .collect();
-        let refusals = lines.send(name, &commands).await.inspect_err(|_| {
+        let refusals = connections.send(name, &commands).await.inspect_err(|_| {
             self.shared.stats.dropped.add(messages.len() as u64);
         })?;
         let mut refused = false;
@@ -271,11 +283,11 @@ impl ControlTask {
         Ok(())
     }
 
-    async fn say(&self, lines: &mut Lines, news: MemberNews) -> Result<()> {
+    async fn say(&self, connections: &mut PubSubConnections, news: MemberNews) -> Result<()> {
         let message = MemberMessage { uid: self.shared.uid.to_string(), news };
         let Ok(json) = serde_json::to_vec(&message) else { return Ok(()) };
         let (name, channel) = (self.shared.publish_command(), self.shared.members_channel());
-        let refusals = lines.send(name, &[command(name, &channel, Some(&json))]).await?;
+        let refusals = connections.send(name, &[command(name, &channel, Some(&json))]).await?;
         match refusals.into_iter().flatten().next() {
             None => self.shared.warnings.clear(HEARTBEAT),
             Some(error) if error.connection_survives() => {
@@ -286,14 +298,14 @@ impl ControlTask {
         Ok(())
     }
 
-    fn look(&self, looked: &mut Instant) {
+    fn forget_silent(&self, refreshed: &mut Instant) {
         let mut members = self.shared.members();
-        if looked.elapsed() > LOOK + OWN_PAUSE {
+        if refreshed.elapsed() > SILENCE_CHECK + OWN_PAUSE {
             members.listen_again();
         }
-        *looked = Instant::now();
-        self.shared.release_held();
-        self.shared.inbox.push_all(Event::members_changed(None, members.look()));
+        *refreshed = Instant::now();
+        self.shared.release_deferred();
+        self.shared.inbox.push_all(Event::members_changed(None, members.refresh()));
     }
 }
 
@@ -311,8 +323,11 @@ fn command<'a>(
     (channel, command)
 }
 
-async fn next_job(held: &mut Option<Job>, jobs: &mut mpsc::UnboundedReceiver<Job>) -> Option<Job> {
-    match held.take() {
+async fn next_job(
+    put_back: &mut Option<ControlJob>,
+    jobs: &mut mpsc::UnboundedReceiver<ControlJob>,
+) -> Option<ControlJob> {
+    match put_back.take() {
         Some(job) => Some(job),
         None => jobs.recv().await,
     }

@@ -12,13 +12,13 @@ use redis::{
 };
 use tokio::sync::watch;
 
-use super::connection::limited;
+use super::commands::limited;
 use super::dial::{Tls, dial, tls};
 use super::renewal::{Renewal, auth, refused_login};
 use super::{
-    ANSWER_LIMIT, Address, Connection, Credentials, NodeSettings, RawConnection, SentinelSettings,
-    Settings,
+    ANSWER_LIMIT, Connection, Credentials, NodeSettings, RawConnection, SentinelSettings, Settings,
 };
+use crate::engine::address::Address;
 use crate::engine::error::{Error, Result, is_turned_away, server_words};
 use crate::engine::warnings::Warnings;
 
@@ -152,7 +152,7 @@ impl Access {
             ignore_refusal(named)?;
         }
         if asking {
-            connection.ask_each_time();
+            connection.prefix_with_asking();
         }
         connection.stay_logged_in(renewal);
         Ok(connection)

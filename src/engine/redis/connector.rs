@@ -13,9 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::access::{Access, CredentialsSource};
-use super::{
-    Address, Backoff, Connection, Kind, RawConnection, Settings, Slots, Subscriber, sentinel,
-};
+use super::{Backoff, Connection, Kind, RawConnection, Settings, Slots, Subscriber, sentinel};
+use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 use crate::engine::warnings::Warnings;
 
@@ -31,7 +30,7 @@ const STAGGER: Duration = Duration::from_millis(300);
 
 /// Which server a connection leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum Target {
     /// The one server, or the master that the sentinels name when it is connected to.
     Master,
     /// A node of a cluster.
@@ -43,9 +42,9 @@ pub enum Place {
     },
 }
 
-impl Place {
+impl Target {
     fn node(address: Address) -> Self {
-        Place::Node { address, asking: false }
+        Target::Node { address, asking: false }
     }
 }
 
@@ -109,8 +108,8 @@ impl Connector {
     }
 
     /// A connection for commands, in RESP2.
-    pub async fn connect(self: &Arc<Self>, place: &Place) -> Result<Connection> {
-        let (address, asking) = self.address(place).await?;
+    pub async fn connect(self: &Arc<Self>, target: &Target) -> Result<Connection> {
+        let (address, asking) = self.address(target).await?;
         let mut connection = self.data.open(&address, asking, None).await?;
         self.check_role(&mut connection, &address).await?;
         Ok(connection)
@@ -120,10 +119,10 @@ impl Connector {
     /// and told of the end of the connection. It must not block.
     pub async fn connect_push(
         self: &Arc<Self>,
-        place: &Place,
+        target: &Target,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Connection> {
-        let (address, asking) = self.address(place).await?;
+        let (address, asking) = self.address(target).await?;
         let mut connection = self.data.open(&address, asking, Some(Box::new(on_push))).await?;
         self.check_role(&mut connection, &address).await?;
         Ok(connection)
@@ -133,54 +132,54 @@ impl Connector {
     /// [`Connector::connect_push`].
     pub async fn connect_subscriber(
         self: &Arc<Self>,
-        place: &Place,
+        target: &Target,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Subscriber> {
-        Subscriber::new(self.connect_raw(place).await?, on_push).await
+        Subscriber::new(self.connect_raw(target).await?, on_push).await
     }
 
     /// A connection whose replies are handed over as bytes, in RESP2.
-    pub async fn connect_raw(self: &Arc<Self>, place: &Place) -> Result<RawConnection> {
-        let (address, asking) = self.address(place).await?;
+    pub async fn connect_raw(self: &Arc<Self>, target: &Target) -> Result<RawConnection> {
+        let (address, asking) = self.address(target).await?;
         let mut connection = self.data.open_raw(&address, asking).await?;
         self.check_role(&mut connection, &address).await?;
         Ok(connection)
     }
 
     /// Who serves a key, for a new connection.
-    pub async fn place_now(self: &Arc<Self>, key: &str) -> Result<Place> {
-        self.place(key, FRESH).await
+    pub async fn target_now(self: &Arc<Self>, key: &str) -> Result<Target> {
+        self.target(key, FRESH).await
     }
 
     /// Who serves a key, as far as is known.
-    pub async fn place_of(self: &Arc<Self>, key: &str) -> Result<Place> {
-        self.place(key, RECENT).await
+    pub async fn target_of(self: &Arc<Self>, key: &str) -> Result<Target> {
+        self.target(key, RECENT).await
     }
 
     /// Any server that spreads PUB/SUB messages to the others.
-    pub async fn any_place(self: &Arc<Self>) -> Result<Place> {
+    pub async fn any_target(self: &Arc<Self>) -> Result<Target> {
         if self.settings.kind != Kind::Cluster {
-            return Ok(Place::Master);
+            return Ok(Target::Master);
         }
         let slots = self.slots(FRESH).await?;
         let node = fastrand::choice(slots.nodes()).cloned();
-        node.map(Place::node).ok_or_else(|| unserved("CLUSTER SLOTS names no node"))
+        node.map(Target::node).ok_or_else(|| unserved("CLUSTER SLOTS names no node"))
     }
 
     /// All servers on which somebody may be subscribed.
-    pub async fn all_places(self: &Arc<Self>) -> Result<Vec<Place>> {
+    pub async fn all_targets(self: &Arc<Self>) -> Result<Vec<Target>> {
         if self.settings.kind != Kind::Cluster {
-            return Ok(vec![Place::Master]);
+            return Ok(vec![Target::Master]);
         }
         let slots = self.slots(RECENT).await?;
-        Ok(slots.nodes().iter().cloned().map(Place::node).collect())
+        Ok(slots.nodes().iter().cloned().map(Target::node).collect())
     }
 
     /// Where an error says that the key is, in a cluster.
-    pub fn redirection(&self, error: &Error) -> Option<Place> {
+    pub fn redirection(&self, error: &Error) -> Option<Target> {
         let Error::Moved { to: Some(address), asking, .. } = error else { return None };
         (self.settings.kind == Kind::Cluster)
-            .then(|| Place::Node { address: self.reachable(address.clone()), asking: *asking })
+            .then(|| Target::Node { address: self.reachable(address.clone()), asking: *asking })
     }
 
     /// What is known of the slots is wrong: they are asked for again.
@@ -188,13 +187,13 @@ impl Connector {
         self.is_outdated.store(true, Ordering::Relaxed);
     }
 
-    async fn place(self: &Arc<Self>, key: &str, age: Duration) -> Result<Place> {
+    async fn target(self: &Arc<Self>, key: &str, age: Duration) -> Result<Target> {
         if self.settings.kind != Kind::Cluster {
-            return Ok(Place::Master);
+            return Ok(Target::Master);
         }
         let slots = self.slots(age).await?;
         let master = slots.master_of(key).cloned();
-        master.map(Place::node).ok_or_else(|| unserved("no node serves the slot"))
+        master.map(Target::node).ok_or_else(|| unserved("no node serves the slot"))
     }
 
     async fn slots(self: &Arc<Self>, age: Duration) -> Result<Arc<Slots>> {
@@ -236,11 +235,11 @@ impl Connector {
         mapped.map_or(address, |node| node.address())
     }
 
-    async fn address(self: &Arc<Self>, place: &Place) -> Result<(Address, bool)> {
-        match (place, &self.settings.sentinel) {
-            (Place::Node { address, asking }, _) => Ok((address.clone(), *asking)),
-            (Place::Master, None) => Ok((self.settings.address(), false)),
-            (Place::Master, Some(sentinel)) => {
+    async fn address(self: &Arc<Self>, target: &Target) -> Result<(Address, bool)> {
+        match (target, &self.settings.sentinel) {
+            (Target::Node { address, asking }, _) => Ok((address.clone(), *asking)),
+            (Target::Master, None) => Ok((self.settings.address(), false)),
+            (Target::Master, Some(sentinel)) => {
                 let mut sentinels: Vec<Address> =
                     sentinel.nodes.iter().map(|node| node.address()).collect();
                 fastrand::shuffle(&mut sentinels);
@@ -262,7 +261,11 @@ impl Connector {
     }
 
     /// A sentinel may not know yet that its master is one no more.
-    async fn check_role(&self, connection: &mut impl super::Ask, address: &Address) -> Result<()> {
+    async fn check_role(
+        &self,
+        connection: &mut impl super::SendCommand,
+        address: &Address,
+    ) -> Result<()> {
         match self.settings.kind {
             Kind::Sentinel => sentinel::check_role(connection, address, &self.warnings).await,
             Kind::Standalone | Kind::Cluster => Ok(()),
@@ -307,14 +310,14 @@ fn unserved(reason: &str) -> Error {
 }
 
 /// A key's way to its server: each connection goes to where the key is then.
-pub struct Route {
+pub struct KeyConnector {
     connector: Arc<Connector>,
     key: String,
     /// Where the last error said that the key is.
-    redirection: Option<Place>,
+    redirection: Option<Target>,
 }
 
-impl Route {
+impl KeyConnector {
     /// A key's way.
     pub fn new(connector: Arc<Connector>, key: String) -> Self {
         Self { connector, key, redirection: None }
@@ -322,14 +325,14 @@ impl Route {
 
     /// A connection for commands.
     pub async fn connect(&mut self) -> Result<Connection> {
-        let place = self.place().await?;
-        self.connector.connect(&place).await
+        let target = self.target().await?;
+        self.connector.connect(&target).await
     }
 
     /// A connection whose replies are handed over as bytes.
     pub async fn connect_raw(&mut self) -> Result<RawConnection> {
-        let place = self.place().await?;
-        self.connector.connect_raw(&place).await
+        let target = self.target().await?;
+        self.connector.connect_raw(&target).await
     }
 
     /// Takes note of where the key is, and returns true, when an error tells: the next connection
@@ -339,10 +342,10 @@ impl Route {
         self.redirection.is_some()
     }
 
-    async fn place(&mut self) -> Result<Place> {
+    async fn target(&mut self) -> Result<Target> {
         match self.redirection.take() {
-            Some(place) => Ok(place),
-            None => self.connector.place_now(&self.key).await,
+            Some(target) => Ok(target),
+            None => self.connector.target_now(&self.key).await,
         }
     }
 }

@@ -22,7 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Address, TlsSettings};
+use super::TlsSettings;
+use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 
 /// A socket of any kind.

@@ -10,7 +10,7 @@ use redis::{Cmd, Value};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
-use super::{ANSWER_LIMIT, Ask, Backoff, Commands, Connection, Connector, Place};
+use super::{ANSWER_LIMIT, Backoff, Commands, Connection, Connector, SendCommand, Target};
 use crate::engine::error::{Error, Result};
 
 /// How often a command follows MOVED and ASK.
@@ -19,11 +19,11 @@ const REDIRECTIONS: usize = 5;
 /// Connections by their servers.
 pub struct Pool {
     connector: Arc<Connector>,
-    links: Mutex<HashMap<Place, Arc<AsyncMutex<Link>>>>,
+    slots: Mutex<HashMap<Target, Arc<AsyncMutex<PoolSlot>>>>,
 }
 
 /// The connection to one server. Locked while it is made.
-struct Link {
+struct PoolSlot {
     connection: Option<Connection>,
     backoff: Backoff,
     /// After a failure nothing is tried before this.
@@ -33,62 +33,62 @@ struct Link {
 impl Pool {
     /// Nothing is connected yet.
     pub fn new(connector: Arc<Connector>) -> Arc<Self> {
-        Arc::new(Self { connector, links: Mutex::default() })
+        Arc::new(Self { connector, slots: Mutex::default() })
     }
 
     /// Where a key's commands go.
-    pub fn home(self: &Arc<Self>, key: &str) -> Home {
-        Home { pool: self.clone(), key: key.to_owned() }
+    pub fn routed(self: &Arc<Self>, key: &str) -> RoutedCommands {
+        RoutedCommands { pool: self.clone(), key: key.to_owned() }
     }
 
     /// The connection to a server.
-    pub async fn at(&self, place: &Place) -> Result<Commands> {
-        let link = self.link(place);
-        let mut link = link.lock().await;
-        if let Some(connection) = link.connection.as_ref().filter(|open| open.is_open()) {
+    pub async fn at(&self, target: &Target) -> Result<Commands> {
+        let slot = self.slot(target);
+        let mut slot = slot.lock().await;
+        if let Some(connection) = slot.connection.as_ref().filter(|open| open.is_open()) {
             return Ok(connection.commands());
         }
-        link.connection = None;
-        if let Some((until, error)) = &link.unavailable_until
+        slot.connection = None;
+        if let Some((until, error)) = &slot.unavailable_until
             && Instant::now() < *until
         {
             return Err(error.clone());
         }
-        match self.connector.connect(place).await {
+        match self.connector.connect(target).await {
             Ok(connection) => {
                 let commands = connection.commands();
-                link.connection = Some(connection);
-                link.unavailable_until = None;
+                slot.connection = Some(connection);
+                slot.unavailable_until = None;
                 Ok(commands)
             }
             Err(error) => {
-                link.wait_after(&error);
+                slot.wait_after(&error);
                 Err(error)
             }
         }
     }
 
     /// Takes note of an error that a command to this server has met.
-    pub async fn failed(&self, place: &Place, error: &Error) {
+    pub async fn failed(&self, target: &Target, error: &Error) {
         if !error.connection_survives() || matches!(error, Error::Unavailable { .. }) {
-            let link = self.link(place);
-            let mut link = link.lock().await;
-            link.wait_after(error);
+            let slot = self.slot(target);
+            let mut slot = slot.lock().await;
+            slot.wait_after(error);
             if !error.connection_survives() {
-                link.connection = None;
+                slot.connection = None;
             }
         }
     }
 
-    fn link(&self, place: &Place) -> Arc<AsyncMutex<Link>> {
-        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+    fn slot(&self, target: &Target) -> Arc<AsyncMutex<PoolSlot>> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let backoff = || self.connector.backoff();
-        let link = || Link { connection: None, backoff: backoff(), unavailable_until: None };
-        links.entry(place.clone()).or_insert_with(|| Arc::new(AsyncMutex::new(link()))).clone()
+        let slot = || PoolSlot { connection: None, backoff: backoff(), unavailable_until: None };
+        slots.entry(target.clone()).or_insert_with(|| Arc::new(AsyncMutex::new(slot()))).clone()
     }
 }
 
-impl Link {
+impl PoolSlot {
     fn wait_after(&mut self, error: &Error) {
         let is_over =
             self.unavailable_until.as_ref().is_none_or(|(until, _)| Instant::now() >= *until);
@@ -99,12 +99,12 @@ impl Link {
 }
 
 /// The server of one key, wherever that is: commands follow the key.
-pub struct Home {
+pub struct RoutedCommands {
     pool: Arc<Pool>,
     key: String,
 }
 
-impl Home {
+impl RoutedCommands {
     /// Sends commands in one go; see [`Commands::send_each`]. They are sent once more only where the
     /// server has answered that the key is elsewhere.
     pub async fn send_each(
@@ -115,9 +115,9 @@ impl Home {
         commands: &[Cmd],
     ) -> Result<Vec<Value>> {
         let connector = &self.pool.connector;
-        let mut place = connector.place_of(&self.key).await?;
+        let mut target = connector.target_of(&self.key).await?;
         for _ in 0..REDIRECTIONS {
-            let result = match self.pool.at(&place).await {
+            let result = match self.pool.at(&target).await {
                 Ok(mut connection) => connection.send_each(limit, name, key, commands).await,
                 Err(error) => Err(error),
             };
@@ -130,9 +130,9 @@ impl Home {
                 connector.forget();
             }
             match connector.redirection(&error) {
-                Some(elsewhere) => place = elsewhere,
+                Some(elsewhere) => target = elsewhere,
                 None => {
-                    self.pool.failed(&place, &error).await;
+                    self.pool.failed(&target, &error).await;
                     return Err(error);
                 }
             }
@@ -141,8 +141,13 @@ impl Home {
     }
 }
 
-impl Ask for Home {
-    async fn ask(&mut self, name: &'static str, key: &str, command: &Cmd) -> Result<Value> {
+impl SendCommand for RoutedCommands {
+    async fn send_command(
+        &mut self,
+        name: &'static str,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<Value> {
         let answers = self.send_each(ANSWER_LIMIT, name, key, slice::from_ref(command)).await?;
         Ok(answers.into_iter().next().unwrap_or(Value::Nil))
     }

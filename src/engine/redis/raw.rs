@@ -6,10 +6,11 @@ use std::time::Duration;
 use redis::{Cmd, RedisError, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::connection::limited;
+use super::commands::limited;
 use super::dial::Socket;
 use super::renewal::Renewal;
 use crate::engine::error::{Error, Result};
+use crate::engine::wire::digits;
 
 /// Room made for each read from the socket.
 const READ: usize = 64 << 10;
@@ -38,7 +39,7 @@ impl RawConnection {
     }
 
     /// From now on each command, or transaction, follows an ASKING.
-    pub(super) fn ask_each_time(&mut self) {
+    pub(super) fn prefix_with_asking(&mut self) {
         self.asking = true;
     }
 
@@ -63,12 +64,12 @@ impl RawConnection {
         key: &str,
         command: &Cmd,
     ) -> Result<Vec<u8>> {
-        self.ask_within(limit, name, command).await?;
-        self.answer_within(limit, name, key).await
+        self.send_only_within(limit, name, command).await?;
+        self.reply_within(limit, name, key).await
     }
 
-    /// Sends a command whose reply [`RawConnection::answer_within`] waits for.
-    pub async fn ask_within(
+    /// Sends a command whose reply [`RawConnection::reply_within`] waits for.
+    pub async fn send_only_within(
         &mut self,
         limit: Duration,
         name: &'static str,
@@ -81,7 +82,7 @@ impl RawConnection {
     }
 
     /// The reply to the command that was sent last.
-    pub async fn answer_within(
+    pub async fn reply_within(
         &mut self,
         limit: Duration,
         name: &'static str,
@@ -245,20 +246,6 @@ pub fn number(text: &[u8]) -> std::result::Result<Option<usize>, &'static str> {
     }
     let digits = digits(text).and_then(|number| usize::try_from(number).ok());
     digits.map(Some).ok_or("a length is no number")
-}
-
-/// A number without a sign; `None` for what is none.
-pub fn digits(text: &[u8]) -> Option<u64> {
-    if text.is_empty() {
-        return None;
-    }
-    text.iter().try_fold(0u64, |number, byte| {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        number.checked_mul(10)?.checked_add(digit.into())
-    })
 }
 
 #[cfg(test)]

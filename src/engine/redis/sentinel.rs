@@ -2,7 +2,8 @@
 
 use redis::{FromRedisValue, Value};
 
-use super::{Address, Ask, Connection};
+use super::{Connection, SendCommand};
+use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 use crate::engine::warnings::Warnings;
 
@@ -24,11 +25,11 @@ pub async fn master(connection: &mut Connection, name: &str) -> Result<Address> 
 
 /// Makes sure that the server is a master: a sentinel may not know yet that it is one no more.
 pub async fn check_role(
-    connection: &mut impl Ask,
+    connection: &mut impl SendCommand,
     address: &Address,
     warnings: &Warnings,
 ) -> Result<()> {
-    let reply = match connection.ask("ROLE", "connection", &redis::cmd("ROLE")).await {
+    let reply = match connection.send_command("ROLE", "connection", &redis::cmd("ROLE")).await {
         Ok(reply) => reply,
         // Writing to a replica is refused all the same.
         Err(error @ Error::Refused { .. }) => {

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::engine::address::Address;
 use serde::Deserialize;
-
-use super::Address;
 
 /// Where Redis is and how to get in.
 #[derive(Clone, Deserialize)]

@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use super::Address;
+use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 
 /// How many slots a cluster has.
@@ -49,8 +49,8 @@ impl Slots {
     /// The master that serves a key; `None` while there is none.
     pub fn master_of(&self, key: &str) -> Option<&Address> {
         let slot = slot_of(key);
-        let holds = |(first, last, _): &&(u16, u16, Address)| (*first..=*last).contains(&slot);
-        self.ranges.iter().find(holds).map(|(.., master)| master)
+        let pins = |(first, last, _): &&(u16, u16, Address)| (*first..=*last).contains(&slot);
+        self.ranges.iter().find(pins).map(|(.., master)| master)
     }
 
     /// All masters and replicas.

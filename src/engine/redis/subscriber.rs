@@ -8,7 +8,7 @@ use redis::{PushInfo, PushKind, RedisConnectionInfo, RedisError, Value};
 use tokio::task::JoinHandle;
 
 use super::RawConnection;
-use super::connection::limited;
+use super::commands::limited;
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::ANSWER_LIMIT;
 

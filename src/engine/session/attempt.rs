@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout_at};
 
-use super::{Job, RESTORE_LIMIT, Restore};
+use super::{RESTORE_LIMIT, Restore, SessionJob};
 use crate::engine::error::Error;
-use crate::engine::inbox::{Event, Inbox};
+use crate::engine::event::Event;
+use crate::engine::inbox::Inbox;
 use crate::engine::redis::Pool;
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
@@ -29,7 +30,7 @@ pub(super) struct Attempt {
     pub stats: Arc<Stats>,
     pub warnings: Arc<Warnings>,
     pub permits: Arc<Semaphore>,
-    pub jobs: mpsc::WeakUnboundedSender<Job>,
+    pub jobs: mpsc::WeakUnboundedSender<SessionJob>,
 }
 
 impl Attempt {
@@ -48,29 +49,29 @@ impl Attempt {
         let Err(error) = result else {
             stats.restores.add(1);
             stats.restore_latency.add([restore.asked.elapsed()]);
-            ask(&jobs, Job::Answered);
+            enqueue(&jobs, SessionJob::Answered);
             return warnings.clear(RESTORING);
         };
         if let Error::NotRestored(_) = error {
             tracing::debug!("{error}");
             warnings.clear(RESTORING);
-            ask(&jobs, Job::Answered);
+            enqueue(&jobs, SessionJob::Answered);
         } else {
             // It is not the session's fault: the next attempt finds it again.
             if let Some(taken) = taken {
-                ask(&jobs, Job::Persist(taken));
+                enqueue(&jobs, SessionJob::Persist(taken));
             }
             if error.is_refusal() {
                 warnings.warn(RESTORING, &error);
             } else {
-                ask(&jobs, Job::Failed);
+                enqueue(&jobs, SessionJob::Failed);
             }
         }
         if is_passing(&error) && restore.asked.elapsed() < patience {
             return try_again(restore, jobs).await;
         }
         stats.restores_refused.add(1);
-        inbox.push(Event::Answer { call: restore.call, result: Err(error), hold: None });
+        inbox.push(Event::Answer { call: restore.call, result: Err(error), pin: None });
     }
 }
 
@@ -87,13 +88,13 @@ fn is_passing(error: &Error) -> bool {
 }
 
 /// Asks for a restore once more, a little later.
-pub(super) async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<Job>) {
+pub(super) async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<SessionJob>) {
     sleep(RETRY).await;
-    ask(&jobs, Job::Restore(restore));
+    enqueue(&jobs, SessionJob::Restore(restore));
 }
 
 /// The engine may have ended: then nobody waits for it.
-fn ask(jobs: &mpsc::WeakUnboundedSender<Job>, job: Job) {
+fn enqueue(jobs: &mpsc::WeakUnboundedSender<SessionJob>, job: SessionJob) {
     if let Some(jobs) = jobs.upgrade() {
         let _ = jobs.send(job);
     }

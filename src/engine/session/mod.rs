@@ -18,7 +18,7 @@ use tracing::instrument::WithSubscriber;
 
 use super::error::Result;
 use super::inbox::Inbox;
-use super::redis::{Ask, Backoff, Connector, Pool};
+use super::redis::{Backoff, Connector, Pool, SendCommand};
 use super::stats::Stats;
 use super::warnings::Warnings;
 use super::wire::encode_session;
@@ -45,7 +45,7 @@ const KEY_IN_WORDS: &str = "session keys (`sessionKeyPrefix`)";
 const TASK: &str = "sessions";
 
 /// What the session task is asked to do.
-enum Job {
+enum SessionJob {
     Persist(Persist),
     Restore(Restore),
     /// A restore has failed for Redis's sake.
@@ -68,7 +68,7 @@ struct Persist {
 
 /// Asks the session task to do things; callers never wait.
 pub struct Sessions {
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: mpsc::UnboundedSender<SessionJob>,
 }
 
 /// The session task's side.
@@ -77,7 +77,7 @@ pub struct SessionTask {
     inbox: Arc<Inbox>,
     stats: Arc<Stats>,
     warnings: Arc<Warnings>,
-    jobs: mpsc::UnboundedReceiver<Job>,
+    jobs: mpsc::UnboundedReceiver<SessionJob>,
     backoff: Backoff,
     /// When it is time to try again what could not be saved.
     save_again: Option<Instant>,
@@ -87,7 +87,7 @@ pub struct SessionTask {
     unsaved: VecDeque<Persist>,
     restores: JoinSet<()>,
     permits: Arc<Semaphore>,
-    own_jobs: mpsc::WeakUnboundedSender<Job>,
+    own_jobs: mpsc::WeakUnboundedSender<SessionJob>,
 }
 
 impl Sessions {
@@ -119,22 +119,27 @@ impl Sessions {
 
     /// Keeps a session for a time; tried again through an outage until that time is over.
     pub fn persist(&self, key: String, session: Vec<u8>, keep: Duration) {
-        self.ask(Job::Persist(Persist { key, session, keep, until: Instant::now() + keep }));
+        self.enqueue(SessionJob::Persist(Persist {
+            key,
+            session,
+            keep,
+            until: Instant::now() + keep,
+        }));
     }
 
     /// Gives a session back once; the answer comes through the inbox.
     pub fn restore(&self, restore: Restore) {
-        self.ask(Job::Restore(restore));
+        self.enqueue(SessionJob::Restore(restore));
     }
 
     /// Ends once everything asked for before was done.
     pub async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
-        self.ask(Job::Stop { done });
+        self.enqueue(SessionJob::Stop { done });
         let _ = stopped.await;
     }
 
-    fn ask(&self, job: Job) {
+    fn enqueue(&self, job: SessionJob) {
         // The task ends only with the engine: nobody is left to be told.
         let _ = self.jobs.send(job);
     }
@@ -145,15 +150,15 @@ impl SessionTask {
     pub async fn run(mut self) {
         while let Some(job) = self.next_job().await {
             match job {
-                Some(Job::Persist(persist)) => self.unsaved.push_back(persist),
-                Some(Job::Restore(restore)) => {
+                Some(SessionJob::Persist(persist)) => self.unsaved.push_back(persist),
+                Some(SessionJob::Restore(restore)) => {
                     self.save().await;
                     self.restore(restore);
                 }
-                Some(Job::Failed) => self.failed(),
-                Some(Job::Answered) => self.worked(),
+                Some(SessionJob::Failed) => self.failed(),
+                Some(SessionJob::Answered) => self.worked(),
                 None => {}
-                Some(Job::Stop { done }) => return self.stop(done).await,
+                Some(SessionJob::Stop { done }) => return self.stop(done).await,
             }
             if self.jobs.is_empty() {
                 self.save().await;
@@ -163,7 +168,7 @@ impl SessionTask {
     }
 
     /// The next job, or `Some(None)` when it is time to try again what could not be saved.
-    async fn next_job(&mut self) -> Option<Option<Job>> {
+    async fn next_job(&mut self) -> Option<Option<SessionJob>> {
         match self.save_again {
             Some(until) => {
                 tokio::select! {
@@ -185,7 +190,7 @@ impl SessionTask {
         while self.restores.join_next().await.is_some() {}
         // What restores that failed have put back.
         while let Ok(job) = self.jobs.try_recv() {
-            if let Job::Persist(persist) = job {
+            if let SessionJob::Persist(persist) = job {
                 self.unsaved.push_back(persist);
             }
         }
@@ -299,5 +304,5 @@ async fn save_one(pool: &Arc<Pool>, persist: &Persist) -> Result<()> {
     let keep = persist.keep.as_millis().max(1) as u64;
     let mut command = redis::cmd("SET");
     command.arg(&persist.key).arg(value).arg("PX").arg(keep);
-    pool.home(&persist.key).ask("SET", KEY_IN_WORDS, &command).await.map(drop)
+    pool.routed(&persist.key).send_command("SET", KEY_IN_WORDS, &command).await.map(drop)
 }

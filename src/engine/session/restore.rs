@@ -9,13 +9,16 @@ use tokio::time::Instant;
 
 use super::{KEY_IN_WORDS, Persist};
 use crate::engine::error::{Error, Result};
-use crate::engine::inbox::{Answer, CallId, Event, Inbox};
+use crate::engine::event::{Answer, CallId, Event, Missed};
+use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespace;
-use crate::engine::redis::{ANSWER_LIMIT, Ask, Home, Pool};
+use crate::engine::redis::{ANSWER_LIMIT, Pool, RoutedCommands, SendCommand};
 use crate::engine::stream::{
-    Cursor, EntryId, Marks, Missed, Progress, Returning, Step, Stream, read_entries, tail,
+    Cursor, Progress, Returning, Step, Stream, WriterSequences, read_entries, tail,
 };
-use crate::engine::wire::{BroadcastHead, SessionHead, decode_session, fields_of, parse_entry};
+use crate::engine::wire::{
+    BroadcastHead, EntryId, SessionHead, decode_session, fields_of, parse_entry,
+};
 
 /// Entries per XRANGE.
 const PAGE: usize = 500;
@@ -51,12 +54,12 @@ impl Restore {
         inbox: &Inbox,
         taken: &mut Option<Persist>,
     ) -> Result<()> {
-        let mut home = pool.home(&self.key);
-        let (value, keep) = self.read_session(&mut home).await?;
-        let result = self.give_back(pool, &mut home, &value, keep, inbox, taken).await;
+        let mut routed = pool.routed(&self.key);
+        let (value, keep) = self.read_session(&mut routed).await?;
+        let result = self.give_back(pool, &mut routed, &value, keep, inbox, taken).await;
         if matches!(result, Err(Error::NotRestored(_))) && taken.is_none() {
             // It would be refused again.
-            self.take_session(&mut home).await?;
+            self.take_session(&mut routed).await?;
         }
         result
     }
@@ -64,7 +67,7 @@ impl Restore {
     async fn give_back(
         &self,
         pool: &Arc<Pool>,
-        home: &mut Home,
+        routed: &mut RoutedCommands,
         value: &[u8],
         keep: Duration,
         inbox: &Inbox,
@@ -79,23 +82,24 @@ impl Restore {
         let encodes = self.namespace.as_ref().is_some_and(|namespace| namespace.encodes);
         let client = Returning { nsp: &self.nsp, rooms: &head.rooms, encodes };
         let search = Search { stream: &self.stream, client, offset: self.offset, from };
-        let commands = &mut pool.home(&self.stream.key);
+        let commands = &mut pool.routed(&self.stream.key);
         search.reader_is_there(commands).await?;
         if !search.offset_exists(commands).await? {
             return Err(Error::NotRestored("the offset is not in the stream (any more)"));
         }
-        let mut found = Found { reached: from, missed: Vec::new(), marks: Marks::default() };
+        let mut found =
+            Found { reached: from, missed: Vec::new(), sequences: WriterSequences::default() };
         // The session stays in Redis while this takes its time, whatever happens to us.
         search.read_up_to_history(commands, &mut found).await?;
-        if !self.take_session(home).await? {
+        if !self.take_session(routed).await? {
             return Err(NO_SESSION);
         }
         let (key, until) = (self.key.clone(), Instant::now() + keep);
         *taken = Some(Persist { key, session: session.clone(), keep, until });
         while !search.in_memory(&mut found, |missed, position| {
-            let hold = self.namespace.as_ref().map(Namespace::hold);
+            let pin = self.namespace.as_ref().map(Namespace::pin);
             let answer = Answer::Session { session: session.clone(), missed, position };
-            inbox.push(Event::Answer { call: self.call, result: Ok(answer), hold });
+            inbox.push(Event::Answer { call: self.call, result: Ok(answer), pin });
         })? {
             search.read_up_to_history(commands, &mut found).await?;
         }
@@ -103,13 +107,13 @@ impl Restore {
     }
 
     /// The session as it is kept, and how much longer it would be.
-    async fn read_session(&self, home: &mut Home) -> Result<(Vec<u8>, Duration)> {
+    async fn read_session(&self, routed: &mut RoutedCommands) -> Result<(Vec<u8>, Duration)> {
         let commands = ["PTTL", "GET"].map(|name| {
             let mut command = redis::cmd(name);
             command.arg(&self.key);
             command
         });
-        let answers = home.send_each(ANSWER_LIMIT, "GET", KEY_IN_WORDS, &commands).await?;
+        let answers = routed.send_each(ANSWER_LIMIT, "GET", KEY_IN_WORDS, &commands).await?;
         match answers.as_slice() {
             [Value::Int(keep), Value::BulkString(value)] => {
                 Ok((value.clone(), Duration::from_millis((*keep).max(1).unsigned_abs())))
@@ -119,10 +123,10 @@ impl Restore {
     }
 
     /// Whether it is ours now: of all who try to restore a session, one deletes it.
-    async fn take_session(&self, home: &mut Home) -> Result<bool> {
+    async fn take_session(&self, routed: &mut RoutedCommands) -> Result<bool> {
         let mut command = redis::cmd("DEL");
         command.arg(&self.key);
-        let reply = home.ask("DEL", KEY_IN_WORDS, &command).await?;
+        let reply = routed.send_command("DEL", KEY_IN_WORDS, &command).await?;
         Ok(matches!(reply, Value::Int(1)))
     }
 }
@@ -143,7 +147,7 @@ struct Found {
     reached: EntryId,
     missed: Vec<Missed>,
     /// How far the writers have come in what was read.
-    marks: Marks,
+    sequences: WriterSequences,
 }
 
 impl Search<'_> {
@@ -181,7 +185,11 @@ impl Search<'_> {
 
     /// Reads what is older than the history from the stream. Meanwhile the history goes on, and may
     /// let go of what was just beyond it.
-    async fn read_up_to_history(&self, commands: &mut Home, found: &mut Found) -> Result<()> {
+    async fn read_up_to_history(
+        &self,
+        commands: &mut RoutedCommands,
+        found: &mut Found,
+    ) -> Result<()> {
         loop {
             let history_from = self.history_from(&self.stream.cursor())?;
             if history_from <= found.reached {
@@ -196,7 +204,7 @@ impl Search<'_> {
 
     /// A client may have seen more of the stream on another node than our reader has read. What
     /// lies behind the stream's end, nobody has seen.
-    async fn reader_is_there(&self, commands: &mut Home) -> Result<()> {
+    async fn reader_is_there(&self, commands: &mut RoutedCommands) -> Result<()> {
         if self.stream.cursor().position >= self.from {
             return Ok(());
         }
@@ -214,7 +222,7 @@ impl Search<'_> {
         }
     }
 
-    async fn offset_exists(&self, commands: &mut Home) -> Result<bool> {
+    async fn offset_exists(&self, commands: &mut RoutedCommands) -> Result<bool> {
         let in_history = {
             let cursor = self.stream.cursor();
             cursor.history.contains(self.offset)
@@ -222,27 +230,32 @@ impl Search<'_> {
         Ok(in_history || self.offset_in_stream(commands).await?)
     }
 
-    async fn offset_in_stream(&self, commands: &mut Home) -> Result<bool> {
+    async fn offset_in_stream(&self, commands: &mut RoutedCommands) -> Result<bool> {
         let (key, offset) = (&self.stream.key, self.offset);
         Ok(!read_entries(commands, key, offset, Some(offset), 1).await?.is_empty())
     }
 
     /// Reads a page on from what was reached, up to `last`.
-    async fn read_page(&self, commands: &mut Home, found: &mut Found, last: EntryId) -> Result<()> {
+    async fn read_page(
+        &self,
+        commands: &mut RoutedCommands,
+        found: &mut Found,
+        last: EntryId,
+    ) -> Result<()> {
         let first = found.reached.next();
         let page = read_entries(commands, &self.stream.key, first, Some(last), PAGE).await?;
         let whole = page.len() < PAGE;
         for raw in page {
             found.reached = raw.id;
             let Ok(entry) = parse_entry(raw.id, fields_of(&raw.fields)) else { continue };
-            let step = entry.origin.map(|origin| found.marks.step(origin));
+            let step = entry.origin.map(|origin| found.sequences.step(origin));
             if let Some(Step::Gap(_)) = step {
                 return Err(Error::NotRestored("entries behind the offset were lost"));
             }
-            let is_ours = step != Some(Step::Double) && entry.nsp == self.client.nsp;
+            let is_ours = step != Some(Step::Duplicate) && entry.nsp == self.client.nsp;
             let Some(data) = entry.broadcast().filter(|_| is_ours) else { continue };
             let (head, data) = (BroadcastHead::decode(data.view()), data.keep());
-            found.missed.extend(Missed::of(&self.client, entry.id, &data, head.as_ref()));
+            found.missed.extend(self.client.missed(entry.id, &data, head.as_ref()));
         }
         if whole {
             found.reached = last;

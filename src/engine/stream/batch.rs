@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{EntryId, OwnEntries, Publish};
+use super::{OwnEntries, Publish};
+use crate::engine::wire::EntryId;
 
 /// A batch on its way.
 pub struct Batch {

@@ -4,8 +4,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::EntryId;
-use crate::engine::wire::{BroadcastHead, Data, EntryData, Judgement, Membership, Packet, Room};
+use crate::engine::event::Missed;
+use crate::engine::wire::{
+    BroadcastHead, Data, EntryData, EntryId, Judgement, Membership, Packet, Room,
+};
 
 /// Bookkeeping per entry, roughly, on top of its data.
 const OVERHEAD: usize = 256;
@@ -49,50 +51,18 @@ pub struct Returning<'a> {
     pub encodes: bool,
 }
 
-/// A broadcast that a client missed.
-#[derive(Debug, Clone)]
-pub enum Missed {
-    /// Ready to be sent, its offset included.
-    Packet(Packet),
-    /// JS decodes it, and has the last word on whether it was missed.
-    Entry {
-        /// The entry.
-        id: EntryId,
-        /// Its data.
-        data: Data,
-    },
-}
-
-impl Missed {
-    /// The broadcast `id` of the client's namespace, unless it did not miss that.
-    pub fn of(
-        client: &Returning<'_>,
-        id: EntryId,
-        data: &Data,
-        head: Option<&BroadcastHead>,
-    ) -> Option<Self> {
-        let judgement = head.map_or(Judgement::Unknown, |head| head.missed_by(id, client.rooms));
+impl Returning<'_> {
+    /// The broadcast `id` of the client's namespace; `None` if the client did not miss it.
+    pub fn missed(&self, id: EntryId, data: &Data, head: Option<&BroadcastHead>) -> Option<Missed> {
+        let judgement = head.map_or(Judgement::Unknown, |head| head.missed_by(id, self.rooms));
         let packet = match (judgement, head) {
             (Judgement::No, _) => return None,
-            (Judgement::Yes, Some(head)) if client.encodes => {
-                Packet::of(head, data.view(), client.nsp, Some(id))
+            (Judgement::Yes, Some(head)) if self.encodes => {
+                Packet::of(head, data.view(), self.nsp, Some(id))
             }
             _ => None,
         };
-        Some(packet.map_or_else(|| Self::Entry { id, data: data.clone() }, Self::Packet))
-    }
-
-    /// Size in bytes.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Packet(packet) => packet.len(),
-            Self::Entry { data, .. } => data.len(),
-        }
-    }
-
-    /// True when there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        Some(packet.map_or_else(|| Missed::Entry { id, data: data.clone() }, Missed::Packet))
     }
 }
 
@@ -222,7 +192,7 @@ impl History {
             .iter()
             .filter_map(|place| self.entries.get(usize::try_from(place - self.dropped).ok()?));
         entries
-            .filter_map(|entry| Missed::of(client, entry.id, &entry.data, entry.head.as_ref()))
+            .filter_map(|entry| client.missed(entry.id, &entry.data, entry.head.as_ref()))
             .collect()
     }
 

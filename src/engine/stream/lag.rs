@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Ends, EntryId};
+use super::Ends;
+use crate::engine::wire::EntryId;
 
 /// What is known of the stream.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Lag {
 
     /// What the stream was when it was `asked` for, `None` when it is empty; and how far, and how many
     /// entries, we have read since then or before.
-    pub fn look(&mut self, ends: Option<Ends>, asked: Instant, position: EntryId, read: u64) {
+    pub fn observe(&mut self, ends: Option<Ends>, asked: Instant, position: EntryId, read: u64) {
         let Ends { first, last, length, added } = ends.unwrap_or(EMPTY);
         if self.seen.and_then(|seen| seen.added).zip(added).is_some_and(|(then, now)| now < then) {
             self.start_over();
@@ -127,8 +128,8 @@ mod tests {
         Some(Ends { first: id(first), last: id(last), length: Some(length), added: Some(added) })
     }
 
-    fn look(lag: &mut Lag, ends: Option<Ends>, position: u64, read: u64) -> Option<u64> {
-        lag.look(ends, Instant::now(), id(position), read);
+    fn observe(lag: &mut Lag, ends: Option<Ends>, position: u64, read: u64) -> Option<u64> {
+        lag.observe(ends, Instant::now(), id(position), read);
         lag.entries(id(position), read)
     }
 
@@ -137,8 +138,8 @@ mod tests {
         let mut lag = Lag::new();
         assert_eq!(lag.entries(id(0), 0), None, "nothing was seen");
         // 500 were there before us.
-        assert_eq!(look(&mut lag, stream(1, 500, 500, 500), 500, 0), Some(0));
-        assert_eq!(look(&mut lag, stream(1, 900, 900, 900), 600, 100), Some(300));
+        assert_eq!(observe(&mut lag, stream(1, 500, 500, 500), 500, 0), Some(0));
+        assert_eq!(observe(&mut lag, stream(1, 900, 900, 900), 600, 100), Some(300));
         // Between two looks it falls as we read.
         assert_eq!(lag.entries(id(800), 300), Some(100));
         assert_eq!(lag.entries(id(900), 400), Some(0));
@@ -148,37 +149,37 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_trimmed_unread_is_not_waited_for() {
         let mut lag = Lag::new();
-        look(&mut lag, stream(1, 500, 500, 500), 500, 0);
+        observe(&mut lag, stream(1, 500, 500, 500), 500, 0);
         // All that it holds is unread, and 400 more have gone.
-        assert_eq!(look(&mut lag, stream(900, 1_000, 100, 1_000), 500, 0), Some(100));
+        assert_eq!(observe(&mut lag, stream(900, 1_000, 100, 1_000), 500, 0), Some(100));
         assert_eq!(lag.entries(id(950), 50), Some(50));
         // Trimmed past us and read on between two looks: not more than the stream holds.
-        assert_eq!(look(&mut lag, stream(4_900, 5_000, 100, 5_000), 4_950, 150), Some(100));
+        assert_eq!(observe(&mut lag, stream(4_900, 5_000, 100, 5_000), 4_950, 150), Some(100));
         assert_eq!(lag.entries(id(4_960), 160), Some(90));
-        assert_eq!(look(&mut lag, stream(4_900, 5_000, 100, 5_000), 5_000, 200), Some(0));
-        assert_eq!(look(&mut lag, stream(4_900, 5_010, 110, 5_010), 5_000, 200), Some(10));
+        assert_eq!(observe(&mut lag, stream(4_900, 5_000, 100, 5_000), 5_000, 200), Some(0));
+        assert_eq!(observe(&mut lag, stream(4_900, 5_010, 110, 5_010), 5_000, 200), Some(10));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_never_stands_still_is_not_behind() {
         let mut lag = Lag::new();
         // What came in while the server was asked was read, too.
-        assert_eq!(look(&mut lag, stream(1, 500, 500, 500), 510, 10), Some(0));
-        assert_eq!(look(&mut lag, stream(1, 600, 600, 600), 620, 120), Some(0));
+        assert_eq!(observe(&mut lag, stream(1, 500, 500, 500), 510, 10), Some(0));
+        assert_eq!(observe(&mut lag, stream(1, 600, 600, 600), 620, 120), Some(0));
         // Known too high by what came in meanwhile, but not lower than it is.
-        assert_eq!(look(&mut lag, stream(1, 900, 900, 900), 620, 120), Some(290));
+        assert_eq!(observe(&mut lag, stream(1, 900, 900, 900), 620, 120), Some(290));
         assert_eq!(lag.entries(id(900), 400), Some(0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn another_stream_is_counted_anew() {
         let mut lag = Lag::new();
-        look(&mut lag, stream(1, 500, 500, 500), 500, 0);
-        assert_eq!(look(&mut lag, None, 500, 0), Some(0), "it is empty");
-        assert_eq!(look(&mut lag, stream(600, 610, 10, 10), 500, 0), Some(10));
+        observe(&mut lag, stream(1, 500, 500, 500), 500, 0);
+        assert_eq!(observe(&mut lag, None, 500, 0), Some(0), "it is empty");
+        assert_eq!(observe(&mut lag, stream(600, 610, 10, 10), 500, 0), Some(10));
         lag.start_over();
-        assert_eq!(look(&mut lag, stream(600, 700, 100, 1_000), 650, 40), Some(100));
-        assert_eq!(look(&mut lag, stream(600, 700, 100, 1_000), 700, 90), Some(0));
+        assert_eq!(observe(&mut lag, stream(600, 700, 100, 1_000), 650, 40), Some(100));
+        assert_eq!(observe(&mut lag, stream(600, 700, 100, 1_000), 700, 90), Some(0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -186,7 +187,7 @@ mod tests {
         let mut lag = Lag::new();
         let ends = Some(Ends { first: id(1), last: id(500), length: Some(9), added: None });
         advance(Duration::from_secs(60)).await;
-        assert_eq!(look(&mut lag, ends, 300, 0), None);
+        assert_eq!(observe(&mut lag, ends, 300, 0), None);
         assert_eq!(lag.time(id(300)), Some(Duration::from_millis(200)));
         assert_eq!((lag.length(), lag.time(id(500))), (Some(9), Some(Duration::ZERO)));
     }
@@ -196,13 +197,13 @@ mod tests {
         let mut lag = Lag::new();
         let night = 8 * 3_600_000;
         advance(Duration::from_millis(night)).await;
-        look(&mut lag, stream(1, 500, 500, 500), 500, 0);
+        observe(&mut lag, stream(1, 500, 500, 500), 500, 0);
         advance(Duration::from_millis(700)).await;
-        look(&mut lag, stream(1, 500 + night, 501, 501), 500, 0);
+        observe(&mut lag, stream(1, 500 + night, 501, 501), 500, 0);
         assert_eq!(lag.time(id(500)), Some(Duration::from_millis(700)));
         // Trimmed past us: the first entry is the oldest that waits.
         advance(Duration::from_secs(10)).await;
-        look(&mut lag, stream(night, 500 + night, 2, 600), 500, 0);
+        observe(&mut lag, stream(night, 500 + night, 2, 600), 500, 0);
         assert_eq!(lag.time(id(500)), Some(Duration::from_millis(500)));
     }
 }

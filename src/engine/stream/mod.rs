@@ -1,17 +1,15 @@
 //! The streams: entry IDs, reading, writing, own entries on their way, history.
 
 mod batch;
-mod entry_id;
-mod held;
+mod deferred;
 mod history;
 mod lag;
-mod marks;
+mod writer_sequences;
 mod own;
 mod page;
 mod queue;
 mod range;
 mod reader;
-mod route;
 mod watch;
 mod writer;
 
@@ -19,30 +17,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use batch::Batch;
-pub use entry_id::EntryId;
-pub use held::Held;
-pub use history::{History, Missed, Returning};
+pub use deferred::DeferredRequests;
+pub use history::{History, Returning};
 pub use lag::Lag;
-pub use marks::{Marks, Step};
-pub use own::{Completion, Local, OwnEntries, Ticket};
+pub use own::OwnEntries;
 pub use page::{PageEntry, page};
 pub use queue::{Publish, WriteQueue};
 #[cfg(any(test, fuzzing))]
 pub(crate) use range::parse_entries;
 pub use range::{RawEntry, last_before, read_entries, server_time, tail};
 pub use reader::Reader;
-pub use route::stream_index;
 #[cfg(any(test, fuzzing))]
 pub(crate) use watch::parse_info;
 pub use watch::{Ends, Finding, Watch, ends, ends_by_range};
 pub use writer::{FLUSH_LIMIT, Writer};
+pub use writer_sequences::{Step, WriterSequences};
 
 use tokio::sync::{Notify, watch as channel};
 use tokio::time::Instant;
 
-use crate::engine::link::{Link, LinkName};
+use super::event::ConnectionName;
+use crate::engine::connection_health::ConnectionHealth;
+use crate::engine::namespaces::Namespace;
 use crate::engine::presence::Listening;
 use crate::engine::random::random_name;
+use crate::engine::wire::{ADAPTER_CLOSE, EntryId, MessageType};
 
 /// What the reader, the writer, requests and restores of one stream share.
 pub struct Stream {
@@ -54,16 +53,16 @@ pub struct Stream {
     pub writer_id: u64,
     /// What waits to be written.
     pub queue: WriteQueue,
-    /// Where reading stands. Held while a batch is handed on, so that nobody sees half of one.
+    /// Where reading stands. Locked while a batch is handed on, so that nobody sees half of one.
     cursor: Mutex<Cursor>,
     /// Follows the reader, for those who wait for it.
     pub progress: channel::Sender<Progress>,
     /// Told when the position was changed under the reader.
     pub moved: Notify,
     /// The reader's connection.
-    pub reader_link: Link,
+    pub reader_health: ConnectionHealth,
     /// The writer's connection.
-    pub writer_link: Link,
+    pub writer_health: ConnectionHealth,
 }
 
 /// How far reading has come.
@@ -77,20 +76,20 @@ pub struct Cursor {
     /// How many entries were read.
     pub read: u64,
     /// Set when the stream is read from its start again: up to here what is new is told from what
-    /// was read before by its writers' marks alone.
+    /// was read before by its writers' sequences alone.
     pub read_again_to: Option<EntryId>,
     /// Entries were lost behind this one, or before it: no client can be told what it missed since.
     pub hole_behind: EntryId,
     /// Entries may have been trimmed past us: the next read shows how many.
     pub trimmed: bool,
     /// How far each writer of our kind has come.
-    pub marks: Marks,
+    pub sequences: WriterSequences,
     /// Own entries that were sent and not read back yet.
     pub own: OwnEntries,
     /// When everything was heard, where requests travel in the stream.
     pub listening: Listening,
     /// Requests that came ahead of the stream.
-    pub held: Held,
+    pub deferred: DeferredRequests,
     /// Recent broadcasts, while connection state recovery is on.
     pub history: History,
     /// How far reading lies behind.
@@ -100,7 +99,7 @@ pub struct Cursor {
 impl Cursor {
     /// Compares what the stream was when it was `asked` for with what was read.
     pub fn measure(&mut self, ends: Option<Ends>, asked: Instant) {
-        self.lag.look(ends, asked, self.position, self.read);
+        self.lag.observe(ends, asked, self.position, self.read);
     }
 }
 
@@ -127,11 +126,11 @@ impl Progress {
 impl Stream {
     /// A stream of which nothing was read yet.
     pub fn new(index: u32, key: String, queue_bytes: usize, history_bytes: usize) -> Self {
-        let link = |name| Link::new(name, Some((index, Arc::from(key.as_str()))));
+        let link = |name| ConnectionHealth::new(name, Some((index, Arc::from(key.as_str()))));
         Self {
             index,
-            reader_link: link(LinkName::Reader),
-            writer_link: link(LinkName::Writer),
+            reader_health: link(ConnectionName::Reader),
+            writer_health: link(ConnectionName::Writer),
             key,
             writer_id: random_name(),
             queue: WriteQueue::new(queue_bytes),
@@ -143,10 +142,10 @@ impl Stream {
                 read_again_to: None,
                 hole_behind: EntryId::ZERO,
                 trimmed: false,
-                marks: Marks::default(),
+                sequences: WriterSequences::default(),
                 own: OwnEntries::default(),
                 listening: Listening::default(),
-                held: Held::default(),
+                deferred: DeferredRequests::default(),
                 history: History::new(history_bytes),
                 lag: Lag::new(),
             }),
@@ -161,8 +160,27 @@ impl Stream {
     pub async fn flushed(&self, limit: Duration) -> bool {
         let queue = &self.queue;
         // The reader, which always listens, notices first.
-        let is_there = self.reader_link.is_standing() && self.writer_link.is_standing();
+        let is_there = self.reader_health.is_connected() && self.writer_health.is_connected();
         queue.ended_or_stuck(if is_there { queue.accepted() } else { queue.awaited() }, limit).await
+    }
+
+    /// Tells the other nodes that this one comes, is there, or leaves, when requests travel in the
+    /// stream. Nobody here waits for it: this node tells again that it is there, and nodes that did
+    /// not hear that it left hear nothing more of it.
+    pub fn say(&self, namespace: &Arc<Namespace>, kind: MessageType) {
+        let mut presence = namespace.presence();
+        if !presence.may_write() {
+            return;
+        }
+        if kind == ADAPTER_CLOSE {
+            presence.leave();
+        }
+        // While `presence` is locked: nothing may follow the message that this node leaves.
+        let at = Instant::now();
+        let publish = Publish { ticket: None, namespace: namespace.clone(), kind, data: None, at };
+        if let Err(error) = self.queue.push(publish) {
+            tracing::debug!("{}: heartbeat not written: {error}", namespace.name);
+        }
     }
 
     /// Locks the cursor. Whatever is pushed into the inbox in the stream's order is pushed before

@@ -8,38 +8,11 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{EntryId, Publish};
+use super::Publish;
 use crate::engine::error::Error;
-use crate::engine::namespaces::{Hold, Namespace};
-use crate::engine::wire::Packet;
-
-/// Names one publish between JS and the engine.
-pub type Ticket = u32;
-
-/// How a publish ended.
-#[derive(Debug)]
-pub struct Completion {
-    /// The publish.
-    pub ticket: Ticket,
-    /// The entry's ID when it is known, or why there is none.
-    pub outcome: Result<Option<EntryId>, Error>,
-    /// What is to be done about it here.
-    pub local: Local,
-    /// A join, a leave or a disconnect changes rooms.
-    pub hold: Option<Hold>,
-}
-
-/// The local part of a publish.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub enum Local {
-    /// JS does it, from what it published.
-    #[default]
-    Js,
-    /// A broadcast without a recipient here.
-    Nothing,
-    /// A broadcast, ready to be sent to local sockets.
-    Packet(Packet),
-}
+use crate::engine::event::{Completion, Local, Ticket};
+use crate::engine::namespaces::Namespace;
+use crate::engine::wire::EntryId;
 
 /// The queue of own entries, in the order of their sequences.
 #[derive(Debug, Default)]
@@ -71,8 +44,8 @@ impl Waiting {
             Some(error) => Err(error),
             None => Ok(id.or(self.id)),
         };
-        let hold = self.changes.as_ref().map(Namespace::hold);
-        Some(Completion { ticket, outcome, local: Local::Js, hold })
+        let pin = self.changes.as_ref().map(Namespace::pin);
+        Some(Completion { ticket, outcome, local: Local::Js, pin })
     }
 }
 

@@ -1,8 +1,8 @@
 //! XREAD's reply, read in place: `*1 *2 $key *n` and n times `*2 $id *2m` with 2m strings.
 
-use super::EntryId;
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{line_at, number};
+use crate::engine::wire::EntryId;
 
 /// An entry in a page.
 #[derive(Debug, Clone, Copy)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
-use super::own::{Completion, Local, Ticket};
 use crate::engine::error::{Error, Result};
+use crate::engine::event::{Completion, Local, Ticket};
 use crate::engine::namespaces::Namespace;
 use crate::engine::wire::{BROADCAST, DISCONNECT_SOCKETS, Data, MessageType};
 
@@ -138,7 +138,7 @@ impl WriteQueue {
                 ticket: publish.ticket?,
                 outcome: Err(Error::Closed),
                 local: Local::Js,
-                hold: publish.changes().map(Namespace::hold),
+                pin: publish.changes().map(Namespace::pin),
             })
         };
         state.waiting.drain(..).filter_map(fail).collect()

@@ -2,9 +2,9 @@
 
 use redis::{FromRedisValue, Value};
 
-use super::EntryId;
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::Ask;
+use crate::engine::redis::SendCommand;
+use crate::engine::wire::EntryId;
 
 /// An entry whose fields were not looked at yet.
 pub struct RawEntry {
@@ -15,25 +15,29 @@ pub struct RawEntry {
 }
 
 /// The ID of a stream's last entry; `None` when it has none.
-pub async fn tail(connection: &mut impl Ask, key: &str) -> Result<Option<EntryId>> {
+pub async fn tail(connection: &mut impl SendCommand, key: &str) -> Result<Option<EntryId>> {
     let mut command = redis::cmd("XREVRANGE");
     command.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
-    let reply = connection.ask("XREVRANGE", key, &command).await?;
+    let reply = connection.send_command("XREVRANGE", key, &command).await?;
     Ok(parse_entries("XREVRANGE", reply)?.first().map(|entry| entry.id))
 }
 
 /// The ID of the last entry that is older than `ms`, by the server's clock; `None` when there is none.
-pub async fn last_before(connection: &mut impl Ask, key: &str, ms: u64) -> Result<Option<EntryId>> {
+pub async fn last_before(
+    connection: &mut impl SendCommand,
+    key: &str,
+    ms: u64,
+) -> Result<Option<EntryId>> {
     let Some(last) = ms.checked_sub(1) else { return Ok(None) };
     let mut command = redis::cmd("XREVRANGE");
     command.arg(key).arg(last).arg("-").arg("COUNT").arg(1);
-    let reply = connection.ask("XREVRANGE", key, &command).await?;
+    let reply = connection.send_command("XREVRANGE", key, &command).await?;
     Ok(parse_entries("XREVRANGE", reply)?.first().map(|entry| entry.id))
 }
 
 /// The server's clock, in ms: that of entry IDs.
-pub async fn server_time(connection: &mut impl Ask) -> Result<u64> {
-    let reply = connection.ask("TIME", "", &redis::cmd("TIME")).await?;
+pub async fn server_time(connection: &mut impl SendCommand) -> Result<u64> {
+    let reply = connection.send_command("TIME", "", &redis::cmd("TIME")).await?;
     let (seconds, micros) = <(u64, u64)>::from_redis_value(reply)
         .map_err(|_| unexpected("TIME", "no seconds and microseconds"))?;
     Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
@@ -41,7 +45,7 @@ pub async fn server_time(connection: &mut impl Ask) -> Result<u64> {
 
 /// Up to `count` entries from `first` to `last`, both included; without `last` to the end.
 pub async fn read_entries(
-    connection: &mut impl Ask,
+    connection: &mut impl SendCommand,
     key: &str,
     first: EntryId,
     last: Option<EntryId>,
@@ -50,7 +54,7 @@ pub async fn read_entries(
     let last = last.map_or_else(|| "+".to_owned(), |id| id.to_string());
     let mut command = redis::cmd("XRANGE");
     command.arg(key).arg(first.to_string()).arg(last).arg("COUNT").arg(count);
-    parse_entries("XRANGE", connection.ask("XRANGE", key, &command).await?)
+    parse_entries("XRANGE", connection.send_command("XRANGE", key, &command).await?)
 }
 
 /// `[[id, [name, value, …]], …]`. An entry deleted under the range's hands has nil for its fields.

@@ -5,9 +5,10 @@
 
 use redis::{FromRedisValue, Value};
 
-use super::{EntryId, read_entries, tail};
+use super::{read_entries, tail};
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::RawConnection;
+use crate::engine::wire::EntryId;
 
 /// A stream's state as the server sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +49,15 @@ pub enum Finding {
 impl Watch {
     /// Compares the stream, `None` when it is empty, with our position and the number of entries
     /// that we have read, at the same moment.
-    pub fn look(&mut self, ends: Option<Ends>, position: EntryId, read: u64) -> Finding {
-        let finding = self.compare(ends, position, read);
+    pub fn compare(&mut self, ends: Option<Ends>, position: EntryId, read: u64) -> Finding {
+        let finding = self.judge(ends, position, read);
         if finding != Finding::Sound {
             self.not_read = None;
         }
         finding
     }
 
-    fn compare(&mut self, ends: Option<Ends>, position: EntryId, read: u64) -> Finding {
+    fn judge(&mut self, ends: Option<Ends>, position: EntryId, read: u64) -> Finding {
         let added_before = std::mem::replace(&mut self.added, ends.and_then(|ends| ends.added));
         let Some(Ends { first, last, added, .. }) = ends else {
             return if position == EntryId::ZERO { Finding::Sound } else { Finding::Deleted };
@@ -141,25 +142,25 @@ mod tests {
     #[test]
     fn a_stream_that_grows_and_is_trimmed_is_sound() {
         let mut watch = Watch::default();
-        assert_eq!(watch.look(None, EntryId::ZERO, 0), Finding::Sound);
-        assert_eq!(watch.look(ends(1, 5, 5), id(5), 5), Finding::Sound);
-        assert_eq!(watch.look(ends(1, 9, 9), id(7), 7), Finding::Sound);
-        assert_eq!(watch.look(ends(50, 200, 200), id(60), 60), Finding::Sound);
-        assert_eq!(watch.look(ends(50, 200, 200), id(200), 200), Finding::Sound);
+        assert_eq!(watch.compare(None, EntryId::ZERO, 0), Finding::Sound);
+        assert_eq!(watch.compare(ends(1, 5, 5), id(5), 5), Finding::Sound);
+        assert_eq!(watch.compare(ends(1, 9, 9), id(7), 7), Finding::Sound);
+        assert_eq!(watch.compare(ends(50, 200, 200), id(60), 60), Finding::Sound);
+        assert_eq!(watch.compare(ends(50, 200, 200), id(200), 200), Finding::Sound);
     }
 
     #[test]
     fn what_went_wrong_is_told_apart() {
         let mut watch = Watch::default();
-        watch.look(ends(1, 5, 5), id(5), 5);
-        assert_eq!(watch.look(None, id(5), 5), Finding::Deleted);
-        assert_eq!(watch.look(ends(6, 7, 2), id(7), 7), Finding::Sound);
+        watch.compare(ends(1, 5, 5), id(5), 5);
+        assert_eq!(watch.compare(None, id(5), 5), Finding::Deleted);
+        assert_eq!(watch.compare(ends(6, 7, 2), id(7), 7), Finding::Sound);
         // Deleted and written again between two looks, with fewer entries and with more.
-        assert_eq!(watch.look(ends(8, 8, 1), id(8), 8), Finding::Deleted);
-        assert_eq!(watch.look(ends(8, 9, 2), id(9), 9), Finding::Sound);
-        assert_eq!(watch.look(ends(10, 30, 20), id(30), 29), Finding::Deleted);
-        assert_eq!(watch.look(ends(1, 3, 20), id(30), 29), Finding::FellBack);
-        assert_eq!(watch.look(ends(40, 50, 29), id(30), 29), Finding::Trimmed);
+        assert_eq!(watch.compare(ends(8, 8, 1), id(8), 8), Finding::Deleted);
+        assert_eq!(watch.compare(ends(8, 9, 2), id(9), 9), Finding::Sound);
+        assert_eq!(watch.compare(ends(10, 30, 20), id(30), 29), Finding::Deleted);
+        assert_eq!(watch.compare(ends(1, 3, 20), id(30), 29), Finding::FellBack);
+        assert_eq!(watch.compare(ends(40, 50, 29), id(30), 29), Finding::Trimmed);
     }
 
     #[test]
@@ -168,8 +169,8 @@ mod tests {
         let old = |first, last| {
             Some(Ends { first: id(first), last: id(last), length: Some(2), added: None })
         };
-        assert_eq!(watch.look(old(1, 5), id(5), 5), Finding::Sound);
-        assert_eq!(watch.look(old(8, 9), id(9), 9), Finding::Sound);
+        assert_eq!(watch.compare(old(1, 5), id(5), 5), Finding::Sound);
+        assert_eq!(watch.compare(old(8, 9), id(9), 9), Finding::Sound);
     }
 
     #[test]

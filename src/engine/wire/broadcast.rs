@@ -8,8 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::shape::{array, from_json, from_msgpack, object, object_or_null, present};
-use super::{DataView, Room};
-use crate::engine::stream::EntryId;
+use super::{DataView, EntryId, Room};
 
 /// Packet type 2 of the Socket.IO protocol.
 const EVENT: f64 = 2.0;

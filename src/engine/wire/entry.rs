@@ -3,11 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::EntryId;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use redis::Value;
-
-use crate::engine::stream::EntryId;
 
 /// The sender in what an emitter writes, upstream's or ours.
 pub const EMITTER: &str = "emitter";

@@ -5,8 +5,8 @@
 
 use serde::Deserialize;
 
+use super::EntryId;
 use super::shape::from_msgpack;
-use crate::engine::stream::EntryId;
 
 const FIELD: &[u8] = b"\xa3pos";
 

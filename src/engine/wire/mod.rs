@@ -3,6 +3,7 @@
 mod answer;
 mod binary;
 mod broadcast;
+mod entry_id;
 mod entry;
 mod frame;
 mod member;
@@ -20,6 +21,7 @@ pub use entry::{
     EntryData, EntryError, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, Origin, fields_of,
     parse_entry,
 };
+pub use entry_id::{EntryId, digits};
 pub use frame::text_frame;
 pub use member::{MemberMessage, MemberNews};
 pub use message::{position, with_position};

@@ -1,8 +1,7 @@
 //! Socket.IO packets as clients get them, cut out of entries: JSON is neither parsed nor written
 //! again.
 
-use super::{BroadcastHead, DataView, to_json};
-use crate::engine::stream::EntryId;
+use super::{BroadcastHead, DataView, EntryId, to_json};
 
 /// An event packet, encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]

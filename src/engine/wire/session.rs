@@ -7,8 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::shape::{array, from_msgpack};
-use super::{Membership, Room};
-use crate::engine::stream::EntryId;
+use super::{EntryId, Membership, Room};
 
 /// What is looked at in a session.
 pub struct SessionHead {

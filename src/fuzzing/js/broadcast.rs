@@ -2,7 +2,7 @@
 //! `missedPacket` (`lib/recovery.js`) once more.
 
 use super::Js;
-use crate::engine::stream::EntryId;
+use crate::engine::wire::EntryId;
 
 /// A broadcast that JS takes for well-formed.
 pub struct Broadcast<'a> {

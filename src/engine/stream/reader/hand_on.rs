@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use super::Reader;
 use crate::engine::error::Error;
-use crate::engine::inbox::{Event, Loss};
+use crate::engine::event::{Event, Local, Loss};
 use crate::engine::namespaces::{Namespace, Namespaces};
-use crate::engine::presence;
-use crate::engine::stream::{Cursor, EntryId, Local, PageEntry, Progress, Step};
+use crate::engine::stream::{Cursor, PageEntry, Progress, Step};
 use crate::engine::wire::{
-    ADAPTER_CLOSE, ANSWERS, BROADCAST, BroadcastHead, Entry, EntryData, EntryError, HEARTBEAT,
-    INITIAL_HEARTBEAT, Packet, Room, parse_entry, request_of,
+    ADAPTER_CLOSE, ANSWERS, BROADCAST, BroadcastHead, Entry, EntryData, EntryError, EntryId,
+    HEARTBEAT, INITIAL_HEARTBEAT, Packet, Room, parse_entry, request_of,
 };
 
 /// Messages that JS handles.
@@ -74,7 +73,7 @@ impl Reader {
         let position = cursor.position;
         events.extend(cursor.own.passed(position).into_iter().map(Event::Published));
         events.extend(changes);
-        let released = cursor.held.release(position);
+        let released = cursor.deferred.release(position);
         self.inbox.push_all(events);
         self.stats.dropped.add(self.inbox.offer_all(released));
         drop(cursor);
@@ -109,7 +108,7 @@ impl Reader {
         let changes = namespace.presence().hear(entry.uid, entry.kind);
         changes.say();
         if entry.kind == INITIAL_HEARTBEAT {
-            presence::say(&self.stream, namespace, HEARTBEAT);
+            self.stream.say(namespace, HEARTBEAT);
         }
         Event::members_changed(Some(namespace.handle), changes)
     }
@@ -191,8 +190,8 @@ impl<'a> Sorting<'a, '_> {
             self.skipped += 1;
             return;
         }
-        match entry.origin.map(|origin| cursor.marks.step(origin)) {
-            Some(Step::Double) => {
+        match entry.origin.map(|origin| cursor.sequences.step(origin)) {
+            Some(Step::Duplicate) => {
                 self.reader.stats.doubled.add(1);
                 tracing::debug!("entry {} dropped: it doubles an earlier one", entry.id);
                 return;
@@ -235,7 +234,7 @@ impl<'a> Sorting<'a, '_> {
         }
         let is_wanted = |namespace: &&Arc<Namespace>| {
             let may_be = |head: &BroadcastHead| {
-                head.is_request() || !is_idle || namespace.wants(entry.id, head)
+                head.is_request() || !is_idle || namespace.check_interest(entry.id, head)
             };
             !is_for_others && head.as_ref().is_none_or(may_be)
         };
@@ -267,7 +266,7 @@ fn is_old(entry: &Entry<'_>, cursor: &mut Cursor) -> bool {
         cursor.read_again_to = None;
         return false;
     }
-    !entry.origin.is_some_and(|origin| cursor.marks.knows(origin.writer))
+    !entry.origin.is_some_and(|origin| cursor.sequences.knows(origin.writer))
 }
 
 /// Another node's entry, for JS.
@@ -282,7 +281,7 @@ fn delivery(entry: &Entry<'_>, head: Option<BroadcastHead>, namespace: &Arc<Name
         kind: entry.kind,
         id: entry.id,
         data: entry.data.as_ref().map(EntryData::keep),
-        hold: (entry.kind != BROADCAST).then(|| namespace.hold()),
+        pin: (entry.kind != BROADCAST).then(|| namespace.pin()),
     }
 }
 
@@ -295,7 +294,7 @@ fn local_part(
     is_idle: bool,
 ) -> Local {
     let (Some(head), Some(namespace)) = (head, namespace) else { return Local::Js };
-    if is_idle && !namespace.wants(entry.id, &head) {
+    if is_idle && !namespace.check_interest(entry.id, &head) {
         return Local::Nothing;
     }
     packet_of(entry, Some(&head), namespace).map_or(Local::Js, Local::Packet)

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{
-    EntryId, PageEntry, Progress, Stream, last_before, page, read_entries, server_time, tail,
-};
+use super::{PageEntry, Progress, Stream, last_before, page, read_entries, server_time, tail};
 use crate::engine::error::Result;
-use crate::engine::inbox::{Event, Inbox};
+use crate::engine::event::Event;
+use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespaces;
 use crate::engine::presence::Pace;
-use crate::engine::redis::{ANSWER_LIMIT, Backoff, Connector, RawConnection, Route};
+use crate::engine::redis::{ANSWER_LIMIT, Backoff, Connector, KeyConnector, RawConnection};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
+use crate::engine::wire::EntryId;
 
 /// How much later than asked an XREAD may answer before the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ const STARTING: &str = "reader, TIME";
 
 /// A place in the stream.
 #[derive(Clone, Copy)]
-struct Place {
+struct ReadPosition {
     position: EntryId,
     /// How often the position had been changed under the reader.
     moves: u64,
@@ -76,10 +76,10 @@ impl Reader {
         // The first position is known. It is never asked for again: what came meanwhile would be left
         // out.
         let mut has_started = false;
-        let mut route = Route::new(self.connector.clone(), self.stream.key.clone());
+        let mut route = KeyConnector::new(self.connector.clone(), self.stream.key.clone());
         loop {
             let read = self.read(&mut route, &mut backoff, &mut has_started).await;
-            self.stream.reader_link.broke();
+            self.stream.reader_health.lost();
             let Err(error) = read else { continue };
             if !route.heed(&error) {
                 self.warnings.warn(TASK, &error);
@@ -94,7 +94,7 @@ impl Reader {
     /// Connects and reads until something fails, or the position was moved under the reader.
     async fn read(
         &self,
-        route: &mut Route,
+        route: &mut KeyConnector,
         backoff: &mut Backoff,
         has_started: &mut bool,
     ) -> Result<()> {
@@ -112,15 +112,15 @@ impl Reader {
             self.inbox.has_space().await;
             let asked = match ahead.take() {
                 Some(asked) => asked,
-                None => self.ask(&mut connection, self.place(), count, block).await?,
+                None => self.send_read(&mut connection, self.place(), count, block).await?,
             };
             let reply = tokio::select! {
-                reply = self.answer(&mut connection) => reply?,
+                reply = self.read_reply(&mut connection) => reply?,
                 // The read that is under way would not end: a new connection starts over.
                 () = self.stream.moved.notified() => return Ok(()),
             };
             if block.is_none() {
-                self.stream.reader_link.stands(&self.stats, &self.inbox);
+                self.stream.reader_health.connected(&self.stats, &self.inbox);
                 block = Some(self.block());
             }
             backoff.reset();
@@ -141,8 +141,8 @@ impl Reader {
                 // Redis gathers the next page while this one is handed on. One that had to wait for
                 // space here would look as if it had been trimmed past us.
                 if self.inbox.has_room_for(reply.len().saturating_mul(4)) {
-                    let behind = Place { position: last.id, sent: Instant::now(), ..asked };
-                    ahead = Some(self.ask(&mut connection, behind, count, block).await?);
+                    let behind = ReadPosition { position: last.id, sent: Instant::now(), ..asked };
+                    ahead = Some(self.send_read(&mut connection, behind, count, block).await?);
                 }
             }
             self.hand_on(&entries, asked.moves);
@@ -156,10 +156,10 @@ impl Reader {
     }
 
     /// Where reading goes on.
-    fn place(&self) -> Place {
+    fn place(&self) -> ReadPosition {
         let place = {
             let cursor = self.stream.cursor();
-            Place { position: cursor.position, moves: cursor.moves, sent: Instant::now() }
+            ReadPosition { position: cursor.position, moves: cursor.moves, sent: Instant::now() }
         };
         self.stream.progress.send_if_modified(|progress| {
             let now = Progress::At(place.position);
@@ -199,13 +199,13 @@ impl Reader {
 
     /// Asks for the page behind a place, which is given back. Where there is none, Redis waits for so
     /// long.
-    async fn ask(
+    async fn send_read(
         &self,
         connection: &mut RawConnection,
-        place: Place,
+        place: ReadPosition,
         count: u32,
         block: Option<Duration>,
-    ) -> Result<Place> {
+    ) -> Result<ReadPosition> {
         let mut command = redis::cmd("XREAD");
         if let Some(block) = block {
             command.arg("BLOCK").arg(block.as_millis() as u64);
@@ -216,17 +216,17 @@ impl Reader {
             .arg("STREAMS")
             .arg(&self.stream.key)
             .arg(place.position.to_string());
-        connection.ask_within(ANSWER_LIMIT, "XREAD", &command).await?;
+        connection.send_only_within(ANSWER_LIMIT, "XREAD", &command).await?;
         Ok(place)
     }
 
     /// The page that was asked for.
-    async fn answer(&self, connection: &mut RawConnection) -> Result<Vec<u8>> {
-        connection.answer_within(self.block() + GRACE, "XREAD", &self.stream.key).await
+    async fn read_reply(&self, connection: &mut RawConnection) -> Result<Vec<u8>> {
+        connection.reply_within(self.block() + GRACE, "XREAD", &self.stream.key).await
     }
 
     fn block(&self) -> Duration {
-        let longest = self.pace.map_or(LONGEST_BLOCK, |pace| pace.look());
+        let longest = self.pace.map_or(LONGEST_BLOCK, |pace| pace.check_interval());
         if self.block.is_zero() { longest } else { self.block.min(longest) }
     }
 

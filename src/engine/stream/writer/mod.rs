@@ -4,7 +4,7 @@
 //! sure that nothing more comes out of the old connection, looks for the batch in the stream, and
 //! sends again only what is not there. New publishes wait meanwhile.
 
-mod look;
+mod check_stream;
 mod send;
 mod settle;
 
@@ -13,15 +13,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{Batch, Completion, Cursor, EntryId, Progress, Publish, Stream, Watch};
+use super::{Batch, Cursor, Progress, Publish, Stream, Watch};
 use crate::engine::error::{Error, Result};
-use crate::engine::inbox::{Event, Inbox, Loss};
-use crate::engine::redis::{Backoff, Connector, Identity, RawConnection, Route, identify};
+use crate::engine::event::{Completion, Event, Loss};
+use crate::engine::inbox::Inbox;
+use crate::engine::redis::{Backoff, Connector, Identity, KeyConnector, RawConnection, identify};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
+use crate::engine::wire::EntryId;
 
 /// How often the stream's ends are compared with our position.
-const LOOK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long batches go without MULTI and EXEC where EXEC was refused, or MULTI while a slot moves.
 const EACH_ALONE: Duration = Duration::from_secs(30);
@@ -38,7 +40,7 @@ pub struct Writer {
     /// The stream's writer ID, as it stands in entries.
     wid: String,
     stream: Arc<Stream>,
-    route: Route,
+    route: KeyConnector,
     inbox: Arc<Inbox>,
     stats: Arc<Stats>,
     warnings: Arc<Warnings>,
@@ -81,7 +83,7 @@ impl Writer {
         max_len: u64,
     ) -> Self {
         let backoff = connector.backoff();
-        let route = Route::new(connector, stream.key.clone());
+        let route = KeyConnector::new(connector, stream.key.clone());
         Self {
             uid,
             wid: format!("{:016x}", stream.writer_id),
@@ -114,21 +116,21 @@ impl Writer {
         }
         let stream = self.stream.clone();
         let is_read = !self.is_unread();
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut check = interval(CHECK_INTERVAL);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 // Who looks once a second notices that way.
                 () = ended(&mut self.connection), if !is_read => {
                     self.connection = None;
-                    stream.writer_link.broke();
+                    stream.writer_health.lost();
                 }
                 publishes = stream.queue.next_batch() => {
                     stream.cursor().own.sent(self.next_seq, &publishes);
                     self.deliver(Batch::new(self.next_seq, publishes)).await;
                 }
-                _ = look.tick(), if is_read => self.look().await,
+                _ = check.tick(), if is_read => self.check_stream().await,
             }
         }
     }
@@ -196,7 +198,7 @@ impl Writer {
         if self.connection.is_some() {
             return Ok(());
         }
-        self.stream.writer_link.broke();
+        self.stream.writer_health.lost();
         if let Some((until, error)) = &self.refused_until
             && Instant::now() < *until
         {
@@ -223,7 +225,7 @@ impl Writer {
             }
             self.knows_start = true;
         }
-        self.stream.writer_link.stands(&self.stats, &self.inbox);
+        self.stream.writer_health.connected(&self.stats, &self.inbox);
         self.refused_until = None;
         let run_id = identity.as_ref().map(|identity| identity.run_id.clone());
         let last_run_id = std::mem::replace(&mut self.run_id, run_id);

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use super::{EACH_ALONE, Writer};
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{ANSWER_LIMIT, Packed};
-use crate::engine::stream::{Batch, EntryId, Publish};
+use crate::engine::stream::{Batch, Publish};
+use crate::engine::wire::EntryId;
 
 /// Bytes per second at which a batch may go out, at the least: the server answers behind it.
 const SLOWEST_UPLOAD: f64 = 65_536.0;

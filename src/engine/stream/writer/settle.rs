@@ -4,8 +4,8 @@
 use super::Writer;
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{Identity, RawConnection};
-use crate::engine::stream::{Batch, EntryId, read_entries, tail};
-use crate::engine::wire::{Origin, fields_of, parse_entry};
+use crate::engine::stream::{Batch, read_entries, tail};
+use crate::engine::wire::{EntryId, Origin, fields_of, parse_entry};
 
 /// Entries per page when looking for a batch in doubt.
 const PAGE: usize = 1_000;

@@ -7,7 +7,7 @@ use crate::engine::error::{Error, Result};
 use crate::engine::redis::{Commands, Connection, Subscriber};
 
 /// An open line.
-pub(super) enum Line {
+pub(super) enum PubSubConnection {
     /// Subscriptions, messages and commands, in RESP3.
     One(Connection),
     /// In RESP2 a connection that is subscribed takes no commands. It is the one that lasts: the
@@ -20,27 +20,28 @@ pub(super) enum Line {
     },
 }
 
-impl Line {
+impl PubSubConnection {
     /// False when it has to be made again.
     pub fn is_open(&self) -> bool {
         match self {
-            Line::One(connection) => connection.is_open(),
-            Line::Two { subscriber, .. } => subscriber.is_open(),
+            PubSubConnection::One(connection) => connection.is_open(),
+            PubSubConnection::Two { subscriber, .. } => subscriber.is_open(),
         }
     }
 
     /// The server's address, for messages.
     pub fn address(&self) -> &str {
         match self {
-            Line::One(connection) => connection.address(),
-            Line::Two { subscriber, .. } => subscriber.address(),
+            PubSubConnection::One(connection) => connection.address(),
+            PubSubConnection::Two { subscriber, .. } => subscriber.address(),
         }
     }
 
     /// For questions.
     pub fn commands(&self) -> Commands {
         match self {
-            Line::One(connection) | Line::Two { commands: connection, .. } => connection.commands(),
+            PubSubConnection::One(connection)
+            | PubSubConnection::Two { commands: connection, .. } => connection.commands(),
         }
     }
 
@@ -50,7 +51,7 @@ impl Line {
         name: &'static str,
         commands: &[&(&str, Cmd)],
     ) -> Result<Vec<Option<Error>>> {
-        if let Line::Two { subscriber, .. } = self {
+        if let PubSubConnection::Two { subscriber, .. } = self {
             let channels: Vec<&str> = commands.iter().map(|(channel, _)| *channel).collect();
             match name {
                 "SUBSCRIBE" => return subscriber.subscribe(&channels).await,
@@ -77,8 +78,8 @@ impl Line {
     /// sharded PUB/SUB few are sent.
     pub async fn check(&self, sharded: bool) -> Result<()> {
         match self {
-            Line::Two { subscriber, .. } => subscriber.check().await,
-            Line::One(connection) if sharded => {
+            PubSubConnection::Two { subscriber, .. } => subscriber.check().await,
+            PubSubConnection::One(connection) if sharded => {
                 // A question for which the user has the right.
                 let mut command = redis::cmd("PUBSUB");
                 command.arg("SHARDNUMSUB");
@@ -87,7 +88,7 @@ impl Line {
                     _ => Ok(()),
                 }
             }
-            Line::One(_) => Ok(()),
+            PubSubConnection::One(_) => Ok(()),
         }
     }
 }

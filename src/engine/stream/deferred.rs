@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::EntryId;
-use crate::engine::inbox::Event;
+use crate::engine::event::Event;
+use crate::engine::wire::EntryId;
 
 /// How long a request is held. Its sender's entries may be lost, or our reader cut off.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The requests held, in the order in which they came.
 #[derive(Debug, Default)]
-pub struct Held {
+pub struct DeferredRequests {
     requests: VecDeque<(EntryId, Instant, Event)>,
     bytes: usize,
 }
 
-impl Held {
+impl DeferredRequests {
     /// Holds a request until the reader has come to `until`. What comes behind a held one has to
     /// wait for it: requests do not overtake each other either.
-    pub fn hold(&mut self, until: EntryId, event: Event) {
+    pub fn defer(&mut self, until: EntryId, event: Event) {
         self.bytes += event.size();
         self.requests.push_back((until, Instant::now(), event));
     }
@@ -60,11 +60,11 @@ mod tests {
     }
 
     fn event(byte: u8) -> Event {
-        Event::Message { namespace: 0, payload: vec![byte], hold: None }
+        Event::Message { namespace: 0, payload: vec![byte], pin: None }
     }
 
-    fn released(held: &mut Held, position: u64) -> Vec<u8> {
-        let bytes = held.release(id(position)).into_iter().map(|event| match event {
+    fn released(deferred: &mut DeferredRequests, position: u64) -> Vec<u8> {
+        let bytes = deferred.release(id(position)).into_iter().map(|event| match event {
             Event::Message { payload, .. } => payload[0],
             other => panic!("{other:?}"),
         });
@@ -73,14 +73,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn released_in_order_by_position_or_by_time() {
-        let mut held = Held::default();
-        held.hold(id(5), event(1));
-        held.hold(id(0), event(2));
-        held.hold(id(9), event(3));
-        assert_eq!(released(&mut held, 4), [0u8; 0]);
-        assert_eq!(released(&mut held, 5), [1, 2]);
+        let mut deferred = DeferredRequests::default();
+        deferred.defer(id(5), event(1));
+        deferred.defer(id(0), event(2));
+        deferred.defer(id(9), event(3));
+        assert_eq!(released(&mut deferred, 4), [0u8; 0]);
+        assert_eq!(released(&mut deferred, 5), [1, 2]);
         tokio::time::advance(LIMIT).await;
-        assert_eq!(released(&mut held, 5), [3]);
-        assert!(held.is_empty());
+        assert_eq!(released(&mut deferred, 5), [3]);
+        assert!(deferred.is_empty());
     }
 }

@@ -4,16 +4,17 @@ use tokio::time::Instant;
 
 use super::Writer;
 use crate::engine::error::{Error, Refusal, Result};
-use crate::engine::inbox::{Event, Loss};
-use crate::engine::stream::{Ends, EntryId, Finding, ends, ends_by_range};
+use crate::engine::event::{Event, Loss};
+use crate::engine::stream::{Ends, Finding, ends, ends_by_range};
+use crate::engine::wire::EntryId;
 
 /// Names XINFO in warnings.
-const LOOKING: &str = "writer, XINFO";
+const CHECKING: &str = "writer, XINFO";
 
 impl Writer {
     /// Looks whether the stream is still the one that we read. What stands in the way is met, and
     /// said, by the reader or by the next batch as well.
-    pub(super) async fn look(&mut self) {
+    pub(super) async fn check_stream(&mut self) {
         let result = match self.ensure_connection().await {
             Ok(()) => self.compare().await,
             Err(error) => Err(error),
@@ -25,7 +26,7 @@ impl Writer {
         } else if !error.connection_survives() {
             self.route.heed(&error);
             self.connection = None;
-            self.stream.writer_link.broke();
+            self.stream.writer_health.lost();
         }
     }
 
@@ -43,7 +44,7 @@ impl Writer {
             // Entries came in meanwhile, which is a good sign; the next look compares.
             return Ok(());
         }
-        let finding = self.watch.look(ends, cursor.position, cursor.read);
+        let finding = self.watch.compare(ends, cursor.position, cursor.read);
         let loss = match finding {
             Finding::Sound => {
                 self.reported = None;
@@ -80,11 +81,11 @@ impl Writer {
     async fn ends(&mut self, key: &str) -> Result<Option<Ends>> {
         match ends(self.connection()?, key).await {
             Err(error) if error.is_forbidden() => {
-                self.warnings.warn(LOOKING, &error);
+                self.warnings.warn(CHECKING, &error);
                 ends_by_range(self.connection()?, key).await
             }
             ends => {
-                self.warnings.clear(LOOKING);
+                self.warnings.clear(CHECKING);
                 ends
             }
         }

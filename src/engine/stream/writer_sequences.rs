@@ -23,29 +23,29 @@ pub enum Step {
     /// There are entries of this writer before it that we have not seen.
     Gap(u64),
     /// Seen before.
-    Double,
+    Duplicate,
 }
 
 /// The highest sequence of each writer.
 #[derive(Debug, Default)]
-pub struct Marks {
-    marks: HashMap<u64, (u64, Instant)>,
+pub struct WriterSequences {
+    sequences: HashMap<u64, (u64, Instant)>,
 }
 
-impl Marks {
+impl WriterSequences {
     /// Advances a writer's mark.
     pub fn step(&mut self, origin: Origin) -> Step {
         let now = Instant::now();
-        let Some((mark, heard)) = self.marks.get_mut(&origin.writer) else {
-            if self.marks.len() >= KEPT {
-                self.marks.retain(|_, (_, heard)| now.duration_since(*heard) < IDLE);
+        let Some((mark, heard)) = self.sequences.get_mut(&origin.writer) else {
+            if self.sequences.len() >= KEPT {
+                self.sequences.retain(|_, (_, heard)| now.duration_since(*heard) < IDLE);
             }
-            self.marks.insert(origin.writer, (origin.seq, now));
+            self.sequences.insert(origin.writer, (origin.seq, now));
             return Step::First;
         };
         *heard = now;
         if origin.seq <= *mark {
-            return Step::Double;
+            return Step::Duplicate;
         }
         let missing = origin.seq - *mark - 1;
         *mark = origin.seq;
@@ -54,7 +54,7 @@ impl Marks {
 
     /// Whether this writer was heard of.
     pub fn knows(&self, writer: u64) -> bool {
-        self.marks.contains_key(&writer)
+        self.sequences.contains_key(&writer)
     }
 }
 
@@ -64,12 +64,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn doubles_and_gaps_are_known_by_writer_and_sequence() {
-        let mut marks = Marks::default();
-        let mut step = |writer, seq| marks.step(Origin { writer, seq });
+        let mut sequences = WriterSequences::default();
+        let mut step = |writer, seq| sequences.step(Origin { writer, seq });
         assert_eq!(step(1, 5), Step::First);
         assert_eq!(step(1, 6), Step::Next);
-        assert_eq!(step(1, 5), Step::Double);
-        assert_eq!(step(1, 6), Step::Double);
+        assert_eq!(step(1, 5), Step::Duplicate);
+        assert_eq!(step(1, 6), Step::Duplicate);
         assert_eq!(step(2, 1), Step::First);
         assert_eq!(step(1, 9), Step::Gap(2));
         assert_eq!(step(1, 10), Step::Next);
@@ -77,8 +77,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn idle_writers_go_when_many_came_and_the_others_stay() {
-        let mut marks = Marks::default();
-        let mut step = |writer, seq| marks.step(Origin { writer, seq });
+        let mut sequences = WriterSequences::default();
+        let mut step = |writer, seq| sequences.step(Origin { writer, seq });
         step(1, 1);
         step(2, 1);
         tokio::time::advance(IDLE).await;
@@ -86,6 +86,6 @@ mod tests {
         for writer in 10..10 + KEPT as u64 {
             step(writer, 1);
         }
-        assert!(marks.knows(2) && !marks.knows(1));
+        assert!(sequences.knows(2) && !sequences.knows(1));
     }
 }

@@ -7,7 +7,6 @@ use super::control::{Control, ControlTask, OrderTask};
 use super::inbox::Inbox;
 use super::namespaces::Namespace;
 use super::options::{Options, RequestsVia};
-use super::presence;
 use super::redis::Connector;
 use super::session::{SessionTask, Sessions};
 use super::stats::Stats;
@@ -16,7 +15,7 @@ use super::warnings::Warnings;
 use super::wire::{ADAPTER_CLOSE, INITIAL_HEARTBEAT};
 
 /// A node among others.
-pub struct Peer {
+pub struct NodeServices {
     /// `None` where requests travel in the stream.
     pub control: Option<Control>,
     /// The sessions of connection state recovery.
@@ -24,14 +23,14 @@ pub struct Peer {
 }
 
 /// What works for it: to be run.
-pub struct PeerTasks {
+pub struct NodeTasks {
     /// Where requests travel over PUB/SUB.
     pub control: Option<(ControlTask, OrderTask)>,
     /// Keeps sessions and gives them back.
     pub sessions: SessionTask,
 }
 
-impl Peer {
+impl NodeServices {
     /// A node that no one knows of yet.
     pub fn new(
         uid: &Arc<str>,
@@ -40,7 +39,7 @@ impl Peer {
         inbox: &Arc<Inbox>,
         stats: &Arc<Stats>,
         warnings: &Arc<Warnings>,
-    ) -> (Self, PeerTasks) {
+    ) -> (Self, NodeTasks) {
         let (control, control_tasks) = match options.requests_via {
             RequestsVia::PubSub => {
                 let (control, task, order_task) = Control::new(
@@ -57,7 +56,7 @@ impl Peer {
         };
         let (sessions, session_task) =
             Sessions::new(connector.clone(), inbox.clone(), stats.clone(), warnings.clone());
-        let tasks = PeerTasks { control: control_tasks, sessions: session_task };
+        let tasks = NodeTasks { control: control_tasks, sessions: session_task };
         (Self { control, sessions }, tasks)
     }
 
@@ -65,7 +64,7 @@ impl Peer {
     pub fn open(&self, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
         match &self.control {
             Some(control) => control.open(&namespace.name, namespace, stream),
-            None => presence::say(stream, namespace, INITIAL_HEARTBEAT),
+            None => stream.say(namespace, INITIAL_HEARTBEAT),
         }
     }
 
@@ -73,7 +72,7 @@ impl Peer {
     pub fn close(&self, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
         match &self.control {
             Some(control) => control.close(&namespace.name),
-            None => presence::say(stream, namespace, ADAPTER_CLOSE),
+            None => stream.say(namespace, ADAPTER_CLOSE),
         }
     }
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use redis::{Cmd, PushInfo, PushKind};
 use tokio::sync::Notify;
 
-use super::line::Line;
+use super::pub_sub_connection::PubSubConnection;
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::{Commands, Connector, Kind, Place};
+use crate::engine::redis::{Commands, Connector, Kind, Target};
 use crate::engine::warnings::Warnings;
 
 /// How often a command follows MOVED.
@@ -21,17 +21,17 @@ const REDIRECTIONS: usize = 5;
 const GREETING: &str = "control, HELLO";
 
 /// Open connections.
-pub(super) struct Lines {
+pub(super) struct PubSubConnections {
     connector: Arc<Connector>,
     warnings: Arc<Warnings>,
     on_push: Arc<dyn Fn(PushInfo) + Send + Sync>,
     broken: Arc<Notify>,
     /// Where all channels are; `None` where each is at its slot's master.
-    only: Option<Place>,
-    open: HashMap<Place, Line>,
+    only: Option<Target>,
+    open: HashMap<Target, PubSubConnection>,
 }
 
-impl Lines {
+impl PubSubConnections {
     /// Connects; with `sharded` channels in a cluster when the first command for one is sent.
     pub(super) async fn open(
         connector: Arc<Connector>,
@@ -46,21 +46,24 @@ impl Lines {
             _ => on_push(push),
         });
         let is_spread = sharded && connector.settings().kind == Kind::Cluster;
-        let only = if is_spread { None } else { Some(connector.any_place().await?) };
+        let only = if is_spread { None } else { Some(connector.any_target().await?) };
         let open = HashMap::new();
-        let mut lines = Self { connector, warnings, on_push, broken, only, open };
-        if let Some(place) = lines.only.clone() {
-            lines.at(&place).await?;
+        let mut connections = Self { connector, warnings, on_push, broken, only, open };
+        if let Some(target) = connections.only.clone() {
+            connections.at(&target).await?;
         }
-        Ok(lines)
+        Ok(connections)
     }
 
     /// Ends when a connection has broken.
     pub(super) async fn broken(&self) -> Error {
         self.broken.notified().await;
-        let mut lines = self.open.values();
-        let line = lines.find(|line| !line.is_open()).or_else(|| self.open.values().next());
-        let address = line.map_or_else(String::new, |line| line.address().to_owned());
+        let mut connections = self.open.values();
+        let connection = connections
+            .find(|connection| !connection.is_open())
+            .or_else(|| self.open.values().next());
+        let address =
+            connection.map_or_else(String::new, |connection| connection.address().to_owned());
         Error::Connection { address, reason: "connection lost".to_owned() }
     }
 
@@ -72,24 +75,24 @@ impl Lines {
         commands: &[(&str, Cmd)],
     ) -> Result<Vec<Option<Error>>> {
         let mut refusals: Vec<Option<Error>> = commands.iter().map(|_| None).collect();
-        let mut by_place = HashMap::<Place, Vec<usize>>::new();
+        let mut by_target = HashMap::<Target, Vec<usize>>::new();
         for (index, (channel, _)) in commands.iter().enumerate() {
-            by_place.entry(self.place_of(channel).await?).or_default().push(index);
+            by_target.entry(self.target_of(channel).await?).or_default().push(index);
         }
         for _ in 0..=REDIRECTIONS {
-            for (place, indices) in std::mem::take(&mut by_place) {
+            for (target, indices) in std::mem::take(&mut by_target) {
                 let some: Vec<_> = indices.iter().map(|index| &commands[*index]).collect();
-                let sorted = self.at(&place).await?.send(name, &some).await?;
+                let sorted = self.at(&target).await?.send(name, &some).await?;
                 for (index, refusal) in indices.into_iter().zip(sorted) {
                     let elsewhere = refusal.as_ref().and_then(|e| self.connector.redirection(e));
                     if let Some(elsewhere) = elsewhere {
                         self.connector.forget();
-                        by_place.entry(elsewhere).or_default().push(index);
+                        by_target.entry(elsewhere).or_default().push(index);
                     }
                     refusals[index] = refusal;
                 }
             }
-            if by_place.is_empty() {
+            if by_target.is_empty() {
                 break;
             }
         }
@@ -99,50 +102,56 @@ impl Lines {
     /// Makes sure that the servers answer: one that hangs would keep its channels' messages, while
     /// the others are at work.
     pub(super) async fn check(&self) -> Result<()> {
-        for line in self.open.values() {
-            line.check(self.only.is_none()).await?;
+        for connection in self.open.values() {
+            connection.check(self.only.is_none()).await?;
         }
         Ok(())
     }
 
     /// For questions; `None` while nothing is connected.
     pub(super) async fn commands(&mut self) -> Result<Option<Commands>> {
-        let Some(place) = self.open.keys().next().cloned() else { return Ok(None) };
-        Ok(Some(self.at(&place).await?.commands()))
+        let Some(target) = self.open.keys().next().cloned() else { return Ok(None) };
+        Ok(Some(self.at(&target).await?.commands()))
     }
 
-    async fn place_of(&self, channel: &str) -> Result<Place> {
+    async fn target_of(&self, channel: &str) -> Result<Target> {
         match &self.only {
-            Some(place) => Ok(place.clone()),
-            None => self.connector.place_of(channel).await,
+            Some(target) => Ok(target.clone()),
+            None => self.connector.target_of(channel).await,
         }
     }
 
-    async fn at(&mut self, place: &Place) -> Result<&Line> {
-        let line = match self.open.remove(place) {
-            Some(Line::Two { subscriber, commands }) if !commands.is_open() => {
-                Line::Two { subscriber, commands: self.connector.connect(place).await? }
+    async fn at(&mut self, target: &Target) -> Result<&PubSubConnection> {
+        let connection = match self.open.remove(target) {
+            Some(PubSubConnection::Two { subscriber, commands }) if !commands.is_open() => {
+                PubSubConnection::Two {
+                    subscriber,
+                    commands: self.connector.connect(target).await?,
+                }
             }
-            Some(line) => line,
-            None => self.connect(place).await.inspect_err(|_| self.connector.forget())?,
+            Some(connection) => connection,
+            None => self.connect(target).await.inspect_err(|_| self.connector.forget())?,
         };
-        Ok(self.open.entry(place.clone()).insert_entry(line).into_mut())
+        Ok(self.open.entry(target.clone()).insert_entry(connection).into_mut())
     }
 
-    async fn connect(&self, place: &Place) -> Result<Line> {
+    async fn connect(&self, target: &Target) -> Result<PubSubConnection> {
         let on_push = self.on_push.clone();
-        match self.connector.connect_push(place, move |push| on_push(push)).await {
+        match self.connector.connect_push(target, move |push| on_push(push)).await {
             Ok(connection) => {
                 self.warnings.clear(GREETING);
-                Ok(Line::One(connection))
+                Ok(PubSubConnection::One(connection))
             }
             // Sharded channels have no place in redis-rs's RESP2, and all who have them know RESP3.
             Err(error @ Error::Refused { command: "HELLO", .. }) if self.only.is_some() => {
                 self.warnings.warn(GREETING, &error);
                 let on_push = self.on_push.clone();
                 let on_push = move |push| on_push(push);
-                let subscriber = self.connector.connect_subscriber(place, on_push).await?;
-                Ok(Line::Two { subscriber, commands: self.connector.connect(place).await? })
+                let subscriber = self.connector.connect_subscriber(target, on_push).await?;
+                Ok(PubSubConnection::Two {
+                    subscriber,
+                    commands: self.connector.connect(target).await?,
+                })
             }
             Err(error) => Err(error),
         }

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::engine::redis::digits;
-
 /// ID of a stream entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
@@ -61,6 +59,20 @@ impl EntryId {
         let (ms, seq) = (&text[..hyphen], &text[hyphen + 1..]);
         Some(Self { ms: digits(ms)?, seq: digits(seq)? })
     }
+}
+
+/// A number without a sign; `None` for what is none.
+pub fn digits(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@
 // listen than have not answered. A node that has gone is not waited for.
 
 /**
- * @typedef {object} Census who listens, besides this node
+ * @typedef {object} SubscriberCount who listens, besides this node
  * @property {string[]} known uids of living nodes of our own kind
  * @property {number} others how many further ones listen
  */
 
-class RollCall {
+class PendingResponders {
   /** @type {Set<string>} who belongs to this request: known at the start, or has taken a place */
   #admitted = new Set();
   /** @type {Set<string>} those of them who are not settled */
@@ -21,7 +21,7 @@ class RollCall {
   /** places that nobody has taken */
   #places;
 
-  /** @param {Census} census taken when the request was made */
+  /** @param {SubscriberCount} count taken when the request was made */
   constructor({ known, others }) {
     for (const uid of known) {
       this.#admitted.add(uid);
@@ -32,7 +32,7 @@ class RollCall {
     this.expected = known.length + others;
   }
 
-  /** uids to ask for by name in the next census: without that they count as others. */
+  /** uids to ask for by name in the next count: without that they count as others. */
   get placed() {
     return [...this.#placed];
   }
@@ -71,12 +71,12 @@ class RollCall {
   /**
    * Looks again who is there.
    *
-   * @param {Census} census
-   * @param {(uid: string) => boolean} isPresent for uids in `placed`, by the same census
+   * @param {SubscriberCount} count
+   * @param {(uid: string) => boolean} isPresent for uids in `placed`, by the same count
    * @returns {{ gone: string[], vacated: number }} who was waited for and has left: uids, and
    * places that nobody has taken
    */
-  look({ known, others }, isPresent) {
+  refresh({ known, others }, isPresent) {
     const alive = new Set(known);
     const gone = [...this.#awaited].filter(
       (uid) => !alive.has(uid) && !(this.#placed.has(uid) && isPresent(uid)),
@@ -92,4 +92,4 @@ class RollCall {
   }
 }
 
-module.exports = { RollCall };
+module.exports = { PendingResponders };

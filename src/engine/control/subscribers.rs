@@ -10,15 +10,15 @@ use tracing::instrument::WithSubscriber;
 
 use super::{COUNTING, Shared};
 use crate::engine::error::{Error, Result};
-use crate::engine::inbox::Census;
-use crate::engine::redis::{Commands, Connector, Kind, Place, Pool};
+use crate::engine::event::SubscriberCount;
+use crate::engine::redis::{Commands, Connector, Kind, Pool, Target};
 
 /// How long one of several servers may take to answer: the others are enough then.
 const ONE_OF_MANY: Duration = Duration::from_secs(1);
 
 /// Those that know who is subscribed.
 #[derive(Clone)]
-pub(super) struct Registers {
+pub(super) struct SubscriberCounter {
     connector: Arc<Connector>,
     /// To the nodes of a cluster.
     pool: Arc<Pool>,
@@ -31,7 +31,7 @@ struct Counts {
     is_incomplete: bool,
 }
 
-impl Registers {
+impl SubscriberCounter {
     pub(super) fn new(connector: Arc<Connector>) -> Self {
         Self { pool: Pool::new(connector.clone()), connector }
     }
@@ -44,9 +44,9 @@ impl Registers {
             return Ok(Counts { counts: parse_counts(reply)?, is_incomplete: false });
         }
         let mut answers = JoinSet::new();
-        for place in self.connector.all_places().await? {
-            let (registers, channel, command) = (self.clone(), channel.to_owned(), command.clone());
-            let count = async move { registers.count_at(&place, &channel, &command).await };
+        for target in self.connector.all_targets().await? {
+            let (counter, channel, command) = (self.clone(), channel.to_owned(), command.clone());
+            let count = async move { counter.count_at(&target, &channel, &command).await };
             answers.spawn(count.with_current_subscriber());
         }
         let (mut sum, mut failure) = (None, None);
@@ -63,16 +63,16 @@ impl Registers {
         }
     }
 
-    async fn count_at(&self, place: &Place, channel: &str, command: &Cmd) -> Result<Vec<u32>> {
+    async fn count_at(&self, target: &Target, channel: &str, command: &Cmd) -> Result<Vec<u32>> {
         let counted = timeout(ONE_OF_MANY, async {
-            let mut commands = self.pool.at(place).await?;
+            let mut commands = self.pool.at(target).await?;
             parse_counts(commands.send("PUBSUB", channel, command).await?)
         });
         let counted =
             counted.await.unwrap_or(Err(Error::Timeout { command: "PUBSUB", after: ONE_OF_MANY }));
         if let Err(error) = &counted {
-            tracing::debug!("subscriptions not counted at {place:?}: {error}");
-            self.pool.failed(place, error).await;
+            tracing::debug!("subscriptions not counted at {target:?}: {error}");
+            self.pool.failed(target, error).await;
             self.connector.forget();
         }
         counted
@@ -84,11 +84,11 @@ impl Shared {
     /// listens on, the rest by number.
     pub(super) async fn count(
         &self,
-        registers: &Registers,
+        counter: &SubscriberCounter,
         own: Option<Commands>,
         nsp: &str,
         asked: &[String],
-    ) -> Result<Census> {
+    ) -> Result<SubscriberCount> {
         let members = self.members().all();
         let uids = members.iter().map(|(uid, _)| uid.as_str());
         let uids: Vec<&str> =
@@ -101,7 +101,7 @@ impl Shared {
         for uid in &uids {
             command.arg(self.on_wire(self.options.answer_channel(nsp, uid)));
         }
-        let Counts { counts, is_incomplete } = registers.count(own, &requests, command).await?;
+        let Counts { counts, is_incomplete } = counter.count(own, &requests, command).await?;
         let [total, ourselves, rest @ ..] = counts.as_slice() else {
             return Err(unexpected("too few counts"));
         };
@@ -114,7 +114,7 @@ impl Shared {
         // Who is heard may be subscribed where we could not count.
         let listening =
             members.iter().zip(of_members).filter(|(_, count)| **count > 0 || is_incomplete);
-        Ok(Census {
+        Ok(SubscriberCount {
             known: listening
                 .filter(|((_, alive), _)| *alive)
                 .map(|((uid, _), _)| uid.clone())
@@ -125,7 +125,11 @@ impl Shared {
     }
 
     /// Where Redis does not let us count: the nodes that are heard.
-    pub(super) fn count_by_heartbeats(&self, error: Error, asked: &[String]) -> Result<Census> {
+    pub(super) fn count_by_heartbeats(
+        &self,
+        error: Error,
+        asked: &[String],
+    ) -> Result<SubscriberCount> {
         if !error.is_refusal() {
             return Err(error);
         }
@@ -133,7 +137,7 @@ impl Shared {
         let alive = self.members().all().into_iter().filter(|(_, alive)| *alive);
         let known: Vec<String> = alive.map(|(uid, _)| uid).collect();
         let present = asked.iter().map(|uid| known.contains(uid)).collect();
-        Ok(Census { known, others: 0, present })
+        Ok(SubscriberCount { known, others: 0, present })
     }
 }
 

@@ -6,35 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::inbox::{Event, Inbox};
+use super::event::{ConnectionName, Event};
+use super::inbox::Inbox;
 use super::stats::Stats;
-
-/// Whose connection it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkName {
-    /// That of a stream's reader.
-    Reader,
-    /// That of a stream's writer.
-    Writer,
-    /// That of requests, answers and heartbeats.
-    PubSub,
-}
-
-impl LinkName {
-    /// The name that JS gets.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Reader => "reader",
-            Self::Writer => "writer",
-            Self::PubSub => "pubsub",
-        }
-    }
-}
 
 /// Follows a connection.
 #[derive(Debug)]
-pub struct Link {
-    name: LinkName,
+pub struct ConnectionHealth {
+    name: ConnectionName,
     /// Of which stream, by its index and its key.
     stream: Option<(u32, Arc<str>)>,
     state: Mutex<State>,
@@ -49,14 +28,14 @@ enum State {
     Away(Instant),
 }
 
-impl Link {
+impl ConnectionHealth {
     /// Not connected yet.
-    pub fn new(name: LinkName, stream: Option<(u32, Arc<str>)>) -> Self {
+    pub fn new(name: ConnectionName, stream: Option<(u32, Arc<str>)>) -> Self {
         Self { name, stream, state: Mutex::new(State::New) }
     }
 
     /// It was made, or made again: the latter is counted, and said.
-    pub fn stands(&self, stats: &Stats, inbox: &Inbox) {
+    pub fn connected(&self, stats: &Stats, inbox: &Inbox) {
         let before = std::mem::replace(&mut *self.state(), State::Stands);
         match before {
             State::New => tracing::debug!("{self}: connected"),
@@ -76,7 +55,7 @@ impl Link {
     }
 
     /// It has gone. One that was never made, or has gone before, stays what it is.
-    pub fn broke(&self) {
+    pub fn lost(&self) {
         let mut state = self.state();
         if let State::Stands = *state {
             *state = State::Away(Instant::now());
@@ -85,7 +64,7 @@ impl Link {
     }
 
     /// Whether it stands, as far as is known.
-    pub fn is_standing(&self) -> bool {
+    pub fn is_connected(&self) -> bool {
         matches!(*self.state(), State::Stands)
     }
 
@@ -94,7 +73,7 @@ impl Link {
     }
 }
 
-impl std::fmt::Display for Link {
+impl std::fmt::Display for ConnectionHealth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.stream {
             Some((_, key)) => write!(f, "{} of {key}", self.name.name()),
@@ -112,22 +91,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_stands_again_is_counted_and_said_with_the_time_it_was_away() {
         let (stats, inbox) = (Stats::default(), Inbox::new(1 << 20, || {}));
-        let link = Link::new(LinkName::Writer, Some((3, "key".into())));
-        link.broke();
-        link.stands(&stats, &inbox);
-        assert!(link.is_standing() && inbox.drain(1).is_none(), "the first time is no reconnect");
-        link.broke();
-        assert!(!link.is_standing());
+        let link = ConnectionHealth::new(ConnectionName::Writer, Some((3, "key".into())));
+        link.lost();
+        link.connected(&stats, &inbox);
+        assert!(link.is_connected() && inbox.drain(1).is_none(), "the first time is no reconnect");
+        link.lost();
+        assert!(!link.is_connected());
         advance(Duration::from_secs(2)).await;
-        link.broke();
+        link.lost();
         advance(Duration::from_secs(1)).await;
-        link.stands(&stats, &inbox);
+        link.connected(&stats, &inbox);
         assert_eq!(stats.reconnects.get(), 1);
         let said = inbox.drain(2).unwrap();
         let [Event::Reconnected { link: name, stream, away }] = &said[..] else {
             panic!("{said:?}")
         };
-        assert_eq!((*name, *stream, away.as_secs()), (LinkName::Writer, Some(3), 3));
+        assert_eq!((*name, *stream, away.as_secs()), (ConnectionName::Writer, Some(3), 3));
         assert_eq!(link.to_string(), "writer of key");
     }
 }

@@ -2,15 +2,15 @@
 // Requests that wait for answers of other nodes: each ends as soon as everyone who is alive has
 // answered. While one is open, it is looked again and again who is still there.
 
-const { RollCall } = require("./roll-call");
+const { PendingResponders } = require("./pending-responders");
 const { warnOfHandler } = require("./warnings");
 
 /** First and longest time between two looks, ms. */
-const FIRST_LOOK = 50;
-const LONGEST_LOOK = 500;
+const FIRST_DELAY = 50;
+const LONGEST_DELAY = 500;
 
 /**
- * @typedef {import("./native-binding").NativeCensus} Census
+ * @typedef {import("./native-binding").NativeSubscriberCount} SubscriberCount
  *
  * @typedef {object} Waiter the request's side
  * @property {(expected: number) => void} begin how many answers are expected
@@ -35,9 +35,9 @@ function guarded(work) {
 }
 
 /** One request. */
-class Wait {
-  /** @type {RollCall | undefined} */
-  rollCall;
+class PendingRequest {
+  /** @type {PendingResponders | undefined} */
+  responders;
   #waiter;
   /** Answers that came before it was known who is there. @type {[string, any][]} */
   #early = [];
@@ -47,10 +47,10 @@ class Wait {
     this.#waiter = waiter;
   }
 
-  /** @param {Census} census */
-  begin(census) {
-    this.rollCall = new RollCall(census);
-    this.#waiter.begin(this.rollCall.expected);
+  /** @param {SubscriberCount} count */
+  begin(count) {
+    this.responders = new PendingResponders(count);
+    this.#waiter.begin(this.responders.expected);
     this.#early.forEach(([uid, response]) => this.#accept(uid, response));
     this.#early = [];
     this.#completeIfSo();
@@ -61,7 +61,7 @@ class Wait {
    * @param {any} response
    */
   answer(uid, response) {
-    if (this.rollCall === undefined) {
+    if (this.responders === undefined) {
       this.#early.push([uid, response]);
       return;
     }
@@ -70,14 +70,14 @@ class Wait {
   }
 
   /**
-   * @param {Census} census
+   * @param {SubscriberCount} count
    * @param {(uid: string) => boolean} isPresent
    */
-  look(census, isPresent) {
-    if (this.rollCall === undefined) {
+  refresh(count, isPresent) {
+    if (this.responders === undefined) {
       return;
     }
-    const { gone, vacated } = this.rollCall.look(census, isPresent);
+    const { gone, vacated } = this.responders.refresh(count, isPresent);
     gone.forEach((uid) => this.#waiter.leave(uid));
     for (let i = 0; i < vacated; i++) {
       this.#waiter.leave();
@@ -90,44 +90,44 @@ class Wait {
    * @param {any} response
    */
   #accept(uid, response) {
-    if (this.rollCall?.awaits(uid) && this.#waiter.accept(uid, response)) {
-      this.rollCall.settle(uid);
+    if (this.responders?.awaits(uid) && this.#waiter.accept(uid, response)) {
+      this.responders.settle(uid);
     }
   }
 
   #completeIfSo() {
-    if (this.rollCall?.isComplete) {
+    if (this.responders?.isComplete) {
       this.#waiter.complete();
     }
   }
 }
 
 /** The open requests of one namespace. */
-class Waits {
-  /** @type {Map<string, Wait>} */
+class PendingRequests {
+  /** @type {Map<string, PendingRequest>} */
   #open = new Map();
-  #takeCensus;
-  /** @type {Promise<Census> | undefined} */
-  #census;
+  #countSubscribers;
+  /** @type {Promise<SubscriberCount> | undefined} */
+  #count;
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
-  #delay = FIRST_LOOK;
-  #looking = false;
+  #delay = FIRST_DELAY;
+  #refreshing = false;
 
-  /** @param {(asked: string[]) => Promise<Census>} takeCensus */
-  constructor(takeCensus) {
-    this.#takeCensus = takeCensus;
+  /** @param {(asked: string[]) => Promise<SubscriberCount>} countSubscribers */
+  constructor(countSubscribers) {
+    this.#countSubscribers = countSubscribers;
   }
 
   /**
    * Who is there. Calls of one moment share the answer: socket.io asks for the number of servers
    * right after a broadcast with acknowledgements, and waits for exactly as many.
    *
-   * @returns {Promise<Census>}
+   * @returns {Promise<SubscriberCount>}
    */
-  census() {
-    this.#census ??= this.#takeCensus([]).finally(() => (this.#census = undefined));
-    return this.#census;
+  count() {
+    this.#count ??= this.#countSubscribers([]).finally(() => (this.#count = undefined));
+    return this.#count;
   }
 
   /**
@@ -135,22 +135,22 @@ class Waits {
    * @param {Waiter} waiter
    */
   async open(requestId, waiter) {
-    const wait = new Wait(waiter);
-    this.#open.set(requestId, wait);
-    /** @type {Census | undefined} */
-    let census;
-    while (census === undefined && this.#open.get(requestId) === wait) {
+    const request = new PendingRequest(waiter);
+    this.#open.set(requestId, request);
+    /** @type {SubscriberCount | undefined} */
+    let count;
+    while (count === undefined && this.#open.get(requestId) === request) {
       try {
-        census = await this.census();
+        count = await this.count();
       } catch {
         // The connection broke under the question; the request's own time-out ends this.
-        await new Promise((resolve) => setTimeout(resolve, FIRST_LOOK).unref());
+        await new Promise((resolve) => setTimeout(resolve, FIRST_DELAY).unref());
       }
     }
-    const taken = census;
-    if (taken !== undefined && this.#open.get(requestId) === wait) {
-      guarded(() => wait.begin(taken));
-      this.#delay = FIRST_LOOK;
+    const taken = count;
+    if (taken !== undefined && this.#open.get(requestId) === request) {
+      guarded(() => request.begin(taken));
+      this.#delay = FIRST_DELAY;
       this.#schedule();
     }
   }
@@ -173,36 +173,36 @@ class Waits {
   }
 
   /** Looks now who is still there. */
-  async look() {
-    if (this.#looking || this.#open.size === 0) {
+  async refresh() {
+    if (this.#refreshing || this.#open.size === 0) {
       return;
     }
-    this.#looking = true;
-    const waits = [...this.#open].filter(([, wait]) => wait.rollCall !== undefined);
-    const asked = [...new Set(waits.flatMap(([, wait]) => wait.rollCall?.placed ?? []))];
+    this.#refreshing = true;
+    const pending = [...this.#open].filter(([, request]) => request.responders !== undefined);
+    const asked = [...new Set(pending.flatMap(([, request]) => request.responders?.placed ?? []))];
     try {
-      const census = await this.#takeCensus(asked);
-      const present = new Set(asked.filter((_, i) => census.present[i]));
-      for (const [requestId, wait] of waits) {
-        // It may have ended while the census was taken.
-        if (this.#open.get(requestId) === wait) {
-          guarded(() => wait.look(census, (uid) => present.has(uid)));
+      const count = await this.#countSubscribers(asked);
+      const present = new Set(asked.filter((_, i) => count.present[i]));
+      for (const [requestId, request] of pending) {
+        // It may have ended while the count was taken.
+        if (this.#open.get(requestId) === request) {
+          guarded(() => request.refresh(count, (uid) => present.has(uid)));
         }
       }
     } catch {
       // Asked again soon.
     }
-    this.#looking = false;
+    this.#refreshing = false;
     this.#schedule();
   }
 
   #schedule() {
     clearTimeout(this.#timer);
     if (this.#open.size > 0) {
-      this.#timer = setTimeout(() => this.look(), this.#delay).unref();
-      this.#delay = Math.min(this.#delay * 1.5, LONGEST_LOOK);
+      this.#timer = setTimeout(() => this.refresh(), this.#delay).unref();
+      this.#delay = Math.min(this.#delay * 1.5, LONGEST_DELAY);
     }
   }
 }
 
-module.exports = { Waits };
+module.exports = { PendingRequests };
