@@ -7,6 +7,8 @@ const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 const { coalesceWrites } = require("./coalesce");
 const { encodeMsgpack, decodeMsgpack, encodeData, decodeData } = require("./codec");
 const debug = require("./debug");
+const { EncodedPacket } = require("./encoded-packet");
+const { FOR_NOBODY } = require("./events");
 const { canEncode, canFanOut, fanOut, hasRecipients } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
 const { Recovery } = require("./recovery");
@@ -20,9 +22,9 @@ const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
 /**
  * @typedef {import("./engine").Engine} Engine
  * @typedef {import("./options").Options} Options
- * @typedef {import("./native-binding").NativeEvent} NativeEvent
+ * @typedef {import("./events").NativeEntry} NativeEntry
  * @typedef {import("./targets").Targets} Targets
- * @typedef {import("./encoded-packet").EncodedPacket} EncodedPacket
+ * @typedef {import("./events").LocalPart} LocalPart
  */
 
 class RedisStreamsAdapter extends ClusterAdapter {
@@ -65,7 +67,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
 
   // What other nodes send
 
-  /** @param {NativeEvent} event */
+  /** @param {NativeEntry} event */
   #onEntry(event) {
     let data;
     try {
@@ -228,7 +230,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {number} type
    * @param {any} data
    * @param {Targets} opts
-   * @param {(offset?: string, encoded?: EncodedPacket) => void} local
+   * @param {(offset?: string, localPart?: LocalPart) => void} local
    * @returns {Promise<void>} resolved when the local part is done
    */
   #writeThen(type, data, opts, local) {
@@ -240,14 +242,14 @@ class RedisStreamsAdapter extends ClusterAdapter {
     let done = () => {};
     /** @type {Promise<void>} */
     const promise = new Promise((resolve) => (done = resolve));
-    this.#write(type, data, (error, offset, encoded) => {
+    this.#write(type, data, (error, offset, localPart) => {
       if (error) {
         debug("message of type %d in %s not published: %s", type, this.nsp.name, error.message);
       }
       this.#reach(offset);
       // Before the handlers of the local part, which may throw.
       done();
-      local(offset, encoded);
+      local(offset, localPart);
     });
     if (type !== MessageType.BROADCAST) {
       this.#ownChange = promise;
@@ -266,9 +268,13 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   broadcast(packet, opts) {
     const data = { packet, opts: encodeTargets(opts) };
-    return this.#writeThen(MessageType.BROADCAST, data, opts, (offset, encoded) => {
-      if (encoded !== undefined && (encoded.parts.length > 0 || !hasRecipients(this, opts))) {
-        return this.#send(encoded, opts, opts.flags ?? {});
+    return this.#writeThen(MessageType.BROADCAST, data, opts, (offset, localPart) => {
+      if (localPart instanceof EncodedPacket) {
+        return this.#send(localPart, opts, opts.flags ?? {});
+      }
+      // A socket may have joined since the engine looked.
+      if (localPart === FOR_NOBODY && !hasRecipients(this, opts)) {
+        return;
       }
       // A copy: the broadcast of a parent namespace gives each child the same packet, and each
       // adds its own offset.
@@ -277,16 +283,13 @@ class RedisStreamsAdapter extends ClusterAdapter {
   }
 
   /**
-   * Sends an encoded packet to local sockets; one without parts is for nobody here.
+   * Sends an encoded packet to local sockets.
    *
    * @param {EncodedPacket} encoded
    * @param {Targets} opts
    * @param {{ volatile?: boolean, compress?: boolean }} flags
    */
   #send(encoded, opts, flags) {
-    if (encoded.parts.length === 0) {
-      return;
-    }
     if (canFanOut()) {
       fanOut(this, encoded, opts, flags);
     } else {

@@ -159,14 +159,14 @@ function encodeData(type, data, onlyPlaintext) {
 /**
  * The data of a stream entry, as the engine hands it over.
  *
- * @param {{ text?: string, bytes?: Uint8Array }} entry
+ * @param {{ json?: string, msgpack?: Uint8Array }} entry
  * @returns {any}
  */
-function decodeData({ text, bytes }) {
-  if (text !== undefined) {
-    return JSON.parse(text);
+function decodeData({ json, msgpack }) {
+  if (json !== undefined) {
+    return JSON.parse(json);
   }
-  return bytes === undefined ? undefined : decode(bytes);
+  return msgpack === undefined ? undefined : decode(msgpack);
 }
 
 module.exports = { PLACEHOLDER, encodeMsgpack, decodeMsgpack: decode, encodeData, decodeData };

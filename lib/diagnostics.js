@@ -45,7 +45,7 @@ const publishLeave = /** @type {(make: () => MemberLeaveMessage) => void} */ (
  * Nodes have come and gone.
  *
  * @param {Omit<MemberJoinMessage, "member">} where
- * @param {import("./native-binding").NativeChanges} changes
+ * @param {{ came: string[], left: string[], silent: string[] }} changes
  */
 function publishChanges(where, { came, left, silent }) {
   came.forEach((member) => publishJoin(() => ({ ...where, member })));

@@ -5,7 +5,7 @@
 const { PLACEHOLDER } = require("./codec");
 const debug = require("./debug");
 const diagnostics = require("./diagnostics");
-const { unpack } = require("./events");
+const { BY_JS, unpack } = require("./events");
 const { NativeEngine } = require("./native");
 const { Tickets } = require("./tickets");
 const { warn, warnOfHandler } = require("./warnings");
@@ -15,26 +15,28 @@ const SLICE = 256;
 
 /**
  * @typedef {import("./native-binding").NativeEvent} NativeEvent
- * @typedef {import("./native-binding").NativeChanges} NativeChanges
+ * @typedef {import("./events").LocalPart} LocalPart
  * @typedef {import("./connection").ConnectionSettings} ConnectionSettings
  * @typedef {import("./options").Options} Options
  *
  * @typedef {object} NamespaceListener what the engine calls back, one per open namespace
- * @property {(event: NativeEvent) => void} onEntry
+ * @property {(event: EventOf<"entry">) => void} onEntry
  * @property {(broadcast: import("./events").Broadcast) => void} onBroadcast
  * @property {(payload: Uint8Array) => void} onPayload
  * @property {() => void} onMembersChanged
  * @property {(loss: Loss) => void} onLost
  *
  * @typedef {import("../index").Loss} Loss
- * @typedef {import("./encoded-packet").EncodedPacket} EncodedPacket
- *
  * @callback Published called once per publish, in the stream's order: with the entry's ID, or with
  * an error when it was not written
  * @param {Error | null} error
  * @param {string} [id]
- * @param {EncodedPacket} [encoded] a broadcast as local clients get it; without parts when there are
- * none; undefined when it has to be made
+ * @param {LocalPart} [localPart] what is left to do here; absent with an error of the queue
+ */
+
+/**
+ * @template {NativeEvent["kind"]} K
+ * @typedef {Extract<NativeEvent, { kind: K }>} EventOf
  */
 
 /** An error of the engine, with its stable code. */
@@ -63,7 +65,7 @@ class Engine {
   #namespaces = new Map();
   /** @type {Tickets<Published>} */
   #publishes = new Tickets();
-  /** @type {Map<number, { resolve: (event: NativeEvent) => void, reject: (e: Error) => void }>} */
+  /** @type {Map<number, { resolve: (event: any) => void, reject: (e: Error) => void }>} */
   #calls = new Map();
   #nextCall = 0;
   #queueIsFull = false;
@@ -72,7 +74,7 @@ class Engine {
   #handlers = {
     broadcast: (broadcast) =>
       this.#namespaces.get(broadcast.namespace)?.listener.onBroadcast(broadcast),
-    published: (ticket, id, encoded) => this.#onPublished(ticket, undefined, id, encoded),
+    published: (ticket, id, localPart) => this.#onPublished(ticket, localPart, id),
     rare: (event) => this.#handle(event),
     thrown: (error) =>
       warnOfHandler("a handler has thrown while a message of the cluster was delivered", error),
@@ -152,7 +154,9 @@ class Engine {
     this.#namespaces.delete(handle);
     if (this.#namespaces.size > 0) {
       // The engine may end before it has answered.
-      await this.#call((call) => this.#native.closeNamespace(call, nsp, handle)).catch(() => {});
+      await this.#call("done", (call) => this.#native.closeNamespace(call, nsp, handle)).catch(
+        () => {},
+      );
       return;
     }
     await this.end();
@@ -161,7 +165,7 @@ class Engine {
   /** Resolves once everything that was published is out, or given up, and nothing is left open. */
   async end() {
     this.closed = true;
-    await this.#call((call) => this.#native.close(call));
+    await this.#call("done", (call) => this.#native.close(call));
     this.#ended = true;
     this.#credentialsFollowed?.then((stop) => stop()).catch(() => {});
     this.#native.release();
@@ -222,10 +226,10 @@ class Engine {
    * @param {string[]} asked uids of which it is to be said whether they listen
    */
   async countSubscribers(nsp, asked) {
-    const { subscribers } = await this.#call((call) =>
+    const { subscribers } = await this.#call("subscribers", (call) =>
       this.#native.countSubscribers(call, nsp, asked),
     );
-    return /** @type {import("./native-binding").NativeSubscriberCount} */ (subscribers);
+    return subscribers;
   }
 
   /**
@@ -243,7 +247,7 @@ class Engine {
    * @param {string} offset
    */
   async restoreSession(nsp, pid, offset) {
-    const { bytes, missed, id } = await this.#call((call) => {
+    return this.#call("restored", (call) => {
       try {
         this.#native.restoreSession(call, nsp, pid, offset);
       } catch (error) {
@@ -252,11 +256,6 @@ class Engine {
         throw error;
       }
     });
-    return {
-      session: /** @type {Uint8Array} */ (bytes),
-      missed: missed ?? [],
-      position: /** @type {string} */ (id),
-    };
   }
 
   /**
@@ -300,10 +299,12 @@ class Engine {
   }
 
   /**
+   * @template {"done" | "subscribers" | "restored"} K
+   * @param {K} _kind of the event that answers
    * @param {(call: number) => void} ask
-   * @returns {Promise<NativeEvent>}
+   * @returns {Promise<EventOf<K>>}
    */
-  #call(ask) {
+  #call(_kind, ask) {
     if (this.#ended) {
       return Promise.reject(closedError());
     }
@@ -338,16 +339,19 @@ class Engine {
 
   /** @param {NativeEvent} event */
   #handle(event) {
-    const listener = this.#namespaces.get(event.namespace ?? -1)?.listener;
     switch (event.kind) {
       case "entry":
-        return listener?.onEntry(event);
+        return this.#namespaces.get(event.namespace)?.listener.onEntry(event);
       case "message":
-        return listener?.onPayload(/** @type {Uint8Array} */ (event.bytes));
+        return this.#namespaces.get(event.namespace)?.listener.onPayload(event.payload);
       case "published":
-        return this.#onPublished(/** @type {number} */ (event.ticket), event.error, event.id);
-      case "answer":
-        return this.#onAnswer(event);
+        return this.#onPublished(event.ticket, BY_JS, event.id, event.error);
+      case "done":
+      case "subscribers":
+      case "restored":
+        return this.#takeCall(event.call)?.resolve(event);
+      case "failed":
+        return this.#takeCall(event.call)?.reject(new EngineError(event.error));
       case "lost":
         return this.#onLost(event);
       case "members":
@@ -355,40 +359,36 @@ class Engine {
       case "reconnected":
         return this.#onReconnected(event);
       case "credentials":
-        return this.#provideCredentials(/** @type {number} */ (event.ticket));
+        return this.#provideCredentials(event.request);
       case "warning":
-        return event.error && warn(event.error.code, event.error.message);
+        return warn(event.error.code, event.error.message);
       case "debug":
-        return debug("%s", event.text);
+        return debug("%s", event.line);
     }
   }
 
   /**
    * @param {number} ticket
-   * @param {import("./native-binding").NativeError} [error]
+   * @param {LocalPart} localPart
    * @param {string} [id]
-   * @param {EncodedPacket} [encoded]
+   * @param {import("./native-binding").NativeError} [error]
    */
-  #onPublished(ticket, error, id, encoded) {
+  #onPublished(ticket, localPart, id, error) {
     const published = this.#publishes.take(ticket);
     this.#queueIsFull &&= error !== undefined;
-    published?.(error ? new EngineError(error) : null, id, encoded);
+    published?.(error ? new EngineError(error) : null, id, localPart);
   }
 
-  /** @param {NativeEvent} event */
-  #onAnswer(event) {
-    const call = this.#calls.get(/** @type {number} */ (event.ticket));
-    this.#calls.delete(/** @type {number} */ (event.ticket));
-    if (event.error) {
-      call?.reject(new EngineError(event.error));
-    } else {
-      call?.resolve(event);
-    }
+  /** @param {number} call */
+  #takeCall(call) {
+    const waiting = this.#calls.get(call);
+    this.#calls.delete(call);
+    return waiting;
   }
 
-  /** @param {NativeEvent} event */
-  #onLost({ namespace: stream, text, entries }) {
-    const loss = /** @type {Loss} */ ({ reason: text, entries });
+  /** @param {EventOf<"lost">} event */
+  #onLost({ stream, reason, entries }) {
+    const loss = /** @type {Loss} */ ({ reason, entries });
     const affected = this.#namespacesOf(stream);
     diagnostics.publishLoss(() => ({
       ...this.#origin,
@@ -398,21 +398,21 @@ class Engine {
     affected.forEach(({ listener }) => listener.onLost(loss));
   }
 
-  /** @param {NativeEvent} event */
-  #onReconnected({ namespace: stream, text, away }) {
+  /** @param {EventOf<"reconnected">} event */
+  #onReconnected({ stream, connection, away }) {
     diagnostics.publishReconnect(() => ({
       ...this.#origin,
       namespaces: this.#namespacesOf(stream).map(({ nsp }) => nsp),
-      connection: /** @type {any} */ (text),
-      awayMs: /** @type {number} */ (away),
+      connection: /** @type {any} */ (connection),
+      awayMs: away,
     }));
   }
 
-  /** @param {NativeEvent} event */
-  #onMembersChanged({ namespace: handle = -1, members }) {
-    const nsp = this.#namespaces.get(handle)?.nsp;
+  /** @param {EventOf<"members">} event */
+  #onMembersChanged({ namespace, came, left, silent }) {
+    const nsp = namespace === undefined ? undefined : this.#namespaces.get(namespace)?.nsp;
     const where = { ...this.#origin, ...(nsp !== undefined && { namespace: nsp }) };
-    diagnostics.publishChanges(where, /** @type {NativeChanges} */ (members));
+    diagnostics.publishChanges(where, { came, left, silent });
     this.#namespaces.forEach((each) => each.listener.onMembersChanged());
   }
 

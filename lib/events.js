@@ -12,10 +12,13 @@ const VOLATILE = 1;
 const COMPRESS_SAID = 2;
 const COMPRESS = 4;
 
-/** The local part of a publish that is for nobody here, or was encoded; JS does all others. */
-const LOCAL_NOTHING = 1;
-const LOCAL_PACKET = 2;
-const NOTHING = new EncodedPacket([]);
+/** What is left to do locally about a publish, as it stands in a batch. */
+const PART_FOR_NOBODY = 1;
+const PART_PACKET = 2;
+/** No local socket gets this broadcast. */
+const FOR_NOBODY = Symbol("for nobody");
+/** JS does the local part, from what it has published. */
+const BY_JS = Symbol("by JS");
 const NO_BYTES = Buffer.alloc(0);
 /** In place of a text's length: it is all of its slab. */
 const WHOLE_SLAB = 0;
@@ -25,6 +28,10 @@ const NO_ROOMS = new Set();
 /**
  * @typedef {import("./native-binding").NativeBatch} NativeBatch
  * @typedef {import("./native-binding").NativeEvent} NativeEvent
+ * @typedef {Extract<NativeEvent, { kind: "entry" }>} NativeEntry
+ *
+ * @typedef {EncodedPacket | typeof FOR_NOBODY | typeof BY_JS} LocalPart of a publish: a broadcast as
+ * local clients get it, or one of the two
  */
 
 /** A broadcast of another node, ready to be sent. */
@@ -58,8 +65,7 @@ class Broadcast {
 /**
  * @typedef {object} Handlers
  * @property {(broadcast: Broadcast) => void} broadcast
- * @property {(ticket: number, id: string, encoded?: EncodedPacket) => void} published an empty packet is
- * for nobody here
+ * @property {(ticket: number, id: string, localPart: LocalPart) => void} published
  * @property {(event: NativeEvent) => void} rare
  * @property {(error: unknown) => void} thrown one of the others has thrown
  */
@@ -142,10 +148,10 @@ function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare },
   const takePublished = () => {
     const ticket = numbers[at + 1];
     const id = `${numbers[at + 2]}-${numbers[at + 3]}`;
-    const local = numbers[at + 4];
+    const part = numbers[at + 4];
     at += 5;
-    const nothing = local === LOCAL_NOTHING ? NOTHING : undefined;
-    handlers.published(ticket, id, local === LOCAL_PACKET ? takePacket() : nothing);
+    const withoutPacket = part === PART_FOR_NOBODY ? FOR_NOBODY : BY_JS;
+    handlers.published(ticket, id, part === PART_PACKET ? takePacket() : withoutPacket);
   };
 
   while (at < numbers.length) {
@@ -165,4 +171,4 @@ function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare },
   }
 }
 
-module.exports = { unpack, Broadcast };
+module.exports = { unpack, Broadcast, BY_JS, FOR_NOBODY };

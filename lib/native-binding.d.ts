@@ -103,16 +103,6 @@ export interface NativeBatch {
   rare: Array<NativeEvent>;
 }
 
-/** See `engine::membership::Changes`. */
-export interface NativeChanges {
-  /** Uids of those who came. */
-  came: Array<string>;
-  /** Of those who said that they leave. */
-  left: Array<string>;
-  /** Of those not heard any more. */
-  silent: Array<string>;
-}
-
 /** An error with its stable code. */
 export interface NativeError {
   /** Stable code. */
@@ -121,40 +111,64 @@ export interface NativeError {
   message: string;
 }
 
-/** An event of the inbox. `kind` says which of the other fields are there. */
-export interface NativeEvent {
-  /**
-   * `entry`, `published`, `message`, `answer`, `lost`, `members`, `reconnected`, `credentials`,
-   * `warning`, `debug`.
-   */
-  kind: string;
-  /** entry, message, members: the namespace's handle. lost, reconnected: the stream's index. */
-  namespace?: number;
-  /** entry: the sender. */
-  uid?: string;
-  /** entry: the message's type. */
-  type?: number;
-  /** entry, published: the entry's ID. answer: the position of a restored session. */
-  id?: string;
-  /** entry: data as JSON. debug: the line. lost: how. reconnected: whose connection. */
-  text?: string;
-  /** entry: data as msgpack. message: the payload. answer: a session. */
-  bytes?: Buffer;
-  /** members: who. */
-  members?: NativeChanges;
-  /** reconnected: how long it was away, in ms. */
-  away?: number;
-  /** lost: how many entries, where that is known. */
-  entries?: number;
-  /** published: the ticket. answer: the call. credentials: the request. */
-  ticket?: number;
-  /** published, answer, warning: what went wrong. */
-  error?: NativeError;
-  /** answer: a census. */
-  subscribers?: NativeSubscriberCount;
-  /** answer: what the client of a restored session missed. */
-  missed?: Array<NativeMissed>;
-}
+/** An event that is not packed (see `batch.rs`). */
+export type NativeEvent =
+  | {
+      kind: "entry"; /** The namespace's handle. */
+      namespace: number; /** The node that wrote it. */
+      uid: string; /** The message's type. */
+      type: number; /** The entry's ID. */
+      id: string; /** The message's data as JSON, or */
+      json?: string; /** as msgpack. */
+      msgpack?: Buffer;
+    }
+  | {
+      kind: "message"; /** The namespace's handle. */
+      namespace: number; /** msgpack of a whole message. */
+      payload: Buffer;
+    }
+  | {
+      kind: "published"; /** The publish. */
+      ticket: number; /** The entry's ID, as far as it is known. */
+      id?: string; /** Why there is no entry. */
+      error?: NativeError;
+    }
+  | { kind: "done"; /** The call. */ call: number }
+  | {
+      kind: "subscribers"; /** The call. */
+      call: number; /** Who listens. */
+      subscribers: NativeSubscriberCount;
+    }
+  | {
+      kind: "restored"; /** The call. */
+      call: number; /** msgpack of `{sid, pid, rooms, data}`. */
+      session: Buffer; /** What the client missed, in order. */
+      missed: Array<NativeMissed>; /** The ID of the entry up to which that is. */
+      position: string;
+    }
+  | { kind: "failed"; /** The call. */ call: number; /** Why. */ error: NativeError }
+  | {
+      kind: "lost"; /** The stream's index. */
+      stream: number; /** How: `trimmed`, `deleted`, `fell back`, `wrong type`. */
+      reason: string; /** How many, if that is known. */
+      entries?: number;
+    }
+  | {
+      kind: "members"; /** The namespace's handle; absent if nodes are heard in all namespaces at once. */
+      namespace?: number; /** Uids of those who came. */
+      came: Array<string>; /** Of those who announced that they leave. */
+      left: Array<string>; /** Of those not heard any more. */
+      silent: Array<string>;
+    }
+  | {
+      kind: "reconnected"; /** `reader`, `writer`, `pubsub`. */
+      connection: string; /** The stream's index, for the first two. */
+      stream?: number; /** How long it was away, in ms. */
+      away: number;
+    }
+  | { kind: "credentials"; /** To be given back with them. */ request: number }
+  | { kind: "warning"; /** What it is. */ error: NativeError }
+  | { kind: "debug"; /** The line. */ line: string };
 
 /** A histogram. */
 export interface NativeLatency {
@@ -166,19 +180,19 @@ export interface NativeLatency {
   buckets: Array<Array<number>>;
 }
 
-/** A broadcast that a client missed: ready to be sent, or to be decoded. */
-export interface NativeMissed {
-  /** The text of a packet, its offset included. */
-  packet?: string;
-  /** The packet's attachments. */
-  attachments?: Array<Buffer>;
-  /** The ID of an entry, with its data */
-  id?: string;
-  /** as JSON, or */
-  text?: string;
-  /** as msgpack. */
-  bytes?: Buffer;
-}
+/** A broadcast that a client missed. */
+export type NativeMissed =
+  | {
+      kind: "packet"; /** The packet's text, its offset included. */
+      text: string; /** The packet's attachments. */
+      attachments: Array<Buffer>;
+    }
+  | {
+      kind: "entry"; /** The entry's ID. */
+      id: string; /** The broadcast's data as JSON, or */
+      json?: string; /** as msgpack. */
+      msgpack?: Buffer;
+    };
 
 /** See `AdapterStats` in `index.d.ts`. */
 export interface NativeStats {
@@ -250,7 +264,7 @@ export interface NativeStats {
   members: number;
 }
 
-/** See `engine::inbox::SubscriberCount`. */
+/** See `engine::event::SubscriberCount`. */
 export interface NativeSubscriberCount {
   /** Living nodes of our own kind. */
   known: Array<string>;

@@ -232,10 +232,10 @@ function sendBehindConnect(socket, packets) {
  * @returns {Outgoing[]} nothing when it was not missed
  */
 function toOutgoing(broadcast, since, nsp) {
-  const { packet: text, attachments = [], id = START } = broadcast;
-  if (text !== undefined) {
-    return [{ encoded: new EncodedPacket([text, ...attachments]) }];
+  if (broadcast.kind === "packet") {
+    return [{ encoded: new EncodedPacket([broadcast.text, ...broadcast.attachments]) }];
   }
+  const { id } = broadcast;
   try {
     const data = decodeData(broadcast);
     if (!isWellFormed({ uid: "", nsp: "", type: MessageType.BROADCAST, data })) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::event::{ConnectionName, Event};
+use super::event::{ConnectionName, Notice};
 use super::inbox::Inbox;
 use super::stats::Stats;
 
@@ -49,9 +49,9 @@ impl ConnectionHealth {
         }
     }
 
-    fn reconnected(&self, away: Duration) -> Event {
+    fn reconnected(&self, away: Duration) -> Notice {
         let stream = self.stream.as_ref().map(|(index, _)| *index);
-        Event::Reconnected { link: self.name, stream, away }
+        Notice::Reconnected { connection: self.name, stream, away }
     }
 
     /// It has gone. One that was never made, or has gone before, stays what it is.
@@ -87,6 +87,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::engine::event::Event;
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_stands_again_is_counted_and_said_with_the_time_it_was_away() {
@@ -103,7 +104,8 @@ mod tests {
         link.connected(&stats, &inbox);
         assert_eq!(stats.reconnects.get(), 1);
         let said = inbox.drain(2).unwrap();
-        let [Event::Reconnected { link: name, stream, away }] = &said[..] else {
+        let [Event::Notice(Notice::Reconnected { connection: name, stream, away })] = &said[..]
+        else {
             panic!("{said:?}")
         };
         assert_eq!((*name, *stream, away.as_secs()), (ConnectionName::Writer, Some(3), 3));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::error::{Error, Result};
-use super::event::Event;
+use super::event::Notice;
 use super::inbox::Inbox;
 use super::redis::{Credentials, CredentialsSource, RENEWING};
 use super::warnings::Warnings;
@@ -48,7 +48,7 @@ impl CredentialRequests {
         let request = self.next.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         self.waiting().insert(request, answer);
-        self.inbox.push(Event::CredentialsWanted { request });
+        self.inbox.push(Notice::CredentialsWanted { request });
         let result = tokio::time::timeout(LIMIT, answered).await;
         self.waiting().remove(&request);
         match result {

@@ -13,7 +13,7 @@ use tracing::instrument::WithSubscriber;
 use super::control::Control;
 use super::credentials::CredentialRequests;
 use super::error::{Error, Result};
-use super::event::{Answer, CallId, Event, SubscriberCount, Ticket};
+use super::event::{Answer, CallId, Notice, StreamEvent, SubscriberCount, Ticket};
 use super::heartbeats::Heartbeats;
 use super::inbox::Inbox;
 use super::log;
@@ -80,7 +80,13 @@ impl Engine {
         let streams: Vec<_> = (0..)
             .zip(names)
             .map(|(index, name)| {
-                Arc::new(Stream::new(index, settings.key(&name), queue_bytes, history_bytes))
+                Arc::new(Stream::new(
+                    index,
+                    settings.key(&name),
+                    queue_bytes,
+                    history_bytes,
+                    &inbox,
+                ))
             })
             .collect();
         let (services, node_tasks) = match options.role {
@@ -204,7 +210,7 @@ impl Engine {
         namespace
     }
 
-    /// Writes a message to the namespace's stream. It ends with [`Event::Published`].
+    /// Writes a message to the namespace's stream. It ends with [`StreamEvent::Published`].
     ///
     /// # Errors
     /// [`Error::QueueFull`], [`Error::Closed`].
@@ -253,13 +259,13 @@ impl Engine {
         self.pub_sub()?.respond(nsp, uid, payload)
     }
 
-    /// Asks who listens in a namespace; see [`Answer::SubscriberCount`].
+    /// Asks who listens in a namespace; see [`Answer::Subscribers`].
     pub fn count_subscribers(&self, call: CallId, nsp: &str, asked: Vec<String>) {
         if let Some(control) = self.control() {
             return control.count_subscribers(call, nsp, asked);
         }
-        let result = self.count_by_presence(nsp, &asked).map(Answer::SubscriberCount);
-        self.inbox.push(Event::Answer { call, result, pin: None });
+        let result = self.count_by_presence(nsp, &asked).map(Answer::Subscribers);
+        self.inbox.push(Notice::Answered { call, result });
     }
 
     fn count_by_presence(&self, nsp: &str, asked: &[String]) -> Result<SubscriberCount> {
@@ -296,7 +302,7 @@ impl Engine {
         }
     }
 
-    /// Gives a session back; see [`Answer::Session`].
+    /// Gives a session back; see [`StreamEvent::Restored`].
     ///
     /// # Errors
     /// [`Error::NotRestored`] when the offset, which comes from the client, is none.
@@ -331,7 +337,7 @@ impl Engine {
             if !stream.flushed(FLUSH_LIMIT).await {
                 tracing::debug!("a namespace closes with publishes still on their way");
             }
-            engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done), pin: None });
+            engine.inbox.push(Notice::Answered { call, result: Ok(Answer::Done) });
         });
     }
 
@@ -363,7 +369,7 @@ impl Engine {
                 let _ = task.await;
             }
             engine.complete_rest();
-            engine.inbox.push(Event::Answer { call, result: Ok(Answer::Done), pin: None });
+            engine.inbox.push(Notice::Answered { call, result: Ok(Answer::Done) });
         };
         // Not among the tasks that it ends.
         drop(self.runtime.handle().spawn(work.with_subscriber(self.dispatch.clone())));
@@ -378,7 +384,7 @@ impl Engine {
         tasks
     }
 
-    /// JS answers [`Event::CredentialsWanted`].
+    /// JS answers [`Notice::CredentialsWanted`].
     pub fn provide_credentials(&self, request: u32, credentials: Result<Credentials>) {
         self.credentials.provide(request, credentials);
     }
@@ -433,7 +439,7 @@ impl Engine {
             let queued = stream.queue.take_rest();
             let done: Vec<_> = rest.into_iter().chain(queued).collect();
             self.stats.failed.add(done.iter().filter(|done| done.outcome.is_err()).count() as u64);
-            self.inbox.push_all(done.into_iter().map(Event::Published));
+            cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
         }
     }
 

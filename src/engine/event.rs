@@ -1,4 +1,7 @@
-//! What the engine hands to the JS thread: the events of the inbox, and the answers to calls of JS.
+//! What the engine hands to the JS thread through its inbox.
+//!
+//! Two kinds, which differ in who may push them. A [`StreamEvent`] has a place in a stream's order,
+//! and only who holds the lock of the stream's cursor can push one. A [`Notice`] has no such place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +11,29 @@ use super::membership::Changes;
 use super::namespaces::{InterestPin, Namespace, NamespaceHandle};
 use super::wire::{BroadcastHead, Data, EntryId, MessageType, Packet};
 
-/// Names a question of JS to the engine.
+/// Names a call of JS that the engine answers with an event.
 pub type CallId = u32;
+
+/// Bookkeeping per event, in bytes.
+const OVERHEAD: usize = 128;
 
 /// Something for JS to handle.
 #[derive(Debug)]
 pub enum Event {
+    /// It has a place in a stream's order.
+    Stream(StreamEvent),
+    /// It has none.
+    Notice(Notice),
+}
+
+/// Something that has a place in a stream's order.
+#[derive(Debug)]
+pub enum StreamEvent {
     /// An entry that another node wrote.
     Entry {
         /// For which namespace.
         namespace: NamespaceHandle,
-        /// Who wrote it.
+        /// The node that wrote it.
         uid: Arc<str>,
         /// Type of the message.
         kind: MessageType,
@@ -26,7 +41,7 @@ pub enum Event {
         id: EntryId,
         /// Data of the message.
         data: Option<Data>,
-        /// Whatever it is, it may change rooms.
+        /// Set unless it is a broadcast: everything else may change rooms.
         pin: Option<InterestPin>,
     },
     /// A broadcast of another node, ready to be sent to local sockets.
@@ -42,22 +57,26 @@ pub enum Event {
     },
     /// One of our own publishes has ended: it is its turn.
     Published(Completion),
-    /// A PUB/SUB message: msgpack of a whole message.
+    /// A PUB/SUB message, behind the entries that its sender had written before it.
     Message {
         /// For which namespace.
         namespace: NamespaceHandle,
-        /// The payload as it came.
+        /// msgpack of a whole message.
         payload: Vec<u8>,
         /// The user's handlers may change rooms.
         pin: Option<InterestPin>,
     },
-    /// The answer to a call.
-    Answer {
-        /// Which call.
+    /// A session was restored. What follows this event in the inbox is live for its client.
+    Restored {
+        /// The call that asked for the session.
         call: CallId,
-        /// The answer.
-        result: Result<Answer, Error>,
-        /// The socket of a restored session joins its rooms.
+        /// msgpack of `{sid, pid, rooms, data}`.
+        session: Vec<u8>,
+        /// What the client missed, in order.
+        missed: Vec<Missed>,
+        /// The position up to which that is.
+        position: EntryId,
+        /// The socket joins its rooms.
         pin: Option<InterestPin>,
     },
     /// Entries of a stream were lost, or may have been.
@@ -66,20 +85,32 @@ pub enum Event {
         stream: u32,
         /// What happened.
         loss: Loss,
-        /// How many entries, where that is known.
+        /// How many entries, if that is known.
         entries: Option<u64>,
     },
-    /// Nodes of our own kind have come or gone: whoever waits for answers looks again.
+}
+
+/// Something that has no place in a stream's order.
+#[derive(Debug)]
+pub enum Notice {
+    /// The answer to a call.
+    Answered {
+        /// Which call.
+        call: CallId,
+        /// The answer.
+        result: Result<Answer, Error>,
+    },
+    /// Nodes of our own kind have come or gone: pending requests are looked at again.
     MembersChanged {
-        /// In which namespace; `None` where nodes are heard in all of them at once.
+        /// In which namespace; `None` if nodes are heard in all of them at once.
         namespace: Option<NamespaceHandle>,
-        /// Who.
+        /// Which nodes.
         changes: Changes,
     },
     /// A connection that was broken stands again.
     Reconnected {
-        /// Whose.
-        link: ConnectionName,
+        /// Which connection.
+        connection: ConnectionName,
         /// Of which of the engine's streams.
         stream: Option<u32>,
         /// How long it was away.
@@ -91,59 +122,18 @@ pub enum Event {
         request: u32,
     },
     /// Something that the operator has to know.
-    Warning {
-        /// What it is.
-        error: Error,
-    },
+    Warning(Error),
     /// A line for `DEBUG=`.
-    Debug {
-        /// The text.
-        line: String,
-    },
+    Debug(String),
 }
 
-/// How entries were lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// They were trimmed before we came by, or lost in a failover.
-    Trimmed,
-    /// The stream was deleted, or replaced by another one.
-    Deleted,
-    /// The stream fell back behind what we had read.
-    FellBack,
-    /// Something else stands at the stream's key.
-    WrongType,
-}
-
-impl Loss {
-    /// The name that JS gets.
-    pub fn name(self) -> &'static str {
-        match self {
-            Loss::Trimmed => "trimmed",
-            Loss::Deleted => "deleted",
-            Loss::FellBack => "fell back",
-            Loss::WrongType => "wrong type",
-        }
-    }
-}
-
-/// What a call gets.
+/// The answer to a call; that to a restore is [`StreamEvent::Restored`].
 #[derive(Debug)]
 pub enum Answer {
     /// It is done.
     Done,
     /// Who listens in a namespace.
-    SubscriberCount(SubscriberCount),
-    /// A session that was restored, with everything up to here: what comes behind this event in
-    /// the inbox is live.
-    Session {
-        /// msgpack of `{sid, pid, rooms, data}`.
-        session: Vec<u8>,
-        /// What the client missed, in order.
-        missed: Vec<Missed>,
-        /// The position up to which that is.
-        position: EntryId,
-    },
+    Subscribers(SubscriberCount),
 }
 
 /// Who listens to a namespace's requests, besides this node.
@@ -157,38 +147,79 @@ pub struct SubscriberCount {
     pub present: Vec<bool>,
 }
 
-impl Event {
-    /// What is to be said of nodes that have come or gone; nothing when nobody has.
-    pub fn members_changed(namespace: Option<NamespaceHandle>, changes: Changes) -> Option<Self> {
-        (!changes.is_empty()).then_some(Self::MembersChanged { namespace, changes })
-    }
+/// How entries were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// They were trimmed before this node read them, or lost in a failover.
+    Trimmed,
+    /// The stream was deleted, or replaced by another one.
+    Deleted,
+    /// The stream fell back behind what we had read.
+    FellBack,
+    /// The stream's key holds something that is no stream.
+    WrongType,
+}
 
-    /// Takes what holds the namespace open out of the event: to be dropped when it was handled.
+impl Loss {
+    /// The reason that JS gets.
+    pub fn name(self) -> &'static str {
+        match self {
+            Loss::Trimmed => "trimmed",
+            Loss::Deleted => "deleted",
+            Loss::FellBack => "fell back",
+            Loss::WrongType => "wrong type",
+        }
+    }
+}
+
+impl Event {
+    /// Takes the event's pin out of it: to be dropped when JS has handled the event.
     pub fn take_pin(&mut self) -> Option<InterestPin> {
         match self {
-            Event::Entry { pin, .. }
-            | Event::Message { pin, .. }
-            | Event::Answer { pin, .. }
-            | Event::Published(Completion { pin, .. }) => pin.take(),
-            _ => None,
+            Event::Stream(
+                StreamEvent::Entry { pin, .. }
+                | StreamEvent::Message { pin, .. }
+                | StreamEvent::Restored { pin, .. }
+                | StreamEvent::Published(Completion { pin, .. }),
+            ) => pin.take(),
+            Event::Stream(StreamEvent::Broadcast { .. } | StreamEvent::Lost { .. })
+            | Event::Notice(_) => None,
         }
     }
 
     /// Rough size in bytes, for the bound.
     pub fn size(&self) -> usize {
-        const OVERHEAD: usize = 128;
+        match self {
+            Event::Stream(event) => event.size(),
+            Event::Notice(Notice::Debug(line)) => OVERHEAD + line.len(),
+            Event::Notice(_) => OVERHEAD,
+        }
+    }
+}
+
+impl StreamEvent {
+    /// Rough size in bytes, for the bound.
+    pub fn size(&self) -> usize {
         OVERHEAD
             + match self {
-                Event::Entry { data, .. } => data.as_ref().map_or(0, Data::len),
-                Event::Broadcast { packet, .. } => OVERHEAD + packet.len(),
-                Event::Published(Completion { local: Local::Packet(packet), .. }) => packet.len(),
-                Event::Message { payload, .. } => payload.len(),
-                Event::Answer { result: Ok(Answer::Session { session, missed, .. }), .. } => {
+                StreamEvent::Entry { data, .. } => data.as_ref().map_or(0, Data::len),
+                StreamEvent::Broadcast { packet, .. } => OVERHEAD + packet.len(),
+                StreamEvent::Published(Completion { local: Local::Packet(packet), .. }) => {
+                    packet.len()
+                }
+                StreamEvent::Message { payload, .. } => payload.len(),
+                StreamEvent::Restored { session, missed, .. } => {
                     session.len() + missed.iter().map(|m| OVERHEAD + m.len()).sum::<usize>()
                 }
-                Event::Debug { line } => line.len(),
-                _ => 0,
+                StreamEvent::Published(_) | StreamEvent::Lost { .. } => 0,
             }
+    }
+}
+
+impl Notice {
+    /// What JS is to know of nodes that came or went; `None` if none did.
+    pub fn members_changed(namespace: Option<NamespaceHandle>, changes: Changes) -> Option<Self> {
+        (!changes.is_empty()).then_some(Self::MembersChanged { namespace, changes })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::event::Event;
+use super::event::Notice;
 use super::inbox::Inbox;
 use super::namespaces::Namespaces;
 use super::options::Options;
@@ -58,7 +58,9 @@ impl Heartbeats {
                 (changes, presence.has_to_speak(pace))
             };
             changes.say();
-            self.inbox.push_all(Event::members_changed(Some(namespace.handle), changes));
+            if let Some(notice) = Notice::members_changed(Some(namespace.handle), changes) {
+                self.inbox.push(notice);
+            }
             if has_to_speak && may_speak[index] {
                 self.streams[index].say(&namespace, HEARTBEAT);
                 spoken[index] = self.streams[index].queue.accepted();
@@ -74,6 +76,7 @@ mod tests {
     use tokio::time::{Instant, advance};
 
     use super::*;
+    use crate::engine::event::Event;
     use crate::engine::namespaces::Namespace;
     use crate::engine::options;
     use crate::engine::wire::{ADAPTER_CLOSE, MessageType};
@@ -92,11 +95,12 @@ mod tests {
     fn heartbeats() -> (Heartbeats, Arc<Namespace>) {
         let namespaces = Arc::new(Namespaces::default());
         let namespace = namespaces.open("/", false, true);
+        let inbox = Arc::new(Inbox::new(1 << 20, || {}));
         let heartbeats = Heartbeats {
             namespaces,
-            streams: vec![Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 0))],
+            streams: vec![Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 0, &inbox))],
             options: Arc::new(options::defaults()),
-            inbox: Arc::new(Inbox::new(1 << 20, || {})),
+            inbox,
         };
         (heartbeats, namespace)
     }
@@ -148,7 +152,8 @@ mod tests {
             heartbeats.tick(pace(), &mut [0]);
         }
         let said = heartbeats.inbox.drain(1).unwrap();
-        let [Event::MembersChanged { namespace: handle, changes }] = &said[..] else {
+        let [Event::Notice(Notice::MembersChanged { namespace: handle, changes })] = &said[..]
+        else {
             panic!("{said:?}")
         };
         assert_eq!((*handle, changes.silent.join(" ")), (Some(namespace.handle), "a".to_owned()));

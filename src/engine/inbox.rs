@@ -4,13 +4,13 @@
 //! it is empty again.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::event::{Answer, Event};
+use super::event::{Event, Notice, StreamEvent};
 
 /// How exactly the age of what waits is known.
 const AGE_STEP: Duration = Duration::from_millis(50);
@@ -70,8 +70,28 @@ impl Inbox {
         Self { state: Mutex::default(), bound, wake: Mutex::new(Some(wake)), space: Notify::new() }
     }
 
-    /// Adds events, over the bound if need be: the reader waits for space before it reads on.
-    pub fn push_all(&self, events: impl IntoIterator<Item = Event>) {
+    /// The entrance for events that have a place in a stream's order. Each stream gets one, and keeps
+    /// it behind the lock of its cursor.
+    pub fn in_order(self: &Arc<Self>) -> OrderedInbox {
+        OrderedInbox(self.clone())
+    }
+
+    /// Adds a notice, even over the bound: what waits for it would wait for ever.
+    pub fn push(&self, notice: Notice) {
+        self.push_all([Event::Notice(notice)]);
+    }
+
+    /// Adds a notice unless the inbox is full; false if it was dropped.
+    #[must_use]
+    pub fn offer(&self, notice: Notice) -> bool {
+        let fits = !self.is_full();
+        if fits {
+            self.push(notice);
+        }
+        fits
+    }
+
+    fn push_all(&self, events: impl IntoIterator<Item = Event>) {
         let mut state = self.lock();
         let was_empty = state.events.is_empty();
         for (i, event) in events.into_iter().enumerate() {
@@ -95,26 +115,6 @@ impl Inbox {
 
     fn wake(&self) -> MutexGuard<'_, Option<Wake>> {
         self.wake.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds one event.
-    pub fn push(&self, event: Event) {
-        self.push_all([event]);
-    }
-
-    /// Adds an event unless the inbox is full; false when it was dropped.
-    #[must_use]
-    pub fn offer(&self, event: Event) -> bool {
-        if self.is_full() {
-            return false;
-        }
-        self.push(event);
-        true
-    }
-
-    /// Adds events as long as the inbox is not full; returns how many were dropped.
-    pub fn offer_all(&self, events: Vec<Event>) -> u64 {
-        events.into_iter().map(|event| u64::from(!self.offer(event))).sum()
     }
 
     /// The bound in bytes.
@@ -153,7 +153,7 @@ impl Inbox {
         {
             bytes += event.size();
             state.bytes -= event.size();
-            let ends = matches!(event, Event::Answer { result: Ok(Answer::Session { .. }), .. });
+            let ends = matches!(event, Event::Stream(StreamEvent::Restored { .. }));
             taken.push(event);
             if ends {
                 break;
@@ -167,7 +167,9 @@ impl Inbox {
         self.space.notify_waiters();
         // By the rooms of this moment: those of the moment at which it was read do not count.
         taken.retain(|event| match event {
-            Event::Broadcast { namespace, id, head, .. } => namespace.check_interest(*id, head),
+            Event::Stream(StreamEvent::Broadcast { namespace, id, head, .. }) => {
+                namespace.check_interest(*id, head)
+            }
             _ => true,
         });
         Some(taken)
@@ -199,33 +201,63 @@ impl Inbox {
     }
 }
 
+/// Takes events that have a place in a stream's order. Whoever reaches it holds the stream's cursor:
+/// nobody else can push in between.
+pub struct OrderedInbox(Arc<Inbox>);
+
+impl OrderedInbox {
+    /// Adds events, even over the bound: the reader waits for space before it reads on.
+    pub fn push_all(&mut self, events: impl IntoIterator<Item = StreamEvent>) {
+        self.0.push_all(events.into_iter().map(Event::Stream));
+    }
+
+    /// Adds one event, even over the bound.
+    pub fn push(&mut self, event: StreamEvent) {
+        self.push_all([event]);
+    }
+
+    /// Adds an event unless the inbox is full; false if it was dropped.
+    #[must_use]
+    pub fn offer(&mut self, event: StreamEvent) -> bool {
+        let fits = !self.0.is_full();
+        if fits {
+            self.push(event);
+        }
+        fits
+    }
+
+    /// Adds events as long as the inbox is not full; returns how many were dropped.
+    pub fn offer_all(&mut self, events: Vec<StreamEvent>) -> u64 {
+        events.into_iter().map(|event| u64::from(!self.offer(event))).sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::engine::wire::EntryId;
 
-    fn message(bytes: usize) -> Event {
-        Event::Message { namespace: 0, payload: vec![0; bytes], pin: None }
+    fn message(bytes: usize) -> StreamEvent {
+        StreamEvent::Message { namespace: 0, payload: vec![0; bytes], pin: None }
     }
 
     #[test]
     fn wakes_once_per_filling() {
         let wakes = Arc::new(AtomicUsize::new(0));
         let counted = wakes.clone();
-        let inbox = Inbox::new(1 << 20, move || {
+        let inbox = Arc::new(Inbox::new(1 << 20, move || {
             counted.fetch_add(1, Ordering::Relaxed);
-        });
-        inbox.push(message(1));
-        inbox.push(message(1));
+        }));
+        inbox.in_order().push(message(1));
+        inbox.in_order().push(message(1));
         assert_eq!(wakes.load(Ordering::Relaxed), 1);
         assert_eq!(inbox.drain(1).unwrap().len(), 1);
-        inbox.push(message(1));
+        inbox.in_order().push(message(1));
         assert_eq!(wakes.load(Ordering::Relaxed), 1, "the owner has not seen it empty yet");
         assert_eq!(inbox.drain(10).unwrap().len(), 2);
-        inbox.push(message(1));
+        inbox.in_order().push(message(1));
         assert_eq!(wakes.load(Ordering::Relaxed), 2);
         assert_eq!(inbox.len_and_bytes(), (1, 129));
     }
@@ -233,8 +265,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn full_drops_offers_and_holds_the_reader() {
         let inbox = Arc::new(Inbox::new(1000, || {}));
-        inbox.push(message(2000));
-        assert!(!inbox.offer(message(1)));
+        inbox.in_order().push(message(2000));
+        assert!(!inbox.in_order().offer(message(1)));
         let waiting = tokio::spawn({
             let inbox = inbox.clone();
             async move { inbox.has_space().await }
@@ -243,15 +275,15 @@ mod tests {
         assert!(!waiting.is_finished());
         inbox.drain(1).unwrap();
         waiting.await.unwrap();
-        assert!(inbox.offer(message(1)));
+        assert!(inbox.in_order().offer(message(1)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_age_is_that_of_the_oldest_that_waits() {
-        let inbox = Inbox::new(1 << 20, || {});
+        let inbox = Arc::new(Inbox::new(1 << 20, || {}));
         assert_eq!(inbox.age(), Duration::ZERO);
         for _ in 0..3 {
-            inbox.push_all([message(1), message(1)]);
+            inbox.in_order().push_all([message(1), message(1)]);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert_eq!(inbox.age().as_secs(), 3);
@@ -263,25 +295,31 @@ mod tests {
         assert_eq!(inbox.age().as_secs(), 1);
         inbox.drain(3).unwrap();
         assert_eq!(inbox.age(), Duration::ZERO);
-        inbox.push(message(1));
+        inbox.in_order().push(message(1));
         assert_eq!(inbox.age(), Duration::ZERO);
     }
 
     #[test]
     fn large_events_make_small_slices() {
-        let inbox = Inbox::new(1 << 30, || {});
-        inbox.push_all((0..5).map(|_| message(SLICE_BYTES / 2)));
+        let inbox = Arc::new(Inbox::new(1 << 30, || {}));
+        inbox.in_order().push_all((0..5).map(|_| message(SLICE_BYTES / 2)));
         let slices: Vec<usize> = std::iter::from_fn(|| inbox.drain(100)).map(|s| s.len()).collect();
         assert_eq!(slices, [2, 2, 1]);
     }
 
     #[test]
     fn a_slice_ends_behind_a_restored_session() {
-        let inbox = Inbox::new(1 << 20, || {});
-        let session = Answer::Session { session: vec![], missed: vec![], position: EntryId::ZERO };
-        inbox.push(message(1));
-        inbox.push(Event::Answer { call: 1, result: Ok(session), pin: None });
-        inbox.push(message(1));
+        let inbox = Arc::new(Inbox::new(1 << 20, || {}));
+        let restored = StreamEvent::Restored {
+            call: 1,
+            session: vec![],
+            missed: vec![],
+            position: EntryId::ZERO,
+            pin: None,
+        };
+        inbox.in_order().push(message(1));
+        inbox.in_order().push(restored);
+        inbox.in_order().push(message(1));
         assert_eq!(inbox.drain(10).unwrap().len(), 2);
         assert_eq!(inbox.drain(10).unwrap().len(), 1);
     }

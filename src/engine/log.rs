@@ -9,7 +9,7 @@ use tracing::{Dispatch, Event as TracingEvent, Subscriber};
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use super::event::Event;
+use super::event::Notice;
 use super::inbox::Inbox;
 
 /// What the engine's tasks are to run under: writes to the inbox, or nowhere.
@@ -30,7 +30,7 @@ impl<S: Subscriber> Layer<S> for ToInbox {
         let mut line = PubSubConnection(String::new());
         event.record(&mut line);
         // A full inbox does not wait for log lines.
-        let _ = self.0.offer(Event::Debug { line: line.0 });
+        let _ = self.0.offer(Notice::Debug(line.0));
     }
 }
 
@@ -50,6 +50,7 @@ impl Visit for PubSubConnection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::event::Event;
 
     #[test]
     fn lines_reach_the_inbox_of_their_engine_only() {
@@ -59,7 +60,7 @@ mod tests {
         tracing::dispatcher::with_default(&off, || tracing::debug!("nobody listens"));
         assert!(b.drain(10).is_none());
         match a.drain(10).unwrap().as_slice() {
-            [Event::Debug { line }] => assert_eq!(line, "hello you n=3"),
+            [Event::Notice(Notice::Debug(line))] => assert_eq!(line, "hello you n=3"),
             other => panic!("{other:?}"),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::Error;
-use super::event::Event;
+use super::event::Notice;
 use super::inbox::Inbox;
 
 /// Sends warnings to JS, which hands them to `process.emitWarning`.
@@ -29,7 +29,7 @@ impl Warnings {
         let known = said.iter().any(|(_, known)| *known == cause);
         said.insert((task, cause));
         if !known {
-            self.inbox.push(Event::Warning { error: error.clone() });
+            self.inbox.push(Notice::Warning(error.clone()));
         }
     }
 

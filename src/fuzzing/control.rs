@@ -7,7 +7,7 @@ use redis::{PushInfo, PushKind, Value};
 
 use super::BETWEEN_ENTRIES;
 use crate::engine::control::Control;
-use crate::engine::event::Event;
+use crate::engine::event::{Event, StreamEvent};
 use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespace;
 use crate::engine::options;
@@ -67,7 +67,7 @@ impl Node {
         let (uid, options) = (UID.into(), Arc::new(options::defaults()));
         let (control, ..) =
             Control::new(uid, options, connector, inbox.clone(), stats.clone(), warnings);
-        let stream = Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 0));
+        let stream = Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 0, &inbox));
         control.open("/", &Arc::new(Namespace::new(0, "/", false, true)), &stream);
         let node = Self { control, stream, inbox, stats };
         node.advance(Some(EntryId::ZERO));
@@ -92,7 +92,7 @@ impl Node {
     fn drain(&self, received: &mut Vec<Vec<u8>>) {
         let reached = self.stream.cursor().position;
         for event in self.inbox.drain(usize::MAX).unwrap_or_default() {
-            if let Event::Message { payload, .. } = event {
+            if let Event::Stream(StreamEvent::Message { payload, .. }) = event {
                 assert!(position(&payload).is_none_or(|position| position <= reached));
                 received.push(payload);
             }

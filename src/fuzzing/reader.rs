@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::js::{Broadcast, Js, parse_json, parse_msgpack};
 use super::{BETWEEN_ENTRIES, dice, resp, strings};
-use crate::engine::event::{Event, Missed};
+use crate::engine::event::{Event, Missed, StreamEvent};
 use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespaces;
 use crate::engine::redis::Connector;
@@ -104,7 +104,7 @@ fn reader() -> Reader {
     let settings = serde_json::from_str("{}").expect("settings");
     Reader {
         uid: UID.into(),
-        stream: Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 1 << 20)),
+        stream: Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 1 << 20, &inbox)),
         connector: Arc::new(
             Connector::new(settings, None, warnings.clone()).expect("no certificates"),
         ),
@@ -125,7 +125,9 @@ fn delivered(inbox: &Inbox) -> Vec<EntryId> {
     let ids: Vec<EntryId> = events
         .iter()
         .filter_map(|event| match event {
-            Event::Entry { id, .. } | Event::Broadcast { id, .. } => Some(*id),
+            Event::Stream(StreamEvent::Entry { id, .. } | StreamEvent::Broadcast { id, .. }) => {
+                Some(*id)
+            }
             _ => None,
         })
         .collect();

@@ -5,7 +5,7 @@ use napi::bindgen_prelude::{Buffer, Float64Array};
 use napi_derive::napi;
 
 use super::event::NativeEvent;
-use crate::engine::event::{Completion, Event, Local};
+use crate::engine::event::{Completion, Event, Local, StreamEvent};
 use crate::engine::wire::{BroadcastHead, EntryId, Flags, Packet, Room, text_frame};
 
 /// What comes next in a batch, as `lib/events.js` knows it.
@@ -13,6 +13,13 @@ enum Kind {
     Rare = 0,
     Broadcast = 1,
     Published = 2,
+}
+
+/// What is left to do locally about a publish, as `lib/events.js` knows it.
+enum LocalPart {
+    ByJs = 0,
+    ForNobody = 1,
+    Packet = 2,
 }
 
 /// Most bytes of texts in a slab with more than one.
@@ -63,17 +70,22 @@ impl Packer {
     /// Adds an event.
     pub fn add(&mut self, event: Event) {
         match event {
-            Event::Broadcast { namespace, id, head, packet } => {
+            Event::Stream(StreamEvent::Broadcast { namespace, id, head, packet }) => {
                 self.broadcast(namespace.handle, id, &head, packet);
             }
-            Event::Published(Completion { ticket, outcome: Ok(Some(id)), local, .. })
-                if id.fits_doubles() =>
-            {
+            Event::Stream(StreamEvent::Published(Completion {
+                ticket,
+                outcome: Ok(Some(id)),
+                local,
+                ..
+            })) if id.fits_doubles() => {
                 self.published(ticket, id, local);
             }
             event => {
-                self.numbers.push(f64::from(Kind::Rare as u8));
-                self.rare.push(event.into());
+                if let Some(event) = NativeEvent::of(event) {
+                    self.numbers.push(f64::from(Kind::Rare as u8));
+                    self.rare.push(event);
+                }
             }
         }
     }
@@ -97,14 +109,13 @@ impl Packer {
     fn published(&mut self, ticket: u32, id: EntryId, local: Local) {
         self.numbers.extend([f64::from(Kind::Published as u8), f64::from(ticket)]);
         self.id(id);
-        match local {
-            Local::Js => self.numbers.push(0.0),
-            Local::Nothing => self.numbers.push(1.0),
-            Local::Packet(packet) => {
-                self.numbers.push(2.0);
-                self.packet(packet);
-            }
-        }
+        let (part, packet) = match local {
+            Local::Js => (LocalPart::ByJs, None),
+            Local::Nothing => (LocalPart::ForNobody, None),
+            Local::Packet(packet) => (LocalPart::Packet, Some(packet)),
+        };
+        self.numbers.push(f64::from(part as u8));
+        packet.into_iter().for_each(|packet| self.packet(packet));
     }
 
     /// `[length of the text, attachments, length of each…]`; without a length it fills a slab.

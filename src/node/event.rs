@@ -1,47 +1,123 @@
-//! Events as JS objects.
+//! Events as JS objects: a union whose `kind` tells which other fields there are, so that `tsc`
+//! checks each case in `lib/engine.js`.
 
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
 use super::js_error;
 use crate::engine::error::Error;
-use crate::engine::event::{Answer, Event, Missed};
+use crate::engine::event::{Answer, Completion, Event, Missed, Notice, StreamEvent};
 use crate::engine::membership::Changes;
 use crate::engine::wire::{Data, Packet};
 
-/// An event of the inbox. `kind` says which of the other fields are there.
-#[napi(object, object_from_js = false)]
-#[derive(Default)]
-pub struct NativeEvent {
-    /// `entry`, `published`, `message`, `answer`, `lost`, `members`, `reconnected`, `credentials`,
-    /// `warning`, `debug`.
-    pub kind: &'static str,
-    /// entry, message, members: the namespace's handle. lost, reconnected: the stream's index.
-    pub namespace: Option<u32>,
-    /// entry: the sender.
-    pub uid: Option<String>,
-    /// entry: the message's type.
-    pub r#type: Option<u32>,
-    /// entry, published: the entry's ID. answer: the position of a restored session.
-    pub id: Option<String>,
-    /// entry: data as JSON. debug: the line. lost: how. reconnected: whose connection.
-    pub text: Option<String>,
-    /// entry: data as msgpack. message: the payload. answer: a session.
-    pub bytes: Option<Buffer>,
-    /// members: who.
-    pub members: Option<NativeChanges>,
-    /// reconnected: how long it was away, in ms.
-    pub away: Option<f64>,
-    /// lost: how many entries, where that is known.
-    pub entries: Option<f64>,
-    /// published: the ticket. answer: the call. credentials: the request.
-    pub ticket: Option<u32>,
-    /// published, answer, warning: what went wrong.
-    pub error: Option<NativeError>,
-    /// answer: a census.
-    pub subscribers: Option<NativeSubscriberCount>,
-    /// answer: what the client of a restored session missed.
-    pub missed: Option<Vec<NativeMissed>>,
+/// An event that is not packed (see `batch.rs`).
+#[napi(discriminant = "kind", discriminant_case = "camelCase", object_from_js = false)]
+pub enum NativeEvent {
+    /// An entry that another node wrote.
+    Entry {
+        /// The namespace's handle.
+        namespace: u32,
+        /// The node that wrote it.
+        uid: String,
+        /// The message's type.
+        r#type: u32,
+        /// The entry's ID.
+        id: String,
+        /// The message's data as JSON, or
+        json: Option<String>,
+        /// as msgpack.
+        msgpack: Option<Buffer>,
+    },
+    /// A PUB/SUB message.
+    Message {
+        /// The namespace's handle.
+        namespace: u32,
+        /// msgpack of a whole message.
+        payload: Buffer,
+    },
+    /// A publish has ended whose local part JS does.
+    Published {
+        /// The publish.
+        ticket: u32,
+        /// The entry's ID, as far as it is known.
+        id: Option<String>,
+        /// Why there is no entry.
+        error: Option<NativeError>,
+    },
+    /// A call was answered: what was asked for is done.
+    Done {
+        /// The call.
+        call: u32,
+    },
+    /// A call was answered: who listens in a namespace.
+    Subscribers {
+        /// The call.
+        call: u32,
+        /// Who listens.
+        subscribers: NativeSubscriberCount,
+    },
+    /// A call was answered: a session was restored.
+    Restored {
+        /// The call.
+        call: u32,
+        /// msgpack of `{sid, pid, rooms, data}`.
+        session: Buffer,
+        /// What the client missed, in order.
+        missed: Vec<NativeMissed>,
+        /// The ID of the entry up to which that is.
+        position: String,
+    },
+    /// A call has failed.
+    Failed {
+        /// The call.
+        call: u32,
+        /// Why.
+        error: NativeError,
+    },
+    /// Entries were lost, or may have been.
+    Lost {
+        /// The stream's index.
+        stream: u32,
+        /// How: `trimmed`, `deleted`, `fell back`, `wrong type`.
+        reason: String,
+        /// How many, if that is known.
+        entries: Option<f64>,
+    },
+    /// Nodes have come or gone.
+    Members {
+        /// The namespace's handle; absent if nodes are heard in all namespaces at once.
+        namespace: Option<u32>,
+        /// Uids of those who came.
+        came: Vec<String>,
+        /// Of those who announced that they leave.
+        left: Vec<String>,
+        /// Of those not heard any more.
+        silent: Vec<String>,
+    },
+    /// A connection that was broken stands again.
+    Reconnected {
+        /// `reader`, `writer`, `pubsub`.
+        connection: String,
+        /// The stream's index, for the first two.
+        stream: Option<u32>,
+        /// How long it was away, in ms.
+        away: f64,
+    },
+    /// The credentials are wanted for a new connection.
+    Credentials {
+        /// To be given back with them.
+        request: u32,
+    },
+    /// Something that the operator has to know.
+    Warning {
+        /// What it is.
+        error: NativeError,
+    },
+    /// A line for `DEBUG=`.
+    Debug {
+        /// The line.
+        line: String,
+    },
 }
 
 /// An error with its stable code.
@@ -53,7 +129,7 @@ pub struct NativeError {
     pub message: String,
 }
 
-/// See `engine::inbox::SubscriberCount`.
+/// See `engine::event::SubscriberCount`.
 #[napi(object, object_from_js = false)]
 pub struct NativeSubscriberCount {
     /// Living nodes of our own kind.
@@ -64,31 +140,25 @@ pub struct NativeSubscriberCount {
     pub present: Vec<bool>,
 }
 
-/// See `engine::membership::Changes`.
-#[napi(object, object_from_js = false)]
-pub struct NativeChanges {
-    /// Uids of those who came.
-    pub came: Vec<String>,
-    /// Of those who said that they leave.
-    pub left: Vec<String>,
-    /// Of those not heard any more.
-    pub silent: Vec<String>,
-}
-
-/// A broadcast that a client missed: ready to be sent, or to be decoded.
-#[napi(object, object_from_js = false)]
-#[derive(Default)]
-pub struct NativeMissed {
-    /// The text of a packet, its offset included.
-    pub packet: Option<String>,
-    /// The packet's attachments.
-    pub attachments: Option<Vec<Buffer>>,
-    /// The ID of an entry, with its data
-    pub id: Option<String>,
-    /// as JSON, or
-    pub text: Option<String>,
-    /// as msgpack.
-    pub bytes: Option<Buffer>,
+/// A broadcast that a client missed.
+#[napi(discriminant = "kind", discriminant_case = "camelCase", object_from_js = false)]
+pub enum NativeMissed {
+    /// Ready to be sent.
+    Packet {
+        /// The packet's text, its offset included.
+        text: String,
+        /// The packet's attachments.
+        attachments: Vec<Buffer>,
+    },
+    /// To be decoded by JS, which then decides whether it was missed.
+    Entry {
+        /// The entry's ID.
+        id: String,
+        /// The broadcast's data as JSON, or
+        json: Option<String>,
+        /// as msgpack.
+        msgpack: Option<Buffer>,
+    },
 }
 
 impl From<Error> for NativeError {
@@ -98,94 +168,76 @@ impl From<Error> for NativeError {
     }
 }
 
-impl From<Event> for NativeEvent {
-    fn from(event: Event) -> Self {
+impl NativeEvent {
+    /// `None` for a broadcast, which is always packed.
+    pub fn of(event: Event) -> Option<Self> {
         match event {
-            Event::Entry { namespace, uid, kind, id, data, pin: _ } => {
-                let (text, bytes) = split(data);
-                Self {
-                    kind: "entry",
-                    namespace: Some(namespace),
-                    uid: Some(uid.to_string()),
-                    r#type: Some(kind),
-                    id: Some(id.to_string()),
-                    text,
-                    bytes,
-                    ..Self::default()
-                }
+            Event::Stream(event) => Self::of_stream(event),
+            Event::Notice(notice) => Some(notice.into()),
+        }
+    }
+
+    fn of_stream(event: StreamEvent) -> Option<Self> {
+        Some(match event {
+            StreamEvent::Broadcast { .. } => return None,
+            StreamEvent::Entry { namespace, uid, kind, id, data, pin: _ } => {
+                let (json, msgpack) = split(data);
+                let (uid, id) = (uid.to_string(), id.to_string());
+                Self::Entry { namespace, uid, r#type: kind, id, json, msgpack }
             }
-            // `batch` packs these.
-            Event::Broadcast { .. } => Self::default(),
-            Event::Published(completion) => {
-                let (id, error) = match completion.outcome {
+            StreamEvent::Message { namespace, payload, pin: _ } => {
+                Self::Message { namespace, payload: payload.into() }
+            }
+            StreamEvent::Published(Completion { ticket, outcome, .. }) => {
+                let (id, error) = match outcome {
                     Ok(id) => (id.map(|id| id.to_string()), None),
                     Err(error) => (None, Some(error.into())),
                 };
-                let ticket = Some(completion.ticket);
-                Self { kind: "published", ticket, id, error, ..Self::default() }
+                Self::Published { ticket, id, error }
             }
-            Event::Message { namespace, payload, pin: _ } => Self {
-                kind: "message",
-                namespace: Some(namespace),
-                bytes: Some(payload.into()),
-                ..Self::default()
+            StreamEvent::Restored { call, session, missed, position, pin: _ } => Self::Restored {
+                call,
+                session: session.into(),
+                missed: missed.into_iter().map(NativeMissed::from).collect(),
+                position: position.to_string(),
             },
-            Event::Answer { call, result, pin: _ } => {
-                let event = Self { kind: "answer", ticket: Some(call), ..Self::default() };
-                match result {
-                    Ok(answer) => event.with_answer(answer),
-                    Err(error) => Self { error: Some(error.into()), ..event },
-                }
-            }
-            Event::Lost { stream, loss, entries } => Self {
-                kind: "lost",
-                namespace: Some(stream),
-                text: Some(loss.name().to_owned()),
+            StreamEvent::Lost { stream, loss, entries } => Self::Lost {
+                stream,
+                reason: loss.name().to_owned(),
                 entries: entries.map(|entries| entries as f64),
-                ..Self::default()
             },
-            Event::MembersChanged { namespace, changes } => {
-                let Changes { came, left, silent } = changes;
-                let members = Some(NativeChanges { came, left, silent });
-                Self { kind: "members", namespace, members, ..Self::default() }
-            }
-            Event::Reconnected { link, stream, away } => Self {
-                kind: "reconnected",
-                namespace: stream,
-                text: Some(link.name().to_owned()),
-                away: Some(away.as_millis() as f64),
-                ..Self::default()
-            },
-            Event::CredentialsWanted { request } => {
-                Self { kind: "credentials", ticket: Some(request), ..Self::default() }
-            }
-            Event::Warning { error } => {
-                Self { kind: "warning", error: Some(error.into()), ..Self::default() }
-            }
-            Event::Debug { line } => Self { kind: "debug", text: Some(line), ..Self::default() },
-        }
+        })
     }
 }
 
-impl NativeEvent {
-    fn with_answer(mut self, answer: Answer) -> Self {
-        match answer {
-            Answer::Done => {}
-            Answer::SubscriberCount(subscribers) => {
-                self.subscribers = Some(NativeSubscriberCount {
-                    known: subscribers.known,
-                    others: subscribers.others,
-                    present: subscribers.present,
-                });
+impl From<Notice> for NativeEvent {
+    fn from(notice: Notice) -> Self {
+        match notice {
+            Notice::Answered { call, result: Ok(Answer::Done) } => Self::Done { call },
+            Notice::Answered { call, result: Ok(Answer::Subscribers(count)) } => {
+                let subscribers = NativeSubscriberCount {
+                    known: count.known,
+                    others: count.others,
+                    present: count.present,
+                };
+                Self::Subscribers { call, subscribers }
             }
-            Answer::Session { session, missed, position } => {
-                self.id = Some(position.to_string());
-                self.bytes = Some(session.into());
-                let missed = missed.into_iter().map(NativeMissed::from);
-                self.missed = Some(missed.collect());
+            Notice::Answered { call, result: Err(error) } => {
+                Self::Failed { call, error: error.into() }
             }
+            Notice::MembersChanged { namespace, changes } => {
+                let Changes { came, left, silent } = changes;
+                Self::Members { namespace, came, left, silent }
+            }
+            Notice::Reconnected { connection, stream, away } => Self::Reconnected {
+                connection: connection.name().to_owned(),
+                stream,
+                away: away.as_millis() as f64,
+            },
+            Notice::CredentialsWanted { request } => Self::Credentials { request },
+            Notice::Warning(error) => Self::Warning { error: error.into() },
+            Notice::Debug(line) => Self::Debug { line },
         }
-        self
     }
 }
 
@@ -194,16 +246,11 @@ impl From<Missed> for NativeMissed {
         match missed {
             Missed::Packet(Packet { text, attachments }) => {
                 let attachments = attachments.into_iter().map(|bytes| bytes.into_vec().into());
-                let attachments: Vec<Buffer> = attachments.collect();
-                Self {
-                    packet: Some(text),
-                    attachments: (!attachments.is_empty()).then_some(attachments),
-                    ..Self::default()
-                }
+                Self::Packet { text, attachments: attachments.collect() }
             }
             Missed::Entry { id, data } => {
-                let (text, bytes) = split(Some(data));
-                Self { id: Some(id.to_string()), text, bytes, ..Self::default() }
+                let (json, msgpack) = split(Some(data));
+                Self::Entry { id: id.to_string(), json, msgpack }
             }
         }
     }

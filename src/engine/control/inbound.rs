@@ -6,7 +6,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use redis::{PushInfo, PushKind, Value};
 
 use super::{ChannelTarget, ControlJob, Shared};
-use crate::engine::event::Event;
+use crate::engine::event::{Notice, StreamEvent};
 use crate::engine::membership::Members;
 use crate::engine::stream::{Progress, Stream};
 use crate::engine::wire::{EntryId, MemberMessage, MemberNews, position};
@@ -22,7 +22,7 @@ impl Shared {
             let mut cursor = stream.cursor();
             let position = cursor.position;
             let released = cursor.deferred.release(position);
-            self.stats.dropped.add(self.inbox.offer_all(released));
+            self.stats.dropped.add(cursor.inbox.offer_all(released));
         }
     }
 
@@ -67,12 +67,12 @@ impl Shared {
         let until = position(&payload).unwrap_or(EntryId::ZERO);
         let namespace = &route.namespace;
         let pin = Some(namespace.pin());
-        let event = Event::Message { namespace: namespace.handle, payload, pin };
+        let event = StreamEvent::Message { namespace: namespace.handle, payload, pin };
         let mut cursor = route.stream.cursor();
         let is_reading = matches!(*route.stream.progress.borrow(), Progress::At(_));
         let has_to_wait = until > cursor.position || !cursor.deferred.is_empty();
         let taken = if !is_reading || !has_to_wait {
-            self.inbox.offer(event)
+            cursor.inbox.offer(event)
         } else if cursor.deferred.bytes() + event.size() <= self.inbox.bound() {
             cursor.deferred.defer(until, event);
             true
@@ -98,7 +98,9 @@ impl Shared {
             MemberNews::Bye => members.leave(&message.uid),
             MemberNews::Hello | MemberNews::Alive => members.hear(message.uid),
         }
-        self.inbox.push_all(Event::members_changed(None, members.refresh()));
+        if let Some(notice) = Notice::members_changed(None, members.refresh()) {
+            self.inbox.push(notice);
+        }
         (message.news == MemberNews::Hello).then_some(ControlJob::SayAlive)
     }
 

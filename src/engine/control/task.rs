@@ -14,7 +14,7 @@ use super::pub_sub_connections::PubSubConnections;
 use super::subscribers::SubscriberCounter;
 use super::{ControlJob, HEARTBEAT, Message, PUBLISHING, SUBSCRIBING, Shared, TASK};
 use crate::engine::error::Result;
-use crate::engine::event::{Answer, Event};
+use crate::engine::event::{Answer, Notice};
 use crate::engine::redis::{Backoff, Connector};
 use crate::engine::wire::{MemberMessage, MemberNews};
 
@@ -211,13 +211,13 @@ impl ControlTask {
                 let (shared, counter) = (self.shared.clone(), self.counter.clone());
                 let commands = connections.commands().await.inspect_err(|error| {
                     let result = Err(error.clone());
-                    shared.inbox.push(Event::Answer { call, result, pin: None });
+                    shared.inbox.push(Notice::Answered { call, result });
                 })?;
                 let count = async move {
                     let counted = shared.count(&counter, commands, &nsp, &asked).await;
                     let result = counted.or_else(|error| shared.count_by_heartbeats(error, &asked));
-                    let result = result.map(Answer::SubscriberCount);
-                    shared.inbox.push(Event::Answer { call, result, pin: None });
+                    let result = result.map(Answer::Subscribers);
+                    shared.inbox.push(Notice::Answered { call, result });
                 };
                 self.counting.spawn(count.with_current_subscriber());
             }
@@ -305,7 +305,9 @@ impl ControlTask {
         }
         *refreshed = Instant::now();
         self.shared.release_deferred();
-        self.shared.inbox.push_all(Event::members_changed(None, members.refresh()));
+        if let Some(notice) = Notice::members_changed(None, members.refresh()) {
+            self.shared.inbox.push(notice);
+        }
     }
 }
 

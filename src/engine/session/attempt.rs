@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout_at};
 
 use super::{RESTORE_LIMIT, Restore, SessionJob};
 use crate::engine::error::Error;
-use crate::engine::event::Event;
+use crate::engine::event::Notice;
 use crate::engine::inbox::Inbox;
 use crate::engine::redis::Pool;
 use crate::engine::stats::Stats;
@@ -41,7 +41,7 @@ impl Attempt {
         let work = async {
             // Only a closed semaphore refuses, and this one is never closed.
             let _permit = permits.acquire().await;
-            restore.run(&pool, &inbox, &mut taken).await
+            restore.run(&pool, &mut taken).await
         };
         let result = timeout_at(restore.asked + RESTORE_LIMIT, work).await;
         let result =
@@ -71,7 +71,7 @@ impl Attempt {
             return try_again(restore, jobs).await;
         }
         stats.restores_refused.add(1);
-        inbox.push(Event::Answer { call: restore.call, result: Err(error), pin: None });
+        inbox.push(Notice::Answered { call: restore.call, result: Err(error) });
     }
 }
 

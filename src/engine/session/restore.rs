@@ -9,8 +9,7 @@ use tokio::time::Instant;
 
 use super::{KEY_IN_WORDS, Persist};
 use crate::engine::error::{Error, Result};
-use crate::engine::event::{Answer, CallId, Event, Missed};
-use crate::engine::inbox::Inbox;
+use crate::engine::event::{CallId, Missed, StreamEvent};
 use crate::engine::namespaces::Namespace;
 use crate::engine::redis::{ANSWER_LIMIT, Pool, RoutedCommands, SendCommand};
 use crate::engine::stream::{
@@ -48,15 +47,10 @@ pub struct Restore {
 impl Restore {
     /// Answers through the inbox, at the position up to which everything missed was found.
     /// What was taken out of Redis is left in `taken`, to be put back if this comes to nothing.
-    pub(super) async fn run(
-        &self,
-        pool: &Arc<Pool>,
-        inbox: &Inbox,
-        taken: &mut Option<Persist>,
-    ) -> Result<()> {
+    pub(super) async fn run(&self, pool: &Arc<Pool>, taken: &mut Option<Persist>) -> Result<()> {
         let mut routed = pool.routed(&self.key);
         let (value, keep) = self.read_session(&mut routed).await?;
-        let result = self.give_back(pool, &mut routed, &value, keep, inbox, taken).await;
+        let result = self.give_back(pool, &mut routed, &value, keep, taken).await;
         if matches!(result, Err(Error::NotRestored(_))) && taken.is_none() {
             // It would be refused again.
             self.take_session(&mut routed).await?;
@@ -70,7 +64,6 @@ impl Restore {
         routed: &mut RoutedCommands,
         value: &[u8],
         keep: Duration,
-        inbox: &Inbox,
         taken: &mut Option<Persist>,
     ) -> Result<()> {
         const DAMAGED: Error = Error::NotRestored("the session is damaged");
@@ -96,14 +89,36 @@ impl Restore {
         }
         let (key, until) = (self.key.clone(), Instant::now() + keep);
         *taken = Some(Persist { key, session: session.clone(), keep, until });
-        while !search.in_memory(&mut found, |missed, position| {
-            let pin = self.namespace.as_ref().map(Namespace::pin);
-            let answer = Answer::Session { session: session.clone(), missed, position };
-            inbox.push(Event::Answer { call: self.call, result: Ok(answer), pin });
-        })? {
+        while !self.answer_from_history(&search, &mut found, &session)? {
+            // Meanwhile the history has dropped what comes next: that is read from the stream.
             search.read_up_to_history(commands, &mut found).await?;
         }
         Ok(())
+    }
+
+    /// Answers, if the history reaches back to what was found so far. Everything happens under the
+    /// cursor's lock: the entry that the reader hands on next is the first one that is live.
+    fn answer_from_history(
+        &self,
+        search: &Search<'_>,
+        found: &mut Found,
+        session: &[u8],
+    ) -> Result<bool> {
+        let mut cursor = self.stream.cursor();
+        if search.history_from(&cursor)? > found.reached {
+            return Ok(false);
+        }
+        let mut missed = std::mem::take(&mut found.missed);
+        missed.extend(cursor.history.missed(&search.client, found.reached));
+        let restored = StreamEvent::Restored {
+            call: self.call,
+            session: session.to_vec(),
+            missed,
+            position: cursor.position,
+            pin: self.namespace.as_ref().map(Namespace::pin),
+        };
+        cursor.inbox.push(restored);
+        Ok(true)
     }
 
     /// The session as it is kept, and how much longer it would be.
@@ -163,24 +178,6 @@ impl Search<'_> {
             }
             Some(from) => Ok(from),
         }
-    }
-
-    /// When the history reaches back far enough, adds what it holds, and calls `done` with
-    /// everything and the reader's position while the reader stands still: what it hands on next
-    /// comes behind.
-    fn in_memory(
-        &self,
-        found: &mut Found,
-        done: impl FnOnce(Vec<Missed>, EntryId),
-    ) -> Result<bool> {
-        let cursor = self.stream.cursor();
-        if self.history_from(&cursor)? > found.reached {
-            return Ok(false);
-        }
-        let mut missed = std::mem::take(&mut found.missed);
-        missed.extend(cursor.history.missed(&self.client, found.reached));
-        done(missed, cursor.position);
-        Ok(true)
     }
 
     /// Reads what is older than the history from the stream. Meanwhile the history goes on, and may

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::event::Event;
+use crate::engine::event::StreamEvent;
 use crate::engine::wire::EntryId;
 
 /// How long a request is held. Its sender's entries may be lost, or our reader cut off.
@@ -15,14 +15,14 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// The requests held, in the order in which they came.
 #[derive(Debug, Default)]
 pub struct DeferredRequests {
-    requests: VecDeque<(EntryId, Instant, Event)>,
+    requests: VecDeque<(EntryId, Instant, StreamEvent)>,
     bytes: usize,
 }
 
 impl DeferredRequests {
     /// Holds a request until the reader has come to `until`. What comes behind a held one has to
     /// wait for it: requests do not overtake each other either.
-    pub fn defer(&mut self, until: EntryId, event: Event) {
+    pub fn defer(&mut self, until: EntryId, event: StreamEvent) {
         self.bytes += event.size();
         self.requests.push_back((until, Instant::now(), event));
     }
@@ -38,7 +38,7 @@ impl DeferredRequests {
     }
 
     /// Takes those whose turn it is: the reader is at `position`, or they were held long enough.
-    pub fn release(&mut self, position: EntryId) -> Vec<Event> {
+    pub fn release(&mut self, position: EntryId) -> Vec<StreamEvent> {
         let mut released = Vec::new();
         while let Some((.., event)) = self
             .requests
@@ -59,13 +59,13 @@ mod tests {
         EntryId { ms, seq: 0 }
     }
 
-    fn event(byte: u8) -> Event {
-        Event::Message { namespace: 0, payload: vec![byte], pin: None }
+    fn event(byte: u8) -> StreamEvent {
+        StreamEvent::Message { namespace: 0, payload: vec![byte], pin: None }
     }
 
     fn released(deferred: &mut DeferredRequests, position: u64) -> Vec<u8> {
         let bytes = deferred.release(id(position)).into_iter().map(|event| match event {
-            Event::Message { payload, .. } => payload[0],
+            StreamEvent::Message { payload, .. } => payload[0],
             other => panic!("{other:?}"),
         });
         bytes.collect()

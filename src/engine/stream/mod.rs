@@ -38,6 +38,7 @@ use tokio::time::Instant;
 
 use super::event::ConnectionName;
 use crate::engine::connection_health::ConnectionHealth;
+use crate::engine::inbox::{Inbox, OrderedInbox};
 use crate::engine::namespaces::Namespace;
 use crate::engine::presence::Listening;
 use crate::engine::random::random_name;
@@ -58,7 +59,7 @@ pub struct Stream {
     /// Follows the reader, for those who wait for it.
     pub progress: channel::Sender<Progress>,
     /// Told when the position was changed under the reader.
-    pub moved: Notify,
+    pub restart_reader: Notify,
     /// The reader's connection.
     pub reader_health: ConnectionHealth,
     /// The writer's connection.
@@ -94,6 +95,9 @@ pub struct Cursor {
     pub history: History,
     /// How far reading lies behind.
     pub lag: Lag,
+    /// Where the events of this stream go. It is reached through this lock only, so the order in
+    /// which events are pushed is the order in which the cursor moves.
+    pub inbox: OrderedInbox,
 }
 
 impl Cursor {
@@ -125,7 +129,13 @@ impl Progress {
 
 impl Stream {
     /// A stream of which nothing was read yet.
-    pub fn new(index: u32, key: String, queue_bytes: usize, history_bytes: usize) -> Self {
+    pub fn new(
+        index: u32,
+        key: String,
+        queue_bytes: usize,
+        history_bytes: usize,
+        inbox: &Arc<Inbox>,
+    ) -> Self {
         let link = |name| ConnectionHealth::new(name, Some((index, Arc::from(key.as_str()))));
         Self {
             index,
@@ -148,9 +158,10 @@ impl Stream {
                 deferred: DeferredRequests::default(),
                 history: History::new(history_bytes),
                 lag: Lag::new(),
+                inbox: inbox.in_order(),
             }),
             progress: channel::Sender::new(Progress::Starting),
-            moved: Notify::new(),
+            restart_reader: Notify::new(),
         }
     }
 
@@ -183,8 +194,7 @@ impl Stream {
         }
     }
 
-    /// Locks the cursor. Whatever is pushed into the inbox in the stream's order is pushed before
-    /// the lock is let go.
+    /// Locks the cursor: nobody else moves it or pushes events of this stream meanwhile.
     pub fn cursor(&self) -> MutexGuard<'_, Cursor> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
     }

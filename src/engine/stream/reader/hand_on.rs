@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Reader;
 use crate::engine::error::Error;
-use crate::engine::event::{Event, Local, Loss};
+use crate::engine::event::{Local, Loss, Notice, StreamEvent};
 use crate::engine::namespaces::{Namespace, Namespaces};
 use crate::engine::stream::{Cursor, PageEntry, Progress, Step};
 use crate::engine::wire::{
@@ -67,15 +67,15 @@ impl Reader {
                 self.stats.losses.add(1);
                 let entries = (missing > 0).then_some(missing);
                 let stream = self.stream.index;
-                events.insert(0, Event::Lost { stream, loss: Loss::Trimmed, entries });
+                events.insert(0, StreamEvent::Lost { stream, loss: Loss::Trimmed, entries });
             }
         }
         let position = cursor.position;
-        events.extend(cursor.own.passed(position).into_iter().map(Event::Published));
-        events.extend(changes);
+        events.extend(cursor.own.passed(position).into_iter().map(StreamEvent::Published));
         let released = cursor.deferred.release(position);
-        self.inbox.push_all(events);
-        self.stats.dropped.add(self.inbox.offer_all(released));
+        cursor.inbox.push_all(events);
+        self.stats.dropped.add(cursor.inbox.offer_all(released));
+        changes.into_iter().for_each(|notice| self.inbox.push(notice));
         drop(cursor);
         self.stream.progress.send_replace(Progress::At(position));
     }
@@ -97,7 +97,7 @@ impl Reader {
 
     /// Who writes is there. Over PUB/SUB we learn that otherwise, and heartbeats in the stream are
     /// those of nodes that we cannot work with. What is to be said when a node has come or gone.
-    fn hear(&self, entry: &Entry<'_>, namespace: &Arc<Namespace>) -> Option<Event> {
+    fn hear(&self, entry: &Entry<'_>, namespace: &Arc<Namespace>) -> Option<Notice> {
         if self.pace.is_none() {
             if HEARTBEATS.contains(&entry.kind) {
                 let key = self.stream.key.clone();
@@ -110,7 +110,7 @@ impl Reader {
         if entry.kind == INITIAL_HEARTBEAT {
             self.stream.say(namespace, HEARTBEAT);
         }
-        Event::members_changed(Some(namespace.handle), changes)
+        Notice::members_changed(Some(namespace.handle), changes)
     }
 }
 
@@ -170,7 +170,7 @@ struct Sorting<'a, 'n> {
     reader: &'n Reader,
     namespaces: Open<'a, 'n>,
     /// For JS, in order.
-    events: Vec<Event>,
+    events: Vec<StreamEvent>,
     /// Nothing that came before this page waits for JS.
     is_idle: bool,
     /// Entries that are missing, by the sequences of their writers.
@@ -178,7 +178,7 @@ struct Sorting<'a, 'n> {
     /// There are entries that cannot show what is missing before them.
     is_unsure: bool,
     /// Nodes have come or gone.
-    changes: Vec<Event>,
+    changes: Vec<Notice>,
     /// Entries that nobody here wants.
     skipped: u64,
 }
@@ -222,7 +222,7 @@ impl<'a> Sorting<'a, '_> {
         {
             let local = || local_part(&entry, head, namespace.map(|n| &**n), is_idle);
             let done = cursor.own.read(origin.seq, entry.id, local);
-            self.events.extend(done.into_iter().map(Event::Published));
+            self.events.extend(done.into_iter().map(StreamEvent::Published));
             return;
         }
         let namespace = namespace.filter(|_| *entry.uid != *self.reader.uid);
@@ -270,12 +270,16 @@ fn is_old(entry: &Entry<'_>, cursor: &mut Cursor) -> bool {
 }
 
 /// Another node's entry, for JS.
-fn delivery(entry: &Entry<'_>, head: Option<BroadcastHead>, namespace: &Arc<Namespace>) -> Event {
+fn delivery(
+    entry: &Entry<'_>,
+    head: Option<BroadcastHead>,
+    namespace: &Arc<Namespace>,
+) -> StreamEvent {
     let packet = packet_of(entry, head.as_ref(), namespace);
     if let (Some(head), Some(packet)) = (head, packet) {
-        return Event::Broadcast { namespace: namespace.clone(), id: entry.id, head, packet };
+        return StreamEvent::Broadcast { namespace: namespace.clone(), id: entry.id, head, packet };
     }
-    Event::Entry {
+    StreamEvent::Entry {
         namespace: namespace.handle,
         uid: entry.uid.into(),
         kind: entry.kind,

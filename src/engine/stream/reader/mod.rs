@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{PageEntry, Progress, Stream, last_before, page, read_entries, server_time, tail};
 use crate::engine::error::Result;
-use crate::engine::event::Event;
+use crate::engine::event::StreamEvent;
 use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespaces;
 use crate::engine::presence::Pace;
@@ -117,7 +117,7 @@ impl Reader {
             let reply = tokio::select! {
                 reply = self.read_reply(&mut connection) => reply?,
                 // The read that is under way would not end: a new connection starts over.
-                () = self.stream.moved.notified() => return Ok(()),
+                () = self.stream.restart_reader.notified() => return Ok(()),
             };
             if block.is_none() {
                 self.stream.reader_health.connected(&self.stats, &self.inbox);
@@ -251,6 +251,6 @@ impl Reader {
         let mut cursor = self.stream.cursor();
         self.stream.progress.send_replace(Progress::Refused);
         let done = cursor.own.take_acknowledged();
-        self.inbox.push_all(done.into_iter().map(Event::Published));
+        cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
     }
 }

@@ -4,8 +4,8 @@ use tokio::time::Instant;
 
 use super::Writer;
 use crate::engine::error::{Error, Refusal, Result};
-use crate::engine::event::{Event, Loss};
-use crate::engine::stream::{Ends, Finding, ends, ends_by_range};
+use crate::engine::event::{Loss, StreamEvent};
+use crate::engine::stream::{Cursor, Ends, Finding, ends, ends_by_range};
 use crate::engine::wire::EntryId;
 
 /// Names XINFO in warnings.
@@ -64,7 +64,7 @@ impl Writer {
             cursor.position = EntryId::ZERO;
             cursor.written = EntryId::ZERO;
             cursor.moves += 1;
-            stream.moved.notify_one();
+            stream.restart_reader.notify_one();
         }
         cursor.lag.start_over();
         cursor.measure(ends, asked);
@@ -73,8 +73,8 @@ impl Writer {
         cursor.history.restart(covered_from.unwrap_or(EntryId::ZERO));
         cursor.hole_behind = covered_from.unwrap_or(EntryId::ZERO).max(cursor.hole_behind);
         let done = cursor.own.take_acknowledged();
-        self.hand_over(cursor, done);
-        self.report(loss);
+        cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
+        self.report(&mut cursor, loss);
         Ok(())
     }
 
@@ -91,15 +91,15 @@ impl Writer {
         }
     }
 
-    fn report(&mut self, loss: Loss) {
+    fn report(&self, cursor: &mut Cursor, loss: Loss) {
         self.stats.resets.add(1);
         self.stats.losses.add(1);
-        self.inbox.push(Event::Lost { stream: self.stream.index, loss, entries: None });
+        cursor.inbox.push(StreamEvent::Lost { stream: self.stream.index, loss, entries: None });
     }
 
     fn report_once(&mut self, loss: Loss) {
         if self.reported.replace(loss) != Some(loss) {
-            self.report(loss);
+            self.report(&mut self.stream.cursor(), loss);
         }
     }
 }

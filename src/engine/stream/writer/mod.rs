@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{Batch, Cursor, Progress, Publish, Stream, Watch};
 use crate::engine::error::{Error, Result};
-use crate::engine::event::{Completion, Event, Loss};
+use crate::engine::event::{Loss, StreamEvent};
 use crate::engine::inbox::Inbox;
 use crate::engine::redis::{Backoff, Connector, Identity, KeyConnector, RawConnection, identify};
 use crate::engine::stats::Stats;
@@ -163,7 +163,7 @@ impl Writer {
                         self.connection = None;
                         if error.is_answered() {
                             // Not the master any more: the reader is to look for it as well.
-                            self.stream.moved.notify_one();
+                            self.stream.restart_reader.notify_one();
                         }
                     }
                 }
@@ -231,7 +231,7 @@ impl Writer {
         let last_run_id = std::mem::replace(&mut self.run_id, run_id);
         if last_run_id.is_some() && last_run_id != self.run_id {
             // The reader may still wait for an answer of a server that hangs.
-            self.stream.moved.notify_one();
+            self.stream.restart_reader.notify_one();
         }
         self.connection = Some((connection, identity));
         Ok(())
@@ -284,7 +284,8 @@ impl Writer {
             let position = cursor.position;
             cursor.own.passed(position)
         };
-        self.hand_over(cursor, done);
+        cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
+        drop(cursor);
         self.stream.queue.end(count);
     }
 
@@ -301,14 +302,9 @@ impl Writer {
         self.stats.failed.add(of_js.count() as u64);
         let mut cursor = self.stream.cursor();
         let done = cursor.own.refused(batch.seqs.start, error);
-        self.hand_over(cursor, done);
-        self.stream.queue.end(batch.publishes.len());
-    }
-
-    /// Pushes completions before the cursor is let go, so that they stay in the stream's order.
-    fn hand_over(&self, cursor: MutexGuard<'_, Cursor>, done: Vec<Completion>) {
-        self.inbox.push_all(done.into_iter().map(Event::Published));
+        cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
         drop(cursor);
+        self.stream.queue.end(batch.publishes.len());
     }
 }
 
