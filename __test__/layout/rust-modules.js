@@ -8,7 +8,7 @@ const ENGINE = join(__dirname, "..", "..", "src", "engine");
 
 /**
  * @typedef {Map<string, string>} Sources path below src/engine, with slashes, to the file's text
- * @typedef {{ file: string, uses: string, text: string }} Use of a name: which file uses which one
+ * @typedef {{ file: string, own: string, uses: string, text: string }} Use of a module by a file of another
  */
 
 /** @returns {Sources} */
