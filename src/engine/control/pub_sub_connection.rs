@@ -4,7 +4,7 @@
 use redis::{Cmd, Pipeline, Value};
 
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::{Commands, Connection, Subscriber};
+use crate::engine::redis::{Commands, Connection, ServerOf, Subscriber};
 
 /// An open line.
 pub(super) enum PubSubConnection {
@@ -26,6 +26,14 @@ impl PubSubConnection {
         match self {
             PubSubConnection::One(connection) => connection.is_open(),
             PubSubConnection::Two { subscriber, .. } => subscriber.is_open(),
+        }
+    }
+
+    /// The server that it leads to.
+    pub fn server(&mut self) -> &mut ServerOf {
+        match self {
+            PubSubConnection::One(connection)
+            | PubSubConnection::Two { commands: connection, .. } => connection.server(),
         }
     }
 

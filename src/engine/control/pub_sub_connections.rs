@@ -55,9 +55,20 @@ impl PubSubConnections {
         Ok(connections)
     }
 
-    /// Ends when a connection has broken.
-    pub(super) async fn broken(&self) -> Error {
-        self.broken.notified().await;
+    /// Ends when a connection has broken, or another server has taken over.
+    pub(super) async fn broken(&mut self) -> Error {
+        let is_spread = self.only.is_none();
+        let first = self.open.values_mut().next().filter(|_| !is_spread);
+        let replaced = async {
+            match first {
+                Some(connection) => connection.server().replaced().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.broken.notified() => {}
+            () = replaced => return outdated("another server has taken over"),
+        }
         let mut connections = self.open.values();
         let connection = connections
             .find(|connection| !connection.is_open())
@@ -102,6 +113,12 @@ impl PubSubConnections {
     /// Makes sure that the servers answer: one that hangs would keep its channels' messages, while
     /// the others are at work.
     pub(super) async fn check(&self) -> Result<()> {
+        // A node that was taken out of its cluster keeps its connections, and spreads nothing any more.
+        if let Some(target @ Target::Node { .. }) = &self.only
+            && !self.connector.all_targets().await?.contains(target)
+        {
+            return Err(outdated("the node serves no slot of the cluster any more"));
+        }
         for connection in self.open.values() {
             connection.check(self.only.is_none()).await?;
         }
@@ -156,4 +173,8 @@ impl PubSubConnections {
             Err(error) => Err(error),
         }
     }
+}
+
+fn outdated(reason: &str) -> Error {
+    Error::Unavailable { command: "PUBLISH", reason: reason.to_owned() }
 }

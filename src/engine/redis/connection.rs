@@ -7,6 +7,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::task::JoinHandle;
 
 use super::commands::Commands;
+use super::current_server::ServerOf;
 use super::renewal::Renewal;
 use crate::engine::address::Address;
 
@@ -14,6 +15,7 @@ use crate::engine::address::Address;
 pub struct Connection {
     commands: Commands,
     driver: JoinHandle<()>,
+    server: ServerOf,
 }
 
 impl Connection {
@@ -36,12 +38,22 @@ impl Connection {
                 })
             }
         };
-        Self { commands, driver }
+        Self { commands, driver, server: ServerOf::default() }
     }
 
-    /// False when the connection has broken.
+    /// False when the connection has broken, or another server has taken over.
     pub fn is_open(&self) -> bool {
-        !self.driver.is_finished()
+        !self.driver.is_finished() && self.server.is_current()
+    }
+
+    /// The server that it leads to is this one.
+    pub(super) fn leads_to(&mut self, server: ServerOf) {
+        self.server = server;
+    }
+
+    /// The server that it leads to.
+    pub fn server(&mut self) -> &mut ServerOf {
+        &mut self.server
     }
 
     /// A handle for sending commands while the connection is owned elsewhere. It does not keep the

@@ -13,7 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::access::{Access, CredentialsSource};
-use super::{Backoff, Connection, Kind, RawConnection, Settings, Slots, Subscriber, sentinel};
+use super::current_server::{CurrentServer, ServerOf};
+use super::{
+    Backoff, Connection, Kind, RawConnection, Settings, Slots, Subscriber, identity, sentinel,
+};
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 use crate::engine::warnings::Warnings;
@@ -58,6 +61,7 @@ pub struct Connector {
     slots: Mutex<Told>,
     /// The slots have to be asked for before they are used again.
     is_outdated: AtomicBool,
+    current_server: Arc<CurrentServer>,
 }
 
 /// What is known of a cluster.
@@ -89,6 +93,7 @@ impl Connector {
             warnings,
             slots: Mutex::default(),
             is_outdated: AtomicBool::new(false),
+            current_server: CurrentServer::new(),
         })
     }
 
@@ -112,6 +117,8 @@ impl Connector {
         let (address, asking) = self.address(target).await?;
         let mut connection = self.data.open(&address, asking, None).await?;
         self.check_role(&mut connection, &address).await?;
+        let server = self.server_of(&mut connection).await?;
+        connection.leads_to(server);
         Ok(connection)
     }
 
@@ -125,6 +132,8 @@ impl Connector {
         let (address, asking) = self.address(target).await?;
         let mut connection = self.data.open(&address, asking, Some(Box::new(on_push))).await?;
         self.check_role(&mut connection, &address).await?;
+        let server = self.server_of(&mut connection).await?;
+        connection.leads_to(server);
         Ok(connection)
     }
 
@@ -143,6 +152,8 @@ impl Connector {
         let (address, asking) = self.address(target).await?;
         let mut connection = self.data.open_raw(&address, asking).await?;
         self.check_role(&mut connection, &address).await?;
+        let server = self.server_of(&mut connection).await?;
+        connection.leads_to(server);
         Ok(connection)
     }
 
@@ -258,6 +269,21 @@ impl Connector {
         };
         let mut connection = access.open(address, false, None).await?;
         sentinel::master(&mut connection, &settings.name).await
+    }
+
+    /// Learns which server a connection leads to. Nothing more depends on the answer if it is refused.
+    async fn server_of(&self, connection: &mut impl super::SendCommand) -> Result<ServerOf> {
+        if self.settings.kind == Kind::Cluster {
+            return Ok(ServerOf::default());
+        }
+        match identity::run_id(connection).await {
+            Ok(run_id) => Ok(self.current_server.met(&run_id)),
+            Err(error @ (Error::Refused { .. } | Error::Protocol { .. })) => {
+                tracing::debug!("which server it is is not known: {error}");
+                Ok(ServerOf::default())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A sentinel may not know yet that its master is one no more.

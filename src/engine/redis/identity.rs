@@ -2,7 +2,7 @@
 
 use redis::{FromRedisValue, Value};
 
-use super::RawConnection;
+use super::{RawConnection, SendCommand};
 use crate::engine::error::{Error, Result};
 
 /// Names a connection.
@@ -16,14 +16,32 @@ pub struct Identity {
     pub run_id: String,
 }
 
+/// The server's `run_id`: which server it is, and which start of it.
+pub(super) async fn run_id(connection: &mut impl SendCommand) -> Result<String> {
+    let server = info(connection, "server").await?;
+    run_id_in(&server)
+        .ok_or_else(|| Error::Protocol { command: "INFO", reason: "no run_id".to_owned() })
+}
+
+/// Whether the server is a replica: what is written to it is refused, and what is published on it
+/// reaches nobody else.
+pub async fn is_replica(connection: &mut impl SendCommand) -> Result<bool> {
+    let replication = info(connection, "replication").await?;
+    Ok(replication.lines().any(|line| line.trim_end() == "role:slave"))
+}
+
+async fn info(connection: &mut impl SendCommand, section: &'static str) -> Result<String> {
+    let mut command = redis::cmd("INFO");
+    command.arg(section);
+    text("INFO", connection.send_command("INFO", section, &command).await?)
+}
+
 /// Asks the server who we are. Servers that do not tell leave a resend in doubt, no more.
 pub async fn identify(connection: &mut RawConnection) -> Result<Identity> {
-    let mut info = redis::cmd("CLIENT");
-    info.arg("INFO");
-    let client = text("CLIENT", connection.send("CLIENT", "INFO", &info).await?)?;
-    let mut info = redis::cmd("INFO");
-    info.arg("server");
-    let server = text("INFO", connection.send("INFO", "server", &info).await?)?;
+    let mut command = redis::cmd("CLIENT");
+    command.arg("INFO");
+    let client = text("CLIENT", connection.send("CLIENT", "INFO", &command).await?)?;
+    let server = info(connection, "server").await?;
     parse_identity(&client, &server).ok_or_else(|| Error::Protocol {
         command: "CLIENT",
         reason: "no id, addr or run_id".to_owned(),
@@ -35,8 +53,12 @@ pub(crate) fn parse_identity(client: &str, server: &str) -> Option<Identity> {
     let field = |name: &str| {
         client.split_whitespace().find_map(|field| field.strip_prefix(name)).map(str::to_owned)
     };
-    let run_id = server.lines().find_map(|line| line.strip_prefix("run_id:"))?.to_owned();
+    let run_id = run_id_in(server)?;
     Some(Identity { client_id: field("id=")?, address: field("addr=")?, run_id })
+}
+
+fn run_id_in(server: &str) -> Option<String> {
+    server.lines().find_map(|line| line.strip_prefix("run_id:")).map(|id| id.trim_end().to_owned())
 }
 
 fn text(command: &'static str, reply: Value) -> Result<String> {

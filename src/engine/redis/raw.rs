@@ -7,6 +7,7 @@ use redis::{Cmd, RedisError, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::commands::limited;
+use super::current_server::ServerOf;
 use super::dial::Socket;
 use super::renewal::Renewal;
 use crate::engine::error::{Error, Result};
@@ -25,17 +26,40 @@ pub struct RawConnection {
     asking: bool,
     /// Set where the credentials may change.
     renewal: Option<Renewal>,
+    server: ServerOf,
 }
 
 impl RawConnection {
     /// Over a socket on which nothing was said yet.
     pub(crate) fn new(socket: Box<dyn Socket>, address: String) -> Self {
-        Self { socket, address, buffer: Vec::new(), asking: false, renewal: None }
+        Self {
+            socket,
+            address,
+            buffer: Vec::new(),
+            asking: false,
+            renewal: None,
+            server: ServerOf::default(),
+        }
     }
 
     /// The socket, when all that was asked is answered, and the server's address.
     pub(super) fn into_parts(self) -> (Box<dyn Socket>, String) {
         (self.socket, self.address)
+    }
+
+    /// The server that it leads to is this one.
+    pub(super) fn leads_to(&mut self, server: ServerOf) {
+        self.server = server;
+    }
+
+    /// The server that it leads to.
+    pub fn server(&self) -> &ServerOf {
+        &self.server
+    }
+
+    /// Takes the server that it leads to out of the connection, to wait on both at a time.
+    pub fn take_server(&mut self) -> ServerOf {
+        std::mem::take(&mut self.server)
     }
 
     /// From now on each command, or transaction, follows an ASKING.
@@ -127,11 +151,16 @@ impl RawConnection {
         redis::parse_redis_value(&reply).map_err(|e| odd(name, &e.to_string()))
     }
 
-    /// Resolves when a connection on which nothing is asked has ended, or says something all the same.
-    /// Nothing is lost when the future is dropped.
-    pub async fn ended(&mut self) {
-        // What it reads, or why it cannot, makes no difference.
-        let _ = self.socket.read_buf(&mut self.buffer).await;
+    /// Resolves when the connection should be made again, though nothing is asked on it: another
+    /// server has taken over, or, with `also_when_ended`, the connection has ended or says something
+    /// all the same. Nothing is lost when the future is dropped.
+    pub async fn outdated(&mut self, also_when_ended: bool) {
+        let Self { socket, buffer, server, .. } = self;
+        tokio::select! {
+            () = server.replaced() => {}
+            // What it reads, or why it cannot, makes no difference.
+            _ = socket.read_buf(buffer), if also_when_ended => {}
+        }
     }
 
     async fn write(&mut self, commands: &[u8]) -> std::io::Result<()> {

@@ -103,7 +103,12 @@ impl Reader {
             self.find_start(&mut connection).await?;
             *has_started = true;
         }
-        self.stream.cursor().listening.interrupted();
+        let mut server = connection.take_server();
+        {
+            let mut cursor = self.stream.cursor();
+            cursor.listening.interrupted();
+            cursor.read_from = server.run_id().cloned();
+        }
         let mut count = self.count;
         let mut ahead = None;
         // The first read does not wait: its answer shows that we can read here.
@@ -118,6 +123,7 @@ impl Reader {
                 reply = self.read_reply(&mut connection) => reply?,
                 // The read that is under way would not end: a new connection starts over.
                 () = self.stream.restart_reader.notified() => return Ok(()),
+                () = server.replaced() => return Ok(()),
             };
             if block.is_none() {
                 self.stream.reader_health.connected(&self.stats, &self.inbox);

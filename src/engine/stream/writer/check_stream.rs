@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::Writer;
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::event::{Loss, StreamEvent};
+use crate::engine::redis::is_replica;
 use crate::engine::stream::{Cursor, Ends, Finding, ends, ends_by_range};
 use crate::engine::wire::EntryId;
 
@@ -25,15 +26,23 @@ impl Writer {
             self.report_once(Loss::WrongType);
         } else if !error.connection_survives() {
             self.route.heed(&error);
-            self.connection = None;
-            self.stream.writer_health.lost();
+            self.drop_connection();
         }
     }
 
     async fn compare(&mut self) -> Result<()> {
+        if self.is_on_replica().await? {
+            // A master that was replaced keeps its connections, also those on which nothing is written.
+            tracing::debug!("{}: the server has become a replica", self.stream.key);
+            self.drop_connection();
+            return Ok(());
+        }
         let stream = self.stream.clone();
         let (position, moves) = {
             let cursor = stream.cursor();
+            if self.is_of_other_server(&cursor) {
+                return Ok(());
+            }
             (cursor.position, cursor.moves)
         };
         let asked = Instant::now();
@@ -76,6 +85,22 @@ impl Writer {
         cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
         self.report(&mut cursor, loss);
         Ok(())
+    }
+
+    /// Servers that do not tell count as masters: they refuse to write when they are none.
+    async fn is_on_replica(&mut self) -> Result<bool> {
+        match is_replica(self.connection()?).await {
+            Err(Error::Refused { .. } | Error::Protocol { .. }) => Ok(false),
+            answer => answer,
+        }
+    }
+
+    /// True while the reader and the writer are connected to different servers: the position of one
+    /// says nothing about the stream of the other. One of them is about to follow.
+    fn is_of_other_server(&self, cursor: &Cursor) -> bool {
+        let ours =
+            self.connection.as_ref().and_then(|(connection, _)| connection.server().run_id());
+        cursor.read_from.as_ref().zip(ours).is_some_and(|(read_from, ours)| read_from != ours)
     }
 
     async fn ends(&mut self, key: &str) -> Result<Option<Ends>> {

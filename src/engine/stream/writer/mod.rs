@@ -121,11 +121,8 @@ impl Writer {
         loop {
             tokio::select! {
                 biased;
-                // Who looks once a second notices that way.
-                () = ended(&mut self.connection), if !is_read => {
-                    self.connection = None;
-                    stream.writer_health.lost();
-                }
+                // A node's connection that has ended is noticed by the check, once a second.
+                () = outdated(&mut self.connection, !is_read) => self.drop_connection(),
                 publishes = stream.queue.next_batch() => {
                     stream.cursor().own.sent(self.next_seq, &publishes);
                     self.deliver(Batch::new(self.next_seq, publishes)).await;
@@ -230,8 +227,12 @@ impl Writer {
         let run_id = identity.as_ref().map(|identity| identity.run_id.clone());
         let last_run_id = std::mem::replace(&mut self.run_id, run_id);
         if last_run_id.is_some() && last_run_id != self.run_id {
-            // The reader may still wait for an answer of a server that hangs.
-            self.stream.restart_reader.notify_one();
+            // Its counts are not those of the server before.
+            self.watch = Watch::default();
+            if connection.server().run_id().is_none() {
+                // In a cluster the reader may still wait for an answer of a server that hangs.
+                self.stream.restart_reader.notify_one();
+            }
         }
         self.connection = Some((connection, identity));
         Ok(())
@@ -249,6 +250,11 @@ impl Writer {
     /// Whether this is an emitter's.
     fn is_unread(&self) -> bool {
         *self.stream.progress.borrow() == Progress::Unread
+    }
+
+    fn drop_connection(&mut self) {
+        self.connection = None;
+        self.stream.writer_health.lost();
     }
 
     fn connection(&mut self) -> Result<&mut RawConnection> {
@@ -308,10 +314,13 @@ impl Writer {
     }
 }
 
-/// Resolves when an idle connection ends. What is written then goes over another one, and is in no doubt.
-async fn ended(connection: &mut Option<(RawConnection, Option<Identity>)>) {
+/// Resolves when an idle connection should be made again: what is written then is in no doubt.
+async fn outdated(
+    connection: &mut Option<(RawConnection, Option<Identity>)>,
+    also_when_ended: bool,
+) {
     match connection {
-        Some((connection, _)) => connection.ended().await,
+        Some((connection, _)) => connection.outdated(also_when_ended).await,
         None => std::future::pending().await,
     }
 }

@@ -1,0 +1,165 @@
+//! Which server holds the data now: one answer for all connections of an engine.
+//!
+//! An address may lead to another server from one moment to the next, while the old server lives on as
+//! a replica and keeps its clients: a virtual IP, a Kubernetes Service, DNS, a proxy, a managed
+//! service. So each connection learns the `run_id` of its server. The connection that was made last
+//! shows where the address leads now, and connections to any other server are replaced.
+//!
+//! In a cluster, keys have different servers, which tell by MOVED when they are the wrong ones.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+/// When the current server changes again within this time, connections wait before they follow. An
+/// address behind which several masters take turns would make them go to and fro.
+const CALM: Duration = Duration::from_secs(60);
+/// The first and the longest such wait.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The `run_id` of the server to which the last connection was made.
+pub struct CurrentServer {
+    run_id: watch::Sender<Option<Arc<str>>>,
+    changes: Mutex<Changes>,
+}
+
+struct Changes {
+    last: Option<Instant>,
+    wait: Duration,
+}
+
+impl CurrentServer {
+    /// No connection was made yet.
+    pub fn new() -> Arc<Self> {
+        let changes = Changes { last: None, wait: Duration::ZERO };
+        Arc::new(Self { run_id: watch::Sender::new(None), changes: Mutex::new(changes) })
+    }
+
+    /// A connection was made, to the server with this `run_id`: that is the current one.
+    pub fn met(self: &Arc<Self>, run_id: &str) -> ServerOf {
+        let own: Arc<str> = run_id.into();
+        self.run_id.send_if_modified(|current| {
+            let before = current.replace(own.clone());
+            let has_changed = before.is_some_and(|before| before != own);
+            if has_changed {
+                self.note_change();
+                tracing::debug!("the server {own} has taken over");
+            }
+            has_changed
+        });
+        ServerOf(Some(Following { own, current: self.run_id.subscribe(), server: self.clone() }))
+    }
+
+    fn note_change(&self) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_calm = changes.last.replace(now).is_none_or(|last| now - last > CALM);
+        changes.wait = if is_calm {
+            Duration::ZERO
+        } else {
+            (changes.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT)
+        };
+    }
+
+    fn wait(&self) -> Duration {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).wait
+    }
+}
+
+/// The server of one connection, compared with the current one. Nothing is known of it in a cluster,
+/// and if the server does not tell its `run_id`: then it always counts as current.
+#[derive(Default)]
+pub struct ServerOf(Option<Following>);
+
+struct Following {
+    own: Arc<str>,
+    current: watch::Receiver<Option<Arc<str>>>,
+    server: Arc<CurrentServer>,
+}
+
+impl ServerOf {
+    /// Its `run_id`, if it is known.
+    pub fn run_id(&self) -> Option<&Arc<str>> {
+        self.0.as_ref().map(|following| &following.own)
+    }
+
+    /// False when another server has taken over.
+    pub fn is_current(&self) -> bool {
+        self.0.as_ref().is_none_or(|following| {
+            following.current.borrow().as_ref().is_none_or(|current| *current == following.own)
+        })
+    }
+
+    /// Resolves when another server has taken over.
+    pub async fn replaced(&mut self) {
+        let Some(Following { own, current, server }) = &mut self.0 else {
+            return std::future::pending().await;
+        };
+        loop {
+            let other = |current: &Option<Arc<str>>| current.as_ref().is_some_and(|c| c != own);
+            if current.wait_for(other).await.is_err() {
+                // The engine has ended.
+                return std::future::pending().await;
+            }
+            sleep(server.wait()).await;
+            if !self::is_own(current, own) {
+                return;
+            }
+        }
+    }
+}
+
+fn is_own(current: &watch::Receiver<Option<Arc<str>>>, own: &Arc<str>) -> bool {
+    current.borrow().as_ref().is_none_or(|current| current == own)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn is_replaced(server: &mut ServerOf) -> bool {
+        timeout(Duration::from_millis(1), server.replaced()).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_made_last_shows_which_server_is_current() {
+        let current = CurrentServer::new();
+        let (mut reader, mut writer) = (current.met("a"), current.met("a"));
+        assert!(!is_replaced(&mut reader).await && reader.is_current());
+        let mut reader_again = current.met("b");
+        assert!(is_replaced(&mut reader).await && is_replaced(&mut writer).await);
+        assert!(!writer.is_current());
+        assert!(!is_replaced(&mut reader_again).await && reader_again.is_current());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_known_of_a_server_that_does_not_tell() {
+        let current = CurrentServer::new();
+        let mut unknown = ServerOf::default();
+        current.met("a");
+        current.met("b");
+        assert!(unknown.is_current() && !is_replaced(&mut unknown).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_behind_which_masters_take_turns_is_followed_ever_more_slowly() {
+        let current = CurrentServer::new();
+        let mut connection = current.met("a");
+        let mut waits = Vec::new();
+        for i in 0..12 {
+            let other = current.met(if i % 2 == 0 { "b" } else { "a" });
+            let from = Instant::now();
+            connection.replaced().await;
+            waits.push(from.elapsed());
+            connection = other;
+        }
+        assert_eq!(waits[0], Duration::ZERO);
+        assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "{waits:?}");
+        assert!(waits[11] >= LONGEST_WAIT && waits[11] < LONGEST_WAIT + FIRST_WAIT, "{waits:?}");
+    }
+}
