@@ -26,7 +26,9 @@ use super::redis::{Connector, Credentials, Settings};
 use super::runtime::SharedRuntime;
 use super::session::Restore;
 use super::stats::Stats;
-use super::stream::{FLUSH_LIMIT, Progress, Publish, Reader, Stream, Writer};
+use super::stream::{
+    FLUSH_LIMIT, LARGEST_READ, PageSize, Progress, Publish, Reader, Stream, Writer,
+};
 use super::warnings::Warnings;
 use super::wire::{Data, EMITTER, EntryId, MessageType};
 
@@ -160,6 +162,7 @@ impl Engine {
             stats: self.stats.clone(),
             warnings: warnings.clone(),
             count: self.options.read_count,
+            pages: PageSize::new(self.options.read_count.max(LARGEST_READ) as usize),
             block: Duration::from_millis(self.options.block_time_in_ms),
             started: Instant::now(),
             pace: self.control().is_none().then(|| Pace::of(&self.options)),

@@ -117,6 +117,18 @@ pub enum Error {
         /// The bound, option `publishQueueBytes`.
         bound: usize,
     },
+    /// Connections break over one large packet: a limit of the server, or of something before it.
+    #[error(
+        "Redis ended the connection each time that {command} with {bytes} bytes was sent for `{key}`: the packet is not published and goes to clients of this process only; is it larger than Redis's `proto-max-bulk-len` or `client-query-buffer-limit`, or than a limit of the service or proxy?"
+    )]
+    TooLarge {
+        /// The command's name.
+        command: &'static str,
+        /// The key.
+        key: String,
+        /// How large the packet is.
+        bytes: usize,
+    },
     /// Nodes of the 0.1/0.2 protocol write to the stream, and this one speaks that of 0.3.
     #[error(
         "nodes of @socket.io/redis-streams-adapter 0.1 or 0.2, or of this package with `requestsVia: \"stream\"`, share the stream `{key}`: requests and acknowledgements do not reach them; set `requestsVia: \"stream\"` on all nodes to work with them"
@@ -166,6 +178,7 @@ impl Error {
             Error::Unavailable { .. } | Error::Moved { .. } => "ERR_SIO_REDIS_UNAVAILABLE",
             Error::Timeout { .. } => "ERR_SIO_REDIS_TIMEOUT",
             Error::Protocol { .. } => "ERR_SIO_REDIS_PROTOCOL",
+            Error::TooLarge { .. } => "ERR_SIO_REDIS_TOO_LARGE",
             Error::QueueFull { .. } => "ERR_SIO_REDIS_QUEUE_FULL",
             Error::OldNodes { .. } => "ERR_SIO_REDIS_OLD_NODES",
             Error::NotRestored(_) => "ERR_SIO_REDIS_NOT_RESTORED",

@@ -13,7 +13,7 @@ use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespaces;
 use crate::engine::redis::Connector;
 use crate::engine::stats::Stats;
-use crate::engine::stream::{Reader, Returning, Stream, page};
+use crate::engine::stream::{PageSize, Reader, Returning, Stream, page};
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::{
     ANSWERS, BROADCAST, Entry, EntryData, EntryId, Membership, Room, parse_entry,
@@ -113,6 +113,7 @@ fn reader() -> Reader {
         warnings,
         inbox,
         count: 100,
+        pages: PageSize::new(1_000),
         block: Duration::ZERO,
         started: Instant::now(),
         pace: None,

@@ -33,6 +33,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
 /// A dead peer is noticed after about 30 s of silence even when no time limit of ours runs.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// What was sent and is not acknowledged for this long was sent to a host that has gone. Without it,
+/// how long a large packet may take would have to bound how long a vanished host is waited for.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+/// Bytes that wait in the kernel to be sent. The rest waits here, where it is seen whether it goes out.
+pub const SEND_BUFFER: usize = 256 << 10;
 
 /// What TLS takes: the certificates, and the name to expect where it is not the host.
 #[derive(Clone)]
@@ -99,7 +105,11 @@ async fn dial_tcp(host: &str, port: u16, family: u8) -> io::Result<TcpStream> {
                 let keepalive = socket2::TcpKeepalive::new()
                     .with_time(KEEPALIVE_IDLE)
                     .with_interval(KEEPALIVE_INTERVAL);
-                socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+                let socket = socket2::SockRef::from(&stream);
+                socket.set_tcp_keepalive(&keepalive)?;
+                socket.set_send_buffer_size(SEND_BUFFER)?;
+                #[cfg(any(target_os = "linux", target_os = "android"))]
+                socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
                 return Ok(stream);
             }
             Err(e) => last = e,

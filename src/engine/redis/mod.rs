@@ -27,6 +27,7 @@ pub use commands::{ANSWER_LIMIT, Commands};
 pub use connection::Connection;
 pub use connector::{Connector, KeyConnector, Target};
 pub use current_server::ServerOf;
+pub use dial::SEND_BUFFER;
 #[cfg(any(test, fuzzing))]
 pub(crate) use identity::parse_identity;
 pub use identity::{Identity, identify, is_replica};

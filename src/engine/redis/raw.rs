@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use redis::{Cmd, RedisError, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
-use super::commands::limited;
+use super::commands::ANSWER_LIMIT;
 use super::current_server::ServerOf;
 use super::dial::Socket;
 use super::renewal::Renewal;
@@ -101,8 +102,7 @@ impl RawConnection {
     ) -> Result<()> {
         let mut bytes = Vec::new();
         command.write_packed_command(&mut bytes);
-        let written = limited(name, limit, self.write(&bytes)).await?;
-        written.map_err(|e| self.broken(name, &e))
+        self.write(&bytes, limit).await.map_err(|e| self.broken(name, limit, &e))
     }
 
     /// The reply to the command that was sent last.
@@ -112,8 +112,7 @@ impl RawConnection {
         name: &'static str,
         key: &str,
     ) -> Result<Vec<u8>> {
-        let reply = limited(name, limit, self.read(1)).await?;
-        let reply = reply.map_err(|e| self.broken(name, &e))?;
+        let reply = self.read(1, limit).await.map_err(|e| self.broken(name, limit, &e))?;
         if reply.first() == Some(&b'-') {
             return Err(self.error(name, key, reply.trim_ascii_end()));
         }
@@ -128,11 +127,11 @@ impl RawConnection {
         commands: &[u8],
         replies: usize,
     ) -> Result<Vec<u8>> {
-        let replies = limited(name, limit, async {
-            self.write(commands).await?;
-            self.read(replies).await
-        });
-        replies.await?.map_err(|e| self.broken(name, &e))
+        let replies = match self.write(commands, ANSWER_LIMIT).await {
+            Ok(()) => self.read(replies, limit).await,
+            Err(error) => Err(error),
+        };
+        replies.map_err(|e| self.broken(name, limit, &e))
     }
 
     /// Sorts an error reply: its line, without the end.
@@ -147,7 +146,7 @@ impl RawConnection {
 
     /// Sends a command that does not block, and waits for its reply.
     pub async fn send(&mut self, name: &'static str, key: &str, command: &Cmd) -> Result<Value> {
-        let reply = self.send_within(super::ANSWER_LIMIT, name, key, command).await?;
+        let reply = self.send_within(ANSWER_LIMIT, name, key, command).await?;
         redis::parse_redis_value(&reply).map_err(|e| odd(name, &e.to_string()))
     }
 
@@ -163,28 +162,38 @@ impl RawConnection {
         }
     }
 
-    async fn write(&mut self, commands: &[u8]) -> std::io::Result<()> {
+    async fn write(&mut self, commands: &[u8], limit: Duration) -> std::io::Result<()> {
         if let Some(auth) = self.renewal.as_mut().and_then(Renewal::due) {
             self.authenticate(&auth).await?;
         }
         if self.asking {
-            self.socket.write_all(b"*1\r\n$6\r\nASKING\r\n").await?;
+            self.write_bytes(b"*1\r\n$6\r\nASKING\r\n", limit).await?;
         }
-        self.socket.write_all(commands).await?;
-        self.socket.flush().await
+        self.write_bytes(commands, limit).await
     }
 
-    async fn read(&mut self, replies: usize) -> std::io::Result<Vec<u8>> {
-        if self.asking {
-            self.next_replies(1).await?;
+    /// Writes as long as the socket takes something within `limit`, however slow the link is.
+    async fn write_bytes(&mut self, mut bytes: &[u8], limit: Duration) -> std::io::Result<()> {
+        while !bytes.is_empty() {
+            let written = within(limit, self.socket.write(bytes)).await?;
+            if written == 0 {
+                return Err(std::io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[written..];
         }
-        self.next_replies(replies).await
+        within(limit, self.socket.flush()).await
+    }
+
+    async fn read(&mut self, replies: usize, limit: Duration) -> std::io::Result<Vec<u8>> {
+        if self.asking {
+            self.next_replies(1, limit).await?;
+        }
+        self.next_replies(replies, limit).await
     }
 
     async fn authenticate(&mut self, auth: &Cmd) -> std::io::Result<()> {
-        self.socket.write_all(&auth.get_packed_command()).await?;
-        self.socket.flush().await?;
-        let reply = self.next_replies(1).await?;
+        self.write_bytes(&auth.get_packed_command(), ANSWER_LIMIT).await?;
+        let reply = self.next_replies(1, ANSWER_LIMIT).await?;
         if reply.first() == Some(&b'-')
             && let Some(renewal) = &self.renewal
         {
@@ -194,7 +203,10 @@ impl RawConnection {
         Ok(())
     }
 
-    async fn next_replies(&mut self, count: usize) -> std::io::Result<Vec<u8>> {
+    /// Reads as long as something comes: the first byte within `limit`, which may be long for a command
+    /// that blocks, and each further part of the replies within [`ANSWER_LIMIT`].
+    async fn next_replies(&mut self, count: usize, limit: Duration) -> std::io::Result<Vec<u8>> {
+        let mut limit = limit;
         let mut walk = Walk { at: 0, values: count };
         loop {
             match walk.go_on(&self.buffer) {
@@ -208,18 +220,30 @@ impl RawConnection {
                 }
             }
             self.buffer.reserve(READ);
-            if self.socket.read_buf(&mut self.buffer).await? == 0 {
+            if within(limit, self.socket.read_buf(&mut self.buffer)).await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
+            limit = limit.min(ANSWER_LIMIT);
         }
     }
 
-    fn broken(&self, name: &'static str, error: &std::io::Error) -> Error {
+    fn broken(&self, name: &'static str, limit: Duration, error: &std::io::Error) -> Error {
+        if error.kind() == std::io::ErrorKind::TimedOut {
+            return Error::Timeout { command: name, after: limit };
+        }
         if error.kind() == std::io::ErrorKind::InvalidData {
             return odd(name, &format!("{error} (from {})", self.address));
         }
         Error::Connection { address: self.address.clone(), reason: error.to_string() }
     }
+}
+
+/// Time limits are for silence: a whole reply may take long over a slow link.
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = std::io::Result<T>>,
+) -> std::io::Result<T> {
+    timeout(limit, work).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 fn odd(command: &'static str, reason: &str) -> Error {

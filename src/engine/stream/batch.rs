@@ -20,6 +20,14 @@ impl Batch {
         Self { publishes, seqs }
     }
 
+    /// Drops the first `count` publishes, and returns their sequences.
+    pub fn forget_first(&mut self, count: usize) -> Range<u64> {
+        self.publishes.drain(..count);
+        let first = self.seqs.start;
+        self.seqs.start += count as u64;
+        first..self.seqs.start
+    }
+
     /// Leaves what was not taken, where Redis took the entries that have an ID here. What stands
     /// before one that was taken goes to the end with a sequence of its own: readers drop what comes
     /// with a lower sequence than what they have met.

@@ -7,6 +7,7 @@ mod lag;
 mod writer_sequences;
 mod own;
 mod page;
+mod page_size;
 mod queue;
 mod range;
 mod reader;
@@ -22,11 +23,12 @@ pub use history::{History, Returning};
 pub use lag::Lag;
 pub use own::OwnEntries;
 pub use page::{PageEntry, page};
-pub use queue::{Publish, WriteQueue};
+pub use page_size::PageSize;
+pub use queue::{BATCH_ENTRIES, Publish, WriteQueue};
 #[cfg(any(test, fuzzing))]
 pub(crate) use range::parse_entries;
 pub use range::{RawEntry, last_before, read_entries, server_time, tail};
-pub use reader::Reader;
+pub use reader::{LARGEST_READ, Reader};
 #[cfg(any(test, fuzzing))]
 pub(crate) use watch::parse_info;
 pub use watch::{Ends, Finding, Watch, ends, ends_by_range};
@@ -74,7 +76,7 @@ pub struct Cursor {
     pub read_from: Option<Arc<str>>,
     /// Rises when the position is changed by somebody else than the reader.
     pub moves: u64,
-    /// The last entry that we have written.
+    /// Our next entries stand behind this one: it was written by us, or read when they were sent.
     pub written: EntryId,
     /// How many entries were read.
     pub read: u64,

@@ -28,8 +28,10 @@ struct Waiting {
     ticket: Option<Ticket>,
     /// Sequence in the stream; that of the entry before it for a publish that failed.
     seq: u64,
-    /// Known once Redis has answered.
+    /// Known once Redis has answered. If `is_trimmed`, that of an entry behind it.
     id: Option<EntryId>,
+    /// It was written, and trimmed before its own ID was known.
+    is_trimmed: bool,
     /// Set for a publish that failed and waits for its turn.
     error: Option<Error>,
     /// The namespace whose rooms it may change.
@@ -42,6 +44,7 @@ impl Waiting {
         let ticket = self.ticket?;
         let outcome = match self.error {
             Some(error) => Err(error),
+            None if self.is_trimmed => Ok(None),
             None => Ok(id.or(self.id)),
         };
         let pin = self.changes.as_ref().map(Namespace::pin);
@@ -54,7 +57,14 @@ impl OwnEntries {
     pub fn sent<'a>(&mut self, first_seq: u64, publishes: impl IntoIterator<Item = &'a Publish>) {
         for (seq, publish) in (first_seq..).zip(publishes) {
             let (ticket, changes) = (publish.ticket, publish.changes().cloned());
-            self.waiting.push_back(Waiting { ticket, seq, id: None, error: None, changes });
+            self.waiting.push_back(Waiting {
+                ticket,
+                seq,
+                id: None,
+                is_trimmed: false,
+                error: None,
+                changes,
+            });
         }
     }
 
@@ -66,6 +76,22 @@ impl OwnEntries {
                 waiting.id = Some(*id);
             }
         }
+    }
+
+    /// Entries were written and trimmed; `behind` stands behind them. They complete when the reader
+    /// has come there, without an ID: nobody knows theirs.
+    pub fn trimmed(&mut self, seqs: &Range<u64>, behind: EntryId) {
+        for waiting in self.waiting.iter_mut().filter(|w| w.error.is_none()) {
+            if seqs.contains(&waiting.seq) {
+                waiting.id = Some(behind);
+                waiting.is_trimmed = true;
+            }
+        }
+    }
+
+    /// Entries that were not written go back to where they came from.
+    pub fn take_back(&mut self, seqs: &Range<u64>) {
+        self.waiting.retain(|w| w.error.is_some() || !seqs.contains(&w.seq));
     }
 
     /// Redis has refused the entries from `first_seq` on: they keep their place behind what was

@@ -13,7 +13,7 @@ use crate::engine::namespaces::Namespace;
 use crate::engine::wire::{BROADCAST, DISCONNECT_SOCKETS, Data, MessageType};
 
 /// Bounds of one batch.
-const BATCH_ENTRIES: usize = 1_000;
+pub const BATCH_ENTRIES: usize = 1_000;
 const BATCH_BYTES: usize = 512 << 10;
 /// Bookkeeping per publish, roughly.
 const OVERHEAD: usize = 128;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{PageEntry, Progress, Stream, last_before, page, read_entries, server_time, tail};
+use super::{
+    PageEntry, PageSize, Progress, Stream, last_before, page, read_entries, server_time, tail,
+};
 use crate::engine::error::Result;
 use crate::engine::event::StreamEvent;
 use crate::engine::inbox::Inbox;
@@ -22,7 +24,7 @@ use crate::engine::wire::EntryId;
 const GRACE: Duration = Duration::from_secs(5);
 /// A reader that is behind asks for up to this many entries at a time, where the option asks for
 /// less: XADD trims what it leaves.
-const LARGEST_READ: u32 = 1_000;
+pub const LARGEST_READ: u32 = 1_000;
 /// It does not ask for more than the option says when replies are larger than this already.
 const LARGEST_REPLY: usize = 1 << 20;
 /// Longer reads, and those without limit, are asked for again after this: a dead server is noticed.
@@ -60,6 +62,8 @@ pub struct Reader {
     pub warnings: Arc<Warnings>,
     /// Entries per read.
     pub count: u32,
+    /// How many entries come through at a time.
+    pub pages: PageSize,
     /// How long one read waits; zero is without limit.
     pub block: Duration,
     /// When this node was started: what is written from then on is read, however long it takes to
@@ -109,7 +113,7 @@ impl Reader {
             cursor.listening.interrupted();
             cursor.read_from = server.run_id().cloned();
         }
-        let mut count = self.count;
+        let mut count = self.count.min(self.most());
         let mut ahead = None;
         // The first read does not wait: its answer shows that we can read here.
         let mut block = None;
@@ -120,7 +124,9 @@ impl Reader {
                 None => self.send_read(&mut connection, self.place(), count, block).await?,
             };
             let reply = tokio::select! {
-                reply = self.read_reply(&mut connection) => reply?,
+                reply = self.read_reply(&mut connection) => {
+                    reply.inspect_err(|_| self.pages.broke(count as usize))?
+                }
                 // The read that is under way would not end: a new connection starts over.
                 () = self.stream.restart_reader.notified() => return Ok(()),
                 () = server.replaced() => return Ok(()),
@@ -131,6 +137,7 @@ impl Reader {
             }
             backoff.reset();
             self.warnings.clear(TASK);
+            self.pages.worked();
             let entries = page(&reply)?;
             let is_behind = entries.len() as u64 >= u64::from(count);
             let is_small = reply.len() < LARGEST_REPLY;
@@ -139,7 +146,7 @@ impl Reader {
             } else {
                 self.count
             };
-            count = count.max(self.count);
+            count = count.max(self.count).min(self.most());
             if let Some(last) = entries.last().filter(|_| is_behind) {
                 if self.was_outrun(&mut connection, asked.position, &entries).await? {
                     self.stream.cursor().trimmed = true;
@@ -229,6 +236,11 @@ impl Reader {
     /// The page that was asked for.
     async fn read_reply(&self, connection: &mut RawConnection) -> Result<Vec<u8>> {
         connection.reply_within(self.block() + GRACE, "XREAD", &self.stream.key).await
+    }
+
+    /// How many entries one read may ask for.
+    fn most(&self) -> u32 {
+        u32::try_from(self.pages.now()).unwrap_or(u32::MAX)
     }
 
     fn block(&self) -> Duration {

@@ -8,12 +8,13 @@ mod check_stream;
 mod send;
 mod settle;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{Batch, Cursor, Progress, Publish, Stream, Watch};
+use super::{BATCH_ENTRIES, Batch, Cursor, PageSize, Progress, Publish, Stream, Watch};
 use crate::engine::error::{Error, Result};
 use crate::engine::event::{Loss, StreamEvent};
 use crate::engine::inbox::Inbox;
@@ -27,6 +28,14 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long batches go without MULTI and EXEC where EXEC was refused, or MULTI while a slot moves.
 const EACH_ALONE: Duration = Duration::from_secs(30);
+
+/// A packet fails after this many connections broke over it alone,
+const MOST_BREAKS: u32 = 3;
+/// if it has at least this many bytes: Redis's own limits are not below 1 MB.
+const LARGE: usize = 512 << 10;
+
+/// Entries per page when looking for a batch in doubt.
+const PAGE: usize = 1_000;
 
 /// Causes of warnings, each cleared by itself.
 const TASK: &str = "writer";
@@ -56,6 +65,12 @@ pub struct Writer {
     /// Where Redis refuses EXEC, or MULTI while the slot is on its way, batches go without both until it
     /// is time to try again.
     each_alone_until: Option<Instant>,
+    /// Redis has refused MULTI: what is sent as a batch may be executed in part.
+    is_multi_refused: bool,
+    /// How many entries a batch may have.
+    batches: PageSize,
+    /// How many entries are looked through at a time.
+    pages: Arc<PageSize>,
     /// The sequence of the next entry.
     next_seq: u64,
     watch: Watch,
@@ -63,12 +78,21 @@ pub struct Writer {
     reported: Option<Loss>,
 }
 
-/// What is known of a batch that was sent on a connection that broke.
-enum Doubt {
-    /// It never left, or was answered.
-    None,
-    /// It may have arrived, or still arrive from the connection with this identity.
-    Sent(Option<Identity>),
+/// A batch on its way.
+struct Delivery {
+    batch: Batch,
+    /// Set while it is not known whether it arrived.
+    doubt: Option<Sent>,
+    /// How often a connection broke over it.
+    breaks: u32,
+}
+
+/// A batch was sent on a connection that broke: it may have arrived, or still arrive.
+struct Sent {
+    /// Who that connection was for the server.
+    identity: Option<Identity>,
+    /// The batch was one transaction: all of it arrived, or nothing.
+    as_one: bool,
 }
 
 impl Writer {
@@ -99,6 +123,9 @@ impl Writer {
             backoff,
             refused_until: None,
             each_alone_until: None,
+            is_multi_refused: false,
+            batches: PageSize::new(BATCH_ENTRIES),
+            pages: Arc::new(PageSize::new(PAGE)),
             next_seq: 1,
             watch: Watch::default(),
             reported: None,
@@ -123,72 +150,122 @@ impl Writer {
                 biased;
                 // A node's connection that has ended is noticed by the check, once a second.
                 () = outdated(&mut self.connection, !is_read) => self.drop_connection(),
-                publishes = stream.queue.next_batch() => {
-                    stream.cursor().own.sent(self.next_seq, &publishes);
-                    self.deliver(Batch::new(self.next_seq, publishes)).await;
-                }
+                publishes = stream.queue.next_batch() => self.deliver(publishes).await,
                 _ = check.tick(), if is_read => self.check_stream().await,
             }
         }
     }
 
-    /// Sends a batch until Redis has taken or refused it.
-    async fn deliver(&mut self, mut batch: Batch) {
-        let mut doubt = Doubt::None;
-        loop {
-            match self.try_to_deliver(&mut batch, &mut doubt).await {
-                Ok(ids) => return self.acknowledged(&batch, &ids),
-                Err(error) => {
-                    let is_exec = matches!(error, Error::Refused { command: "EXEC", .. });
-                    if !self.route.heed(&error) {
-                        self.warnings.warn(if is_exec { EXECUTING } else { TASK }, &error);
-                    }
-                    if is_exec && !error.is_out_of_memory() {
-                        // Nothing was executed, and the connection may still be within the
-                        // transaction.
-                        self.connection = None;
-                        self.each_alone_until = Some(Instant::now() + EACH_ALONE);
-                        continue;
-                    }
-                    if error.is_refusal() {
-                        if !error.connection_survives() {
-                            self.connection = None;
-                        }
-                        return self.refused(&batch, &error, &doubt);
-                    }
-                    if !error.connection_survives() {
-                        self.connection = None;
-                        if error.is_answered() {
-                            // Not the master any more: the reader is to look for it as well.
-                            self.stream.restart_reader.notify_one();
-                        }
-                    }
-                }
+    /// Writes publishes, in one batch unless smaller ones are all that comes through.
+    async fn deliver(&mut self, publishes: Vec<Publish>) {
+        let mut waiting = VecDeque::from(publishes);
+        while !waiting.is_empty() {
+            let rest = waiting.split_off(self.batches.now().min(waiting.len()));
+            let batch = Batch::new(self.next_seq, std::mem::replace(&mut waiting, rest).into());
+            {
+                let mut cursor = self.stream.cursor();
+                cursor.own.sent(self.next_seq, &batch.publishes);
+                cursor.written = cursor.written.max(cursor.position);
             }
-            self.backoff.wait().await;
+            for publish in self.deliver_batch(batch).await.into_iter().rev() {
+                waiting.push_front(publish);
+            }
         }
     }
 
-    async fn try_to_deliver(
-        &mut self,
-        batch: &mut Batch,
-        doubt: &mut Doubt,
-    ) -> Result<Vec<EntryId>> {
-        self.ensure_connection().await?;
-        if let Doubt::Sent(old) = doubt {
-            let found = self.settle(batch, old.as_ref()).await?;
-            *doubt = Doubt::None;
-            if let Some(ids) = found {
-                tracing::debug!("a batch of {} had arrived before the cut", batch.publishes.len());
-                return Ok(ids);
+    /// Sends a batch until Redis has taken or refused it. Gives back what is to be sent in smaller
+    /// batches, since a connection broke over this one.
+    async fn deliver_batch(&mut self, batch: Batch) -> Vec<Publish> {
+        let mut delivery = Delivery { batch, doubt: None, breaks: 0 };
+        loop {
+            match self.try_to_deliver(&mut delivery).await {
+                Ok(Some(ids)) => {
+                    self.acknowledged(&delivery.batch, &ids);
+                    return Vec::new();
+                }
+                Ok(None) if delivery.batch.publishes.len() > 1 => {
+                    let Batch { publishes, seqs } = delivery.batch;
+                    self.batches.broke(publishes.len());
+                    self.stream.cursor().own.take_back(&seqs);
+                    return publishes;
+                }
+                Ok(None) => {
+                    if let Some(error) = self.too_large(&delivery) {
+                        self.warnings.warn(TASK, &error);
+                        self.refused(&delivery.batch, &error, false);
+                        return Vec::new();
+                    }
+                    delivery.doubt = None;
+                }
+                Err(error) => {
+                    if self.give_up(&delivery, &error) {
+                        return Vec::new();
+                    }
+                    self.backoff.wait().await;
+                }
             }
         }
+    }
+
+    /// Handles what stands in the way of a batch; true when the batch has failed for good.
+    fn give_up(&mut self, delivery: &Delivery, error: &Error) -> bool {
+        let is_exec = matches!(error, Error::Refused { command: "EXEC", .. });
+        if !self.route.heed(error) {
+            self.warnings.warn(if is_exec { EXECUTING } else { TASK }, error);
+        }
+        if is_exec && !error.is_out_of_memory() {
+            // Nothing was executed, and the connection may still be within the transaction.
+            self.connection = None;
+            self.each_alone_until = Some(Instant::now() + EACH_ALONE);
+            return false;
+        }
+        if !error.connection_survives() {
+            self.connection = None;
+        }
+        if error.is_refusal() {
+            self.refused(&delivery.batch, error, delivery.doubt.is_some());
+            return true;
+        }
+        if !error.connection_survives() && error.is_answered() {
+            // Not the master any more: the reader is to look for it as well.
+            self.stream.restart_reader.notify_one();
+        }
+        false
+    }
+
+    /// The entries' IDs. `None` when nothing of the batch was written though it was sent: the
+    /// connection broke over it.
+    async fn try_to_deliver(&mut self, delivery: &mut Delivery) -> Result<Option<Vec<EntryId>>> {
+        self.ensure_connection().await?;
+        let Delivery { batch, doubt, breaks } = delivery;
+        if let Some(sent) = doubt {
+            let found = self.settle(batch, sent).await?;
+            if found.is_some() {
+                tracing::debug!("a batch of {} had arrived before the cut", batch.publishes.len());
+                return Ok(found);
+            }
+            *doubt = None;
+            return Ok(None);
+        }
+        let as_one = self.goes_as_one() && !self.is_multi_refused;
         let result = self.send(batch).await;
         if result.as_ref().is_err_and(|e| !e.connection_survives() && !e.is_answered()) {
             let identity = self.connection.as_ref().and_then(|(_, identity)| identity.clone());
-            *doubt = Doubt::Sent(identity);
+            *doubt = Some(Sent { identity, as_one });
+            *breaks += 1;
         }
-        result
+        result.map(Some)
+    }
+
+    /// The error of a single large packet over which fresh connections broke again and again: the
+    /// server, or something before it, has a limit. Small packets break for other reasons.
+    fn too_large(&self, delivery: &Delivery) -> Option<Error> {
+        let bytes: usize = delivery.batch.publishes.iter().map(Publish::size).sum();
+        (delivery.breaks >= MOST_BREAKS && bytes >= LARGE).then(|| Error::TooLarge {
+            command: "XADD",
+            key: self.stream.key.clone(),
+            bytes,
+        })
     }
 
     async fn ensure_connection(&mut self) -> Result<()> {
@@ -264,6 +341,7 @@ impl Writer {
     fn acknowledged(&mut self, batch: &Batch, ids: &[EntryId]) {
         self.next_seq = batch.seqs.end;
         self.backoff.reset();
+        self.batches.worked();
         self.warnings.clear(TASK);
         self.measure(&batch.publishes);
         let mut cursor = self.stream.cursor();
@@ -295,8 +373,8 @@ impl Writer {
         self.stream.queue.end(count);
     }
 
-    fn refused(&mut self, batch: &Batch, error: &Error, doubt: &Doubt) {
-        if matches!(doubt, Doubt::Sent(_)) {
+    fn refused(&mut self, batch: &Batch, error: &Error, is_in_doubt: bool) {
+        if is_in_doubt {
             // They may be in the stream after all: these sequences are used up.
             self.next_seq = batch.seqs.end;
         }

@@ -6,12 +6,13 @@ use tokio::time::Instant;
 
 use super::{EACH_ALONE, Writer};
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::{ANSWER_LIMIT, Packed};
+use crate::engine::redis::{ANSWER_LIMIT, Packed, SEND_BUFFER};
 use crate::engine::stream::{Batch, Publish};
 use crate::engine::wire::EntryId;
 
-/// Bytes per second at which a batch may go out, at the least: the server answers behind it.
-const SLOWEST_UPLOAD: f64 = 65_536.0;
+/// Bytes per second at which what the kernel has taken may go out, at the least: the server answers
+/// behind it. That it goes out at all, TCP checks.
+const SLOWEST_UPLOAD: f64 = 4_096.0;
 
 /// Names a refused MULTI in warnings.
 const AS_ONE: &str = "writer, MULTI";
@@ -21,17 +22,19 @@ impl Writer {
     /// is that of the rest, which is left in `batch`.
     pub(super) async fn send(&mut self, batch: &mut Batch) -> Result<Vec<EntryId>> {
         let bytes: usize = batch.publishes.iter().map(Publish::size).sum();
-        let limit = ANSWER_LIMIT + Duration::from_secs_f64(bytes as f64 / SLOWEST_UPLOAD);
+        let unseen = bytes.min(SEND_BUFFER);
+        let limit = ANSWER_LIMIT + Duration::from_secs_f64(unseen as f64 / SLOWEST_UPLOAD);
         let mut commands = Packed::with_capacity(2 * bytes);
         for (seq, publish) in batch.seqs.clone().zip(&batch.publishes) {
             self.add(&mut commands, seq, publish);
         }
         let stream = self.stream.clone();
-        let goes_as_one = self.each_alone_until.is_none_or(|until| Instant::now() >= until);
+        let goes_as_one = self.goes_as_one();
         let connection = self.connection()?;
         let answers = if goes_as_one {
             let sent = connection.send_transaction(limit, "XADD", &stream.key, commands).await?;
             let is_asking = connection.is_asking();
+            self.is_multi_refused = sent.not_as_one.is_some();
             if let Some(error) = sent.not_as_one {
                 self.warnings.warn(AS_ONE, &error);
                 // The refused MULTI has used up the ASKING.
@@ -62,6 +65,11 @@ impl Writer {
             return Err(error);
         }
         Ok(ids.into_iter().flatten().collect())
+    }
+
+    /// Whether batches go out as transactions now.
+    pub(super) fn goes_as_one(&self) -> bool {
+        self.each_alone_until.is_none_or(|until| Instant::now() >= until)
     }
 
     /// Leaves in a batch what Redis did not take.

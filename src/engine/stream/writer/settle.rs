@@ -1,14 +1,11 @@
 //! After a connection broke: did the batch that was on its way arrive? It stands behind the last entry
 //! that Redis has acknowledged, or nowhere.
 
-use super::Writer;
+use super::{Sent, Writer};
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{Identity, RawConnection};
-use crate::engine::stream::{Batch, read_entries, tail};
+use crate::engine::stream::{Batch, PageSize, read_entries, tail};
 use crate::engine::wire::{EntryId, Origin, fields_of, parse_entry};
-
-/// Entries per page when looking for a batch in doubt.
-const PAGE: usize = 1_000;
 
 /// Names the end of old connections in warnings.
 const KILLING: &str = "writer, CLIENT KILL";
@@ -44,8 +41,9 @@ impl Writer {
     pub(super) async fn settle(
         &mut self,
         batch: &mut Batch,
-        old: Option<&Identity>,
+        doubt: &Sent,
     ) -> Result<Option<Vec<EntryId>>> {
+        let old = doubt.identity.as_ref();
         let sure = self.end_old_connection(old).await?;
         // What was read from a master that died may not have come to the replica that took over.
         if !self.is_elsewhere(old) && self.stream.cursor().own.has_read(&batch.seqs) {
@@ -56,11 +54,15 @@ impl Writer {
             self.heed_fall().await?;
         }
         let written = self.stream.cursor().written;
+        let pages = self.pages.clone();
         let connection = self.connection()?;
         let mut ids = vec![None; batch.publishes.len()];
         let mut from = written.next();
         loop {
-            let page = read_entries(connection, &key, from, None, PAGE).await?;
+            let count = pages.now();
+            let page = read_entries(connection, &key, from, None, count).await;
+            let page = page.inspect_err(|error| note_break(&pages, count, error))?;
+            pages.worked();
             for raw in &page {
                 let origin =
                     parse_entry(raw.id, fields_of(&raw.fields)).ok().and_then(|entry| entry.origin);
@@ -70,15 +72,22 @@ impl Writer {
                 }
             }
             match page.last() {
-                Some(last) if page.len() == PAGE && ids.contains(&None) => from = last.id.next(),
+                Some(last) if page.len() == count && ids.contains(&None) => from = last.id.next(),
                 _ => break,
             }
+        }
+        if doubt.as_one && ids.iter().any(Option::is_some) {
+            // All or nothing: all of it was written, and what is missing was trimmed since.
+            let trimmed = ids.iter().take_while(|id| id.is_none()).count();
+            self.trimmed(batch, trimmed, &ids);
+            ids.drain(..trimmed);
         }
         if !ids.contains(&None) {
             return Ok(Some(ids.into_iter().flatten().collect()));
         }
         // It is not there, or without MULTI in part. What was trimmed behind our last entry could
         // have held it.
+        let connection = self.connection()?;
         let first = read_entries(connection, &key, EntryId::ZERO, None, 1).await?;
         let trimmed = first.first().is_some_and(|first| first.id > written)
             && tail(connection, &key).await?.is_some_and(|tail| tail > written);
@@ -89,6 +98,17 @@ impl Writer {
             tracing::debug!("a batch of {} is sent again in doubt", batch.publishes.len());
         }
         Ok(None)
+    }
+
+    /// The first `count` entries of a batch were written, and trimmed before they were looked for.
+    fn trimmed(&mut self, batch: &mut Batch, count: usize, ids: &[Option<EntryId>]) {
+        let Some(found) = ids.get(count).copied().flatten().filter(|_| count > 0) else { return };
+        tracing::debug!("the first {count} entries of a batch were written and trimmed");
+        self.measure(&batch.publishes[..count]);
+        let mut cursor = self.stream.cursor();
+        let seqs = batch.forget_first(count);
+        cursor.own.trimmed(&seqs, found);
+        self.written(cursor, count);
     }
 
     /// True when the connection leads to another server, or another start of it, than before.
@@ -121,5 +141,12 @@ impl Writer {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// A page was too large for the link, or for what the server lets a client wait for.
+fn note_break(pages: &PageSize, count: usize, error: &Error) {
+    if matches!(error, Error::Connection { .. } | Error::Timeout { .. }) {
+        pages.broke(count);
     }
 }
