@@ -363,7 +363,7 @@ impl Engine {
             // Where Redis did not take those, it is not waited for once more.
             let limit = if is_flushed { FLUSH_LIMIT } else { Duration::ZERO };
             if let Some(services) = &engine.services
-                && tokio::time::timeout(limit, services.stop()).await.is_err()
+                && !services.stop(limit).await
             {
                 tracing::debug!("closed with something still to be said");
             }

@@ -2,6 +2,9 @@
 //! the sessions of its clients.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::control::{Control, ControlTask, OrderTask};
 use super::inbox::Inbox;
@@ -76,13 +79,17 @@ impl NodeServices {
         }
     }
 
-    /// Finishes what it was asked to do, at the end of the engine.
-    pub async fn stop(&self) {
-        self.sessions.stop().await;
-        if let Some(control) = &self.control
-            && control.has_something_to_say()
-        {
-            control.stop().await;
+    /// Finishes what it was asked to do, at the end of the engine. Nothing is waited for that makes no
+    /// progress for as long as `limit`; false when something was left.
+    pub async fn stop(&self, limit: Duration) -> bool {
+        if !self.sessions.stop(limit).await {
+            return false;
+        }
+        match &self.control {
+            Some(control) if control.has_something_to_say() => {
+                timeout(limit, control.stop()).await.is_ok()
+            }
+            _ => true,
         }
     }
 }

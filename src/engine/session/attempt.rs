@@ -88,7 +88,7 @@ fn is_passing(error: &Error) -> bool {
 }
 
 /// Asks for a restore once more, a little later.
-pub(super) async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<SessionJob>) {
+async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<SessionJob>) {
     sleep(RETRY).await;
     enqueue(&jobs, SessionJob::Restore(restore));
 }

@@ -6,14 +6,15 @@
 mod attempt;
 mod restore;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::instrument::WithSubscriber;
 
 use super::error::Result;
@@ -29,12 +30,13 @@ const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 /// Where Redis has been away for longer than that already, clients are not kept waiting so long;
 /// but longer than the pause between two attempts to connect.
 const SHORT_LIMIT: Duration = Duration::from_secs(3);
-/// Sessions saved at a time: all clients of a node may go at once.
-const SAVES: usize = 256;
+/// Sessions saved at a time, and their bytes: all clients of a node may go at once.
+const SAVES: usize = 4_096;
+const SAVED_BYTES: usize = 4 << 20;
 /// Restores at a time: bounds what they hold in memory, and what Redis is asked for at once.
 const RESTORES: usize = 32;
 
-use attempt::{Attempt, try_again};
+use attempt::Attempt;
 pub use restore::Restore;
 
 /// Stands for a session's key in errors: the key holds the session ID, which is the client's
@@ -69,7 +71,21 @@ struct Persist {
 /// Asks the session task to do things; callers never wait.
 pub struct Sessions {
     jobs: mpsc::UnboundedSender<SessionJob>,
+    /// How many sessions were saved.
+    saved: watch::Receiver<u64>,
 }
+
+/// Sessions of one client that are not in Redis yet.
+#[derive(Default)]
+struct Pending {
+    /// How many.
+    count: usize,
+    /// Wait until they are.
+    restores: Vec<Restore>,
+}
+
+/// Sessions on their way to Redis, and what became of them.
+type Saves = FuturesUnordered<BoxFuture<'static, (Persist, Result<()>)>>;
 
 /// The session task's side.
 pub struct SessionTask {
@@ -83,8 +99,16 @@ pub struct SessionTask {
     save_again: Option<Instant>,
     /// Since when nothing has worked.
     away_since: Option<Instant>,
-    /// Sessions that are not in Redis yet.
+    /// Sessions that are not in Redis yet, in the order in which they came.
     unsaved: VecDeque<Persist>,
+    /// Sessions on their way to Redis.
+    saving: Saves,
+    /// Keys of sessions that are not in Redis yet.
+    pending: HashMap<String, Pending>,
+    /// Keys of those that could not be saved just now.
+    failed_keys: HashSet<String>,
+    /// How many were saved.
+    saved: watch::Sender<u64>,
     restores: JoinSet<()>,
     permits: Arc<Semaphore>,
     own_jobs: mpsc::WeakUnboundedSender<SessionJob>,
@@ -110,11 +134,15 @@ impl Sessions {
             save_again: None,
             away_since: None,
             unsaved: VecDeque::new(),
+            saving: FuturesUnordered::new(),
+            pending: HashMap::new(),
+            failed_keys: HashSet::new(),
+            saved: watch::Sender::new(0),
             restores: JoinSet::new(),
             permits: Arc::new(Semaphore::new(RESTORES)),
             own_jobs: sender.downgrade(),
         };
-        (Self { jobs: sender }, task)
+        (Self { jobs: sender, saved: task.saved.subscribe() }, task)
     }
 
     /// Keeps a session for a time; tried again through an outage until that time is over.
@@ -132,11 +160,27 @@ impl Sessions {
         self.enqueue(SessionJob::Restore(restore));
     }
 
-    /// Ends once everything asked for before was done.
-    pub async fn stop(&self) {
-        let (done, stopped) = oneshot::channel();
+    /// Ends once everything asked for before was done; false when no session could be saved for as
+    /// long as `limit`.
+    pub async fn stop(&self, limit: Duration) -> bool {
+        let (done, mut stopped) = oneshot::channel();
         self.enqueue(SessionJob::Stop { done });
-        let _ = stopped.await;
+        let mut saved = self.saved.clone();
+        loop {
+            saved.mark_unchanged();
+            let progress = async {
+                tokio::select! {
+                    // An error means that the task has ended already.
+                    _ = &mut stopped => true,
+                    Ok(()) = saved.changed() => false,
+                }
+            };
+            match timeout(limit, progress).await {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(_) => return false,
+            }
+        }
     }
 
     fn enqueue(&self, job: SessionJob) {
@@ -148,83 +192,113 @@ impl Sessions {
 impl SessionTask {
     /// Runs until it is stopped.
     pub async fn run(mut self) {
-        while let Some(job) = self.next_job().await {
-            match job {
-                Some(SessionJob::Persist(persist)) => self.unsaved.push_back(persist),
-                Some(SessionJob::Restore(restore)) => {
-                    self.save().await;
-                    self.restore(restore);
-                }
-                Some(SessionJob::Failed) => self.failed(),
-                Some(SessionJob::Answered) => self.worked(),
-                None => {}
-                Some(SessionJob::Stop { done }) => return self.stop(done).await,
+        loop {
+            self.save();
+            tokio::select! {
+                job = self.jobs.recv() => match job {
+                    Some(SessionJob::Persist(persist)) => self.keep(persist),
+                    Some(SessionJob::Restore(restore)) => self.restore(restore),
+                    Some(SessionJob::Failed) => self.failed(),
+                    Some(SessionJob::Answered) => self.worked(),
+                    Some(SessionJob::Stop { done }) => return self.stop(done).await,
+                    None => return,
+                },
+                ended = next_save(&mut self.saving, self.save_again) => self.save_ended(ended),
+                Some(_) = self.restores.join_next() => {}
             }
-            if self.jobs.is_empty() {
-                self.save().await;
-            }
-            while self.restores.try_join_next().is_some() {}
-        }
-    }
-
-    /// The next job, or `Some(None)` when it is time to try again what could not be saved.
-    async fn next_job(&mut self) -> Option<Option<SessionJob>> {
-        match self.save_again {
-            Some(until) => {
-                tokio::select! {
-                    job = self.jobs.recv() => job.map(Some),
-                    () = sleep_until(until) => Some(None),
-                }
-            }
-            None => self.jobs.recv().await.map(Some),
         }
     }
 
     /// The caller sets the time limit.
     async fn stop(mut self, done: oneshot::Sender<()>) {
-        self.save().await;
-        while let Some(until) = self.save_again {
-            sleep_until(until).await;
-            self.save().await;
-        }
-        while self.restores.join_next().await.is_some() {}
-        // What restores that failed have put back.
-        while let Ok(job) = self.jobs.try_recv() {
-            if let SessionJob::Persist(persist) = job {
-                self.unsaved.push_back(persist);
+        loop {
+            self.save();
+            // What restores that failed have put back.
+            while let Ok(job) = self.jobs.try_recv() {
+                match job {
+                    SessionJob::Persist(persist) => self.keep(persist),
+                    SessionJob::Answered => self.worked(),
+                    _ => {}
+                }
+            }
+            if self.saving.is_empty() && self.unsaved.is_empty() && self.restores.is_empty() {
+                break;
+            }
+            tokio::select! {
+                ended = next_save(&mut self.saving, self.save_again) => self.save_ended(ended),
+                Some(_) = self.restores.join_next() => {}
             }
         }
-        self.save().await;
         let _ = done.send(());
     }
 
-    /// Saves what is unsaved, as far as Redis lets us. In a cluster a session may have to wait for
-    /// its master while others are saved.
-    async fn save(&mut self) {
-        if self.save_again.is_some_and(|until| Instant::now() < until) {
+    /// Begins to save what is unsaved, unless that is under way. Meanwhile restores begin.
+    fn save(&mut self) {
+        let is_waiting = self.save_again.is_some_and(|until| Instant::now() < until);
+        if is_waiting || !self.saving.is_empty() {
             return;
         }
-        let mut rest = std::mem::take(&mut self.unsaved);
-        let mut waiting_keys = HashSet::new();
-        while !rest.is_empty() {
-            let some = take_some(&mut rest, &mut self.unsaved, &waiting_keys);
-            let saved = join_all(some.iter().map(|persist| save_one(&self.pool, persist))).await;
-            for (persist, result) in some.into_iter().zip(saved) {
-                if !self.is_done(&result) {
-                    waiting_keys.insert(persist.key.clone());
-                    self.unsaved.push_back(persist);
-                }
-            }
+        self.save_again = None;
+        let (some, expired) = take_some(&mut self.unsaved, &self.failed_keys);
+        self.failed_keys.clear();
+        expired.iter().for_each(|persist| self.settled(&persist.key));
+        for persist in some {
+            let pool = self.pool.clone();
+            let save = async move {
+                let result = save_one(&pool, &persist).await;
+                (persist, result)
+            };
+            self.saving.push(save.boxed());
         }
-        let is_waiting = !self.unsaved.is_empty();
-        self.save_again = is_waiting.then(|| Instant::now() + self.backoff.delay());
     }
 
-    /// False when it is to be tried again. Outages are said by the tasks that keep trying.
+    /// A session is to be saved.
+    fn keep(&mut self, persist: Persist) {
+        self.pending.entry(persist.key.clone()).or_default().count += 1;
+        self.unsaved.push_back(persist);
+    }
+
+    /// A save has ended; `None` when it is time to try again what could not be saved.
+    fn save_ended(&mut self, ended: Option<(Persist, Result<()>)>) {
+        let Some((persist, result)) = ended else { return };
+        if self.is_done(&result) {
+            self.settled(&persist.key);
+        } else {
+            self.stop_waiting(&persist.key);
+            self.failed_keys.insert(persist.key.clone());
+            // Behind it stands a newer session of the same client, if there is any.
+            self.unsaved.push_front(persist);
+        }
+        if self.saving.is_empty() && !self.failed_keys.is_empty() {
+            self.save_again = Some(Instant::now() + self.backoff.delay());
+        }
+    }
+
+    /// A session was saved, or will never be: restores that wait for it begin when it was the last one.
+    fn settled(&mut self, key: &str) {
+        let Some(pending) = self.pending.get_mut(key) else { return };
+        pending.count -= 1;
+        if pending.count == 0 {
+            let Pending { restores, .. } = self.pending.remove(key).unwrap_or_default();
+            restores.into_iter().for_each(|restore| self.restore(restore));
+        }
+    }
+
+    /// A session could not be saved yet: restores that have waited long enough go on without it.
+    fn stop_waiting(&mut self, key: &str) {
+        let patience = self.patience();
+        let Some(pending) = self.pending.get_mut(key) else { return };
+        let is_over = |restore: &mut Restore| restore.asked.elapsed() >= patience;
+        let over: Vec<Restore> = pending.restores.extract_if(.., is_over).collect();
+        over.into_iter().for_each(|restore| self.restore(restore));
+    }
+
+    /// False when it is to be tried again. Outages are reported by the tasks that keep trying.
     fn is_done(&mut self, saved: &Result<()>) -> bool {
         let Err(error) = saved else {
             self.worked();
             self.stats.sessions_saved.add(1);
+            self.saved.send_modify(|saved| *saved += 1);
             self.warnings.clear(TASK);
             return true;
         };
@@ -237,16 +311,16 @@ impl SessionTask {
     }
 
     fn restore(&mut self, restore: Restore) {
-        let is_unsaved = self.unsaved.iter().any(|persist| persist.key == restore.key);
-        if is_unsaved && restore.asked.elapsed() < self.patience() {
-            // Its client was here before Redis went away.
-            let again = try_again(restore, self.own_jobs.clone());
-            self.restores.spawn(again.with_current_subscriber());
-            return;
+        let patience = self.patience();
+        if restore.asked.elapsed() < patience
+            && let Some(pending) = self.pending.get_mut(&restore.key)
+        {
+            // Its client was here a moment ago, or before Redis went away.
+            return pending.restores.push(restore);
         }
         let attempt = Attempt {
             restore,
-            patience: self.patience(),
+            patience,
             pool: self.pool.clone(),
             inbox: self.inbox.clone(),
             stats: self.stats.clone(),
@@ -277,26 +351,44 @@ impl SessionTask {
     }
 }
 
-/// Takes sessions that may be saved together: of one key only the first, since the last one saved is
-/// the one that is kept. What has to wait goes to `waiting`; what nobody needs any more goes away.
+/// Takes sessions that may be saved together, oldest first, and those that nobody needs any more. Of
+/// one key it takes only the first: the last one saved is the one that is kept. In a cluster, keys
+/// whose master is away come last, and keep nobody waiting.
 fn take_some(
-    rest: &mut VecDeque<Persist>,
-    waiting: &mut VecDeque<Persist>,
-    waiting_keys: &HashSet<String>,
-) -> Vec<Persist> {
-    let (mut some, mut keys) = (Vec::new(), HashSet::new());
+    unsaved: &mut VecDeque<Persist>,
+    failed_keys: &HashSet<String>,
+) -> (Vec<Persist>, Vec<Persist>) {
     let now = Instant::now();
-    while some.len() < SAVES
-        && let Some(persist) = rest.pop_front_if(|persist| !keys.contains(&persist.key))
-    {
-        if waiting_keys.contains(&persist.key) {
-            waiting.push_back(persist);
-        } else if now <= persist.until {
-            keys.insert(persist.key.clone());
+    let (mut some, mut keys, mut bytes) = (Vec::new(), HashSet::new(), 0);
+    let (late, first): (Vec<_>, Vec<_>) =
+        unsaved.drain(..).partition(|persist| failed_keys.contains(&persist.key));
+    let (expired, rest): (Vec<_>, Vec<_>) =
+        first.into_iter().chain(late).partition(|persist| now > persist.until);
+    for persist in rest {
+        let is_first = keys.insert(persist.key.clone());
+        if is_first && some.len() < SAVES && bytes < SAVED_BYTES {
+            bytes += persist.session.len();
             some.push(persist);
+        } else {
+            unsaved.push_back(persist);
         }
     }
-    some
+    (some, expired)
+}
+
+/// Resolves when a save has ended, or, if none is under way, when it is time to begin one.
+async fn next_save(
+    saving: &mut Saves,
+    save_again: Option<Instant>,
+) -> Option<(Persist, Result<()>)> {
+    match (saving.next().await, save_again) {
+        (Some(ended), _) => Some(ended),
+        (None, Some(moment)) => {
+            sleep_until(moment).await;
+            None
+        }
+        (None, None) => std::future::pending().await,
+    }
 }
 
 async fn save_one(pool: &Arc<Pool>, persist: &Persist) -> Result<()> {
