@@ -7,7 +7,7 @@ const assert = require("node:assert/strict");
 const { after, before, describe, test } = require("node:test");
 
 const { launchChromium } = require("../../scripts/chromium");
-const { startRedis } = require("../helpers/redis-server");
+const { freePort, startRedis } = require("../helpers/redis-server");
 const { waitFor } = require("../helpers/wait");
 const { blocksOf } = require("./markdown");
 const { useOpenRedis } = require("./nodes");
@@ -68,5 +68,29 @@ describe("the first program of README.md", () => {
     await redis.restart();
     const [[text]] = await client.receives("message");
     assert.match(text, /^early /);
+  });
+
+  test("with hidden warnings, the ways of docs/monitoring.md to see them work", async (t) => {
+    const nowhere = `127.0.0.1:${await freePort()}`;
+    const listener = blocksOf("docs/monitoring.md").find(({ code }) => code.includes('"warning"'));
+    assert.ok(listener, "the listener for warnings");
+    const code = program.code.replace("localhost:6379", nowhere);
+    const printed = (/** @type {string} */ sign, /** @type {{ output: string }} */ state) =>
+      waitFor(() => state.output.includes(sign), { what: () => `${sign} in: ${state.output}` });
+
+    const listening = await project.run(t, `${code}\n${listener.code}`, { NODE_NO_WARNINGS: "1" });
+    await printed("ERR_SIO_REDIS_CONNECTION", listening);
+    const DEBUG = "socket.io-redis-streams-adapter";
+    const debugging = await project.run(t, code, { NODE_NO_WARNINGS: "1", DEBUG });
+    await printed("warning ERR_SIO_REDIS_CONNECTION", debugging);
+    const hidden = await project.run(
+      t,
+      `${code}\nprocess.on("warning", () => console.log("warned"));`,
+      {
+        NODE_NO_WARNINGS: "1",
+      },
+    );
+    await printed("warned", hidden);
+    assert.doesNotMatch(hidden.output, /ERR_SIO_REDIS_CONNECTION/, "Node.js prints it nowhere");
   });
 });
