@@ -76,10 +76,12 @@ const read = (file) => readFileSync(join(RESULTS, file), "utf8");
 const show = (value) =>
   value >= 1_000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
 
-/** @returns {string} a table of both runs */
+/** @returns {string} a table of both runs, and in words where we are not better */
 function highlights() {
   /** @type {{ rows: (import("./report").Row & { timesBetter: number })[] }} */
   const { rows } = JSON.parse(read("results.json"));
+  /** @type {string[]} */
+  const notBetter = [];
   const lines = HIGHLIGHTS.map(({ what, scenario, metric }) => {
     const row = rows.find((row) => row.scenario === scenario && row.metric === metric);
     if (!row) {
@@ -90,7 +92,11 @@ function highlights() {
       row.values["upstream, ioredis"],
     ];
     const values = [nodeRedis, ioredis, row.values.native].map(show);
-    return `| ${what} | ${values.join(" | ")} | ${Number(row.timesBetter.toPrecision(2))} |`;
+    const times = Number(row.timesBetter.toPrecision(2));
+    if (times <= 1) {
+      notBetter.push(what);
+    }
+    return `| ${what} | ${values.join(" | ")} | ${times > 1 ? times : ""} |`;
   });
   const { upstream, native } = JSON.parse(read("storm.json")).columns;
   const stormLines = Object.entries(STORM_HIGHLIGHTS).map(
@@ -102,6 +108,8 @@ function highlights() {
     "| --- | ---: | ---: | ---: | ---: |",
     ...lines,
     ...stormLines,
+    "",
+    `"Times better" compares with upstream's better client. We are not better in: ${notBetter.join("; ")}.`,
   ].join("\n");
 }
 

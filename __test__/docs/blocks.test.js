@@ -1,8 +1,8 @@
 // The JS blocks of all documents run, as their readers would have them.
 //
 // A block is a whole program when it makes a `Server`. When it makes an `adapter`, the server is
-// added, and what it does not import itself. One with an `emitter` is a program that emits and ends.
-// Anything else is put behind a server that is called `io`.
+// added, and what it does not import itself. One with an `emitter` is a program that emits and ends,
+// one with `node:test` is a test that passes. Anything else is put behind a server that is called `io`.
 
 "use strict";
 
@@ -14,9 +14,9 @@ const { startRedisCluster } = require("../helpers/redis-cluster");
 const { startRedisSentinel } = require("../helpers/redis-sentinel");
 const { waitFor, within } = require("../helpers/wait");
 const { entriesAfter, lastEntryId } = require("../helpers/wire");
-const { allBlocks, read } = require("./markdown");
+const { allBlocks, blocksOf, read } = require("./markdown");
 const { adapterOf, connect, startNode, useOpenRedis } = require("./nodes");
-const { isEmitting, makeProject } = require("./project");
+const { isEmitting, isTest, makeProject } = require("./project");
 
 const PASSWORD = "secret";
 
@@ -54,12 +54,15 @@ function sharedWith(code) {
     : context.redis.url;
 }
 
-/** What a node with requests in the stream needs its neighbour to be. @param {string} code */
-const optionsBeside = (code) =>
-  code.includes("requestsVia") ? /** @type {const} */ ({ requestsVia: "stream" }) : undefined;
+/** Options on which all nodes have to agree. @param {string} code */
+function optionsBeside(code) {
+  const names = /(streamName|channelPrefix|sessionKeyPrefix|requestsVia): "([^"]+)"/g;
+  return Object.fromEntries([...code.matchAll(names)].map(([, name, value]) => [name, value]));
+}
 
 describe("the JS blocks of the documents", () => {
-  for (const { document, code, line } of allBlocks("js").filter(({ code }) => !isEmitting(code))) {
+  const isServer = (/** @type {string} */ code) => !isEmitting(code) && !isTest(code);
+  for (const { document, code, line } of allBlocks("js").filter(({ code }) => isServer(code))) {
     test(`${document}:${line} is a node that gets messages and answers requests`, async (t) => {
       const { io } = await startNode(t, createAdapter(sharedWith(code), optionsBeside(code)));
       const server = await project.serve(t, code);
@@ -96,17 +99,49 @@ describe("the JS blocks of the documents", () => {
     });
   }
 
-  test("the first one carries a message from one server's client to another's", async (t) => {
-    const [{ code }] = allBlocks("js");
-    const a = await (await project.serve(t, code)).connect();
-    const b = await (await project.serve(t, code)).connect();
-    // The second server may not be reading yet when its client is connected.
-    await waitFor(async () => {
-      a.socket.emit("message", "from a");
-      return b.received("message").length > 0;
+  for (const { document, code, line } of allBlocks("js").filter(({ code }) => isTest(code))) {
+    test(`${document}:${line} is a test that passes, and ends by itself`, async (t) => {
+      const state = await project.run(t, code);
+      const [exitCode] = await within(state.ended, "the test's end");
+      assert.equal(exitCode, 0, state.output);
+      assert.doesNotMatch(state.output, /warning/i);
     });
-    b.socket.emit("message", "from b");
-    await waitFor(() => a.received("message").some(([text]) => text === "from b"));
+  }
+
+  test("docs/operations.md keeps two applications on one Redis apart", async (t) => {
+    const [block] = blocksOf("docs/operations.md").filter(({ code }) => /channelPrefix/.test(code));
+    const other = await startNode(t, createAdapter(context.redis.url));
+    const otherClient = await connect(t, other.url);
+    const server = await project.serve(t, block.code);
+    const client = await server.connect();
+    const { io } = await startNode(t, createAdapter(context.redis.url, optionsBeside(block.code)));
+    await waitFor(async () => (await adapterOf(io).serverCount()) === 2, {
+      what: "two nodes of one application",
+    });
+    assert.equal(await adapterOf(other.io).serverCount(), 1);
+    other.io.emit("theirs");
+    io.emit("ours");
+    await client.receives("ours");
+    await otherClient.receives("theirs");
+    const sockets = await other.io.timeout(2_000).fetchSockets();
+    assert.deepEqual(
+      sockets.map(({ id }) => id),
+      [otherClient.id],
+    );
+    assert.deepEqual([client.received("theirs"), otherClient.received("ours")], [[], []]);
+  });
+
+  test("the endpoint of docs/monitoring.md serves the metrics, and nothing else", async (t) => {
+    const [block] = blocksOf("docs/monitoring.md").filter(({ code }) => /9464/.test(code));
+    const server = await project.serve(t, block.code);
+    await server.connect();
+    const { metricsUrl } = server.state;
+    const response = await fetch(`${metricsUrl}/metrics`);
+    assert.match(response.headers.get("content-type") ?? "", /^text\/plain/);
+    const text = await response.text();
+    assert.match(text, /^socketio_redis_streams_members 1$/m);
+    assert.match(text, /^process_cpu_user_seconds_total /m);
+    assert.equal((await fetch(metricsUrl)).status, 404);
   });
 
   test("the debug output that docs/monitoring.md asks for shows connections", async (t) => {

@@ -28,7 +28,7 @@ const { connect } = require("./nodes");
  */
 
 const NAME = "socket.io-redis-streams-native";
-const PACKAGES = ["socket.io", "redis", "ioredis", "iovalkey", "prom-client"];
+const PACKAGES = ["socket.io", "socket.io-client", "redis", "ioredis", "iovalkey", "prom-client"];
 
 /** What a block may use without saying where it is from, since the text around it does. */
 const IMPORTS = {
@@ -42,12 +42,18 @@ const EMITTER = 'const emitter = new Emitter("redis://localhost:6379");';
 /** @param {string} code */
 const isEmitting = (code) => /\bemitter\b/.test(code);
 
+/** @param {string} code */
+const isTest = (code) => code.includes('from "node:test"');
+
 /**
  * @param {string} code
  * @returns {string} a whole program
  */
 function programOf(code) {
   let whole = code;
+  if (isTest(code)) {
+    return code;
+  }
   if (isEmitting(code)) {
     whole = code.includes("new Emitter(") ? code : `${EMITTER}\n${code}`;
   } else if (!code.includes("new Server(")) {
@@ -76,8 +82,9 @@ function makeProject({ redis, cluster, sentinel, certificates }) {
   /**
    * @param {string} code
    * @param {number} port of the HTTP server
+   * @param {number} metricsPort
    */
-  function adapted(code, port) {
+  function adapted(code, port, metricsPort) {
     const replacements = {
       "localhost:6379": `127.0.0.1:${redis.port}`,
       "port: 6379": `port: ${redis.port}`,
@@ -91,6 +98,7 @@ function makeProject({ redis, cluster, sentinel, certificates }) {
       "/run/redis/redis.sock": redis.socketPath,
       "Server(3000": `Server(${port}`,
       "?? 3000": `?? ${port}`,
+      "listen(9464": `listen(${metricsPort}`,
     };
     return Object.entries(replacements).reduce(
       (text, [from, to]) => text.replaceAll(from, to),
@@ -104,11 +112,10 @@ function makeProject({ redis, cluster, sentinel, certificates }) {
    * @param {Record<string, string>} [env]
    */
   async function run(t, code, env = {}) {
-    const port = await freePort();
+    const [port, metricsPort] = [await freePort(), await freePort()];
     const file = join(folder, `program-${port}.mjs`);
-    fs.writeFileSync(file, adapted(programOf(code), port));
-    const { PORT, ...inherited } = process.env; // the first server of README.md would listen there
-    const child = spawn(process.execPath, [file], { cwd: folder, env: { ...inherited, ...env } });
+    fs.writeFileSync(file, adapted(programOf(code), port, metricsPort));
+    const child = spawn(process.execPath, [file], { cwd: folder, env: { ...process.env, ...env } });
     const release = guard(child);
     const ended = once(child, "exit");
     t.after(async () => {
@@ -116,7 +123,8 @@ function makeProject({ redis, cluster, sentinel, certificates }) {
       await ended;
       release();
     });
-    const state = { child, ended, output: "", url: `http://127.0.0.1:${port}` };
+    const [url, metricsUrl] = [port, metricsPort].map((each) => `http://127.0.0.1:${each}`);
+    const state = { child, ended, output: "", url, metricsUrl };
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => (state.output += text));
     }
@@ -166,4 +174,4 @@ function makeProject({ redis, cluster, sentinel, certificates }) {
   };
 }
 
-module.exports = { isEmitting, makeProject };
+module.exports = { isEmitting, isTest, makeProject };

@@ -1,4 +1,4 @@
-// The rights that docs/operations.md lists are enough, and none is too many.
+// The permissions that docs/operations.md lists are enough, and none is too many.
 
 "use strict";
 
@@ -14,11 +14,11 @@ const { adapterOf, connect, startNode, useOpenRedis } = require("./nodes");
 
 const context = useOpenRedis();
 
-describe("the rights that docs/operations.md lists", () => {
+describe("the permissions that docs/operations.md lists", () => {
   const commands = blocksOf("docs/operations.md")
     .filter(({ language }) => language === "redis")
     .map(({ code }) => code.trim().split(/\s+/));
-  const text = section("docs/operations.md", "Rights of the Redis user");
+  const text = section("docs/operations.md", "Permissions of the Redis user");
   const extra = ["+select", "+client|setname"];
   /** How often the connections are cut. */
   const CUTS = 20;
@@ -98,7 +98,7 @@ describe("the rights that docs/operations.md lists", () => {
       commands.map(([acl, setuser, user]) => [acl, setuser, user]),
       Array(2).fill(["ACL", "SETUSER", "chat"]),
     );
-    extra.forEach((right) => assert.ok(text.includes(`\`${right}\``), right));
+    extra.forEach((rule) => assert.ok(text.includes(`\`${rule}\``), rule));
   });
 
   for (const [i, useShardedPubSub] of [false, true].entries()) {
@@ -129,7 +129,7 @@ describe("the rights that docs/operations.md lists", () => {
         const granted = [...rules, ...more].filter((rule) => rule.startsWith("+"));
         const called = await calls();
         const unused = granted.filter((rule) => (called.get(rule.slice(1)) ?? 0) <= 0);
-        assert.deepEqual(unused, [], "rights that nothing needs");
+        assert.deepEqual(unused, [], "permissions that nothing needs");
       });
     }
   }

@@ -25,6 +25,13 @@ const MANAGERS = ["pnpm@12.20.0", "yarn@1.22.22", "@yarnpkg/cli-dist@4.18.1"];
 /** How a program of Node.js is started in a project. */
 const NODE = [process.execPath];
 
+/** The package that docs/upgrading.md installs to go back to upstream. */
+const [, ROLLBACK] =
+  /^npm install (@socket\.io\/redis-streams-adapter@[\d.]+)$/m.exec(
+    fs.readFileSync(join(packages.ROOT, "docs", "upgrading.md"), "utf8"),
+  ) ?? [];
+assert(ROLLBACK, "docs/upgrading.md names what to install to go back");
+
 const BODY = `
 const io = new Server(0, { adapter: createAdapter(process.env.REDIS_URL) });
 io.on("connection", (socket) => {
@@ -232,12 +239,17 @@ describe("the packages from a registry", () => {
     ["Yarn 4 with Plug'n'Play", withYarn4("pnp"), ["socket.io-adapter"], PLUG_AND_PLAY],
   ];
   for (const [manager, install, more = [], flags = []] of installs) {
-    it(`${manager} installs what works, under upstream's name`, async () => {
+    it(`${manager} installs what works, under upstream's name, and takes it back`, async () => {
       const cwd = folder("project-");
       fs.writeFileSync(join(cwd, "package.json"), '{ "private": true }');
       const ours = `${ALIAS}@npm:${NAME}@${manifest.version}`;
       await install(cwd, ["socket.io@^4.8.0", ours, ...more]);
       await messagesCross(cwd, ALIAS, [...NODE, ...flags]);
+
+      await install(cwd, [ROLLBACK]);
+      const name = `console.log(require("${ALIAS}/package.json").name)`;
+      const { stdout } = await exec(cwd, process.execPath, [...flags, "--eval", name]);
+      assert.equal(stdout.trim(), ALIAS);
     });
   }
 });

@@ -53,7 +53,7 @@ const CONFIGURATIONS = [
   },
   // Without a client, which would need rights of its own.
   {
-    name: "settings, a user with the documented rights",
+    name: "settings, a user with the documented permissions",
     env: { REDIS: "acl", REDIS_CLIENT: "settings" },
   },
 ];

@@ -110,7 +110,7 @@ The configurations:
       ? ` ${withoutTls.join(" and ")} ${withoutTls.length > 1 ? "were" : "was"} built without TLS: there, a proxy in front of the server speaks it ("proxy" in the table).`
       : ""
   }
-- The user with the documented rights has those that [Rights of the Redis user](operations.md#rights-of-the-redis-user) lists, adapted to the names that a test chooses, and no other. Settings stand in for a client, which would need rights of its own. The run fails when the server's ACL log shows anything.
+- The user with the documented permissions has those that [Permissions of the Redis user](operations.md#permissions-of-the-redis-user) lists, adapted to the names that a test chooses, and no other. Settings stand in for a client, which would need permissions of its own. The run fails when the server's ACL log shows anything.
 
 Skipped, why and where (a suite that is skipped as a whole counts as one):
 

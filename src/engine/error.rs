@@ -361,12 +361,12 @@ fn advice_for(reason: &str) -> (Refusal, &'static str) {
         (
             "NOPERM",
             Refusal::NoPermission,
-            "grant the ACL user this command, key and channel (see \"Rights of the Redis user\" in docs/operations.md)",
+            "grant the ACL user this command, key and channel (see \"Permissions of the Redis user\" in docs/operations.md)",
         ),
         (
             "no permissions",
             Refusal::NoPermission,
-            "grant the ACL user this command (see \"Rights of the Redis user\" in docs/operations.md)",
+            "grant the ACL user this command (see \"Permissions of the Redis user\" in docs/operations.md)",
         ),
         (
             "WRONGTYPE",
