@@ -8,8 +8,8 @@ const { readFileSync } = require("node:fs");
 const { join } = require("node:path");
 const { describe, test } = require("node:test");
 const { useRedis } = require("../helpers/cluster");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { defer } = require("../faults/defer");
-const { startProxy } = require("../faults/tcp-proxy");
 const { takeWarnings } = require("../faults/warnings");
 
 const { Emitter } = require("../..");

@@ -10,10 +10,10 @@ const { startCluster } = require("../helpers/cluster");
 const { startNode } = require("../helpers/node");
 const { freePort, RedisServer, startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { settle, waitFor } = require("../helpers/wait");
 const { decodeData, entriesAfter } = require("../helpers/wire");
 const { defer } = require("./defer");
-const { startProxy } = require("./tcp-proxy");
 const { EVENT, Traffic } = require("./traffic");
 require("./warnings"); // outages are warned of
 
@@ -243,7 +243,7 @@ describe("a node that starts before Redis", () => {
       writer.io.emit(EVENT, number);
     }
     await waitFor(() => statsOf(writer.io).published === 21);
-    const proxy = await startProxy(redis.port, undefined, port);
+    const proxy = await startProxy(redis.port, undefined, { port });
     defer(t, () => proxy.close());
     await client.receives(EVENT, 20);
     assert.deepEqual(
