@@ -212,11 +212,11 @@ describe("what cannot be proven complete is refused", () => {
       for (let i = 0; i < 300; i++) {
         load.emit();
       }
-      await waitFor(async () => {
-        await context.admin.command("XTRIM", "socket.io", "MAXLEN", 50);
-        const entries = await context.admin.command("XRANGE", "socket.io", offset, offset);
-        return entries.length === 0 && load.emitted >= 300;
-      });
+      await load.truth();
+      // Or the offset might still be in the history of a node that has yet to read what is behind it.
+      await load.isRead();
+      await context.admin.command("XTRIM", "socket.io", "MAXLEN", 50);
+      assert.deepEqual(await context.admin.command("XRANGE", "socket.io", offset, offset), []);
       await assertFresh(load, client, node);
     });
   }
@@ -261,6 +261,7 @@ describe("what cannot be proven complete is refused", () => {
         load.emit();
       }
       await load.truth();
+      await load.isRead(); // a node that has yet to come to the gap can prove what is before it
       await assertFresh(load, client, 1);
     });
   }
