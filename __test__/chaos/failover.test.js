@@ -32,7 +32,7 @@ async function startServer(t, args) {
 
 // Breaks when the position is not compared with the stream's end: XREAD waits for IDs above what was
 // read on the old master, and what is between is lost without a word.
-test("a replica without the latest entries takes over: said once by each node", async (t) => {
+test("a replica without the latest entries takes over: each node reports it once, and goes on", async (t) => {
   const master = await startServer(t);
   const replica = await startServer(t, ["--replicaof", "127.0.0.1", String(master.redis.port)]);
   const proxy = await startProxy(master.redis.port);

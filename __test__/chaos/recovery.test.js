@@ -23,7 +23,7 @@ const RECOVERIES = 200;
 
 const context = useRedis();
 
-describe(`${RECOVERIES} recoveries across three nodes, ${RATE} packets per second`, () => {
+describe(`${RECOVERIES} recoveries, ${RATE} packets per second: each client gets each packet once, in order`, () => {
   const slow = { recovery: { skipMiddlewares: false }, middleware: delays };
   const paged = { adapterOptions: { historyBytes: 10_000 } };
   const CASES = {
@@ -320,7 +320,7 @@ describe("a session that is cut before its first packet", () => {
   }
 });
 
-describe("sessions go back and forth between upstream nodes and ours", () => {
+describe("sessions go back and forth between upstream nodes and ours, and nothing is lost", () => {
   // Breaks when a session of upstream's, which has fewer fields, is taken for damaged, and when ours
   // has something in it that upstream trips over. Upstream's own restores lose and double what comes
   // meanwhile, so nothing comes meanwhile there.

@@ -52,7 +52,7 @@ async function assertRequestsWork(cluster) {
   assert.equal(await cluster.adapter(2).serverCount(), nodes.length);
 }
 
-describe("CLIENT KILL while three nodes emit", () => {
+describe("CLIENT KILL while three nodes emit: nothing is lost or doubled, and requests work at once", () => {
   /**
    * What is killed, and how many connections of each node that is.
    *

@@ -41,8 +41,8 @@ const ALL_SAID = ["CLIENT", "TIME", "XINFO", "MULTI", "PUBSUB"];
 
 // Break when what is optional is needed after all, and when it is not said what one goes without,
 // or said again and again.
-describe("a command that is not needed is refused", () => {
-  describe("by an ACL", () => {
+describe("a node works without the commands that it can do without", () => {
+  describe("refused by an ACL", () => {
     for (const commands of [...OPTIONAL.map((command) => [command]), OPTIONAL]) {
       test(commands.join(), async (t) => {
         const redis = await startRedis();
@@ -62,7 +62,7 @@ describe("a command that is not needed is refused", () => {
     }
   });
 
-  describe("because the server does not know it", () => {
+  describe("unknown to the server", () => {
     const EVERYTHING = [...OPTIONAL, IN_RESP2];
     for (const commands of [...EVERYTHING.map((command) => [command]), EVERYTHING]) {
       test(commands.join(), async (t) => {

@@ -30,7 +30,7 @@ const ENDS = {
 
 // Without heartbeats to speak of: an end is seen by Redis, not by silence. It breaks when open
 // requests do not look again who listens: each then waits for its time-out, as upstream's do.
-describe("a node goes while a request is open", () => {
+describe("a node goes while a request is open: the request ends", () => {
   const fixture = trios.useTrio(context, "goes", {
     heartbeatInterval: 60_000,
     heartbeatTimeout: 120_000,
@@ -93,7 +93,7 @@ describe("a node goes while a request is open", () => {
   });
 });
 
-describe("a node is silent or busy while a request is open", () => {
+describe("a node is silent or busy while a request is open: the request waits for the busy one only", () => {
   const SILENCE = 900;
   const fixture = trios.useTrio(context, "silent", {
     heartbeatInterval: 150,

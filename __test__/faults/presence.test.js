@@ -43,7 +43,7 @@ async function staysAt(count, expected, ms) {
 
 // Without heartbeats to speak of: only what a node says can tell that it has gone. It breaks when
 // no ADAPTER_CLOSE is written, or none is heeded, or open requests are not told.
-describe("a node leaves while a request is open", () => {
+describe("a node leaves while a request is open: the request ends", () => {
   const slow = { requestsVia: "stream", heartbeatInterval: 60_000, heartbeatTimeout: 120_000 };
   const fixture = trios.useTrio(context, "leaves", slow, "upstream-0.2");
 
@@ -63,7 +63,7 @@ describe("a node leaves while a request is open", () => {
   }
 });
 
-describe("a node is killed, hangs or is busy", () => {
+describe("a node is killed, hangs or is busy: requests wait for the busy one only", () => {
   const fixture = trios.useTrio(context, "silent", QUICK, "upstream-0.2");
 
   // Breaks when silence is not noticed, or those who wait are not told.

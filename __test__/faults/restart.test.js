@@ -81,7 +81,7 @@ async function assertRequestsWork(cluster) {
   );
 }
 
-describe("Redis with appendfsync always", () => {
+describe("nothing is lost or doubled while Redis with appendfsync always", () => {
   // Breaks when reading resumes anywhere but behind the last entry that was read, when a batch in
   // doubt is dropped or sent again unseen, and when what is emitted meanwhile is not kept.
   for (const signal of /** @type {NodeJS.Signals[]} */ (["SIGTERM", "SIGKILL"])) {
@@ -142,7 +142,7 @@ describe("Redis with appendfsync always", () => {
   }
 });
 
-describe("Redis without persistence", () => {
+describe("packets flow again when Redis without persistence", () => {
   // Breaks when nodes go on waiting behind entries that are gone, or what is emitted while it is
   // away is dropped with the stream.
   test("is restarted, and the stream is gone", async (t) => {
