@@ -1,4 +1,4 @@
-// How the JS files hang together: no file requires itself, by whatever detour. A file in a circle
+// The layout of the JS files: no file requires itself, by whatever detour. A file in a circle
 // sees the exports of another one before they are there, and neither can be read alone.
 
 "use strict";
@@ -10,7 +10,7 @@ const { join, relative, resolve } = require("node:path");
 const { describe, test } = require("node:test");
 const ts = require("typescript");
 
-const ROOT = join(__dirname, "..");
+const ROOT = join(__dirname, "..", "..");
 /** Where the project's own files are. */
 const PLACES = ["index.js", "metrics.js", "lib", "scripts", "bench", "fuzz", "__test__"];
 
