@@ -122,7 +122,7 @@ describe("the TCP proxy", () => {
     const { proxy, connect } = await start(t);
     const { client, server } = await connect();
     proxy.stall();
-    const size = 64 << 20;
+    const size = 24 << 20;
     client.socket.write(Buffer.alloc(size));
     const [link] = proxy.links;
     await waitFor(() => link.client.isPaused(), { what: "the proxy to stop reading" });
