@@ -8,6 +8,7 @@
 
 const { spawn } = require("node:child_process");
 const { readdirSync } = require("node:fs");
+const { availableParallelism } = require("node:os");
 const { join } = require("node:path");
 
 const ADAPTERS = [
@@ -15,7 +16,9 @@ const ADAPTERS = [
   ...["native-stream", "mixed-0.2", "mixed-0.2-upstream-first", "upstream-0.2"],
 ];
 const FOLDER = join(__dirname, "parity");
-const PARITY_ARGS = ["--test", "--test-concurrency=2", "--test-timeout=60000"];
+const PARITY_ARGS = ["--test", "--test-timeout=120000"];
+/** More files than cores: most of the time they wait. */
+const CONCURRENCY = `--test-concurrency=${availableParallelism() + 2}`;
 
 /** @returns {string[]} */
 function parityFiles() {
@@ -31,10 +34,9 @@ function parityFiles() {
  */
 function run(adapter, files) {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [...PARITY_ARGS, "--test-reporter=spec", ...files], {
-      stdio: "inherit",
-      env: { ...process.env, ADAPTER: adapter },
-    });
+    const args = [...PARITY_ARGS, CONCURRENCY, "--test-reporter=spec", ...files];
+    const env = { ...process.env, ADAPTER: adapter };
+    const child = spawn(process.execPath, args, { stdio: "inherit", env });
     child.on("exit", (code) => resolve(code === 0));
   });
 }

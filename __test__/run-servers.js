@@ -38,6 +38,7 @@ const { outcomeOf } = require("./servers/outcome");
 const DOCUMENT = "docs/compatibility.md";
 const LOGS = join(FOLDER, "logs");
 const RESULTS = join(FOLDER, "results.json");
+const TAP = ["--test-concurrency=2", "--test-reporter=tap"];
 
 /** What is tested; a change of the tests does not undo what has passed before. */
 const PACKAGE = ["src", "lib", "index.js", "Cargo.toml", "Cargo.lock", "package-lock.json"];
@@ -65,7 +66,7 @@ async function runJob({ name, server, configuration }, commit) {
   const file = join(LOGS, `${name.replace(/[^\w.]+/g, "-")}.tap`);
   const log = createWriteStream(file);
   const start = Date.now();
-  const child = spawn(process.execPath, [...PARITY_ARGS, "--test-reporter=tap", ...parityFiles()], {
+  const child = spawn(process.execPath, [...PARITY_ARGS, ...TAP, ...parityFiles()], {
     stdio: ["ignore", "pipe", "inherit"],
     env: {
       ...process.env,

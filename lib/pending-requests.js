@@ -71,13 +71,13 @@ class PendingRequest {
 
   /**
    * @param {SubscriberCount} count
-   * @param {(uid: string) => boolean} isPresent
+   * @param {Map<string, boolean>} present whether those listen that the count was asked about
    */
-  refresh(count, isPresent) {
+  refresh(count, present) {
     if (this.responders === undefined) {
       return;
     }
-    const { gone, vacated } = this.responders.refresh(count, isPresent);
+    const { gone, vacated } = this.responders.refresh(count, present);
     gone.forEach((uid) => this.#waiter.leave(uid));
     for (let i = 0; i < vacated; i++) {
       this.#waiter.leave();
@@ -182,11 +182,11 @@ class PendingRequests {
     const asked = [...new Set(pending.flatMap(([, request]) => request.responders?.placed ?? []))];
     try {
       const count = await this.#countSubscribers(asked);
-      const present = new Set(asked.filter((_, i) => count.present[i]));
+      const present = new Map(asked.map((uid, i) => [uid, count.present[i]]));
       for (const [requestId, request] of pending) {
         // It may have ended while the count was taken.
         if (this.#open.get(requestId) === request) {
-          guarded(() => request.refresh(count, (uid) => present.has(uid)));
+          guarded(() => request.refresh(count, present));
         }
       }
     } catch {

@@ -72,17 +72,18 @@ class PendingResponders {
    * Looks again who is there.
    *
    * @param {SubscriberCount} count
-   * @param {(uid: string) => boolean} isPresent for uids in `placed`, by the same count
+   * @param {Map<string, boolean>} present whether those listen that the count was asked about; not
+   * among them is who took a place after that, and the count tells nothing of it
    * @returns {{ gone: string[], vacated: number }} who was waited for and has left: uids, and
    * places that nobody has taken
    */
-  refresh({ known, others }, isPresent) {
+  refresh({ known, others }, present) {
     const alive = new Set(known);
     const gone = [...this.#awaited].filter(
-      (uid) => !alive.has(uid) && !(this.#placed.has(uid) && isPresent(uid)),
+      (uid) => !alive.has(uid) && !(this.#placed.has(uid) && present.get(uid) !== false),
     );
     // Who listens and was neither known nor heard. A node may have become known meanwhile.
-    const placedAmongOthers = this.placed.filter((uid) => !alive.has(uid) && isPresent(uid));
+    const placedAmongOthers = this.placed.filter((uid) => !alive.has(uid) && present.get(uid));
     const newlyKnown = known.filter((uid) => !this.#admitted.has(uid));
     const unheard = others - placedAmongOthers.length + newlyKnown.length;
     const vacated = Math.max(0, this.#places - Math.max(0, unheard));

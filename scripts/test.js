@@ -1,11 +1,16 @@
 "use strict";
 // `npm test`: sets up what is missing, then runs every test, the Rust ones too.
+//
+//     npm run test:quick       the static checks, Rust's tests and the parity suite on our adapter
 
 const { readdirSync } = require("node:fs");
+const { availableParallelism } = require("node:os");
 const { join, sep } = require("node:path");
+const { parseArgs } = require("node:util");
 
 const { ROOT, ScriptError, succeeds, main } = require("./run");
 const { requireCargo } = require("./build");
+const { JS_CHECKS, RUST_CHECKS, runLanes } = require("./checks");
 const { setup } = require("./setup");
 
 /** The parity suite has a runner of its own, since it runs once for each kind of cluster. */
@@ -17,9 +22,16 @@ const CLUSTERS = [
   ...["native-stream", "mixed-0.2", "mixed-0.2-upstream-first"],
 ];
 
+/** What measures time or memory: nothing may run beside it. */
+const ALONE = [
+  ...["chaos/hostile", "chaos/soak", "chaos/storm"],
+  ...["fast-path/cost", "fast-path/inbox", "fast-path/namespaces"],
+].map((name) => join("__test__", `${name}.test.js`));
+
 /** A file that hangs fails after this long (ms), so that the rest still runs. */
 const FILE_TIMEOUT = 600_000;
-const TEST_RUNNER = ["--test", "--test-reporter=spec", `--test-timeout=${FILE_TIMEOUT}`];
+/** More files than cores: most of the time a test waits, for servers to fail or to come back. */
+const CONCURRENCY = availableParallelism() + 2;
 
 /** @returns {string[]} */
 function testFiles() {
@@ -30,23 +42,44 @@ function testFiles() {
     .sort();
 }
 
-main(() => {
-  setup();
-  requireCargo();
+/** @param {number} concurrency @param {string[]} files */
+const testArgs = (concurrency, files) => [
+  ...["--test", "--test-reporter=spec", `--test-timeout=${FILE_TIMEOUT}`],
+  ...[`--test-concurrency=${concurrency}`, ...files],
+];
 
+/** @returns {string[]} the names of the steps that failed */
+function runAll() {
+  const files = testFiles();
+  const sideBySide = files.filter((file) => !ALONE.includes(file));
   /** @type {[string, string, string[], Record<string, string>?][]} */
   const steps = [
     ["Rust tests", "cargo", ["test"]],
     ["parity suite", process.execPath, [RUN_PARITY, ...CLUSTERS]],
     ["parity suite on a Redis Cluster", process.execPath, [RUN_PARITY, "native"], ON_CLUSTER],
-    ["tests", process.execPath, [...TEST_RUNNER, ...testFiles()]],
+    ["tests", process.execPath, testArgs(CONCURRENCY, sideBySide)],
+    ["tests that measure", process.execPath, testArgs(1, ALONE)],
   ];
-  const failed = steps
+  return steps
     .filter(([name, program, args, env]) => {
       console.log(`\n# ${name}`);
       return !succeeds(program, args, { env: { ...process.env, ...env } });
     })
     .map(([name]) => name);
+}
+
+/** @returns {Promise<string[]>} likewise */
+function runQuick() {
+  const rust = { name: "Rust tests", program: "cargo", args: ["test"] };
+  const parity = { name: "parity suite", program: process.execPath, args: [RUN_PARITY, "native"] };
+  return runLanes([[...RUST_CHECKS, rust, parity], JS_CHECKS]);
+}
+
+main(async () => {
+  const { values } = parseArgs({ options: { quick: { type: "boolean" } } });
+  setup();
+  requireCargo();
+  const failed = values.quick ? await runQuick() : runAll();
   if (failed.length > 0) {
     throw new ScriptError(`\nFailed: ${failed.join(", ")}`);
   }

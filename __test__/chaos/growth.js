@@ -4,7 +4,7 @@
 "use strict";
 
 /**
- * @typedef {import("./agent-main").Usage} Usage
+ * @typedef {import("./agent-extension").Usage} Usage
  *
  * @typedef {object} Growth
  * @property {number} node

@@ -20,7 +20,7 @@ const { OPTIONS } = require("./load");
 
 const context = useRedis();
 
-describe("hostile clients", () => {
+describe("hostile clients harm nobody else", () => {
   const ATTEMPTS = 10_000;
   const CLIENTS = 10;
   /** ms between two echoes of a client */

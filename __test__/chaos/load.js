@@ -7,6 +7,7 @@ const assert = require("node:assert/strict");
 const { Cluster } = require("../helpers/cluster");
 const { SESSION_KEY_PREFIX } = require("../helpers/recovery");
 const { waitFor } = require("../helpers/wait");
+const { lastEntryId } = require("../helpers/wire");
 const { defer } = require("../faults/defer");
 const { random, seed } = require("../faults/random");
 const { LedgerClient } = require("./client");
@@ -130,6 +131,16 @@ class Load {
       { interval: 50, what: () => `${this.emitted} packets, not ${truth.packets.length}` },
     );
     return truth;
+  }
+
+  /** Waits until each node has read the stream to its end. */
+  async isRead() {
+    const { admin, nodes } = this.cluster;
+    const last = await lastEntryId(admin, "socket.io");
+    const positions = () => nodes.map(({ index }) => this.cluster.adapter(index).stats().position);
+    await waitFor(() => positions().every((position) => position === last), {
+      what: () => `all nodes to have read ${last}, not ${positions()}`,
+    });
   }
 
   /**

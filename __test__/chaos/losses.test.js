@@ -177,7 +177,7 @@ async function startAgents(t, count, adapterOptions) {
 /** @param {string} reason @returns {any} a loss of unknown size */
 const unknown = (reason) => ({ reason, entries: undefined });
 
-describe("the stream is not what it was", TOGETHER, () => {
+describe("the stream is not what it was: each node reports it and goes on", TOGETHER, () => {
   // Each breaks when XREAD alone is trusted: it shows none of these, and where IDs start lower than
   // before it shows nothing any more.
 
@@ -419,7 +419,7 @@ describe("entries are trimmed before they were read", TOGETHER, () => {
   });
 });
 
-describe("nothing is said", TOGETHER, () => {
+describe("no loss is reported", TOGETHER, () => {
   const MAX_LEN = 1_000;
 
   // Breaks when an entry that was trimmed after it was read counts as lost.

@@ -63,7 +63,7 @@ describe("three nodes that emit at once", () => {
   });
 });
 
-describe("a request right after what its node issued", () => {
+describe("a request right after what its node issued runs behind it", () => {
   // Node 2 emits all the time, so that the readers always have something to do.
   const context = useCluster();
 
@@ -214,7 +214,7 @@ describe("a socket that joins a room while entries wait for the event loop", () 
   });
 });
 
-describe("an event loop that is blocked for 4 s while 30,000 packets pass", () => {
+describe("while an event loop is blocked for 4 s and 30,000 packets pass", () => {
   const context = useRedis();
   const BLOCKED = 4_000;
   const PACKETS = 30_000;

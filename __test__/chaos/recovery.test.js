@@ -23,7 +23,7 @@ const RECOVERIES = 200;
 
 const context = useRedis();
 
-describe(`${RECOVERIES} recoveries across three nodes, ${RATE} packets per second`, () => {
+describe(`${RECOVERIES} recoveries, ${RATE} packets per second: each client gets each packet once, in order`, () => {
   const slow = { recovery: { skipMiddlewares: false }, middleware: delays };
   const paged = { adapterOptions: { historyBytes: 10_000 } };
   const CASES = {
@@ -212,11 +212,11 @@ describe("what cannot be proven complete is refused", () => {
       for (let i = 0; i < 300; i++) {
         load.emit();
       }
-      await waitFor(async () => {
-        await context.admin.command("XTRIM", "socket.io", "MAXLEN", 50);
-        const entries = await context.admin.command("XRANGE", "socket.io", offset, offset);
-        return entries.length === 0 && load.emitted >= 300;
-      });
+      await load.truth();
+      // Or the offset might still be in the history of a node that has yet to read what is behind it.
+      await load.isRead();
+      await context.admin.command("XTRIM", "socket.io", "MAXLEN", 50);
+      assert.deepEqual(await context.admin.command("XRANGE", "socket.io", offset, offset), []);
       await assertFresh(load, client, node);
     });
   }
@@ -261,6 +261,7 @@ describe("what cannot be proven complete is refused", () => {
         load.emit();
       }
       await load.truth();
+      await load.isRead(); // a node that has yet to come to the gap can prove what is before it
       await assertFresh(load, client, 1);
     });
   }
@@ -319,7 +320,7 @@ describe("a session that is cut before its first packet", () => {
   }
 });
 
-describe("sessions go back and forth between upstream nodes and ours", () => {
+describe("sessions go back and forth between upstream nodes and ours, and nothing is lost", () => {
   // Breaks when a session of upstream's, which has fewer fields, is taken for damaged, and when ours
   // has something in it that upstream trips over. Upstream's own restores lose and double what comes
   // meanwhile, so nothing comes meanwhile there.

@@ -6,13 +6,13 @@
 const { createAdmin } = require("../helpers/clients");
 const { SESSION_KEY_PREFIX } = require("../helpers/recovery");
 const { startRedis } = require("../helpers/redis-server");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { settle, waitFor } = require("../helpers/wait");
 const { random } = require("../faults/random");
 const { startAgent } = require("./agent");
 const { LedgerClient } = require("./client");
 const { Tally } = require("./ledger");
 const { Publishing, readTruth } = require("./packets");
-const { startRedisProxy } = require("./redis-proxy");
 const { Returns, Traveller, Trouble } = require("./returns");
 
 /**
@@ -56,7 +56,7 @@ const PATIENCE = 3_000;
 /** A node with its proxy: killed and started again, it is another sender. */
 class Place {
   /**
-   * @param {import("./redis-proxy").RedisProxy} proxy
+   * @param {import("../helpers/tcp-proxy").TcpProxy} proxy
    * @param {Promise<unknown>} queue
    */
   constructor(proxy, queue) {
@@ -104,7 +104,7 @@ class Scenario {
     this.redis = await startRedis({ appendOnly: true });
     this.admin = await createAdmin(this.redis);
     for (let i = 0; i < nodes; i++) {
-      this.places.push(new Place(await startRedisProxy(this.redis.port), Promise.resolve()));
+      this.places.push(new Place(await startProxy(this.redis.port), Promise.resolve()));
     }
     await Promise.all(this.places.map((place) => this.#startNode(place)));
     for (let i = 0; i < clients; i++) {
@@ -280,11 +280,11 @@ class Scenario {
     const agent = /** @type {Agent} */ (place.agent);
     switch (what) {
       case "proxy stalled":
-        place.proxy.stall(true);
+        place.proxy.stall();
         await sleep(ms);
-        return place.proxy.stall(false);
+        return place.proxy.resume();
       case "proxy cut":
-        return place.proxy.cut(direction, bytes);
+        return place.proxy.cutAfter(direction, bytes);
       case "event loop blocked":
         return agent.call("block", ms);
       case "node killed": {

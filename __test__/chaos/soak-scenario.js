@@ -19,7 +19,7 @@ const { TruthReader } = require("./packets");
 
 /**
  * @typedef {import("./agent").Agent} Agent
- * @typedef {import("./agent-main").Usage} Usage
+ * @typedef {import("./agent-extension").Usage} Usage
  * @typedef {import("./packets").Truth} Truth
  *
  * @typedef {object} SoakReport

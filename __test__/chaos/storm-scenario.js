@@ -14,7 +14,7 @@ const { readTruth } = require("./packets");
 
 /** @typedef {import("../helpers/adapters").Kind} Kind */
 /** @typedef {import("../helpers/clients").Admin} Admin */
-/** @typedef {import("./agent-main").Watched} Watched */
+/** @typedef {import("./agent-extension").Watched} Watched */
 
 /** Each client is in one of them: of 5,000 entries, 50 are its own. */
 const ROOMS = Array.from({ length: 100 }, (_, i) => `room ${i}`);

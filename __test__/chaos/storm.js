@@ -16,7 +16,7 @@ const { runStorm } = require("./storm-scenario");
 
 /**
  * @typedef {import("../helpers/adapters").Kind} Kind
- * @typedef {import("./agent-main").Watched} Watched
+ * @typedef {import("./agent-extension").Watched} Watched
  * @typedef {import("./storm-scenario").Result} Result
  */
 

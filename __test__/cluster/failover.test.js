@@ -36,7 +36,7 @@ async function failedOver(redis, old) {
 // Breaks when the reader or the writer keeps to the old master, when what was in doubt is taken for
 // written because it was read from the master that died, and when the reader starts anew at the
 // new master's tail.
-test("the stream's master is killed while three nodes emit", async (t) => {
+test("the stream's master is killed: what the stream kept arrives once, the rest is reported", async (t) => {
   const { redis, cluster, traffic, losses } = await startEmitting(t);
   const { master } = await redis.masterOf(STREAM);
   await master.kill();
@@ -62,7 +62,7 @@ test("the stream's master is killed while three nodes emit", async (t) => {
 
 // Breaks when a server that hangs is waited for: its connections stay open, and only time limits
 // tell.
-test("the stream's master hangs, and comes back as a replica", async (t) => {
+test("the stream's master hangs: what the stream kept arrives once, the rest is reported", async (t) => {
   const { redis, cluster, traffic, losses } = await startEmitting(t);
   const { master } = await redis.masterOf(STREAM);
   master.pause();
@@ -89,7 +89,7 @@ test("the stream's master hangs, and comes back as a replica", async (t) => {
 // doubles something on ours.
 // Redis 6.2 goes on holding back what is published to the old master, for 10 s.
 const orderly = needsServer(7, "end of the pause with the failover (redis/redis#10985)");
-test("all masters are replaced one by one, in an orderly way", { skip: orderly }, async (t) => {
+test("masters are replaced in order: nothing is lost or doubled", { skip: orderly }, async (t) => {
   const { redis, cluster, traffic, losses } = await startEmitting(t);
   for (const replica of redis.nodes.slice(3)) {
     await redis.ask(replica, "CLUSTER FAILOVER", /\+OK/);
@@ -108,7 +108,7 @@ test("all masters are replaced one by one, in an orderly way", { skip: orderly }
 });
 
 // Breaks when connections that a restart has ended are not made again, on any node.
-test("all masters are restarted one by one, with their data", async (t) => {
+test("masters are restarted with their data: nothing is lost or doubled", async (t) => {
   const { redis, cluster, traffic, losses } = await startEmitting(t, {
     appendOnly: true,
     // down for less than it takes to be replaced

@@ -93,7 +93,7 @@ async function assertUsed(all, granted) {
   assert.deepEqual(unused, [], "rights that nothing needs");
 }
 
-describe("a Redis Cluster", () => {
+describe("the permissions that docs/operations.md lists are enough in a Redis Cluster", () => {
   for (const [i, useShardedPubSub] of [false, true].entries()) {
     const skip = useShardedPubSub && needsServer(7, "sharded PUB/SUB");
     test(useShardedPubSub ? "sharded PUB/SUB" : "classic PUB/SUB", { skip }, async (t) => {
@@ -121,7 +121,7 @@ describe("a Redis Cluster", () => {
   }
 });
 
-test("sentinels", async (t) => {
+test("the permissions that docs/operations.md lists are enough at sentinels", async (t) => {
   const sentinel = await startRedisSentinel();
   defer(t, () => sentinel.stop());
   const all = await admins(t, sentinel.servers);

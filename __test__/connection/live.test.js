@@ -243,7 +243,7 @@ const WAYS = [
 ];
 
 for (const version of VERSIONS) {
-  describe(version.name, () => {
+  describe(`${version.name}: the engine reaches what the client reaches`, () => {
     for (const way of WAYS) {
       const options = version.family === "node-redis" ? way.nodeRedis : way.ioredis;
       if (options === undefined) {
@@ -376,7 +376,7 @@ for (const version of VERSIONS) {
   });
 }
 
-describe("without a client", () => {
+describe("without a client the engine gets in with", () => {
   /** @type {{ name: string, input: () => any, expected: () => object }[]} */
   const inputs = [
     {

@@ -29,7 +29,7 @@ function assertRefused(input, message) {
   );
 }
 
-describe("what is no client", () => {
+describe("what is no client is refused", () => {
   class GlideClient {
     customCommand() {}
   }
@@ -58,7 +58,7 @@ describe("what is no client", () => {
   });
 });
 
-describe("clients that are wrapped", () => {
+describe("clients are recognized also as", () => {
   test("a node-redis client with command options", () => {
     const client = require("redis")
       .createClient({ socket: { host: "127.0.0.1", port: 1234 } })
@@ -89,7 +89,7 @@ describe("clients that are wrapped", () => {
   });
 });
 
-describe("objects of another realm, as test runners make them", () => {
+describe("objects of another realm, as test runners make them, are recognized", () => {
   test("a settings object", () => {
     const settings = vm.runInNewContext('({ host: "127.0.0.1", port: 1234 })');
     assert.equal(connectionSettings(settings, { warn }).port, 1234);

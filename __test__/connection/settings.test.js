@@ -54,7 +54,7 @@ function assertWarned(input, message) {
   return settings;
 }
 
-describe("a settings object", () => {
+describe("a settings object is read, and its mistakes are named", () => {
   const local = { kind: "standalone", host: "localhost", port: 6379 };
 
   /** @type {[string, object, object][]} */

@@ -268,7 +268,7 @@ for (const name of IOREDIS) {
   });
 }
 
-describe("settings objects", () => {
+describe("settings objects name several servers", () => {
   test("a cluster, by addresses and URLs", () => {
     const { settings } = read({
       cluster: {

@@ -13,7 +13,7 @@ function settingsOf(input) {
   return connectionSettings(input, { warn: () => assert.fail("nothing to warn of") });
 }
 
-describe("a URL", () => {
+describe("a URL gives the settings that clients read from it", () => {
   const local = { kind: "standalone", host: "localhost", port: 6379 };
 
   /** @type {[string, object][]} */

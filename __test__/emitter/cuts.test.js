@@ -8,10 +8,10 @@ const { describe, test } = require("node:test");
 const { createAdmin } = require("../helpers/clients");
 const { startCluster, useRedis } = require("../helpers/cluster");
 const { startRedis } = require("../helpers/redis-server");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { settle, waitFor } = require("../helpers/wait");
 const { defer } = require("../faults/defer");
 const { random, seed } = require("../faults/random");
-const { startProxy } = require("../faults/tcp-proxy");
 const { EVENT, Traffic } = require("../faults/traffic");
 const { isNoticed } = require("../faults/noticed");
 const { takeWarnings } = require("../faults/warnings");
@@ -145,7 +145,7 @@ describe("a proxy that cuts in the middle of a packet", () => {
   });
 });
 
-describe("CLIENT KILL", () => {
+describe("CLIENT KILL: nothing is lost or doubled", () => {
   test(`of an emitter, ${CUTS} times while it emits`, async (t) => {
     const { emitter, traffic } = await start(t);
     traffic.start(RATE);
@@ -208,7 +208,7 @@ describe("CLIENT KILL", () => {
   }
 });
 
-describe("Redis is away", () => {
+describe("Redis is away: nothing is lost or doubled", () => {
   // Breaks when what is emitted meanwhile is dropped, or when flush() does not wait for it.
   test("restarted: what was emitted meanwhile is published once it is back", async (t) => {
     const { emitter, traffic } = await start(t);
@@ -230,7 +230,7 @@ describe("Redis is away", () => {
     assert.equal(emitter.stats().failed, 0);
   });
 
-  test("paused: the same", async (t) => {
+  test("paused: what was emitted meanwhile is published once it goes on", async (t) => {
     const { emitter, traffic } = await start(t);
     traffic.emit();
     await emitter.flush();

@@ -58,7 +58,7 @@ async function warned(code) {
   return String((await waitFor(() => takeWarnings().find(isIt), { what }))?.message);
 }
 
-describe("what is passed", () => {
+describe("what is passed to the emitter", () => {
   test("require() and import() give the same class", async () => {
     const namespace = await import("../../index.js");
     assert.equal(namespace.Emitter, Emitter);

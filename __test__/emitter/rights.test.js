@@ -8,8 +8,8 @@ const { readFileSync } = require("node:fs");
 const { join } = require("node:path");
 const { describe, test } = require("node:test");
 const { useRedis } = require("../helpers/cluster");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { defer } = require("../faults/defer");
-const { startProxy } = require("../faults/tcp-proxy");
 const { takeWarnings } = require("../faults/warnings");
 
 const { Emitter } = require("../..");
@@ -67,7 +67,7 @@ async function emitWith(t, rights) {
 /** As it stands in ACL LOG. @param {string} right */
 const nameOf = (right) => right.slice(1);
 
-describe("rights", () => {
+describe("the emitter's permissions", () => {
   test("docs/emitter.md lists them", () => {
     const document = readFileSync(join(__dirname, "..", "..", "docs", "emitter.md"), "utf8");
     const [, rules] = /^ACL SETUSER emitter (.*)$/m.exec(document) ?? [];

@@ -31,7 +31,7 @@ function emit(emitter, from) {
 const all = (count) => Array.from({ length: count }, (_, number) => `0:${number}`);
 
 // Breaks when an emitter's writer does not follow the stream to where it is.
-describe("on a Redis Cluster", () => {
+describe("on a Redis Cluster the emitter loses nothing", () => {
   for (const client of ["redis", "ioredis"]) {
     test(`with a cluster client of ${client}, while the stream's slot moves`, async (t) => {
       const cluster = await startRedisCluster();

@@ -24,7 +24,7 @@ const PACE = 10;
 
 /**
  * A copy of one half of the example, with its dependencies as npm would install them: what npm
- * makes of the alias is shown by pack.test.js.
+ * makes of an alias is shown by __test__/package/install.test.js.
  *
  * @param {string} work
  * @param {string} half

@@ -53,7 +53,7 @@ const BURSTS = {
   },
 };
 
-describe("a burst", () => {
+describe("other work gets its turn during a burst of", () => {
   /** @type {SyncRedis} */
   let redis;
   after(() => redis?.close());

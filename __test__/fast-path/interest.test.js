@@ -50,7 +50,7 @@ const request = (...packet) => {
 const eventsOf = (client) =>
   client.packets.map(([{ bytes }]) => JSON.parse(bytes.toString().slice(1)));
 
-describe("a room that is joined by what stands before a broadcast to it", () => {
+describe("a broadcast reaches who joined its room by what stands before it", () => {
   /** @type {RawWebSocket} */
   let client;
   /** @type {SyncRedis} */

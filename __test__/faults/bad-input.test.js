@@ -130,7 +130,7 @@ function add(fields) {
 /** What both nodes count. */
 const counts = (/** @type {string} */ name) => [0, 1].map((index) => statsOf(index)[name]);
 
-describe("what stands in the stream", () => {
+describe("nothing that stands in the stream stops a node", () => {
   // These break when a decoder throws where nobody catches it, recurses without bound, or an entry
   // that cannot be read is read for ever.
   for (const [what, fields] of Object.entries(MALFORMED_ENTRIES)) {
@@ -181,7 +181,7 @@ describe("what stands in the stream", () => {
   }
 
   // Breaks when what our own fields hold is trusted: a high sequence would hide what follows.
-  test("an origin that is none", async () => {
+  test("nor an origin that is none", async () => {
     for (const origin of [
       { wid: "not hexadecimal", seq: 1 },
       { wid: "ff", seq: -1 },
@@ -234,7 +234,7 @@ const MALFORMED_MESSAGES = {
   "10 MB of noise": () => noise(),
 };
 
-describe("what comes over PUB/SUB", () => {
+describe("nothing that comes over PUB/SUB stops a node", () => {
   /** @param {string} channel @param {Uint8Array} payload */
   const publish = (channel, payload) =>
     context.admin.client.sendCommand(["PUBLISH", channel, Buffer.from(payload)]);
@@ -267,7 +267,7 @@ describe("what comes over PUB/SUB", () => {
   });
 });
 
-describe("what clients and Redis say of sessions", () => {
+describe("nothing that clients and Redis hold for a session stops a node", () => {
   const PID = "0123456789abcdefghij";
 
   // Breaks when a client's session ID or offset is used as it comes.

@@ -14,7 +14,7 @@ const { IN_RESP2, renamed, startTwo } = require("./two-nodes");
 const { takeWarnings } = require("./warnings");
 
 const onLinux = { skip: process.platform !== "linux" && "looks into /proc" };
-describe("idle connections are closed by the server", onLinux, () => {
+describe("idle connections that the server closes are opened again unnoticed", onLinux, () => {
   const TIMEOUT = 2;
 
   /**

@@ -264,7 +264,7 @@ describe("close", () => {
 
 describe("many engines", { skip: linux }, () => {
   // Breaks when an engine leaves a descriptor or a thread behind, or each brings threads of its own.
-  test("opened and closed 50 times", async () => {
+  test("leave nothing behind, opened and closed 50 times", async () => {
     const round = async (/** @type {number} */ count) => {
       const servers = Array.from({ length: count }, () => startBare());
       await Promise.all(servers.map((io) => adapterOf(io).serverCount()));
@@ -357,7 +357,7 @@ describe("a process of its own", () => {
 describe("worker_threads", () => {
   // Breaks when the engine of a thread that was ended keeps its connections, calls into what is
   // gone, or takes the runtime of the others with it.
-  test("a worker is terminated without having closed its adapter", async (t) => {
+  test("a worker that is terminated with its adapter open leaves the process unharmed", async (t) => {
     const { redis } = context;
     const node = await startNode({ redis, client: "url" });
     defer(t, () => node.close());

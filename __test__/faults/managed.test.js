@@ -4,14 +4,13 @@
 "use strict";
 
 const assert = require("node:assert/strict");
-const net = require("node:net");
 const { describe, test } = require("node:test");
 const { createAdmin } = require("../helpers/clients");
 const { startRedisSentinel } = require("../helpers/redis-sentinel");
 const { startRedis } = require("../helpers/redis-server");
-const { once, settle, waitFor } = require("../helpers/wait");
+const { startProxy } = require("../helpers/tcp-proxy");
+const { settle, waitFor } = require("../helpers/wait");
 const { defer } = require("./defer");
-const { startProxy } = require("./tcp-proxy");
 const { IN_RESP2, REPETITION, USER, renamed, startTwo } = require("./two-nodes");
 const { takeWarnings, warnings } = require("./warnings");
 
@@ -42,8 +41,8 @@ const ALL_SAID = ["CLIENT", "TIME", "XINFO", "MULTI", "PUBSUB"];
 
 // Break when what is optional is needed after all, and when it is not said what one goes without,
 // or said again and again.
-describe("a command that is not needed is refused", () => {
-  describe("by an ACL", () => {
+describe("a node works without the commands that it can do without", () => {
+  describe("refused by an ACL", () => {
     for (const commands of [...OPTIONAL.map((command) => [command]), OPTIONAL]) {
       test(commands.join(), async (t) => {
         const redis = await startRedis();
@@ -63,7 +62,7 @@ describe("a command that is not needed is refused", () => {
     }
   });
 
-  describe("because the server does not know it", () => {
+  describe("unknown to the server", () => {
     const EVERYTHING = [...OPTIONAL, IN_RESP2];
     for (const commands of [...EVERYTHING.map((command) => [command]), EVERYTHING]) {
       test(commands.join(), async (t) => {
@@ -190,7 +189,7 @@ describe("a server without RESP3", () => {
     await two.assertWorks();
     const links = [...proxy.links].filter(({ notes }) => notes.isSubscriber);
     assert.equal(links.length, 2);
-    links.forEach((link) => (link.stalled = true));
+    links.forEach((link) => link.stall());
     await answersAgain(two);
     await two.assertWorks();
     takeWarnings();
@@ -282,21 +281,11 @@ describe("a server that turns everybody away says why", () => {
     defer(t, () => redis.stop());
     const admin = await createAdmin(redis);
     defer(t, () => admin.close());
-    const proxy = net.createServer((client) => {
-      const server = net.connect({ port: redis.port, host: AWAY, localAddress: AWAY });
-      client.pipe(server).pipe(client);
-      for (const socket of [client, server]) {
-        socket.on("error", () => {}); // "close" follows
-        socket.on("close", () => [client, server].forEach((end) => end.destroySoon()));
-      }
-    });
-    proxy.listen(0, "127.0.0.1");
+    const proxy = await startProxy({ port: redis.port, host: AWAY, localAddress: AWAY });
     defer(t, () => proxy.close());
-    await once(proxy, "listening");
-    const { port } = /** @type {net.AddressInfo} */ (proxy.address());
     const set = (/** @type {string} */ value) =>
       admin.command("CONFIG", "SET", "protected-mode", value);
-    await assertTurnedAway(t, { host: "127.0.0.1", port }, admin, {
+    await assertTurnedAway(t, proxy.redis, admin, {
       words: /DENIED .*protected mode/,
       refuse: () => set("yes"),
       permit: () => set("no"),

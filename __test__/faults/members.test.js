@@ -10,27 +10,27 @@ const { settle, waitFor, within } = require("../helpers/wait");
 const { defer } = require("./defer");
 const trios = require("./trio");
 
-const { LONG, WELL_BEFORE, SURVIVOR, VICTIM, REQUESTS, ANSWERS, assertEndsWith } = trios;
+const { LONG, WELL_BEFORE, SURVIVOR, VICTIM, REQUESTS, ANSWERS, idsOf, assertEndsWith } = trios;
 
 /** @typedef {import("../helpers/adapters").Kind} Kind */
-/** @typedef {import("./node-process").NodeProcess} NodeProcess */
+/** @typedef {import("../helpers/remote-node").ChildNode} ChildNode */
 
 const context = useRedis();
 
 /**
  * How a node goes.
  *
- * @type {Record<string, (victim: NodeProcess) => Promise<unknown>>}
+ * @type {Record<string, (victim: ChildNode) => Promise<unknown>>}
  */
 const ENDS = {
   "is killed": (victim) => victim.kill(),
-  "closes its adapter": (victim) => victim.call("closeAdapter"),
-  "closes its server": (victim) => victim.call("closeIo"),
+  "closes its adapter": (victim) => victim.closeAdapter("/"),
+  "closes its server": (victim) => victim.call("closeServer"),
 };
 
 // Without heartbeats to speak of: an end is seen by Redis, not by silence. It breaks when open
 // requests do not look again who listens: each then waits for its time-out, as upstream's do.
-describe("a node goes while a request is open", () => {
+describe("a node goes while a request is open: the request ends", () => {
   const fixture = trios.useTrio(context, "goes", {
     heartbeatInterval: 60_000,
     heartbeatTimeout: 120_000,
@@ -93,7 +93,7 @@ describe("a node goes while a request is open", () => {
   });
 });
 
-describe("a node is silent or busy while a request is open", () => {
+describe("a node is silent or busy while a request is open: the request waits for the busy one only", () => {
   const SILENCE = 900;
   const fixture = trios.useTrio(context, "silent", {
     heartbeatInterval: 150,
@@ -134,8 +134,8 @@ describe("a node is silent or busy while a request is open", () => {
     const client = await trio.connect(victim.url, VICTIM);
     defer(t, () => trio.clients.pop());
     const start = Date.now();
-    await victim.call("block", 2 * SILENCE);
-    await settle(20); // the process answers first, then blocks
+    const blocked = victim.block(2 * SILENCE);
+    await settle(20);
     const open = Object.entries(REQUESTS).map(([request, send]) => ({ request, ...send(trio) }));
     while (Date.now() - start < 2 * SILENCE) {
       assert.equal(await trio.adapter.serverCount(), 3);
@@ -149,6 +149,7 @@ describe("a node is silent or busy while a request is open", () => {
     assert.deepEqual(sockets, [...ANSWERS.fetchSockets(trio), client.id].sort());
     assert.deepEqual(answers.map(({ index }) => index).sort(), [SURVIVOR, VICTIM]);
     assert.deepEqual(acks, [0, SURVIVOR, VICTIM]);
+    await blocked;
   });
 
   // Breaks when the clocks by which others look dead run on while a node is stopped and cut off
@@ -161,7 +162,7 @@ describe("a node is silent or busy while a request is open", () => {
     };
     const others = await connections();
     const victim = await trio.startVictim(t);
-    assert.equal(await victim.call("serverCount"), 3);
+    assert.equal(await victim.serverCount(), 3);
     victim.pause();
     // Or it would hear, when it goes on, what was said meanwhile.
     for (const id of await connections()) {
@@ -169,13 +170,12 @@ describe("a node is silent or busy while a request is open", () => {
         await context.admin.command("CLIENT", "KILL", "ID", id);
       }
     }
-    const count = victim.call("serverCount"); // the first thing that it does when it comes back
+    const count = victim.serverCount(); // the first thing that it does when it comes back
     await trio.counts(2);
     await settle(2 * SILENCE);
     victim.resume();
     assert.equal(await count, 3);
     await trio.counts(3);
-    const ids = await victim.call("fetchSockets");
-    assert.deepEqual(ids.sort(), ANSWERS.fetchSockets(trio));
+    assert.deepEqual(idsOf(await victim.fetchSockets()), ANSWERS.fetchSockets(trio));
   });
 });

@@ -10,15 +10,14 @@ const { startNode } = require("../helpers/node");
 const { connectClient } = require("../helpers/socket-client");
 const { settle, waitFor, within } = require("../helpers/wait");
 const { entriesAfter, lastEntryId } = require("../helpers/wire");
+const { startAnsweringNode } = require("./answering-node");
 const { defer } = require("./defer");
-const { startNodeProcess } = require("./node-process");
 const { takeWarnings } = require("./warnings");
 const trios = require("./trio");
 
-const { WELL_BEFORE, VICTIM, REQUESTS, ANSWERS, assertEndsWith } = trios;
+const { WELL_BEFORE, VICTIM, REQUESTS, ANSWERS, idsOf, assertEndsWith } = trios;
 
 /** @typedef {import("../helpers/adapters").Kind} Kind */
-/** @typedef {import("./node-process").NodeProcess} NodeProcess */
 
 const context = useRedis();
 
@@ -44,13 +43,13 @@ async function staysAt(count, expected, ms) {
 
 // Without heartbeats to speak of: only what a node says can tell that it has gone. It breaks when
 // no ADAPTER_CLOSE is written, or none is heeded, or open requests are not told.
-describe("a node leaves while a request is open", () => {
+describe("a node leaves while a request is open: the request ends", () => {
   const slow = { requestsVia: "stream", heartbeatInterval: 60_000, heartbeatTimeout: 120_000 };
   const fixture = trios.useTrio(context, "leaves", slow, "upstream-0.2");
 
   for (const request of Object.keys(REQUESTS)) {
     for (const kind of KINDS) {
-      for (const action of ["closeAdapter", "closeIo"]) {
+      for (const action of ["closeAdapter", "closeServer"]) {
         test(`${request}, ${kind}: ${action}`, async (t) => {
           const { trio } = fixture;
           const victim = await trio.startProcess(VICTIM, kind);
@@ -64,7 +63,7 @@ describe("a node leaves while a request is open", () => {
   }
 });
 
-describe("a node is killed, hangs or is busy", () => {
+describe("a node is killed, hangs or is busy: requests wait for the busy one only", () => {
   const fixture = trios.useTrio(context, "silent", QUICK, "upstream-0.2");
 
   // Breaks when silence is not noticed, or those who wait are not told.
@@ -92,12 +91,13 @@ describe("a node is killed, hangs or is busy", () => {
     const client = await trio.connect(victim.url, VICTIM);
     defer(t, () => trio.clients.pop());
     const start = Date.now();
-    await victim.call("block", 2 * TIMEOUT);
-    await settle(20); // the process answers first, then blocks
-    const ids = trio.survivor.call("fetchSockets");
-    await staysAt(() => trio.survivor.call("serverCount"), 3, start + 2 * TIMEOUT - Date.now());
+    const blocked = victim.block(2 * TIMEOUT);
+    await settle(20);
+    const sockets = trio.survivor.fetchSockets();
+    await staysAt(() => trio.survivor.serverCount(), 3, start + 2 * TIMEOUT - Date.now());
     const expected = [...ANSWERS.fetchSockets(trio), client.id].sort();
-    assert.deepEqual((await within(ids, "the answer of the busy node")).sort(), expected);
+    assert.deepEqual(idsOf(await within(sockets, "the answer of the busy node")), expected);
+    await blocked;
   });
 
   // Breaks when the clocks run on while a process is stopped: it then takes everyone for dead until
@@ -112,7 +112,7 @@ describe("a node is killed, hangs or is busy", () => {
       };
       const others = await connections();
       const victim = await trio.startVictim(t, OURS);
-      assert.equal(await victim.call("serverCount"), 3);
+      assert.equal(await victim.serverCount(), 3);
       const own = (await connections()).filter((id) => !others.includes(id));
       victim.pause();
       for (const id of cut ? own : []) {
@@ -121,9 +121,9 @@ describe("a node is killed, hangs or is busy", () => {
       await trio.counts(2);
       await settle(2 * TIMEOUT);
       victim.resume();
-      await staysAt(() => victim.call("serverCount"), 3, TIMEOUT);
+      await staysAt(() => victim.serverCount(), 3, TIMEOUT);
       await trio.counts(3);
-      assert.deepEqual((await victim.call("fetchSockets")).sort(), ANSWERS.fetchSockets(trio));
+      assert.deepEqual(idsOf(await victim.fetchSockets()), ANSWERS.fetchSockets(trio));
     });
   }
 
@@ -170,12 +170,12 @@ describe("a node is killed, hangs or is busy", () => {
   test("answers to others cost no time of the event loop", async (t) => {
     const { trio } = fixture;
     const third = await trio.startVictim(t, OURS);
-    const { delivered } = await third.call("stats");
+    const { delivered } = await third.stats();
     for (let i = 0; i < 10; i++) {
       await REQUESTS.fetchSockets(trio).result;
-      await trio.survivor.call("fetchSockets");
+      await trio.survivor.fetchSockets();
     }
-    assert.equal((await third.call("stats")).delivered - delivered, 20);
+    assert.equal((await third.stats()).delivered - delivered, 20);
   });
 });
 
@@ -183,29 +183,34 @@ describe("a node is killed, hangs or is busy", () => {
 test("our reader was paused by a full inbox: the others are not dead", async (t) => {
   const options = { ...QUICK, streamName: "paused" };
   const start = (/** @type {Kind} */ kind, /** @type {object} */ more) =>
-    startNodeProcess(context.redis, { kind, adapterOptions: { ...options, ...more } });
+    startAnsweringNode({
+      redis: context.redis,
+      kind,
+      adapterOptions: { ...options, ...more },
+    });
   const upstream = await start("upstream-0.2", {});
   defer(t, () => upstream.kill());
   const busy = await start(OURS, { inboxBytes: 10_000, readCount: 5 });
   defer(t, () => busy.kill());
-  const count = () => busy.call("serverCount");
+  const count = () => busy.serverCount();
   await waitFor(async () => (await count()) === 2, { what: "the two to see each other" });
   const client = await connectClient(busy.url);
   defer(t, () => client.disconnect());
-  const { position } = await busy.call("stats");
+  const { position } = await busy.stats();
 
-  await busy.call("block", 2 * TIMEOUT);
+  const blocked = busy.block(2 * TIMEOUT);
   await settle(20);
   const packets = 500;
   for (let i = 0; i < packets; i++) {
-    await upstream.call("emit", "packet", "x".repeat(1_000));
+    await upstream.emit("packet", ["x".repeat(1_000)]);
   }
-  await staysAt(() => upstream.call("serverCount"), 2, TIMEOUT);
+  await staysAt(() => upstream.serverCount(), 2, TIMEOUT);
   await staysAt(count, 2, 2 * TIMEOUT);
+  await blocked;
   await client.receives("packet", packets);
   const read = await entriesAfter(context.admin, "paused", position);
   assert.ok(read.length > packets, "its reader had to wait, and went on");
-  assert.equal((await busy.call("fetchSockets")).length, 1);
+  assert.equal((await busy.fetchSockets()).length, 1);
 });
 
 // Breaks when the last word is written behind the connections' end, or something behind it.
@@ -248,7 +253,8 @@ test("a node with requests over PUB/SUB says once that there are nodes of 0.2", 
   defer(t, () => node.close());
   await waitFor(() => /** @type {any} */ (node.io.of("/").adapter).stats().position !== undefined);
   takeWarnings();
-  const old = await startNodeProcess(context.redis, {
+  const old = await startAnsweringNode({
+    redis: context.redis,
     kind: "upstream-0.2",
     adapterOptions: options,
   });

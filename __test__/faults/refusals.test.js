@@ -27,7 +27,7 @@ const { takeWarnings, warnings } = require("./warnings");
 
 const context = useRedis({ args: WITH_OBSERVER });
 
-describe("ACL", () => {
+describe("what an ACL forbids is reported once, and works again once it is permitted", () => {
   /** @param {...string} rules */
   const setUser = (...rules) => context.admin.command("ACL", "SETUSER", "app", ...rules);
   const course = () => ({
@@ -123,7 +123,7 @@ describe("ACL", () => {
   });
 });
 
-describe("credentials", () => {
+describe("wrong credentials are reported once, and all works again with the right ones", () => {
   /** Has the node make its connections again, or it would stay in with what it has. */
   const killOf = (/** @type {string} */ user) =>
     context.admin.command("CLIENT", "KILL", "USER", user);
@@ -155,7 +155,7 @@ describe("credentials", () => {
     }));
 });
 
-describe("the server's state", () => {
+describe("a state of the server that refuses writes is reported once, and ends", () => {
   test("the stream's key holds something else", (t) =>
     assertCourse(t, {
       port: context.redis.port,
@@ -176,7 +176,7 @@ describe("the server's state", () => {
 });
 
 // Breaks as `assertCourse` does; the cause goes with a restart here.
-describe("commands that the server does not know", () => {
+describe("commands that the server does not know are reported once", () => {
   /** @param {string[]} commands */
   const without = (commands) => commands.flatMap((name) => ["--rename-command", name, ""]);
 
@@ -198,7 +198,7 @@ describe("commands that the server does not know", () => {
   }
 });
 
-describe("Redis is away", () => {
+describe("Redis is away, which is reported once", () => {
   // Breaks when an outage is said by each task and attempt, or once and never again.
   test("unreachable from the start, and again", async (t) => {
     takeWarnings();

@@ -6,8 +6,8 @@ const assert = require("node:assert/strict");
 const { startNode } = require("../helpers/node");
 const { connectClient } = require("../helpers/socket-client");
 const { settle, waitFor } = require("../helpers/wait");
+const { startAnsweringNode } = require("./answering-node");
 const { defer } = require("./defer");
-const { startNodeProcess } = require("./node-process");
 const { EVENT, Traffic } = require("./traffic");
 const { takeWarnings, warnings } = require("./warnings");
 
@@ -45,8 +45,8 @@ async function startPair(t, { port, user, adapterOptions = {} }) {
     adapterOptions: options,
   });
   defer(t, () => node.close());
-  const observer = await startNodeProcess(/** @type {any} */ (redis), {
-    url: `redis://${OBSERVER}@127.0.0.1:${port}`,
+  const observer = await startAnsweringNode({
+    redis: { url: `redis://${OBSERVER}@127.0.0.1:${port}` },
     adapterOptions: options,
   });
   defer(t, () => observer.kill());
@@ -58,7 +58,7 @@ async function startPair(t, { port, user, adapterOptions = {} }) {
 class Pair {
   /**
    * @param {import("socket.io").Server} io the refused node
-   * @param {import("./node-process").NodeProcess} observer
+   * @param {import("../helpers/remote-node").ChildNode} observer
    * @param {SocketClient} local the client of the refused node
    * @param {SocketClient} remote the observer's
    */
@@ -173,7 +173,7 @@ class Pair {
     const before = this.local.received("back").length;
     await waitFor(
       async () => {
-        await this.observer.call("emit", "back");
+        await this.observer.emit("back");
         return this.local.received("back").length > before;
       },
       { interval: 25, what: "a packet from the other node" },

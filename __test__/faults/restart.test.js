@@ -10,10 +10,10 @@ const { startCluster } = require("../helpers/cluster");
 const { startNode } = require("../helpers/node");
 const { freePort, RedisServer, startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { settle, waitFor } = require("../helpers/wait");
 const { decodeData, entriesAfter } = require("../helpers/wire");
 const { defer } = require("./defer");
-const { startProxy } = require("./tcp-proxy");
 const { EVENT, Traffic } = require("./traffic");
 require("./warnings"); // outages are warned of
 
@@ -81,7 +81,7 @@ async function assertRequestsWork(cluster) {
   );
 }
 
-describe("Redis with appendfsync always", () => {
+describe("nothing is lost or doubled while Redis with appendfsync always", () => {
   // Breaks when reading resumes anywhere but behind the last entry that was read, when a batch in
   // doubt is dropped or sent again unseen, and when what is emitted meanwhile is not kept.
   for (const signal of /** @type {NodeJS.Signals[]} */ (["SIGTERM", "SIGKILL"])) {
@@ -142,7 +142,7 @@ describe("Redis with appendfsync always", () => {
   }
 });
 
-describe("Redis without persistence", () => {
+describe("packets flow again when Redis without persistence", () => {
   // Breaks when nodes go on waiting behind entries that are gone, or what is emitted while it is
   // away is dropped with the stream.
   test("is restarted, and the stream is gone", async (t) => {
@@ -243,7 +243,7 @@ describe("a node that starts before Redis", () => {
       writer.io.emit(EVENT, number);
     }
     await waitFor(() => statsOf(writer.io).published === 21);
-    const proxy = await startProxy(redis.port, undefined, port);
+    const proxy = await startProxy(redis.port, undefined, { port });
     defer(t, () => proxy.close());
     await client.receives(EVENT, 20);
     assert.deepEqual(

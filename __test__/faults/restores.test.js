@@ -8,9 +8,9 @@ const { startLoad } = require("../chaos/load");
 const { createAdmin } = require("../helpers/clients");
 const { useRedis } = require("../helpers/cluster");
 const { startRedis } = require("../helpers/redis-server");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { settle, waitFor } = require("../helpers/wait");
 const { defer } = require("./defer");
-const { startProxy } = require("./tcp-proxy");
 require("./warnings"); // outages are warned of
 
 /** A history that holds next to nothing: what was missed is read from the stream. */

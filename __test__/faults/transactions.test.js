@@ -9,11 +9,11 @@ const { describe, test } = require("node:test");
 const { useRedis } = require("../helpers/cluster");
 const { startNode } = require("../helpers/node");
 const { connectClient } = require("../helpers/socket-client");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { settle } = require("../helpers/wait");
 const { decodeData, entriesAfter } = require("../helpers/wire");
 const { defer } = require("./defer");
 const { random, seed } = require("./random");
-const { startProxy } = require("./tcp-proxy");
 const { EVENT } = require("./traffic");
 const { takeWarnings } = require("./warnings");
 
@@ -33,7 +33,7 @@ const BATCH = 20;
  */
 function refuser(isRefused, words, batches) {
   const state = { batches: 0 };
-  /** @type {import("./tcp-proxy").Inspect} */
+  /** @type {import("../helpers/tcp-proxy").Inspect} */
   const inspect = ({ notes }, direction, chunk) => {
     const text = chunk.toString("latin1");
     if (direction === "up" && text.includes("\r\nMULTI\r\n") && state.batches < batches) {
@@ -57,7 +57,7 @@ function refuser(isRefused, words, batches) {
  * A node behind a proxy and one in front of Redis, with a client each.
  *
  * @param {import("node:test").TestContext} t
- * @param {import("./tcp-proxy").Inspect} inspect
+ * @param {import("../helpers/tcp-proxy").Inspect} inspect
  */
 async function startPair(t, inspect) {
   await context.admin.command("FLUSHALL");

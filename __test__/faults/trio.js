@@ -9,12 +9,11 @@ const { startNode } = require("../helpers/node");
 const { connectClient } = require("../helpers/socket-client");
 const { settle, waitFor, within } = require("../helpers/wait");
 const { MessageType } = require("../helpers/wire");
+const { startAnsweringNode } = require("./answering-node");
 const { defer } = require("./defer");
-const { startNodeProcess } = require("./node-process");
 
 /** @typedef {import("../helpers/adapters").Kind} Kind */
 /** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
-/** @typedef {import("./node-process").NodeProcess} NodeProcess */
 
 /** Time-out of the requests whose time-out can be chosen, ms. */
 const LONG = 20_000;
@@ -60,7 +59,7 @@ class Trio {
       await waitFor(
         async () => {
           this.asker.io.emit("first entry");
-          return (await this.survivor.call("serverCount")) === 2;
+          return (await this.survivor.serverCount()) === 2;
         },
         { what: "the survivor to read" },
       );
@@ -73,11 +72,8 @@ class Trio {
    * @param {Kind} kind
    */
   startProcess(index, kind) {
-    return startNodeProcess(this.context.redis, {
-      index,
-      kind,
-      adapterOptions: this.adapterOptions,
-    });
+    const { adapterOptions } = this;
+    return startAnsweringNode({ redis: this.context.redis, index, kind, adapterOptions });
   }
 
   /**
@@ -125,7 +121,7 @@ class Trio {
     let counts = [];
     await waitFor(
       async () => {
-        counts = [await this.adapter.serverCount(), await this.survivor?.call("serverCount")];
+        counts = [await this.adapter.serverCount(), await this.survivor?.serverCount()];
         return counts.every((count) => count === expected);
       },
       { what: () => `${expected} servers to be counted, not ${counts}` },
@@ -232,5 +228,5 @@ async function assertEndsWith(trio, request, end) {
 
 module.exports = {
   ...{ LONG, WELL_BEFORE, SURVIVOR, VICTIM },
-  ...{ REQUESTS, ANSWERS, useTrio, assertEndsWith },
+  ...{ REQUESTS, ANSWERS, idsOf, useTrio, assertEndsWith },
 };

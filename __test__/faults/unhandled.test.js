@@ -27,7 +27,7 @@ function unencodable() {
   };
 }
 
-describe("what users do", () => {
+describe("a process lives on when a user", () => {
   // Breaks when encoding fails where nobody can catch it, or leaves something half done.
   for (const what of Object.keys(unencodable())) {
     test(`emits ${what}`, async () => {

@@ -10,7 +10,7 @@ const { entriesAfter, decodeData } = require("../helpers/wire");
 const { defer } = require("./defer");
 const { EVENT } = require("./traffic");
 
-/** @typedef {import("./tcp-proxy").Inspect} Inspect */
+/** @typedef {import("../helpers/tcp-proxy").Inspect} Inspect */
 /** @typedef {import("./traffic").Traffic} Traffic */
 
 /** ms after which what was held arrives: the writer has long sent it again by then. */
@@ -33,7 +33,7 @@ function writerCutter(chance, modes) {
       // Anywhere from the first byte of a small batch to the last of a large one.
       notes.left = notes.mode === "request" ? Math.floor(10 ** (chance() * 5)) : 0;
     }
-    /** @type {import("./tcp-proxy").Verdict | undefined} */
+    /** @type {import("../helpers/tcp-proxy").Verdict | undefined} */
     let verdict;
     if (direction === "down") {
       notes.isAwaitingReply = false;

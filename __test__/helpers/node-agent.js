@@ -15,8 +15,20 @@ const { startNode } = require("./node");
  * @property {number} [timeout]
  */
 
+/**
+ * @typedef {object} Extension what a module adds to a node, by what its function returns
+ * @property {(io: import("socket.io").Server, options: any) => void} [setup] called before clients
+ *   can connect, with what the node was started with
+ * @property {Record<string, (...args: any[]) => any>} [methods] that the other end can call
+ * @property {() => void} [end] called before the node closes
+ *
+ * @typedef {(running: () => import("./node").SocketIoNode) => Extension} Extend
+ */
+
 /** @type {import("./node").SocketIoNode | undefined} */
 let node;
+/** @type {Extension} */
+let extension = {};
 
 /** What went wrong without anybody handling it, and what was warned of. */
 const report = {
@@ -64,9 +76,12 @@ function select({ nsp = "/", rooms, except, local, timeout } = {}) {
 
 /** What the other end can call; every argument and result is a message. */
 const methods = {
-  /** @param {import("./node").NodeOptions} options */
-  async start(options) {
-    node = await startNode(options);
+  /** @param {import("./node").NodeOptions & { extension?: string }} options */
+  async start({ extension: path, ...options }) {
+    if (path !== undefined) {
+      extension = /** @type {Extend} */ (require(path))(running);
+    }
+    node = await startNode({ ...options, setup: (io) => extension.setup?.(io, options) });
     return { port: node.port, uid: /** @type {any} */ (node.io.of("/").adapter).uid };
   },
 
@@ -160,6 +175,7 @@ const methods = {
 
   /** Closes the node; the process or thread then ends by itself, when nothing holds it. */
   async close() {
+    extension.end?.();
     await running().close();
     // the answer has to leave first
     setImmediate(disconnect);
@@ -200,10 +216,11 @@ function onOrphaned() {
   process.exit(1);
 }
 
-/** @param {{ id: number, method: keyof typeof methods, args: any[] }} call */
+/** @param {{ id: number, method: string, args: any[] }} call */
 async function onCall({ id, method, args }) {
   try {
-    send({ id, result: await /** @type {any} */ (methods[method])(...args) });
+    const all = { ...methods, ...extension.methods };
+    send({ id, result: await /** @type {any} */ (all)[method](...args) });
   } catch (error) {
     send({ id, error: error instanceof Error ? error.message : String(error) });
   }

@@ -21,7 +21,7 @@ const { ADAPTER_OPTIONS, REDIS } = require("./configuration");
 const { startRedisCluster } = require("./redis-cluster");
 const { startRedisSentinel } = require("./redis-sentinel");
 const { startRedis } = require("./redis-server");
-const { startTlsProxy } = require("./tls-proxy");
+const { startProxy } = require("./tcp-proxy");
 const { waitFor } = require("./wait");
 
 /** @typedef {import("./clients").Admin} Admin */
@@ -146,8 +146,8 @@ async function startWithTls(certificates, options) {
  */
 async function startBehindProxy(certificates, options) {
   const server = /** @type {Server} */ (await startRedis(options));
-  const proxy = await startTlsProxy(server.port, certificates);
-  return { server, port: proxy.port, end: () => proxy.stop() };
+  const proxy = await startProxy(server.port, undefined, { certificates });
+  return { server, port: proxy.port, end: () => proxy.close() };
 }
 
 /** Whether a server was built with TLS. @param {string} binary */

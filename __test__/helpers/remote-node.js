@@ -13,8 +13,20 @@ const AGENT = join(__dirname, "node-agent.js");
 const CALL_TIMEOUT = 20_000;
 
 /**
- * @typedef {Omit<import("./node").NodeOptions, "setup">} RemoteNodeOptions
  * @typedef {import("./node-agent").Target} Target
+ *
+ * @typedef {Pick<import("./clients").Server, "url"> & Partial<import("./clients").Server>} Reachable
+ *
+ * @typedef {object} OwnOptions
+ * @property {Reachable} redis
+ * @property {string} [extension] path of a module that adds to the node (see node-agent.js)
+ *
+ * @typedef {Omit<import("./node").NodeOptions, "redis" | "setup"> & OwnOptions} RemoteNodeOptions
+ *   and what its extension takes
+ *
+ * @typedef {object} ProcessOptions
+ * @property {import("./adapters").Kind} [kind] which adapter it runs, by default as ADAPTER says
+ * @property {string[]} [execArgv] arguments of Node.js itself
  */
 
 /**
@@ -69,16 +81,10 @@ class RemoteNode {
 
   /** @param {RemoteNodeOptions} options */
   async start({ redis, ...options }) {
-    const {
-      host,
-      port,
-      url,
-      ports,
-      reach,
-      options: all,
-    } = /** @type {import("./clients").Server} */ (redis);
+    const { host, port, url, ports, reach } = redis;
     // only what a client needs, and can be sent
-    const server = { host, port, url, ports, reach, options: { password: all.password } };
+    const login = { password: redis.options?.password };
+    const server = { host, port, url, ports, reach, options: login };
     Object.assign(this, await this.call("start", { redis: server, ...options }));
     return this;
   }
@@ -194,8 +200,11 @@ class RemoteNode {
 }
 
 class ChildNode extends RemoteNode {
-  constructor() {
+  /** @param {ProcessOptions} [options] */
+  constructor({ kind, execArgv } = {}) {
     const child = fork(AGENT, {
+      execArgv,
+      env: kind ? { ...process.env, ADAPTER: kind } : process.env,
       serialization: "advanced",
       stdio: ["ignore", "pipe", "pipe", "ipc"],
     });
@@ -223,8 +232,19 @@ class ChildNode extends RemoteNode {
     return this.child.pid;
   }
 
-  /** Ends the process without a word. @param {NodeJS.Signals} [signal] */
+  /** @param {RemoteNodeOptions} options */
+  async start(options) {
+    try {
+      return await super.start(options);
+    } catch (error) {
+      await this.kill();
+      throw new Error(`a node did not start: ${this.output}`, { cause: error });
+    }
+  }
+
+  /** Ends the process without a word, also while it is stopped. @param {NodeJS.Signals} [signal] */
   kill(signal = "SIGKILL") {
+    this.child.ref(); // or nothing might be left to wait for
     this.child.kill(signal);
     return this.exited;
   }
@@ -260,13 +280,11 @@ class WorkerNode extends RemoteNode {
 /**
  * A node in a process of its own.
  *
- * @param {RemoteNodeOptions} options
+ * @param {RemoteNodeOptions & ProcessOptions} options
  * @returns {Promise<ChildNode>}
  */
-async function startChildNode(options) {
-  const node = new ChildNode();
-  await node.start(options);
-  return node;
+async function startChildNode({ kind, execArgv, ...options }) {
+  return new ChildNode({ kind, execArgv }).start(options);
 }
 
 /**
@@ -276,9 +294,7 @@ async function startChildNode(options) {
  * @returns {Promise<WorkerNode>}
  */
 async function startWorkerNode(options) {
-  const node = new WorkerNode();
-  await node.start(options);
-  return node;
+  return new WorkerNode().start(options);
 }
 
-module.exports = { startChildNode, startWorkerNode, RemoteNode };
+module.exports = { startChildNode, startWorkerNode, RemoteNode, ChildNode };

@@ -27,8 +27,8 @@ const MessageType = {
  */
 
 /**
- * The stream of a namespace; for several streams the index is never negative (upstream's may be,
- * see wire-protocol.md).
+ * The stream of a namespace; for several streams the index is never negative (upstream's may
+ * be).
  *
  * @param {string} nsp
  * @param {Record<string, any>} [adapterOptions]

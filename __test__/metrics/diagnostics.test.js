@@ -10,8 +10,8 @@ const { join } = require("node:path");
 const { describe, test } = require("node:test");
 const { guard } = require("../helpers/guard");
 const { connectClient } = require("../helpers/socket-client");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { settle, waitFor } = require("../helpers/wait");
-const { startProxy } = require("../faults/tcp-proxy");
 const { defer } = require("../faults/defer");
 const { SOON, STREAM, nodeOn, ownRedis, processOn } = require("./setup");
 
@@ -63,7 +63,7 @@ describe("a loss", () => {
   test("tells how many entries were trimmed before they were read", async (t) => {
     const losses = listen(t, "loss");
     const { redis, admin } = await ownRedis(t);
-    /** @type {import("../faults/tcp-proxy").Link[]} */
+    /** @type {import("../helpers/tcp-proxy").Link[]} */
     const readers = [];
     const proxy = await startProxy(redis.port, (link, direction, chunk) => {
       if (direction === "up" && chunk.includes("XREAD")) {
@@ -76,7 +76,7 @@ describe("a loss", () => {
     await waitFor(() => reader.stats().position !== undefined && readers.length > 0, SOON);
     writer.io.emit("event");
     await waitFor(() => reader.stats().read === 1, SOON);
-    readers.forEach((link) => (link.stalled = true));
+    readers.forEach((link) => link.stall());
     for (let i = 0; i < 40; i++) {
       writer.io.emit("event");
     }

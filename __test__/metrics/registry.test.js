@@ -256,7 +256,7 @@ test("workers of a cluster are put together by prom-client", async (t) => {
   assert.equal(buckets.length, nodes[0].stats().publishLatency.buckets.length + 3);
 });
 
-describe("what cannot work is said", () => {
+describe("what cannot work throws", () => {
   test("wrong arguments name what is wrong", async (t) => {
     const { redis } = await ownRedis(t);
     const { io } = await nodeOn(t, redis.url);
@@ -278,7 +278,7 @@ describe("what cannot work is said", () => {
     assert.deepEqual(register.getMetricsAsArray(), []);
   });
 
-  test("prom-client is not installed", (t) => {
+  test("an error names prom-client when it is not installed", (t) => {
     const folder = fs.mkdtempSync(join(tmpdir(), "sio-metrics-"));
     defer(t, () => fs.rmSync(folder, { recursive: true }));
     const root = join(__dirname, "..", "..");

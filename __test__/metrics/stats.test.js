@@ -5,8 +5,8 @@
 const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { connectClient } = require("../helpers/socket-client");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { settle, waitFor } = require("../helpers/wait");
-const { startProxy } = require("../faults/tcp-proxy");
 const { defer } = require("../faults/defer");
 const { SOON, STREAM, nodeOn, ownRedis, processOn } = require("./setup");
 
@@ -26,7 +26,7 @@ const PATIENT = { blockTimeInMs: 30_000 };
  */
 async function withStalledReader(t) {
   const { redis, admin } = await ownRedis(t);
-  /** @type {Set<import("../faults/tcp-proxy").Link>} */
+  /** @type {Set<import("../helpers/tcp-proxy").Link>} */
   const readers = new Set();
   const proxy = await startProxy(redis.port, (link, direction, chunk) => {
     if (direction === "up" && chunk.includes("XREAD")) {
@@ -44,7 +44,7 @@ async function withStalledReader(t) {
     admin,
     fast,
     slow,
-    stall: () => readers.forEach((link) => (link.stalled = true)),
+    stall: () => readers.forEach((link) => link.stall()),
     release: () => readers.forEach((link) => link.destroy()),
   };
 }

@@ -6,7 +6,7 @@ const assert = require("node:assert/strict");
 const { makeCertificates } = require("../connection/certificates");
 const { freePort, startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
-const { startTlsProxy } = require("../helpers/tls-proxy");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { CHECKS_ALONE } = require("./alone");
 const { CHECKS } = require("./checks");
 const { RuntimeNode, runScript } = require("./node");
@@ -135,7 +135,7 @@ async function runTrio(runtime, project, results) {
 async function runTls(runtime, project, results) {
   const redis = await startRedis();
   const certificates = makeCertificates();
-  const proxy = await startTlsProxy(redis.port, certificates);
+  const proxy = await startProxy(redis.port, undefined, { certificates });
   const start = (/** @type {string} */ name, /** @type {object} */ settings) =>
     new RuntimeNode(runtime, project, {
       name,
@@ -152,7 +152,7 @@ async function runTls(runtime, project, results) {
   } finally {
     trusting.kill();
     doubting.kill();
-    proxy.stop();
+    proxy.close();
     await redis.remove();
     certificates.remove();
   }
