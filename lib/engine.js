@@ -233,6 +233,14 @@ class Engine {
   }
 
   /**
+   * @param {string} nsp
+   * @returns {string} the ID of the entry behind which this node has begun to read
+   */
+  readSince(nsp) {
+    return this.#native.readSince(nsp);
+  }
+
+  /**
    * @param {string} pid
    * @param {Uint8Array} session
    * @param {number} keep ms

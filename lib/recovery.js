@@ -118,7 +118,11 @@ class Recovery {
    */
   persist(session) {
     const joined = this.#joined.get(session.sid);
-    const since = session.rooms.map((/** @type {any} */ room) => joined?.get(room) ?? START);
+    // A client may have come before this node knew where to begin reading.
+    const begin = this.#engine.readSince(this.#nsp.name);
+    const since = session.rooms.map((/** @type {any} */ room) =>
+      later(joined?.get(room) ?? START, begin),
+    );
     this.#keepSession({ ...session, since });
   }
 

@@ -298,6 +298,23 @@ impl Engine {
         self.services.as_ref().is_some_and(|services| services.control.is_none())
     }
 
+    /// A room has got its first local member, or lost its last one. Returns the entry up to which
+    /// nothing that went to the room comes here: broadcasts that were left out, and, if JS has handled
+    /// everything, all that was read.
+    pub fn set_room(&self, namespace: &Namespace, room: &str, has_members: bool) -> EntryId {
+        if !namespace.recovery {
+            return namespace.set_room(room, has_members);
+        }
+        let cursor = self.stream(&namespace.name).cursor();
+        let left_out = namespace.set_room(room, has_members);
+        if self.inbox.is_idle() { left_out.max(cursor.position) } else { left_out }
+    }
+
+    /// Where reading has begun: nothing from before was for a client of this node.
+    pub fn read_since(&self, nsp: &str) -> EntryId {
+        self.stream(nsp).cursor().read_since
+    }
+
     /// Keeps a session, msgpack of `{sid, pid, rooms, data}`, for some time.
     pub fn persist_session(&self, pid: &str, session: Vec<u8>, keep: Duration) {
         if let Some(services) = &self.services {

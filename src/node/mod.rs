@@ -65,7 +65,7 @@ impl NativeNamespace {
     /// broadcasts to the room did not come.
     #[napi]
     pub fn set_room(&self, room: String, has_members: bool) -> String {
-        self.namespace.set_room(&room, has_members).to_string()
+        self.engine.set_room(&self.namespace, &room, has_members).to_string()
     }
 
     /// Writes a message to the stream; its data is JSON text, or msgpack where it holds binary. The
@@ -178,6 +178,12 @@ impl NativeEngine {
     pub fn persist_session(&self, pid: String, session: Uint8Array, keep: f64) {
         let keep = Duration::try_from_secs_f64(keep / 1_000.0).unwrap_or(Duration::ZERO);
         self.engine.persist_session(&pid, session.to_vec(), keep);
+    }
+
+    /// The ID of the entry behind which this node has begun to read a namespace's stream.
+    #[napi]
+    pub fn read_since(&self, nsp: String) -> String {
+        self.engine.read_since(&nsp).to_string()
     }
 
     /// Gives a session back; answered by an event.

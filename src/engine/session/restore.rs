@@ -220,11 +220,16 @@ impl Search<'_> {
     }
 
     async fn offset_exists(&self, commands: &mut RoutedCommands) -> Result<bool> {
-        let in_history = {
+        let (in_history, is_covered) = {
             let cursor = self.stream.cursor();
-            cursor.history.contains(self.offset)
+            let covered_from = cursor.history.covered_from();
+            let is_covered = covered_from.is_some_and(|from| from < self.offset)
+                && self.offset <= cursor.position;
+            (cursor.history.contains(self.offset), is_covered)
         };
-        Ok(in_history || self.offset_in_stream(commands).await?)
+        // An offset that should be in the history, and is not, is of another stream: of one whose IDs
+        // have begun again, which this node has not noticed yet.
+        Ok(in_history || (!is_covered && self.offset_in_stream(commands).await?))
     }
 
     async fn offset_in_stream(&self, commands: &mut RoutedCommands) -> Result<bool> {

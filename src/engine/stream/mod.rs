@@ -72,6 +72,8 @@ pub struct Stream {
 pub struct Cursor {
     /// ID of the last entry that was read; reading goes on behind it.
     pub position: EntryId,
+    /// The position at which reading has begun.
+    pub read_since: EntryId,
     /// `run_id` of the server from which the position was read, if it is known.
     pub read_from: Option<Arc<str>>,
     /// Rises when the position is changed by somebody else than the reader.
@@ -150,6 +152,7 @@ impl Stream {
             queue: WriteQueue::new(queue_bytes),
             cursor: Mutex::new(Cursor {
                 position: EntryId::ZERO,
+                read_since: EntryId::ZERO,
                 read_from: None,
                 moves: 0,
                 written: EntryId::ZERO,

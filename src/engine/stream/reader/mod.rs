@@ -204,6 +204,7 @@ impl Reader {
         };
         let mut cursor = self.stream.cursor();
         cursor.position = start;
+        cursor.read_since = start;
         cursor.history.restart(start);
         drop(cursor);
         tracing::debug!("reading {key} from {start}");

@@ -6,7 +6,7 @@ use super::Writer;
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::event::{Loss, StreamEvent};
 use crate::engine::redis::is_replica;
-use crate::engine::stream::{Cursor, Ends, Finding, ends, ends_by_range};
+use crate::engine::stream::{Cursor, Ends, Finding, ends, ends_by_range, server_time};
 use crate::engine::wire::EntryId;
 
 /// Names XINFO in warnings.
@@ -47,6 +47,7 @@ impl Writer {
         };
         let asked = Instant::now();
         let ends = self.ends(&stream.key).await?;
+        let old_until = if ends.is_none() { self.sound_until().await? } else { None };
         let mut cursor = stream.cursor();
         cursor.measure(ends, asked);
         if cursor.position != position || cursor.moves != moves {
@@ -57,6 +58,7 @@ impl Writer {
         let loss = match finding {
             Finding::Sound => {
                 self.reported = None;
+                self.sound_at = Some(asked);
                 return Ok(());
             }
             Finding::Trimmed => {
@@ -68,8 +70,10 @@ impl Writer {
         };
         let goes_on = finding == Finding::Deleted && ends.is_some();
         if !goes_on {
-            // New entries may have lower IDs than what we have read.
-            cursor.read_again_to = ends.map(|ends| ends.last);
+            // New entries may have lower IDs than what we have read. A stream that is not there may come
+            // back as it was, out of a backup: what it had when we last saw it is not new then.
+            let read = cursor.position;
+            cursor.read_again_to = ends.map(|ends| ends.last).or(old_until.map(|id| id.min(read)));
             cursor.position = EntryId::ZERO;
             cursor.written = EntryId::ZERO;
             cursor.moves += 1;
@@ -101,6 +105,20 @@ impl Writer {
         let ours =
             self.connection.as_ref().and_then(|(connection, _)| connection.server().run_id());
         cursor.read_from.as_ref().zip(ours).is_some_and(|(read_from, ours)| read_from != ours)
+    }
+
+    /// The moment at which the stream was last found sound, as the server's clock would have put it into
+    /// an entry ID. `None` if the clock cannot be asked.
+    async fn sound_until(&mut self) -> Result<Option<EntryId>> {
+        let Some(sound_at) = self.sound_at else { return Ok(None) };
+        match server_time(self.connection()?).await {
+            Ok(now) => {
+                let ms = now.saturating_sub(sound_at.elapsed().as_millis() as u64);
+                Ok(Some(EntryId { ms, seq: 0 }))
+            }
+            Err(Error::Refused { .. } | Error::Protocol { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn ends(&mut self, key: &str) -> Result<Option<Ends>> {

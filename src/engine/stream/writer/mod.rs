@@ -74,6 +74,8 @@ pub struct Writer {
     /// The sequence of the next entry.
     next_seq: u64,
     watch: Watch,
+    /// When the stream was last found to be the one that we read.
+    sound_at: Option<Instant>,
     /// A loss that goes on, and was said.
     reported: Option<Loss>,
 }
@@ -128,6 +130,7 @@ impl Writer {
             pages: Arc::new(PageSize::new(PAGE)),
             next_seq: 1,
             watch: Watch::default(),
+            sound_at: None,
             reported: None,
         }
     }
