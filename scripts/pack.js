@@ -10,11 +10,12 @@
 
 const fs = require("node:fs");
 const { tmpdir } = require("node:os");
-const { join, resolve } = require("node:path");
+const { basename, join, resolve } = require("node:path");
 
 const { SUPPORTED, binaryName, packageName, platformId } = require("../lib/platform");
 const { TYPES, asksForGlibc, binaryPath, build } = require("./build");
 const { OLDEST_GLIBC, glibcNeeded, runsOnOldestGlibc } = require("./glibc");
+const { FILE: NOTICES } = require("./notices");
 const { ROOT, ScriptError, npm, main } = require("./run");
 const { installPackages } = require("./install-packages");
 
@@ -29,6 +30,11 @@ const FOR_TSC = [TYPES, "lib/native-packages.d.ts"];
 /** @param {string} folder */
 function readManifest(folder) {
   return JSON.parse(fs.readFileSync(join(folder, "package.json"), "utf8"));
+}
+
+/** @param {string} folder @param {Record<string, any>} manifest */
+function writeManifest(folder, manifest) {
+  fs.writeFileSync(join(folder, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
 /**
@@ -81,8 +87,7 @@ function stageMain(folder, forRegistry) {
   for (const file of [...manifest.files, ...ALWAYS]) {
     copy(join(ROOT, file), join(folder, file));
   }
-  const published = JSON.stringify(publishedManifest(manifest, forRegistry), null, 2);
-  fs.writeFileSync(join(folder, "package.json"), `${published}\n`);
+  writeManifest(folder, publishedManifest(manifest, forRegistry));
 }
 
 /**
@@ -98,6 +103,10 @@ function stagePlatform(folder, platform) {
   copy(source, folder);
   copy(binaryPath(platform), join(folder, binaryName(platform)));
   copy(join(ROOT, "LICENSE"), join(folder, "LICENSE"));
+  copy(NOTICES, join(folder, basename(NOTICES)));
+  // napi, which writes the manifest, names the binary only.
+  const { files, ...manifest } = readManifest(folder);
+  writeManifest(folder, { ...manifest, files: [...files, basename(NOTICES)] });
 }
 
 /**

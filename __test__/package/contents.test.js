@@ -64,7 +64,13 @@ describe("the packed tarballs", () => {
     assert.deepEqual(found, fs.readFileSync(CONTENTS, "utf8").trim().split("\n"));
     assert.deepEqual(
       filesIn(engine),
-      ["LICENSE", "README.md", "package.json", binaryName(PLATFORM)].sort(),
+      [
+        "LICENSE",
+        "README.md",
+        "THIRD-PARTY-NOTICES.txt",
+        "package.json",
+        binaryName(PLATFORM),
+      ].sort(),
     );
   });
 
