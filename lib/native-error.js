@@ -6,7 +6,7 @@ const { SUPPORTED, packageName } = require("./platform");
 
 const NAME = "socket.io-redis-streams-native";
 /** Names the binary to load instead of the one in the platform's package. */
-const PATH_VARIABLE = "SIO_REDIS_NATIVE_PATH";
+const PATH_VARIABLE = "SOCKET_IO_REDIS_STREAMS_NATIVE_PATH";
 
 class NativeLoadError extends Error {
   /**

@@ -162,13 +162,13 @@ describe("the tarballs from a folder", () => {
     await messagesCross(cwd, ALIAS);
   });
 
-  it("work by the binary that SIO_REDIS_NATIVE_PATH names", async () => {
+  it("work by the binary that SOCKET_IO_REDIS_STREAMS_NATIVE_PATH names", async () => {
     const cwd = await project(tarballs.main);
     const [engine] = enginesIn(cwd);
     assert.equal(engine, undefined, "the package alone");
     const unpacked = await packages.unpack(tarballs.engine);
     const { main } = require(join(unpacked, "package.json"));
-    const variable = `SIO_REDIS_NATIVE_PATH=${join(unpacked, main)}`;
+    const variable = `SOCKET_IO_REDIS_STREAMS_NATIVE_PATH=${join(unpacked, main)}`;
     await messagesCross(cwd, NAME, ["/usr/bin/env", variable, ...NODE]);
   });
 });

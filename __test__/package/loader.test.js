@@ -71,7 +71,7 @@ describe("a platform without an engine", () => {
       const { platform = process.platform, arch } = other;
       assert.match(message, new RegExp(`There is no engine for ${platform}-${arch}\\b`));
       SUPPORTED.forEach((each) => assert.ok(message.includes(each), each));
-      assert.match(message, /npm run build.*SIO_REDIS_NATIVE_PATH/);
+      assert.match(message, /npm run build.*SOCKET_IO_REDIS_STREAMS_NATIVE_PATH/);
       assert.match(message, /@socket\.io\/redis-streams-adapter.* work in one cluster/);
       assert.equal(hasCause, false);
     });
@@ -129,11 +129,16 @@ describe("an engine that cannot be loaded", () => {
   });
 });
 
-describe("SIO_REDIS_NATIVE_PATH", () => {
+describe("SOCKET_IO_REDIS_STREAMS_NATIVE_PATH", () => {
   it("is named with its file where that cannot be loaded", async () => {
     const path = join(project, "missing.node");
-    const { message, hasCause } = await loadError({ variables: { SIO_REDIS_NATIVE_PATH: path } });
-    assert.match(message, /SIO_REDIS_NATIVE_PATH names, .*missing\.node, cannot be loaded/);
+    const { message, hasCause } = await loadError({
+      variables: { SOCKET_IO_REDIS_STREAMS_NATIVE_PATH: path },
+    });
+    assert.match(
+      message,
+      /SOCKET_IO_REDIS_STREAMS_NATIVE_PATH names, .*missing\.node, cannot be loaded/,
+    );
     assert.equal(hasCause, true);
   });
 
@@ -144,7 +149,9 @@ describe("SIO_REDIS_NATIVE_PATH", () => {
       .map((file) => join(folder, String(file)))
       .filter((file) => file.endsWith(`.${PLATFORM}.node`));
     assert.ok(addon, "@napi-rs/cli brings an addon");
-    const { message } = await loadError({ variables: { SIO_REDIS_NATIVE_PATH: addon } });
+    const { message } = await loadError({
+      variables: { SOCKET_IO_REDIS_STREAMS_NATIVE_PATH: addon },
+    });
     assert.match(message, /\.node, is another addon/);
   });
 });
@@ -190,6 +197,36 @@ describe("musl and glibc", { skip: process.platform !== "linux" }, () => {
       const first = `${x64} require("detect-libc").familySync = () => ${family};`;
       const { message } = await loadError({ first });
       assert.match(message, new RegExp(`the package ${NAME}-linux-x64-${libc} is missing`));
+    });
+  }
+});
+
+describe("Socket.IO before 4.6", () => {
+  /** @param {string[]} installed */
+  async function errorWith(...installed) {
+    const cwd = packages.folder("old-");
+    fs.writeFileSync(join(cwd, "package.json"), '{ "private": true }');
+    await packages.npm(cwd, ["install", "--legacy-peer-deps", ...installed]);
+    const script = `
+      const { Server } = require("socket.io");
+      try {
+        new Server({ adapter: require("${NAME}").createAdapter("redis://127.0.0.1:1") });
+      } catch ({ code, message }) {
+        console.log(JSON.stringify({ code, message }));
+      }`;
+    const { stdout } = await exec(process.execPath, ["-e", script], { cwd, env });
+    return JSON.parse(stdout);
+  }
+
+  for (const [title, ...more] of [
+    ["with the adapter that comes with it"],
+    ["with a newer adapter beside it", "socket.io-adapter@2.5.5"],
+  ]) {
+    it(`is refused ${title}`, async () => {
+      const { main, engine } = await packages.pack();
+      const { code, message } = await errorWith("socket.io@4.5", main, engine, ...more);
+      assert.equal(code, "ERR_SIO_REDIS_SOCKET_IO");
+      assert.match(message, /needs Socket\.IO 4\.6 or newer.*`npm install socket\.io@4`/);
     });
   }
 });
