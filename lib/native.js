@@ -1,6 +1,6 @@
 "use strict";
-// Loads the Rust engine: the file that SOCKET_IO_REDIS_STREAMS_NATIVE_PATH names, else what `npm run build` left in
-// a checkout, else the platform's package.
+// Loads the Rust engine: the file that SOCKET_IO_REDIS_STREAMS_NATIVE_PATH names, else what
+// `npm run build` left in a checkout, else the platform's package.
 
 const { existsSync } = require("node:fs");
 const { basename, join, resolve } = require("node:path");

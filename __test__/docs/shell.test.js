@@ -23,6 +23,10 @@ const LANGUAGES = {
   js: "blocks.test.js",
   redis: "rights.test.js, ../emitter/rights.test.js",
   sh: "shell.test.js",
+  cjs: "../package/bundlers.test.js",
+  mjs: "../package/bundlers.test.js, or none: settings of Next.js",
+  dockerfile: undefined,
+  yaml: undefined,
   text: undefined,
   mermaid: undefined,
 };
