@@ -3,6 +3,9 @@
 // @socket.io/redis-streams-adapter, and `Emitter`, by the name and with the methods of
 // @socket.io/redis-streams-emitter.
 
+// First, since it refuses what the others cannot be loaded with.
+const { requireSupported } = require("./lib/socket-io");
+
 const { RedisStreamsAdapter } = require("./lib/adapter");
 const { connectionSettings } = require("./lib/connection");
 const { Emitter } = require("./lib/emitter");
@@ -23,6 +26,7 @@ function createAdapter(redisClient, opts) {
   const engines = new WeakMap();
 
   return function adapterOf(/** @type {any} */ nsp) {
+    requireSupported(nsp);
     let engine = engines.get(nsp.server);
     if (engine === undefined || engine.closed) {
       engine = new Engine(settings, options, { server: nsp.server });

@@ -113,7 +113,10 @@ describe("a tag", () => {
     assert.equal(release(check, { GITHUB_REPOSITORY: "them/there" }).status, 0);
     const { status, stderr } = release(check, { GITHUB_REPOSITORY: "others/there" });
     assert.equal(status, 1);
-    assert.equal(stderr.match(/git\+https:\/\/github\.com\/others\/there\.git/g)?.length, 8);
+    assert.equal(
+      stderr.match(/git\+https:\/\/github\.com\/others\/there\.git/g)?.length,
+      MANIFESTS.length,
+    );
   });
 
   it("has its section of the changelog as the release's text", () => {
@@ -123,7 +126,7 @@ describe("a tag", () => {
 });
 
 describe("publishing", () => {
-  const tarball = (/** @type {string} */ name) => join(clone, "dist", `${name}-${VERSION}.tgz`);
+  const tarball = (/** @type {string} */ name) => join(clone, "tarballs", `${name}-${VERSION}.tgz`);
   const NAMES = [...SUPPORTED.map(packageName), NAME];
 
   /** What `npm view` says, in the shell: everything is unknown. */
@@ -146,13 +149,13 @@ describe("publishing", () => {
 
   beforeEach(() => {
     fs.mkdirSync(join(clone, "bin"));
-    fs.mkdirSync(join(clone, "dist"));
+    fs.mkdirSync(join(clone, "tarballs"));
     NAMES.forEach((name) => fs.writeFileSync(tarball(name), ""));
   });
 
   it("publishes the engines, then the package that names them", () => {
     npmIs(UNKNOWN);
-    const { status, stderr } = release(["publish", "dist"]);
+    const { status, stderr } = release(["publish", "tarballs"]);
     assert.equal(status, 0, stderr);
     assert.deepEqual(
       published(),
@@ -163,7 +166,7 @@ describe("publishing", () => {
   it("goes on where a run before has broken off", () => {
     const there = `${packageName(SUPPORTED[0])}@${VERSION}`;
     npmIs(`[ "$2" = ${there} ] && echo '"${VERSION}"' || { ${UNKNOWN}; }`);
-    assert.equal(release(["publish", "dist"]).status, 0);
+    assert.equal(release(["publish", "tarballs"]).status, 0);
     assert.deepEqual(
       published(),
       NAMES.slice(1).map((name) => call(name, "latest")),
@@ -173,7 +176,7 @@ describe("publishing", () => {
   it("publishes nothing when a package is missing", () => {
     npmIs(UNKNOWN);
     fs.rmSync(tarball(NAMES[3]));
-    const { status, stderr } = release(["publish", "dist"]);
+    const { status, stderr } = release(["publish", "tarballs"]);
     assert.equal(status, 1);
     assert.match(stderr, new RegExp(`${NAMES[3]}-.* is missing`));
     assert.deepEqual(published(), []);
@@ -181,7 +184,7 @@ describe("publishing", () => {
 
   it("publishes nothing when the registry does not answer", () => {
     npmIs("echo 'npm error code ENOTFOUND' >&2; exit 1");
-    assert.equal(release(["publish", "dist"]).status, 1);
+    assert.equal(release(["publish", "tarballs"]).status, 1);
     assert.deepEqual(published(), []);
   });
 
@@ -189,9 +192,9 @@ describe("publishing", () => {
     npmIs(UNKNOWN);
     editManifest("package.json", { version: `${VERSION}-beta.1` });
     NAMES.forEach((name) => {
-      fs.renameSync(tarball(name), join(clone, "dist", `${name}-${VERSION}-beta.1.tgz`));
+      fs.renameSync(tarball(name), join(clone, "tarballs", `${name}-${VERSION}-beta.1.tgz`));
     });
-    assert.equal(release(["publish", "dist"]).status, 0);
+    assert.equal(release(["publish", "tarballs"]).status, 0);
     assert.ok(published().every((line) => line.includes("--tag next")));
     assert.equal(published().length, NAMES.length);
   });

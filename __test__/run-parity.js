@@ -10,6 +10,7 @@ const { spawn } = require("node:child_process");
 const { readdirSync } = require("node:fs");
 const { availableParallelism } = require("node:os");
 const { join } = require("node:path");
+const { main, requireKnown } = require("../scripts/run");
 
 const ADAPTERS = [
   ...["upstream", "native", "mixed", "mixed-upstream-first"],
@@ -41,12 +42,9 @@ function run(adapter, files) {
   });
 }
 
-async function main() {
-  const chosen = process.argv.length > 2 ? process.argv.slice(2) : ADAPTERS;
-  const unknown = chosen.find((adapter) => !ADAPTERS.includes(adapter));
-  if (unknown !== undefined) {
-    throw new Error(`unknown adapter "${unknown}", must be one of ${ADAPTERS.join(", ")}`);
-  }
+/** @param {string[]} chosen */
+async function runAll(chosen) {
+  chosen.forEach((adapter) => requireKnown("adapter", adapter, ADAPTERS));
   const files = parityFiles();
   /** @type {[string, boolean, number][]} */
   const results = [];
@@ -63,10 +61,9 @@ async function main() {
 }
 
 if (require.main === module) {
-  main().catch((error) => {
-    console.error(error.message);
-    process.exitCode = 1;
-  });
+  main({ allowPositionals: true }, ({ positionals }) =>
+    runAll(positionals.length > 0 ? positionals : ADAPTERS),
+  );
 }
 
 module.exports = { PARITY_ARGS, parityFiles };

@@ -5,16 +5,14 @@
 //     npm run test:runtimes -- --no-document            all, and nothing is written
 //     npm run test:runtimes -- --only "Bun|Deno"        those whose names match
 //     npm run test:runtimes -- --here                   in the Node.js that runs this, nothing is fetched
-//     npm run test:runtimes -- --tarballs dist          those, instead of packing
+//     npm run test:runtimes -- --tarballs tarballs      those, instead of packing
 //     npm run test:runtimes -- --without-redis          only what needs no Redis
 
 "use strict";
 
-const { parseArgs } = require("node:util");
-
+const { installPackages } = require("../scripts/install-packages");
 const { ScriptError, main } = require("../scripts/run");
 const { fetchRuntimes, thisRuntime } = require("../scripts/runtimes");
-const { installPackages } = require("../scripts/setup");
 const { installProgram } = require("../scripts/system-package");
 
 /** @typedef {import("./runtimes/document").Tested} Tested */
@@ -53,8 +51,7 @@ function summary(tested) {
   console.log(`\n${lines.join("\n")}`);
 }
 
-main(async () => {
-  const { values } = parseArgs({ options: OPTIONS });
+main({ options: OPTIONS }, async ({ values }) => {
   const withRedis = !values["without-redis"];
   installPackages();
   if (withRedis) {

@@ -16,9 +16,8 @@ const { execFileSync, spawn } = require("node:child_process");
 const { createWriteStream, mkdirSync, readFileSync, writeFileSync } = require("node:fs");
 const { join } = require("node:path");
 const { finished } = require("node:stream/promises");
-const { parseArgs } = require("node:util");
 
-const { ROOT, ScriptError, main } = require("../scripts/run");
+const { ROOT, ScriptError, main, positive } = require("../scripts/run");
 const { FOLDER, fetchServers } = require("../scripts/servers");
 const { replaceSections } = require("../scripts/sections");
 const { setup } = require("../scripts/setup");
@@ -154,9 +153,9 @@ async function runAll(jobs, run, atOnce) {
 }
 
 /**
- * @param {{ values: { only?: string, write?: boolean, list?: boolean, jobs?: string, continue?: boolean } }} args
+ * @param {{ only?: string, write?: boolean, list?: boolean, jobs: number, continue?: boolean }} args
  */
-async function runServers({ values: { only, write, list, jobs: atOnce = "1", continue: goOn } }) {
+async function runServers({ only, write, list, jobs: atOnce, continue: goOn }) {
   const { servers, missing } = fetchServers();
   missing.forEach(({ name, reason }) => console.log(`${name} cannot be had: ${reason}`));
   /** @type {Run} */
@@ -182,7 +181,7 @@ async function runServers({ values: { only, write, list, jobs: atOnce = "1", con
     return;
   }
   mkdirSync(LOGS, { recursive: true });
-  await runAll(jobs, run, Number(atOnce));
+  await runAll(jobs, run, atOnce);
   if (only === undefined || write) {
     await replaceSections(DOCUMENT, { servers: documentOf(run) });
     console.log(`\nWritten: ${DOCUMENT}`);
@@ -194,15 +193,16 @@ async function runServers({ values: { only, write, list, jobs: atOnce = "1", con
   }
 }
 
-main(async () => {
-  const options = /** @type {const} */ ({
-    only: { type: "string" },
-    write: { type: "boolean" },
-    list: { type: "boolean" },
-    jobs: { type: "string" },
-    continue: { type: "boolean" },
-  });
-  const args = parseArgs({ options });
+const OPTIONS = /** @type {const} */ ({
+  only: { type: "string" },
+  write: { type: "boolean" },
+  list: { type: "boolean" },
+  jobs: { type: "string", default: "1" },
+  continue: { type: "boolean" },
+});
+
+main({ options: OPTIONS }, async ({ values }) => {
+  const jobs = positive("--jobs", values.jobs);
   setup();
-  await runServers(args);
+  await runServers({ ...values, jobs });
 });

@@ -57,7 +57,7 @@ function calls() {
  * @param {string} [first] code to run before
  */
 function run(expression, first = "") {
-  const code = `${first}; require("./scripts/run").main(() => { require("./scripts/${expression}; })`;
+  const code = `${first}; require("./scripts/run").main({}, () => { require("./scripts/${expression}; })`;
   const { npm_execpath, ...env } = process.env;
   const { stdout, stderr, status } = spawnSync(process.execPath, ["-e", code], {
     cwd: clone,
@@ -71,7 +71,7 @@ beforeEach(() => {
   clone = fs.mkdtempSync(join(tmpdir(), "sio-setup-"));
   bin = join(clone, "bin");
   fs.mkdirSync(bin);
-  for (const path of ["scripts", "lib/platform.js", "lib/libc.js"]) {
+  for (const path of ["scripts", "lib/platform.js", "node_modules/detect-libc"]) {
     fs.cpSync(join(__dirname, "..", path), join(clone, path), { recursive: true });
   }
 });
@@ -108,32 +108,32 @@ describe("the npm packages", () => {
   });
 
   it("are installed in a fresh clone, as the lock file has them", () => {
-    const { output, status } = run('setup").installPackages()');
+    const { output, status } = run('install-packages").installPackages()');
     assert.equal(status, 0, output);
     assert.deepEqual(calls(), ["npm ci"]);
   });
 
   it("are left alone when they are complete", () => {
     installed("1.0.0");
-    run('setup").installPackages()');
+    run('install-packages").installPackages()');
     assert.deepEqual(calls(), []);
   });
 
   it("are updated when the lock file has another version", () => {
     installed("0.9.0");
-    run('setup").installPackages()');
+    run('install-packages").installPackages()');
     assert.deepEqual(calls(), ["npm install"]);
   });
 
   it("are updated when the lock file has another workspace", () => {
     installed("1.0.0", {});
-    run('setup").installPackages()');
+    run('install-packages").installPackages()');
     assert.deepEqual(calls(), ["npm install"]);
   });
 
   it("are a failure when npm fails", () => {
     program("npm", "exit 1");
-    const { output, status } = run('setup").installPackages()');
+    const { output, status } = run('install-packages").installPackages()');
     assert.equal(status, 1);
     assert.match(output, /failed: npm ci/);
   });

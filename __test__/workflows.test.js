@@ -156,7 +156,7 @@ describe("what is supported", () => {
 test("what is published is what was tested", () => {
   const { npm, github } = jobsOf("release");
   assert.deepEqual(npm.needs, ["ci", "build"]);
-  assert.equal(github.needs, "npm");
+  assert.deepEqual(github.needs, ["npm", "sbom"]);
   const [tarballs] = jobsOf("build").pack.steps.slice(-1);
   for (const job of [jobsOf("build").test, npm, github]) {
     const download = job.steps.find((/** @type {any} */ { uses }) => /download/.test(uses));

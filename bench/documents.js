@@ -6,6 +6,7 @@
 const { readFileSync } = require("node:fs");
 const { join } = require("node:path");
 
+const { main } = require("../scripts/run");
 const { replaceSections } = require("../scripts/sections");
 
 const RESULTS = join(__dirname, "results");
@@ -124,5 +125,5 @@ async function writeDocuments() {
 module.exports = { writeDocuments };
 
 if (require.main === module) {
-  writeDocuments();
+  main({}, writeDocuments);
 }

@@ -1,13 +1,14 @@
 "use strict";
 // `npm run bench [scenario…]`: upstream through node-redis and through ioredis, and ours, in turn, in
 // one run. Without arguments all scenarios, the results in bench/results/ and in the documents.
-
-const { parseArgs } = require("node:util");
+//
+//     npm run bench -- publish --rounds 1     the scenarios whose names hold "publish", one round
 
 const ceilings = require("./ceilings");
 const { measure } = require("./context");
 const { median } = require("./median");
 const { KINDS, tableOf, write } = require("./report");
+const { main, positive, requireKnown } = require("../scripts/run");
 
 /** @type {Record<string, import("./context").Scenario>} */
 const SCENARIOS = Object.assign(
@@ -50,15 +51,18 @@ async function compare(name, rounds) {
   }));
 }
 
-(async () => {
-  const { values, positionals } = parseArgs({
-    options: { rounds: { type: "string", default: "3" } },
-    allowPositionals: true,
-  });
-  const names = Object.keys(SCENARIOS).filter(
+const OPTIONS = /** @type {const} */ ({ rounds: { type: "string", default: "3" } });
+
+main({ options: OPTIONS, allowPositionals: true }, async ({ values, positionals }) => {
+  const rounds = positive("--rounds", values.rounds);
+  const all = Object.keys(SCENARIOS);
+  const unknown = positionals.find((part) => !all.some((name) => name.includes(part)));
+  if (unknown !== undefined) {
+    requireKnown("scenario", unknown, all);
+  }
+  const names = all.filter(
     (name) => positionals.length === 0 || positionals.some((part) => name.includes(part)),
   );
-  const rounds = Number(values.rounds);
   /** @type {Row[]} */
   const rows = [];
   for (const name of names) {
@@ -69,4 +73,4 @@ async function compare(name, rounds) {
   if (positionals.length === 0) {
     await write(rows, rounds);
   }
-})();
+});

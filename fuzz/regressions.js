@@ -8,6 +8,8 @@
 const { mkdirSync, rmSync, writeFileSync } = require("node:fs");
 const { join } = require("node:path");
 
+const { main } = require("../scripts/run");
+
 const folder = join(__dirname, "regressions");
 /** As in `src/fuzzing/mod.rs`. */
 const BETWEEN_STRINGS = "\x1f";
@@ -126,10 +128,12 @@ const INPUTS = {
   },
 };
 
-rmSync(folder, { recursive: true, force: true });
-for (const [target, inputs] of Object.entries(INPUTS)) {
-  mkdirSync(join(folder, target), { recursive: true });
-  for (const [name, input] of Object.entries(inputs)) {
-    writeFileSync(join(folder, target, name), input);
+main({}, () => {
+  rmSync(folder, { recursive: true, force: true });
+  for (const [target, inputs] of Object.entries(INPUTS)) {
+    mkdirSync(join(folder, target), { recursive: true });
+    for (const [name, input] of Object.entries(inputs)) {
+      writeFileSync(join(folder, target, name), input);
+    }
   }
-}
+});

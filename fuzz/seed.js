@@ -19,8 +19,9 @@ const { Cluster } = require("../__test__/helpers/cluster");
 const { clientWithOffset, cut } = require("../__test__/helpers/recovery");
 const { startRedis } = require("../__test__/helpers/redis-server");
 const { waitFor } = require("../__test__/helpers/wait");
+const { main } = require("../scripts/run");
 
-const [folder = join(__dirname, "corpus")] = process.argv.slice(2);
+let folder = join(__dirname, "corpus");
 /** As in `src/fuzzing/mod.rs`. */
 const BETWEEN_STRINGS = "\x1f";
 const BETWEEN_ENTRIES = "\x1e";
@@ -166,7 +167,7 @@ async function saveReplies(port) {
   }
 }
 
-async function main() {
+async function writeInputs() {
   const redis = await startRedis();
   const admin = await createAdmin(redis);
   const subscriber = admin.client.duplicate();
@@ -226,7 +227,7 @@ async function main() {
   }
 }
 
-main().catch((error) => {
-  console.error(error);
-  process.exitCode = 1;
+main({ allowPositionals: true }, async ({ positionals }) => {
+  folder = positionals[0] ?? folder;
+  await writeInputs();
 });

@@ -1,110 +1,115 @@
 "use strict";
-// Loads the Rust engine: the file that NAPI_RS_NATIVE_LIBRARY_PATH names, as with other packages of
-// napi-rs, else what `npm run build` left in a checkout, else the platform's package.
+// Loads the Rust engine: the file that SOCKET_IO_REDIS_STREAMS_NATIVE_PATH names, else what
+// `npm run build` left in a checkout, else the platform's package.
 
 const { existsSync } = require("node:fs");
-const { join, resolve } = require("node:path");
+const { basename, join, resolve } = require("node:path");
 
 const { version } = require("../package.json");
-const { SUPPORTED, platformId, packageName, binaryName } = require("./platform");
+const errors = require("./native-error");
+const { platformId, packageName, binaryName } = require("./platform");
 
-const PATH_VARIABLE = "NAPI_RS_NATIVE_LIBRARY_PATH";
-const BUILD =
-  "To build it yourself: in a checkout of socket.io-redis-streams-native, with Rust installed, " +
-  `run \`npm run build\`, and set ${PATH_VARIABLE} to the file that it names.`;
+/** @typedef {typeof import("./native-binding")} Binding */
 
-class NativeLoadError extends Error {
-  /**
-   * @param {string} message
-   * @param {unknown} [cause]
-   */
-  constructor(message, cause) {
-    super(`${message} ${BUILD}`, { cause });
-    this.name = "NativeLoadError";
-    this.code = "ERR_SIO_REDIS_NATIVE";
+/** A bundler gives this code another file name, or none at all in an ES module. */
+const isBundled = typeof __filename !== "string" || basename(__filename) !== "native.js";
+
+/**
+ * Each name is written out, since bundlers and tracers of files follow only such calls, and inside
+ * `try`, where they pass over the packages of other platforms, which are not there.
+ *
+ * @param {string} platform
+ * @returns {Binding}
+ */
+function requirePackage(platform) {
+  try {
+    switch (platform) {
+      case "linux-x64-gnu":
+        return require("socket.io-redis-streams-native-linux-x64-gnu");
+      case "linux-arm64-gnu":
+        return require("socket.io-redis-streams-native-linux-arm64-gnu");
+      case "linux-x64-musl":
+        return require("socket.io-redis-streams-native-linux-x64-musl");
+      case "linux-arm64-musl":
+        return require("socket.io-redis-streams-native-linux-arm64-musl");
+      case "darwin-x64":
+        return require("socket.io-redis-streams-native-darwin-x64");
+      case "darwin-arm64":
+        return require("socket.io-redis-streams-native-darwin-arm64");
+      case "win32-x64-msvc":
+        return require("socket.io-redis-streams-native-win32-x64-msvc");
+      case "win32-arm64-msvc":
+        return require("socket.io-redis-streams-native-win32-arm64-msvc");
+    }
+  } catch (cause) {
+    throw explained(platform, /** @type {NodeJS.ErrnoException} */ (cause));
   }
+  throw errors.notSupported(platform);
 }
 
 /**
- * @param {string} path
- * @param {string} what for messages
- * @returns {typeof import("./native-binding")}
+ * @param {string} platform
+ * @param {NodeJS.ErrnoException} cause
  */
-function open(path, what) {
-  let binding;
-  try {
-    binding = require(path);
-  } catch (cause) {
-    throw new NativeLoadError(
-      `${what}, ${path}, cannot be loaded: ${/** @type {Error} */ (cause).message}.`,
-      cause,
-    );
+function explained(platform, cause) {
+  const { code = "" } = cause;
+  if (isBundled && !code.startsWith("ERR_DLOPEN")) {
+    return errors.bundled(platform, cause);
   }
-  // The two halves speak a private interface that may change with every release.
+  return code.endsWith("MODULE_NOT_FOUND")
+    ? errors.notInstalled(platform, cause)
+    : errors.notLoadable(`The engine for ${platform}`, cause);
+}
+
+/**
+ * The two halves speak a private interface that may change with every release.
+ *
+ * @param {Binding} binding
+ * @param {string} what for messages
+ * @param {string} [command] that installs the right version
+ */
+function checked(binding, what, command) {
   if (binding.VERSION !== version) {
-    throw new NativeLoadError(
-      `${what}, ${path}, is ${binding.VERSION ? `version ${binding.VERSION}` : "another addon"}, ` +
-        `but version ${version} of socket.io-redis-streams-native is needed.`,
-    );
+    throw errors.wrongVersion(what, binding.VERSION, command);
   }
   return binding;
 }
 
 /**
- * npm leaves an optional dependency out without a word, so its absence needs the causes spelled out.
- *
- * @param {string} platform
- * @param {unknown} cause
+ * @param {string} path
+ * @param {string} what for messages
  */
-function notInstalled(platform, cause) {
-  const name = packageName(platform);
-  return new NativeLoadError(
-    `The engine for ${platform} is not installed: the package ${name} is missing. ` +
-      "It is an optional dependency, which npm leaves out with --omit=optional or with " +
-      "a lock file or node_modules folder that was made on another platform. " +
-      `To add it: \`npm install ${name}@${version}\`.`,
-    cause,
-  );
-}
-
-/**
- * @param {string} platform
- * @param {unknown} cause
- */
-function notSupported(platform, cause) {
-  return new NativeLoadError(
-    `There is no engine for ${platform} (Node.js ${process.version}). ` +
-      `Supported are ${SUPPORTED.join(", ")}.`,
-    cause,
-  );
+function openFile(path, what) {
+  const addon = { exports: /** @type {Binding} */ ({}) };
+  try {
+    // `require` with a path that is only known here makes bundlers warn or fail.
+    process.dlopen(addon, path);
+  } catch (cause) {
+    throw errors.notLoadable(`${what}, ${path},`, /** @type {Error} */ (cause));
+  }
+  return checked(addon.exports, `${what}, ${path},`);
 }
 
 /** @param {string} platform */
 function openPackage(platform) {
-  const name = packageName(platform);
-  let manifest;
-  try {
-    manifest = require(`${name}/package.json`);
-  } catch (cause) {
-    throw (SUPPORTED.includes(platform) ? notInstalled : notSupported)(platform, cause);
-  }
-  if (manifest.version !== version) {
-    throw new NativeLoadError(
-      `${name} is version ${manifest.version}, but version ${version} is needed. ` +
-        `To correct it: \`npm install ${name}@${version}\`.`,
-    );
-  }
-  return open(name, `The engine for ${platform}`);
+  const command = `npm install ${packageName(platform)}@${version}`;
+  return checked(requirePackage(platform), `The engine for ${platform}`, command);
+}
+
+/** @param {string} platform @returns {string | undefined} what `npm run build` made */
+function builtHere(platform) {
+  const path = isBundled ? undefined : join(__dirname, "..", binaryName(platform));
+  return path !== undefined && existsSync(path) ? path : undefined;
 }
 
 function load() {
-  const chosen = process.env[PATH_VARIABLE];
+  const chosen = process.env[errors.PATH_VARIABLE];
   if (chosen) {
-    return open(resolve(chosen), `The engine that ${PATH_VARIABLE} names`);
+    return openFile(resolve(chosen), `The engine that ${errors.PATH_VARIABLE} names`);
   }
   const platform = platformId();
-  const local = join(__dirname, "..", binaryName(platform));
-  return existsSync(local) ? open(local, `The engine for ${platform}`) : openPackage(platform);
+  const local = builtHere(platform);
+  return local ? openFile(local, `The engine for ${platform}`) : openPackage(platform);
 }
 
 module.exports = load();

@@ -1,8 +1,6 @@
 "use strict";
 // Which binary of the engine this process needs, in napi-rs's names for platforms.
 
-const { linuxLibc } = require("./libc");
-
 /** Every platform with a package of its own under npm/; platforms.test.js keeps the two alike. */
 const SUPPORTED = [
   "linux-x64-gnu",
@@ -12,14 +10,18 @@ const SUPPORTED = [
   "darwin-x64",
   "darwin-arm64",
   "win32-x64-msvc",
+  "win32-arm64-msvc",
 ];
 
 /** @returns {string} for example `linux-x64-gnu`, also for a platform that has no binary */
 function platformId() {
   const id = `${process.platform}-${process.arch}`;
   switch (process.platform) {
-    case "linux":
-      return `${id}-${linuxLibc()}`;
+    case "linux": {
+      // Loaded here, since scripts/ uses this file before the npm packages are installed.
+      const { MUSL, familySync } = require("detect-libc");
+      return `${id}-${familySync() === MUSL ? "musl" : "gnu"}`;
+    }
     case "win32":
       return `${id}-msvc`;
     default:

@@ -7,15 +7,14 @@
 const { existsSync, readdirSync, statSync } = require("node:fs");
 const { homedir } = require("node:os");
 const { delimiter, join } = require("node:path");
-const { parseArgs } = require("node:util");
 
 const { SUPPORTED, platformId, binaryName } = require("../lib/platform");
 const { OLDEST_GLIBC, runsOnOldestGlibc } = require("./glibc");
+const { installPackages } = require("./install-packages");
 const { ROOT, ScriptError, which, run, succeeds, main } = require("./run");
 const { TARGETS } = require("./targets");
 const { zigbuildEnvironment } = require("./zigbuild");
 
-const HERE = platformId();
 /** The types of what the binary exports, for `tsc`. They are committed: they show what Rust offers. */
 const TYPES = "lib/native-binding.d.ts";
 const SOURCES = ["Cargo.toml", "Cargo.lock", "build.rs", "src"];
@@ -83,7 +82,7 @@ function requireCargo() {
  */
 function linking(platform, portable) {
   const target = TARGETS[platform];
-  if (platform === HERE && !(portable && asksForGlibc(platform))) {
+  if (platform === platformId() && !(portable && asksForGlibc(platform))) {
     return { args: [] };
   }
   if (!target) {
@@ -99,7 +98,7 @@ function linking(platform, portable) {
 /** @param {string} platform */
 function requireStandardLibrary(platform) {
   if (
-    platform !== HERE &&
+    platform !== platformId() &&
     which("rustup") &&
     !succeeds("rustup", ["target", "add", TARGETS[platform]])
   ) {
@@ -111,7 +110,7 @@ function requireStandardLibrary(platform) {
  * @param {BuildOptions} [options]
  * @returns {string} the path of the binary
  */
-function build({ platform = HERE, portable = false } = {}) {
+function build({ platform = platformId(), portable = false } = {}) {
   const binary = binaryPath(platform);
   if (isUpToDate(platform, portable)) {
     return binary;
@@ -131,11 +130,12 @@ function build({ platform = HERE, portable = false } = {}) {
 module.exports = { TYPES, asksForGlibc, binaryPath, build, requireCargo };
 
 if (require.main === module) {
-  main(() => {
-    const { values } = parseArgs({
-      options: { platform: { type: "string" }, portable: { type: "boolean" } },
-    });
-    require("./setup").installPackages();
+  const options = /** @type {const} */ ({
+    platform: { type: "string" },
+    portable: { type: "boolean" },
+  });
+  main({ options }, ({ values }) => {
+    installPackages();
     console.log(`The engine is ${build(values)}`);
   });
 }

@@ -95,7 +95,7 @@ async function runLanes(lanes) {
 module.exports = { RUST_CHECKS, JS_CHECKS, runLanes };
 
 if (require.main === module) {
-  main(async () => {
+  main({}, async () => {
     const failed = await runLanes([RUST_CHECKS, JS_CHECKS]);
     if (failed.length > 0) {
       throw new ScriptError(`\nFailed: ${failed.join(", ")}`);

@@ -132,7 +132,7 @@ function dashboard() {
 const text = () => `${JSON.stringify(dashboard(), null, 2)}\n`;
 
 if (require.main === module) {
-  main(() => writeFileSync(FILE, text()));
+  main({}, () => writeFileSync(FILE, text()));
 }
 
 module.exports = { FILE, text };

@@ -1,50 +1,68 @@
 "use strict";
-// `npm run pack`: puts the tarballs that this platform needs into dist/: the package itself and the
+// `npm run pack`: puts the tarballs that this platform needs into tarballs/: the package itself and the
 // engine for this platform. Installed together they work without Rust.
 //
-//     npm run pack -- --for-registry     the package names the engines of all platforms
+//     npm run pack -- --for-registry     the package depends on the engines of all platforms
 //     npm run pack -- --all              their packages too, with the binaries that are here already
 //     npm run pack -- --this-machine     the engine as `npm run build` makes it: on Linux it may ask
 //                                        for a newer glibc than others have
-//     npm run pack -- --out folder       instead of dist/
+//     npm run pack -- --out folder       instead of tarballs/
 
 const fs = require("node:fs");
 const { tmpdir } = require("node:os");
-const { join, resolve } = require("node:path");
-const { parseArgs } = require("node:util");
+const { basename, join, resolve } = require("node:path");
 
 const { SUPPORTED, binaryName, packageName, platformId } = require("../lib/platform");
 const { TYPES, asksForGlibc, binaryPath, build } = require("./build");
 const { OLDEST_GLIBC, glibcNeeded, runsOnOldestGlibc } = require("./glibc");
+const { FILE: NOTICES } = require("./notices");
 const { ROOT, ScriptError, npm, main } = require("./run");
-const { installPackages } = require("./setup");
+const { installPackages } = require("./install-packages");
 
 /** What npm adds to a package besides its `files`. */
 const ALWAYS = ["README.md", "LICENSE"];
 /** What only developers need of package.json. */
 const FOR_DEVELOPERS = ["scripts", "devDependencies", "overrides", "napi", "workspaces"];
 
+/** Types that only the checkout's own code needs. */
+const FOR_TSC = [TYPES, "lib/native-packages.d.ts"];
+
 /** @param {string} folder */
 function readManifest(folder) {
   return JSON.parse(fs.readFileSync(join(folder, "package.json"), "utf8"));
 }
 
+/** @param {string} folder @param {Record<string, any>} manifest */
+function writeManifest(folder, manifest) {
+  fs.writeFileSync(join(folder, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
 /**
- * The manifest as users get it. Of the engines that it names npm installs the one that fits.
+ * The manifest as users get it. In a registry the engines are optional dependencies, of which package
+ * managers install the one that fits.
  *
- * Outside a registry only those are named that are packed with it: `npm install` passes over an
- * optional dependency that cannot be found, but `npm ci` then refuses the lock file. The repository's
- * own package.json names none for the same reason.
+ * Outside a registry they are optional peers: who installs tarballs names the engine too, and nobody
+ * looks for it, or for those of other platforms, in a registry. As it names no platform in particular
+ * the tarball is the same wherever it was packed, as a lock file that several platforms share needs.
  *
  * @param {Record<string, any>} manifest
- * @param {string[]} platforms
+ * @param {boolean} forRegistry
  */
-function publishedManifest(manifest, platforms) {
-  const kept = Object.entries(manifest).filter(([key]) => !FOR_DEVELOPERS.includes(key));
-  const optionalDependencies = Object.fromEntries(
-    platforms.map((platform) => [packageName(platform), manifest.version]),
+function publishedManifest(manifest, forRegistry) {
+  const kept = Object.fromEntries(
+    Object.entries(manifest).filter(([key]) => !FOR_DEVELOPERS.includes(key)),
   );
-  return { ...Object.fromEntries(kept), optionalDependencies };
+  /** @type {<T>(value: T) => Record<string, T>} */
+  const forEach = (value) =>
+    Object.fromEntries(SUPPORTED.map((each) => [packageName(each), value]));
+  if (forRegistry) {
+    return { ...kept, optionalDependencies: forEach(manifest.version) };
+  }
+  return {
+    ...kept,
+    peerDependencies: { ...kept.peerDependencies, ...forEach(manifest.version) },
+    peerDependenciesMeta: { ...kept.peerDependenciesMeta, ...forEach({ optional: true }) },
+  };
 }
 
 /**
@@ -53,23 +71,23 @@ function publishedManifest(manifest, platforms) {
  */
 function copy(from, to) {
   if (fs.existsSync(from)) {
-    const filter = (/** @type {string} */ path) => path !== join(ROOT, TYPES);
+    const filter = (/** @type {string} */ path) =>
+      !FOR_TSC.some((file) => path === join(ROOT, file));
     fs.cpSync(from, to, { recursive: true, filter });
   }
 }
 
 /**
  * @param {string} folder the main package is put together here
- * @param {string[]} platforms
+ * @param {boolean} forRegistry
  */
-function stageMain(folder, platforms) {
+function stageMain(folder, forRegistry) {
   const manifest = readManifest(ROOT);
   fs.mkdirSync(folder);
   for (const file of [...manifest.files, ...ALWAYS]) {
     copy(join(ROOT, file), join(folder, file));
   }
-  const published = JSON.stringify(publishedManifest(manifest, platforms), null, 2);
-  fs.writeFileSync(join(folder, "package.json"), `${published}\n`);
+  writeManifest(folder, publishedManifest(manifest, forRegistry));
 }
 
 /**
@@ -85,6 +103,10 @@ function stagePlatform(folder, platform) {
   copy(source, folder);
   copy(binaryPath(platform), join(folder, binaryName(platform)));
   copy(join(ROOT, "LICENSE"), join(folder, "LICENSE"));
+  copy(NOTICES, join(folder, basename(NOTICES)));
+  // napi, which writes the manifest, names the binary only.
+  const { files, ...manifest } = readManifest(folder);
+  writeManifest(folder, { ...manifest, files: [...files, basename(NOTICES)] });
 }
 
 /**
@@ -124,7 +146,7 @@ function removeTarballs(out) {
 function pack({ out, forRegistry, platforms }) {
   const staging = fs.mkdtempSync(join(tmpdir(), "sio-pack-"));
   try {
-    stageMain(join(staging, "main"), forRegistry ? SUPPORTED : platforms);
+    stageMain(join(staging, "main"), forRegistry);
     platforms.forEach((platform) => stagePlatform(join(staging, platform), platform));
 
     fs.mkdirSync(out, { recursive: true });
@@ -138,21 +160,20 @@ function pack({ out, forRegistry, platforms }) {
   }
 }
 
-main(() => {
-  const { values } = parseArgs({
-    options: {
-      out: { type: "string", default: "dist" },
-      "for-registry": { type: "boolean", default: false },
-      all: { type: "boolean", default: false },
-      "this-machine": { type: "boolean", default: false },
-    },
-  });
+const OPTIONS = /** @type {const} */ ({
+  out: { type: "string", default: "tarballs" },
+  "for-registry": { type: "boolean", default: false },
+  all: { type: "boolean", default: false },
+  "this-machine": { type: "boolean", default: false },
+});
+
+main({ options: OPTIONS }, ({ values }) => {
+  installPackages();
   const here = platformId();
   const portable = !values["this-machine"];
   if (!SUPPORTED.includes(here) && !values.all) {
     throw new ScriptError(`There is no package for ${here} under npm/`);
   }
-  installPackages();
   if (!values.all) {
     build({ portable });
   }

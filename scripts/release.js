@@ -3,21 +3,20 @@
 //
 //     node scripts/release.js check v1.2.3      whether everything is of that version
 //     node scripts/release.js notes v1.2.3      what the changelog says about it
-//     node scripts/release.js publish dist      the tarballs in dist/, those that are not published yet
-//     node scripts/release.js publish dist --dry-run
+//     node scripts/release.js publish tarballs  the tarballs of that folder, those that are not published yet
+//     node scripts/release.js publish tarballs --dry-run
 
 const { spawnSync } = require("node:child_process");
 const { existsSync, readFileSync } = require("node:fs");
 const { join, resolve } = require("node:path");
-const { parseArgs } = require("node:util");
 
 const { SUPPORTED, packageName } = require("../lib/platform");
-const { ROOT, ScriptError, npm, main } = require("./run");
+const { ROOT, ScriptError, npm, main, requireKnown } = require("./run");
 
 /** What README.md says until the first version is out. */
 const UNPUBLISHED = "not on the npm registry yet";
 
-const USAGE = "release.js check <tag> | notes <tag> | publish <folder> [--dry-run]";
+const COMMANDS = ["check", "notes", "publish"];
 
 /** @param {string} file */
 const read = (file) => readFileSync(join(ROOT, file), "utf8");
@@ -144,24 +143,19 @@ function publish(folder, dryRun) {
 module.exports = { sectionOf };
 
 if (require.main === module) {
-  main(() => {
-    const { values, positionals } = parseArgs({
-      options: { "dry-run": { type: "boolean", default: false } },
-      allowPositionals: true,
-    });
-    const [command, argument] = positionals;
+  const options = /** @type {const} */ ({ "dry-run": { type: "boolean", default: false } });
+  main({ options, allowPositionals: true }, ({ values, positionals: [command = "", argument] }) => {
+    requireKnown("command", command, COMMANDS);
     if (argument === undefined) {
-      throw new ScriptError(USAGE);
+      throw new ScriptError(`${command} needs a tag or a folder. --help lists the arguments.`);
     }
     switch (command) {
       case "check":
         return check(argument);
       case "notes":
         return console.log(notes(argument));
-      case "publish":
-        return publish(argument, values["dry-run"]);
       default:
-        throw new ScriptError(USAGE);
+        return publish(argument, values["dry-run"]);
     }
   });
 }

@@ -1,10 +1,11 @@
 "use strict";
-// Running other programs, for the scripts beside it. Node.js built-ins only: it works before
-// anything was installed.
+// What the programs of this repository have in common: their arguments, their failures, and how they
+// run other programs. Node.js built-ins only: it works before anything was installed.
 
 const { spawnSync } = require("node:child_process");
-const { accessSync, constants, statSync } = require("node:fs");
+const { accessSync, constants, readFileSync, statSync } = require("node:fs");
 const { delimiter, join } = require("node:path");
+const { parseArgs } = require("node:util");
 
 const ROOT = join(__dirname, "..");
 
@@ -69,14 +70,75 @@ function npm(args, options) {
   }
 }
 
-/** @param {() => void | Promise<void>} script */
-async function main(script) {
+/**
+ * @returns {string} the comment that opens the program: what it does, and its arguments
+ */
+function helpText() {
+  const source = readFileSync(/** @type {NodeJS.Module} */ (require.main).filename, "utf8");
+  const [comment = ""] = /^\/\/.*(?:\n\/\/.*)*/m.exec(source) ?? [];
+  return comment.replace(/^\/\/ ?/gm, "");
+}
+
+/**
+ * @template {import("node:util").ParseArgsConfig} Config
+ * @param {Config} config
+ */
+function parseArguments(config) {
   try {
-    await script();
+    return parseArgs(config);
+  } catch (error) {
+    const { message } = /** @type {Error} */ (error);
+    // Node.js adds sentences about arguments that begin with a hyphen.
+    throw new ScriptError(`${message.split(/\.\s/)[0]}. --help lists the arguments.`);
+  }
+}
+
+/**
+ * Runs a program of this repository: reads its arguments, answers --help with the comment that opens
+ * its file, and shows a stack trace only if something failed that nobody has foreseen.
+ *
+ * @template {import("node:util").ParseArgsConfig} Config
+ * @param {Config} config which arguments there are
+ * @param {(args: ReturnType<typeof parseArgs<Config>>) => void | Promise<void>} script
+ */
+async function main(config, script) {
+  try {
+    if (process.argv.slice(2).includes("--help")) {
+      console.log(helpText());
+    } else {
+      await script(parseArguments(config));
+    }
   } catch (error) {
     console.error(error instanceof ScriptError ? error.message : error);
     process.exitCode = 1;
   }
 }
 
-module.exports = { ROOT, ScriptError, which, succeeds, run, npm, main };
+/**
+ * @param {string} option its name, for the message
+ * @param {string} value
+ * @returns {number} above 0
+ */
+function positive(option, value) {
+  const number = Number(value);
+  if (!(number > 0)) {
+    throw new ScriptError(`${option} must be a number above 0, not ${value}`);
+  }
+  return number;
+}
+
+/**
+ * @param {string} what for the message
+ * @param {string} value
+ * @param {readonly string[]} known
+ */
+function requireKnown(what, value, known) {
+  if (!known.includes(value)) {
+    throw new ScriptError(`no ${what} is called ${value}; there are ${known.join(", ")}`);
+  }
+}
+
+module.exports = {
+  ...{ ROOT, ScriptError, which, succeeds, run, npm },
+  ...{ main, positive, requireKnown },
+};

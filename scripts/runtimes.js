@@ -183,7 +183,7 @@ function thisRuntime() {
 module.exports = { DENO_RIGHTS, NODE_MAJORS, SOURCES, fetchRuntimes, thisRuntime };
 
 if (require.main === module) {
-  main(async () => {
+  main({}, async () => {
     for (const { name, version, program } of await fetchRuntimes()) {
       console.log(`${name} ${version}: ${program}`);
     }

@@ -132,7 +132,7 @@ async function takePictures(desk, phone) {
   recording.write(join(IMAGES, "cluster-page.webp"));
 }
 
-main(async () => {
+main({}, async () => {
   setup();
   // Here, since they need packages that may just have been installed.
   const { launchChromium } = require("./chromium");

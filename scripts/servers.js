@@ -211,7 +211,7 @@ const SERVERS = SOURCES.map(({ name }) => name);
 module.exports = { FOLDER, SERVERS, fetchServers };
 
 if (require.main === module) {
-  main(() => {
+  main({}, () => {
     const { servers, missing } = fetchServers();
     servers.forEach(({ name, binary }) => console.log(`${name}: ${binary}`));
     missing.forEach(({ name, reason }) => console.log(`${name} cannot be had: ${reason}`));

@@ -1,8 +1,11 @@
 "use strict";
 // `npm start`: the page of examples/cluster-page on three nodes over one Redis, from a fresh clone too.
+//
+//     REDIS_URL=redis://host npm start     that Redis instead of a private one
+//     PORT=4000 npm start                  another first port
 
 const { ScriptError, main } = require("./run");
-const { installPackages } = require("./setup");
+const { installPackages } = require("./install-packages");
 const { installProgram } = require("./system-package");
 const { build } = require("./build");
 const { startPrivateRedis } = require("./private-redis");
@@ -49,7 +52,7 @@ async function runCluster(redisUrl, askedToEnd, redisServer) {
   }
 }
 
-main(async () => {
+main({}, async () => {
   installPackages();
   build();
   if (process.env.REDIS_URL) {

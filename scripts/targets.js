@@ -15,6 +15,7 @@ const TARGETS = {
   "darwin-x64": "x86_64-apple-darwin",
   "darwin-arm64": "aarch64-apple-darwin",
   "win32-x64-msvc": "x86_64-pc-windows-msvc",
+  "win32-arm64-msvc": "aarch64-pc-windows-msvc",
 };
 
 module.exports = { TARGETS };

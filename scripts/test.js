@@ -1,12 +1,11 @@
 "use strict";
 // `npm test`: sets up what is missing, then runs every test, the Rust ones too.
 //
-//     npm run test:quick       the static checks, Rust's tests and the parity suite on our adapter
+//     npm test -- --quick      (or npm run test:quick) the static checks, Rust's tests and the parity suite on our adapter
 
 const { readdirSync } = require("node:fs");
 const { availableParallelism } = require("node:os");
 const { join, sep } = require("node:path");
-const { parseArgs } = require("node:util");
 
 const { ROOT, ScriptError, succeeds, main } = require("./run");
 const { requireCargo } = require("./build");
@@ -75,8 +74,9 @@ function runQuick() {
   return runLanes([[...RUST_CHECKS, rust, parity], JS_CHECKS]);
 }
 
-main(async () => {
-  const { values } = parseArgs({ options: { quick: { type: "boolean" } } });
+const OPTIONS = /** @type {const} */ ({ quick: { type: "boolean" } });
+
+main({ options: OPTIONS }, async ({ values }) => {
   setup();
   requireCargo();
   const failed = values.quick ? await runQuick() : runAll();

@@ -29,7 +29,7 @@ function edit(file, place, version) {
   );
 }
 
-main(() => {
+main({}, () => {
   const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
   run(process.execPath, [
     join(ROOT, "node_modules", "@napi-rs", "cli", "dist", "cli.js"),

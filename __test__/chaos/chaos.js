@@ -8,33 +8,36 @@
 "use strict";
 
 const { readFileSync } = require("node:fs");
-const { parseArgs } = require("node:util");
+const { ScriptError, main, positive, requireKnown } = require("../../scripts/run");
 const { seed: anySeed } = require("../faults/random");
 const { describeReport, keepSchedule } = require("./report");
 const { runScenario } = require("./scenario");
 const { makeSchedule } = require("./schedule");
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: "string", default: "1" },
-    seed: { type: "string" },
-    adapter: { type: "string", default: "native" },
-    schedule: { type: "string" },
-  },
+const OPTIONS = /** @type {const} */ ({
+  minutes: { type: "string", default: "1" },
+  seed: { type: "string" },
+  adapter: { type: "string", default: "native" },
+  schedule: { type: "string" },
 });
 
-async function main() {
-  const { minutes, adapter } = values;
-  if (adapter !== "native" && adapter !== "upstream") {
-    throw new Error(`--adapter is "${adapter}", must be native or upstream`);
+/** @param {string} file */
+function readSchedule(file) {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    throw new ScriptError(`--schedule ${file}: ${/** @type {Error} */ (error).message}`);
   }
-  if (!(Number(minutes) > 0)) {
-    throw new Error(`--minutes is "${minutes}", must be a number above 0`);
-  }
-  const seed = values.seed === undefined ? anySeed() : Number(values.seed);
+}
+
+main({ options: OPTIONS }, async ({ values }) => {
+  const minutes = positive("--minutes", values.minutes);
+  requireKnown("adapter", values.adapter, ["native", "upstream"]);
+  const adapter = /** @type {"native" | "upstream"} */ (values.adapter);
+  const seed = values.seed === undefined ? anySeed() : positive("--seed", values.seed);
   const schedule = values.schedule
-    ? JSON.parse(readFileSync(values.schedule, "utf8"))
-    : makeSchedule({ seed, length: Number(minutes) * 60_000 });
+    ? readSchedule(values.schedule)
+    : makeSchedule({ seed, length: minutes * 60_000 });
   console.log(`${adapter}, --minutes ${schedule.length / 60_000} --seed ${schedule.seed}`);
   const report = await runScenario(schedule, adapter);
   describeReport(report).forEach((line) => console.log(line));
@@ -44,10 +47,5 @@ async function main() {
   }
   const file = keepSchedule(schedule);
   console.log(`FAILED; play it again: npm run chaos -- --adapter ${adapter} --schedule ${file}`);
-  process.exitCode = 1;
-}
-
-main().catch((error) => {
-  console.error(error);
   process.exitCode = 1;
 });

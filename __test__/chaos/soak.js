@@ -1,26 +1,24 @@
 // The soak, at any length:
 //
-//     npm run soak -- --minutes 10
+//     npm run soak -- --minutes 10 --seed 42
 
 "use strict";
 
-const { parseArgs } = require("node:util");
+const { main, positive } = require("../../scripts/run");
 const { seed: anySeed } = require("../faults/random");
 const { runSoak } = require("./soak-scenario");
 
-const { values } = parseArgs({
-  options: { minutes: { type: "string", default: "10" }, seed: { type: "string" } },
+const OPTIONS = /** @type {const} */ ({
+  minutes: { type: "string", default: "10" },
+  seed: { type: "string" },
 });
 
 /** @param {number} bytes */
 const mb = (bytes) => (bytes / 1e6).toFixed(1).padStart(6);
 
-async function main() {
-  const minutes = Number(values.minutes);
-  if (!(minutes > 0)) {
-    throw new Error(`--minutes is "${values.minutes}", must be a number above 0`);
-  }
-  const seed = values.seed === undefined ? anySeed() : Number(values.seed);
+main({ options: OPTIONS }, async ({ values }) => {
+  const minutes = positive("--minutes", values.minutes);
+  const seed = values.seed === undefined ? anySeed() : positive("--seed", values.seed);
   console.log(`--minutes ${minutes} --seed ${seed}`);
   const report = await runSoak({
     length: minutes * 60_000,
@@ -51,9 +49,4 @@ async function main() {
   const passed = tally.faults + freshStarts + faults.length === 0 && isFlat;
   console.log(passed ? "passed" : "FAILED");
   process.exitCode = passed ? 0 : 1;
-}
-
-main().catch((error) => {
-  console.error(error);
-  process.exitCode = 1;
 });

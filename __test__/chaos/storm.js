@@ -1,6 +1,7 @@
 // The storm, upstream and ours in one run:
 //
-//     npm run storm -- --clients 2000
+//     npm run storm -- --clients 2000 --entries 5000 --rounds 3
+//     npm run storm -- --adapter native     ours only
 //
 // With --write the numbers go to bench/results/, and into the documents.
 
@@ -10,7 +11,7 @@ const { execFileSync } = require("node:child_process");
 const { writeFileSync } = require("node:fs");
 const { cpus } = require("node:os");
 const { join } = require("node:path");
-const { parseArgs } = require("node:util");
+const { main, positive, requireKnown } = require("../../scripts/run");
 const { writeDocuments } = require("../../bench/documents");
 const { runStorm } = require("./storm-scenario");
 
@@ -22,14 +23,14 @@ const { runStorm } = require("./storm-scenario");
 
 const ROOT = join(__dirname, "..", "..");
 
-const { values } = parseArgs({
-  options: {
-    clients: { type: "string", default: "500" },
-    entries: { type: "string", default: "5000" },
-    adapter: { type: "string", multiple: true, default: ["upstream", "native"] },
-    rounds: { type: "string", default: "1" },
-    write: { type: "boolean", default: false },
-  },
+const KINDS = ["upstream", "native"];
+
+const OPTIONS = /** @type {const} */ ({
+  clients: { type: "string", default: "500" },
+  entries: { type: "string", default: "5000" },
+  adapter: { type: "string", multiple: true },
+  rounds: { type: "string", default: "1" },
+  write: { type: "boolean", default: false },
 });
 
 /** CPU of both nodes per client, ms. @param {Result} result */
@@ -107,9 +108,12 @@ async function write(about, columns) {
   await writeDocuments();
 }
 
-async function main() {
-  const [count, entries, rounds] = [values.clients, values.entries, values.rounds].map(Number);
-  const kinds = /** @type {Kind[]} */ (values.adapter);
+main({ options: OPTIONS }, async ({ values }) => {
+  const count = positive("--clients", values.clients);
+  const entries = positive("--entries", values.entries);
+  const rounds = positive("--rounds", values.rounds);
+  const kinds = /** @type {Kind[]} */ (values.adapter ?? KINDS);
+  kinds.forEach((kind) => requireKnown("adapter", kind, KINDS));
   /** @type {Record<string, Record<string, number>[]>} */
   const measured = Object.fromEntries(kinds.map((kind) => [kind, []]));
   for (let round = 0; round < rounds; round++) {
@@ -131,9 +135,4 @@ async function main() {
   if (values.write) {
     await write(about, columns);
   }
-}
-
-main().catch((error) => {
-  console.error(error);
-  process.exitCode = 1;
 });

@@ -23,6 +23,10 @@ const LANGUAGES = {
   js: "blocks.test.js",
   redis: "rights.test.js, ../emitter/rights.test.js",
   sh: "shell.test.js",
+  cjs: "../package/bundlers.test.js",
+  mjs: "../package/bundlers.test.js, or none: settings of Next.js",
+  dockerfile: undefined,
+  yaml: undefined,
   text: undefined,
   mermaid: undefined,
 };
@@ -65,21 +69,21 @@ const installs = COMMANDS.filter(({ words }) => words[0] === "npm" && words[1] =
 const others = COMMANDS.filter((command) => !installs.includes(command));
 
 describe("what installs the package", () => {
-  /** Holds the tarballs, as `npm run pack` leaves them in a checkout. */
-  let dist = "";
+  /** Holds what `npm run pack` leaves in a checkout. */
+  let tarballs = "";
 
   before(() => {
-    dist = fs.mkdtempSync(join(tmpdir(), "sio-dist-"));
-    const pack = [join(ROOT, "scripts", "pack.js"), "--out", dist];
+    tarballs = fs.mkdtempSync(join(tmpdir(), "sio-tarballs-"));
+    const pack = [join(ROOT, "scripts", "pack.js"), "--out", tarballs];
     execFileSync(process.execPath, pack, { stdio: "pipe" });
   });
 
-  after(() => fs.rmSync(dist, { recursive: true, force: true }));
+  after(() => fs.rmSync(tarballs, { recursive: true, force: true }));
 
   /** What a word stands for without the registry. @param {string} word */
   function withTarballs(word) {
-    const tarball = join(dist, `${NAME}-${version}.tgz`);
-    const platforms = join(dist, `${packageName(platformId())}-${version}.tgz`);
+    const tarball = join(tarballs, `${NAME}-${version}.tgz`);
+    const platforms = join(tarballs, `${packageName(platformId())}-${version}.tgz`);
     switch (word) {
       case NAME:
         return [tarball, platforms];
@@ -95,7 +99,7 @@ describe("what installs the package", () => {
       const project = fs.mkdtempSync(join(tmpdir(), "sio-install-"));
       try {
         fs.writeFileSync(join(project, "package.json"), '{ "private": true }');
-        fs.symlinkSync(dist, join(project, "dist"));
+        fs.symlinkSync(tarballs, join(project, "tarballs"));
         const args = ["install", ...words.slice(2).flatMap(withTarballs)];
         // By a shell, since a document's pattern of file names is for a shell.
         const line = ["npm", ...args, "--no-fund", "--no-audit"].join(" ");

@@ -72,7 +72,8 @@ class ExampleNode {
     this.output = "";
     // Only what the example's README names says where it listens.
     const { HOST, ...inherited } = process.env;
-    this.child = spawn("sh", ["-c", `exec ${command}`], {
+    // As npm does. A command that leaves the shell between keeps SIGTERM from its node.
+    this.child = spawn("sh", ["-c", command], {
       cwd: folder,
       env: { ...inherited, PATH, PORT: String(port), ...env },
       stdio: ["ignore", "pipe", "pipe"],

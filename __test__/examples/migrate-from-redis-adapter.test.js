@@ -56,7 +56,7 @@ describe("examples/migrate-from-redis-adapter", () => {
         const texts = (await client.receives("message", 2)).map(([text]) => text);
         assert.deepEqual(texts, [kind, kind]);
       }
-      const members = await ask(second, "members", "room");
+      const { members } = await ask(second, "members", "room");
       assert.deepEqual(members.sort(), [first.id, second.id].sort());
     });
   }
@@ -68,6 +68,36 @@ describe("examples/migrate-from-redis-adapter", () => {
       assert.equal(node.output.trim(), node.url);
       assert.ok(node.isRunning);
     }
+  });
+
+  it("survives clients that send no callback, or something else", async () => {
+    for (const kind of kinds) {
+      const [{ socket }] = clients[kind];
+      for (const event of ["join", "members"]) {
+        socket.emit(event, "another");
+        socket.emit(event, "another", "no function");
+      }
+      assert.equal((await ask(clients[kind][0], "members", "another")).members.length, 1);
+      nodes[kind].forEach((node) => assert.ok(node.isRunning, node.output));
+    }
+  });
+
+  it("answers with the error while Redis is away, and goes on", async () => {
+    redis.pause();
+    try {
+      const { socket } = clients.after[0];
+      const { error } = await socket.timeout(20_000).emitWithAck("members", "room");
+      assert.equal(typeof error, "string");
+    } finally {
+      redis.resume();
+    }
+    assert.ok(nodes.after[0].isRunning, nodes.after[0].output);
+    await waitFor(
+      async () => (await ask(clients.after[1], "members", "room")).members?.length === 2,
+      {
+        what: "the members again",
+      },
+    );
   });
 
   it("recovers clients after", async () => {

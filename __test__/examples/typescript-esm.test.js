@@ -8,6 +8,7 @@ const { join } = require("node:path");
 const { after, before, describe, it } = require("node:test");
 const { startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
+const { waitFor } = require("../helpers/wait");
 const { EXAMPLES, build, killAll, startExample } = require("./example");
 
 /** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
@@ -56,6 +57,25 @@ describe("examples/typescript-esm", () => {
     assert.equal(first.published, 1);
     assert.equal(second.read, 1);
     assert.equal(second.position, first.position);
+  });
+
+  it("survives a client that sends no callback", async () => {
+    const [{ socket }] = clients;
+    socket.emit("join", "another");
+    socket.emit("join", "another", "no function");
+    await socket.timeout(5_000).emitWithAck("join", "another");
+    assert.ok(nodes[0].isRunning, nodes[0].output);
+  });
+
+  it("answers 503 while Redis is away, and goes on", async () => {
+    const status = async () => (await fetch(`${nodes[0].url}/stats`)).status;
+    redis.pause();
+    try {
+      assert.equal(await status(), 503);
+    } finally {
+      redis.resume();
+    }
+    await waitFor(async () => (await status()) === 200, { what: "the numbers again" });
   });
 
   it("ends when it is asked to, and hands its clients over", async () => {

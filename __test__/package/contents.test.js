@@ -64,7 +64,13 @@ describe("the packed tarballs", () => {
     assert.deepEqual(found, fs.readFileSync(CONTENTS, "utf8").trim().split("\n"));
     assert.deepEqual(
       filesIn(engine),
-      ["LICENSE", "README.md", "package.json", binaryName(PLATFORM)].sort(),
+      [
+        "LICENSE",
+        "README.md",
+        "THIRD-PARTY-NOTICES.txt",
+        "package.json",
+        binaryName(PLATFORM),
+      ].sort(),
     );
   });
 
@@ -79,22 +85,36 @@ describe("the packed tarballs", () => {
     assert.ok(runsOnOldestGlibc(binary), `it asks for glibc ${glibcNeeded(binary)}`);
   });
 
-  it("leave the developers' part out of package.json and name the engine", async () => {
-    const { optionalDependencies, ...packed } = await packedManifest(tarballs.main);
-    assert.deepEqual(optionalDependencies, { [packageName(PLATFORM)]: manifest.version });
+  it("leave the developers' part out of package.json and have the engines as optional peers", async () => {
+    const { peerDependencies, peerDependenciesMeta, ...packed } = await packedManifest(
+      tarballs.main,
+    );
+    const names = SUPPORTED.map(packageName);
+    assert.deepEqual(peerDependencies, {
+      ...manifest.peerDependencies,
+      ...Object.fromEntries(names.map((name) => [name, manifest.version])),
+    });
+    assert.deepEqual(peerDependenciesMeta, {
+      ...manifest.peerDependenciesMeta,
+      ...Object.fromEntries(names.map((name) => [name, { optional: true }])),
+    });
+    assert.equal(packed.optionalDependencies, undefined);
     for (const key of ["scripts", "devDependencies", "napi", "overrides"]) {
       assert.equal(packed[key], undefined, key);
     }
     for (const key of Object.keys(packed)) {
       assert.deepEqual(packed[key], manifest[key], key);
     }
-    for (const key of ["name", "version", "exports", "dependencies", "peerDependencies"]) {
+    for (const key of ["name", "version", "exports", "dependencies"]) {
       assert.ok(packed[key], key);
     }
   });
 
   it("name all engines for a registry", async () => {
-    const { optionalDependencies } = await packedManifest((await pack("--for-registry")).main);
+    const { optionalDependencies, peerDependencies } = await packedManifest(
+      (await pack("--for-registry")).main,
+    );
+    assert.deepEqual(peerDependencies, manifest.peerDependencies);
     const all = SUPPORTED.map((platform) => [packageName(platform), manifest.version]);
     assert.deepEqual(optionalDependencies, Object.fromEntries(all));
   });

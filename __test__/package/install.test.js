@@ -5,25 +5,19 @@
 "use strict";
 
 const assert = require("node:assert/strict");
-const { spawn } = require("node:child_process");
 const fs = require("node:fs");
 const { join } = require("node:path");
-const { after, afterEach, before, describe, it } = require("node:test");
+const { after, before, describe, it } = require("node:test");
 const { SUPPORTED, packageName } = require("../../lib/platform");
-const { guard } = require("../helpers/guard");
+const { crossMessages, sourceOf } = require("../helpers/installed-node");
 const { startRegistry } = require("../helpers/npm-registry");
 const packages = require("../helpers/packages");
 const { startRedis } = require("../helpers/redis-server");
-const { connectClient } = require("../helpers/socket-client");
-const { waitFor, within } = require("../helpers/wait");
 
 const { NAME, ALIAS, PLATFORM, manifest, env, exec, folder, npm, project } = packages;
 
 /** The package managers besides npm, from the npm registry. */
 const MANAGERS = ["pnpm@12.20.0", "yarn@1.22.22", "@yarnpkg/cli-dist@4.18.1"];
-
-/** How a program of Node.js is started in a project. */
-const NODE = [process.execPath];
 
 /** The package that docs/upgrading.md installs to go back to upstream. */
 const [, ROLLBACK] =
@@ -32,65 +26,61 @@ const [, ROLLBACK] =
   ) ?? [];
 assert(ROLLBACK, "docs/upgrading.md names what to install to go back");
 
-const BODY = `
-const io = new Server(0, { adapter: createAdapter(process.env.REDIS_URL) });
-io.on("connection", (socket) => {
-  socket.on("say", (words) => io.emit("said", words));
-});
-io.httpServer.on("listening", () => console.log("port " + io.httpServer.address().port));
-process.stdin.on("end", () => io.close()).resume();
-`;
+/** @typedef {(cwd: string, added: string[]) => Promise<unknown>} Install */
 
-const SOURCES = {
-  cjs: (/** @type {string} */ name) => `
-    const { Server } = require("socket.io");
-    const { createAdapter } = require("${name}");
-    ${BODY}`,
-  mjs: (/** @type {string} */ name) => `
-    import { Server } from "socket.io";
-    import { createAdapter } from "${name}";
-    ${BODY}`,
+/** The folder that the other package managers are in. */
+let managers = "";
+
+/** @param {string} file @returns {string[]} how a package manager is started */
+const program = (file) => [process.execPath, join(managers, "node_modules", file)];
+
+/** @type {(cwd: string, command: string[], args: string[]) => Promise<unknown>} */
+const execute = (cwd, [node, ...args], more) => exec(cwd, node, [...args, ...more]);
+
+/** @param {string} linker @param {string} registry @returns {Install} */
+const withYarn4 = (linker, registry) => (cwd, added) => {
+  const settings = [`nodeLinker: ${linker}`, `npmRegistryServer: ${registry}`];
+  settings.push("unsafeHttpWhitelist: ['127.0.0.1']", "enableGlobalCache: false");
+  settings.push("enableTelemetry: false", "pnpEnableEsmLoader: true");
+  fs.writeFileSync(join(cwd, ".yarnrc.yml"), `${settings.join("\n")}\n`);
+  fs.writeFileSync(join(cwd, "yarn.lock"), "");
+  return execute(cwd, program("@yarnpkg/cli-dist/bin/yarn.js"), ["add", ...added]);
 };
 
-/** Those that a test which failed has left running. @type {Set<import("node:child_process").ChildProcess>} */
-const running = new Set();
-
-afterEach(() => running.forEach((child) => child.kill("SIGKILL")));
+/** A package may load there only what it or the project names. Upstream's adapter needs it too. */
+const PLUG_AND_PLAY = {
+  more: ["socket.io-adapter"],
+  flags: ["--require", "./.pnp.cjs", "--loader", "./.pnp.loader.mjs"],
+};
 
 /**
- * @param {string} cwd folder of the project
- * @param {keyof typeof SOURCES} format
- * @param {string} name by which the package was installed
- * @param {{ redisUrl: string, node: string[] }} options
+ * @param {string} registry
+ * @returns {[manager: string, install: Install, needs?: { more: string[], flags: string[] }][]}
  */
-async function startNode(cwd, format, name, { redisUrl, node: [program, ...args] }) {
-  const file = join(cwd, `node.${format}`);
-  fs.writeFileSync(file, SOURCES[format](name));
-  const child = spawn(program, [...args, file], { cwd, env: { ...env, REDIS_URL: redisUrl } });
-  const release = guard(child);
-  running.add(child);
-  child.once("exit", () => running.delete(child));
-  const exited = new Promise((resolve) => child.once("exit", resolve));
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (text) => (output += text));
-  }
-  const port = await waitFor(
-    () => {
-      assert.equal(child.exitCode, null, output);
-      return /^port (\d+)$/m.exec(output)?.[1];
+const installers = (registry) => [
+  ["npm", (cwd, added) => npm(cwd, ["install", `--registry=${registry}`, ...added])],
+  [
+    "pnpm",
+    (cwd, added) => {
+      const options = [`--registry=${registry}`, `--store-dir=${join(cwd, ".store")}`];
+      return execute(cwd, program("pnpm/bin/pnpm.mjs"), ["add", ...options, ...added]);
     },
-    { what: () => `the port in: ${output}` },
-  );
-  return {
-    url: `http://127.0.0.1:${port}`,
-    /** Ends by itself once its server is closed. */
-    async close() {
-      child.stdin.end();
-      assert.equal(await within(exited, "the node's end"), 0, output);
-      release();
+  ],
+  [
+    "Yarn 1",
+    (cwd, added) => {
+      const options = ["--registry", registry, "--cache-folder", join(cwd, ".cache")];
+      return execute(cwd, program("yarn/bin/yarn.js"), ["add", ...options, ...added]);
     },
-  };
+  ],
+  ["Yarn 4", withYarn4("node-modules", registry)],
+  ["Yarn 4 with Plug'n'Play", withYarn4("pnp", registry), PLUG_AND_PLAY],
+];
+
+function emptyProject() {
+  const cwd = folder("project-");
+  fs.writeFileSync(join(cwd, "package.json"), '{ "private": true }');
+  return cwd;
 }
 
 /**
@@ -108,6 +98,8 @@ let redis;
 
 before(async () => {
   redis = await startRedis();
+  managers = folder("managers-");
+  await npm(managers, ["install", "--prefix", managers, ...MANAGERS]);
 });
 
 after(() => redis?.stop());
@@ -116,24 +108,16 @@ after(() => redis?.stop());
  * Two nodes in the project, one with `require`, one with `import`, and a message in each direction.
  *
  * @param {string} cwd
- * @param {string} name
- * @param {string[]} [node]
+ * @param {string} name by which the package was installed
+ * @param {string[]} [node] how a program of Node.js is started in the project
  */
-async function messagesCross(cwd, name, node = NODE) {
-  const options = { redisUrl: redis.url, node };
-  const nodes = await Promise.all([
-    startNode(cwd, "cjs", name, options),
-    startNode(cwd, "mjs", name, options),
-  ]);
-  const [a, b] = await Promise.all(nodes.map((each) => connectClient(each.url)));
-  a.socket.emit("say", "from a");
-  await b.receives("said");
-  b.socket.emit("say", "from b");
-  const words = (await a.receives("said", 2)).map(([said]) => said);
-  assert.deepEqual(words, ["from a", "from b"]);
-  a.disconnect();
-  b.disconnect();
-  await Promise.all(nodes.map((each) => each.close()));
+async function messagesCross(cwd, name, [program, ...args] = [process.execPath]) {
+  const commands = ["cjs", "mjs"].map((format) => {
+    const file = join(cwd, `node.${format}`);
+    fs.writeFileSync(file, sourceOf(/** @type {"cjs" | "mjs"} */ (format), name));
+    return { cwd, program, args: [...args, file] };
+  });
+  await crossMessages(commands, redis.url);
 }
 
 describe("the tarballs from a folder", () => {
@@ -162,27 +146,46 @@ describe("the tarballs from a folder", () => {
     await messagesCross(cwd, ALIAS);
   });
 
-  it("work by the binary that NAPI_RS_NATIVE_LIBRARY_PATH names", async () => {
+  it("work by the binary that SOCKET_IO_REDIS_STREAMS_NATIVE_PATH names", async () => {
     const cwd = await project(tarballs.main);
     const [engine] = enginesIn(cwd);
     assert.equal(engine, undefined, "the package alone");
     const unpacked = await packages.unpack(tarballs.engine);
     const { main } = require(join(unpacked, "package.json"));
-    const variable = `NAPI_RS_NATIVE_LIBRARY_PATH=${join(unpacked, main)}`;
-    await messagesCross(cwd, NAME, ["/usr/bin/env", variable, ...NODE]);
+    const variable = `SOCKET_IO_REDIS_STREAMS_NATIVE_PATH=${join(unpacked, main)}`;
+    await messagesCross(cwd, NAME, ["/usr/bin/env", variable, process.execPath]);
   });
+
+  it("are the same on every platform: the package names all engines as optional peers", async () => {
+    const { peerDependenciesMeta } = await packages.packedManifest(tarballs.main);
+    for (const platform of SUPPORTED) {
+      assert.deepEqual(peerDependenciesMeta[packageName(platform)], { optional: true });
+    }
+    const again = await packages.pack();
+    assert.deepEqual(fs.readFileSync(again.main), fs.readFileSync(tarballs.main));
+  });
+
+  const [, ...others] = installers("").map(([manager]) => manager);
+  for (const manager of others) {
+    it(`work under upstream's name by ${manager}`, async () => {
+      const { stdout } = await exec(process.cwd(), "npm", ["config", "get", "registry"]);
+      const found = installers(stdout.trim()).find(([each]) => each === manager);
+      const [, install, { more = [], flags = [] } = {}] = found ?? assert.fail();
+      const cwd = emptyProject();
+      const ours = `${ALIAS}@file:${tarballs.main}`;
+      const engine = `${packageName(PLATFORM)}@file:${tarballs.engine}`;
+      await install(cwd, ["socket.io@^4.8.0", ours, engine, ...more]);
+      await messagesCross(cwd, ALIAS, [process.execPath, ...flags]);
+    });
+  }
 });
 
 describe("the packages from a registry", () => {
   /** @type {Awaited<ReturnType<typeof startRegistry>>} */
   let registry;
-  /** Where the other package managers are. */
-  let managers = "";
 
   before(async () => {
     registry = await startRegistry(await packages.pack("--for-registry"));
-    managers = folder("managers-");
-    await npm(managers, ["install", "--prefix", managers, ...MANAGERS]);
   });
 
   after(() => registry?.stop());
@@ -199,52 +202,14 @@ describe("the packages from a registry", () => {
     });
   }
 
-  /** @typedef {(cwd: string, added: string[]) => Promise<unknown>} Install */
-
-  /** @type {(file: string) => string[]} */
-  const program = (file) => [process.execPath, join(managers, "node_modules", file)];
-  /** @type {(cwd: string, command: string[], args: string[]) => Promise<unknown>} */
-  const execute = (cwd, [node, ...args], more) => exec(cwd, node, [...args, ...more]);
-  /** @type {(linker: string) => Install} */
-  const withYarn4 = (linker) => (cwd, added) => {
-    const settings = [`nodeLinker: ${linker}`, `npmRegistryServer: ${registry.url}`];
-    settings.push("unsafeHttpWhitelist: ['127.0.0.1']", "enableGlobalCache: false");
-    settings.push("enableTelemetry: false", "pnpEnableEsmLoader: true");
-    fs.writeFileSync(join(cwd, ".yarnrc.yml"), `${settings.join("\n")}\n`);
-    fs.writeFileSync(join(cwd, "yarn.lock"), "");
-    return execute(cwd, program("@yarnpkg/cli-dist/bin/yarn.js"), ["add", ...added]);
-  };
-
-  const PLUG_AND_PLAY = ["--require", "./.pnp.cjs", "--loader", "./.pnp.loader.mjs"];
-  /** @type {[string, Install, string[]?, string[]?][]} */
-  const installs = [
-    ["npm", (cwd, added) => npm(cwd, ["install", `--registry=${registry.url}`, ...added])],
-    [
-      "pnpm",
-      (cwd, added) => {
-        const options = [`--registry=${registry.url}`, `--store-dir=${join(cwd, ".store")}`];
-        return execute(cwd, program("pnpm/bin/pnpm.mjs"), ["add", ...options, ...added]);
-      },
-    ],
-    [
-      "Yarn 1",
-      (cwd, added) => {
-        const options = ["--registry", registry.url, "--cache-folder", join(cwd, ".cache")];
-        return execute(cwd, program("yarn/bin/yarn.js"), ["add", ...options, ...added]);
-      },
-    ],
-    ["Yarn 4", withYarn4("node-modules")],
-    // A package may load there only what it or the project names. Upstream's adapter too needs
-    // socket.io-adapter then.
-    ["Yarn 4 with Plug'n'Play", withYarn4("pnp"), ["socket.io-adapter"], PLUG_AND_PLAY],
-  ];
-  for (const [manager, install, more = [], flags = []] of installs) {
+  for (const [i, [manager]] of installers("").entries()) {
     it(`${manager} installs what works, under upstream's name, and takes it back`, async () => {
-      const cwd = folder("project-");
-      fs.writeFileSync(join(cwd, "package.json"), '{ "private": true }');
-      const ours = `${ALIAS}@npm:${NAME}@${manifest.version}`;
+      const [, install, { more = [], flags = [] } = {}] = installers(registry.url)[i];
+      const cwd = emptyProject();
+      // Yarn 4 takes an alias without a version for a tag, which it does not find.
+      const ours = `${ALIAS}@npm:${NAME}@^${manifest.version}`;
       await install(cwd, ["socket.io@^4.8.0", ours, ...more]);
-      await messagesCross(cwd, ALIAS, [...NODE, ...flags]);
+      await messagesCross(cwd, ALIAS, [process.execPath, ...flags]);
 
       await install(cwd, [ROLLBACK]);
       const name = `console.log(require("${ALIAS}/package.json").name)`;

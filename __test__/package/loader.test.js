@@ -8,7 +8,6 @@ const fs = require("node:fs");
 const { join } = require("node:path");
 const { before, describe, it } = require("node:test");
 const { promisify } = require("node:util");
-const { interpreter } = require("../../lib/libc");
 const { SUPPORTED, binaryName, packageName } = require("../../lib/platform");
 const packages = require("../helpers/packages");
 
@@ -36,10 +35,11 @@ before(async () => {
  * @param {object} [options]
  * @param {string} [options.first] code to run before
  * @param {string} [options.node] the program
+ * @param {string[]} [options.flags] of the program
  * @param {Record<string, string>} [options.variables] of the environment
  * @returns {Promise<{ code: string, message: string, hasCause: boolean }>}
  */
-async function loadError({ first = "", node = process.execPath, variables = {} } = {}) {
+async function loadError({ first = "", node = process.execPath, flags = [], variables = {} } = {}) {
   const script = `${first}
     try {
       require("${NAME}");
@@ -47,7 +47,7 @@ async function loadError({ first = "", node = process.execPath, variables = {} }
       console.log(JSON.stringify({ code, message, hasCause: cause instanceof Error }));
     }`;
   const options = { cwd: project, env: { ...env, ...variables } };
-  const { stdout } = await exec(node, ["-e", script], options);
+  const { stdout } = await exec(node, [...flags, "-e", script], options);
   assert.notEqual(stdout, "", "the package loaded");
   const error = JSON.parse(stdout);
   assert.equal(error.code, "ERR_SIO_REDIS_NATIVE");
@@ -71,8 +71,9 @@ describe("a platform without an engine", () => {
       const { platform = process.platform, arch } = other;
       assert.match(message, new RegExp(`There is no engine for ${platform}-${arch}\\b`));
       SUPPORTED.forEach((each) => assert.ok(message.includes(each), each));
-      assert.match(message, /npm run build.*NAPI_RS_NATIVE_LIBRARY_PATH/);
-      assert.equal(hasCause, true);
+      assert.match(message, /npm run build.*SOCKET_IO_REDIS_STREAMS_NATIVE_PATH/);
+      assert.match(message, /@socket\.io\/redis-streams-adapter.* work in one cluster/);
+      assert.equal(hasCause, false);
     });
   }
 });
@@ -87,11 +88,10 @@ describe("an engine that cannot be loaded", () => {
     fs.writeFileSync(join(engineFolder, main), binary);
   }
 
-  it("was left out: the command adds it", async () => {
+  it("was left out: the command brings it back", async () => {
     const { message, hasCause } = await loadError();
-    const command = `npm install ${packageName(PLATFORM)}@${manifest.version}`;
-    assert.ok(message.includes(command), message);
-    assert.match(message, /--omit=optional/);
+    assert.ok(message.includes(`the package ${packageName(PLATFORM)} is missing`), message);
+    assert.match(message, /--omit=optional.*`npm install --include=optional`/);
     assert.equal(hasCause, true);
   });
 
@@ -103,101 +103,130 @@ describe("an engine that cannot be loaded", () => {
     assert.equal(hasCause, true);
   });
 
-  it("is of another version, by its package", async (t) => {
+  it("may not be loaded: the flags that forbid it and allow it are named", async (t) => {
     t.after(() => fs.rmSync(engineFolder, { recursive: true }));
-    installEngine({ version: "0.0.1", binary: "" });
-    const { message } = await loadError();
-    assert.match(message, new RegExp(`0\\.0\\.1.*${manifest.version} is needed`));
-    assert.match(message, new RegExp(`npm install ${packageName(PLATFORM)}@${manifest.version}`));
+    installEngine({ version: manifest.version, binary: "" });
+    const { message } = await loadError({ flags: ["--no-addons"] });
+    assert.match(
+      message,
+      /may not load addons\. With --permission, add --allow-addons; .*--no-addons/,
+    );
   });
 
-  it("is of another version, by itself", async (t) => {
+  it("is of another version", async (t) => {
+    t.after(() => fs.rmSync(engineFolder, { recursive: true }));
+    installEngine({
+      version: manifest.version,
+      binary: fs.readFileSync(join(engine, binaryName(PLATFORM))),
+    });
     const file = join(project, "node_modules", NAME, "package.json");
     const text = fs.readFileSync(file, "utf8");
     t.after(() => fs.writeFileSync(file, text));
     fs.writeFileSync(file, JSON.stringify({ ...JSON.parse(text), version: "9.9.9" }));
-    const variables = { NAPI_RS_NATIVE_LIBRARY_PATH: join(engine, binaryName(PLATFORM)) };
-    const { message } = await loadError({ variables });
+    const { message } = await loadError();
     assert.match(message, new RegExp(`version ${manifest.version}, but version 9\\.9\\.9`));
+    assert.match(message, new RegExp(`npm install ${packageName(PLATFORM)}@9\\.9\\.9`));
   });
 });
 
-describe("NAPI_RS_NATIVE_LIBRARY_PATH", () => {
+describe("SOCKET_IO_REDIS_STREAMS_NATIVE_PATH", () => {
   it("is named with its file where that cannot be loaded", async () => {
     const path = join(project, "missing.node");
     const { message, hasCause } = await loadError({
-      variables: { NAPI_RS_NATIVE_LIBRARY_PATH: path },
+      variables: { SOCKET_IO_REDIS_STREAMS_NATIVE_PATH: path },
     });
-    assert.match(message, /NAPI_RS_NATIVE_LIBRARY_PATH names, .*missing\.node, cannot be loaded/);
+    assert.match(
+      message,
+      /SOCKET_IO_REDIS_STREAMS_NATIVE_PATH names, .*missing\.node, cannot be loaded/,
+    );
     assert.equal(hasCause, true);
   });
 
-  it("is not taken for ours when it names another package's addon", async () => {
-    const path = join(project, "another.js");
-    fs.writeFileSync(path, "exports.hello = () => {};");
-    const { message } = await loadError({ variables: { NAPI_RS_NATIVE_LIBRARY_PATH: path } });
-    assert.match(message, /another\.js, is another addon/);
+  it("is not taken for ours when it names another package's addon", async (t) => {
+    const folder = join(ROOT, "node_modules", "@napi-rs");
+    const [addon] = fs
+      .readdirSync(folder, { recursive: true })
+      .map((file) => join(folder, String(file)))
+      .filter((file) => file.endsWith(`.${PLATFORM}.node`));
+    assert.ok(addon, "@napi-rs/cli brings an addon");
+    const { message } = await loadError({
+      variables: { SOCKET_IO_REDIS_STREAMS_NATIVE_PATH: addon },
+    });
+    assert.match(message, /\.node, is another addon/);
+  });
+});
+
+describe("napi-rs's NAPI_RS_NATIVE_LIBRARY_PATH", () => {
+  // It is for all packages of a process: whoever needs it for another one must not lose ours.
+  it("does not say which engine to load", async () => {
+    const variables = { NAPI_RS_NATIVE_LIBRARY_PATH: join(project, "of-another-package.node") };
+    const { message } = await loadError({ variables });
+    assert.match(message, /is not installed/);
+  });
+});
+
+describe("a bundle without the engine", () => {
+  /** As bundlers do, the code stands in a file of another name. @param {string} file */
+  async function errorOf(file) {
+    const lib = join(project, "node_modules", NAME, "lib");
+    fs.copyFileSync(join(lib, "native.js"), join(lib, file));
+    const script = `try { require("./${file}"); } catch ({ code, message }) {
+      console.log(JSON.stringify({ code, message }));
+    }`;
+    const { stdout } = await exec(process.execPath, ["-e", script], { cwd: lib, env });
+    return JSON.parse(stdout);
+  }
+
+  it("is told from an installation without it, and what to mark as external is said", async () => {
+    const { code, message } = await errorOf("bundle.js");
+    assert.equal(code, "ERR_SIO_REDIS_NATIVE");
+    assert.match(message, new RegExp(`Mark "${NAME}" as external.*--external:${NAME}`));
+    assert.doesNotMatch(message, /is not installed/);
   });
 });
 
 describe("musl and glibc", { skip: process.platform !== "linux" }, () => {
   const x64 = pretend({ platform: "linux", arch: "x64" });
-  const NO_PROC = `
-    const fs = require("node:fs");
-    const { openSync } = fs;
-    fs.openSync = (path, ...rest) => {
-      if (String(path).startsWith("/proc/")) {
-        throw new Error("NotCapable");
-      }
-      return openSync(path, ...rest);
-    };`;
-  const missing = (/** @type {string} */ libc) =>
-    new RegExp(`the package ${NAME}-linux-x64-${libc} is missing`);
 
-  it("are told apart by the loader that a program asks for", () => {
-    const own = interpreter(process.execPath) ?? "";
-    assert.match(own, PLATFORM.endsWith("-musl") ? /\/ld-musl-/ : /\/ld-linux-/);
-    const script = join(ROOT, "index.js");
-    assert.equal(interpreter(script), undefined, "no program");
-    assert.equal(interpreter(join(engine, binaryName(PLATFORM))), undefined, "a library");
-  });
+  for (const [family, libc] of [
+    ['"musl"', "musl"],
+    ['"glibc"', "gnu"],
+    ["null", "gnu"],
+  ]) {
+    it(`have packages of their own: ${family}`, async () => {
+      const first = `${x64} require("detect-libc").familySync = () => ${family};`;
+      const { message } = await loadError({ first });
+      assert.match(message, new RegExp(`the package ${NAME}-linux-x64-${libc} is missing`));
+    });
+  }
+});
 
-  // As in Deno on Alpine, whose report named a glibc.
-  it("are told apart by it rather than by the report", async (t) => {
-    if (!PLATFORM.endsWith("-gnu")) {
-      return t.skip("the report is right on musl");
-    }
-    const loader = interpreter(process.execPath) ?? "";
-    // A Node.js that asks for a loader of another name, which leads to the same one.
-    const folder = fs.mkdtempSync("/tmp/m-");
-    t.after(() => fs.rmSync(folder, { recursive: true }));
-    const renamed = join(folder, "ld-musl-x");
-    assert.ok(renamed.length <= loader.length, "it has to fit into its place");
-    fs.symlinkSync(loader, renamed);
-    const program = fs.readFileSync(process.execPath);
-    program.write(renamed.padEnd(loader.length, "\0"), program.indexOf(`${loader}\0`), "latin1");
-    const node = join(folder, "node");
-    fs.writeFileSync(node, program, { mode: 0o755 });
+describe("Socket.IO before 4.6", () => {
+  /** @param {string[]} installed */
+  async function errorWith(...installed) {
+    const cwd = packages.folder("old-");
+    fs.writeFileSync(join(cwd, "package.json"), '{ "private": true }');
+    await packages.npm(cwd, ["install", "--legacy-peer-deps", ...installed]);
+    const script = `
+      const { Server } = require("socket.io");
+      try {
+        new Server({ adapter: require("${NAME}").createAdapter("redis://127.0.0.1:1") });
+      } catch ({ code, message }) {
+        console.log(JSON.stringify({ code, message }));
+      }`;
+    const { stdout } = await exec(process.execPath, ["-e", script], { cwd, env });
+    return JSON.parse(stdout);
+  }
 
-    const report = "console.log(process.report.getReport().header.glibcVersionRuntime)";
-    const { stdout } = await exec(node, ["-e", report]);
-    assert.match(stdout, /^2\.\d+/, "its report names a glibc");
-    assert.match((await loadError({ node, first: x64 })).message, missing("musl"));
-  });
-
-  it("are told apart by the report where /proc cannot be read", async () => {
-    const reports = { gnu: '{ header: { glibcVersionRuntime: "2.28" } }', musl: "{ header: {} }" };
-    for (const [libc, report] of Object.entries(reports)) {
-      const first = `${x64}${NO_PROC} process.report.getReport = () => (${report});`;
-      assert.match((await loadError({ first })).message, missing(libc), libc);
-    }
-  });
-
-  it("are taken for glibc where there is no report either", async () => {
-    const values = ["undefined", '{ getReport() { throw new Error("NotCapable"); } }'];
-    for (const value of values) {
-      const first = `Object.defineProperty(process, "report", { value: ${value} });`;
-      assert.match((await loadError({ first: x64 + NO_PROC + first })).message, missing("gnu"));
-    }
-  });
+  for (const [title, ...more] of [
+    ["with the adapter that comes with it"],
+    ["with a newer adapter beside it", "socket.io-adapter@2.5.5"],
+  ]) {
+    it(`is refused ${title}`, async () => {
+      const { main, engine } = await packages.pack();
+      const { code, message } = await errorWith("socket.io@4.5", main, engine, ...more);
+      assert.equal(code, "ERR_SIO_REDIS_SOCKET_IO");
+      assert.match(message, /needs Socket\.IO 4\.6 or newer.*`npm install socket\.io@4`/);
+    });
+  }
 });

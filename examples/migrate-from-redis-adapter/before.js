@@ -18,15 +18,23 @@ const io = new Server(httpServer, {
   adapter: createAdapter(pubClient, subClient, { key: "chat", requestsTimeout: 3_000 }),
 });
 
+/** A client decides what it sends: where a callback is expected, anything may come. */
+const callback = (value) => (typeof value === "function" ? value : () => {});
+
 io.on("connection", (socket) => {
   socket.on("join", async (room, joined) => {
     await socket.join(room);
-    joined();
+    callback(joined)();
   });
   socket.on("message", (room, text) => io.to(room).emit("message", text));
   socket.on("members", async (room, answer) => {
-    const sockets = await io.in(room).fetchSockets();
-    answer(sockets.map(({ id }) => id));
+    try {
+      const sockets = await io.in(room).fetchSockets();
+      callback(answer)({ members: sockets.map(({ id }) => id) });
+    } catch (error) {
+      // Redis or a node is away. Nobody else catches this, so it would end the process.
+      callback(answer)({ error: error.message });
+    }
   });
 });
 

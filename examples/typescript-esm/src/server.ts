@@ -25,9 +25,14 @@ const httpServer = createServer(async (request, response) => {
   }
   // The namespace's adapter is of the type that was given to the server.
   const adapter = io.of("/").adapter as RedisStreamsAdapter;
-  const others = await io.serverSideEmitWithAck("ping");
-  const stats = { nodes: [process.pid, ...others], ...adapter.stats() };
-  response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(stats));
+  try {
+    const others = await io.serverSideEmitWithAck("ping");
+    const stats = { nodes: [process.pid, ...others], ...adapter.stats() };
+    response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(stats));
+  } catch (error) {
+    // Redis or a node is away. Nobody else catches this, so it would end the process.
+    response.writeHead(503).end((error as Error).message);
+  }
 });
 
 const io = new Server<ClientToServerEvents, ServerToClientEvents, InterServerEvents, SocketData>(
@@ -42,7 +47,10 @@ io.on("connection", (socket) => {
 
   socket.on("join", async (room, joined) => {
     await socket.join(room);
-    joined();
+    // Types are a promise of ours: a client may send anything, or no callback at all.
+    if (typeof joined === "function") {
+      joined();
+    }
   });
 
   socket.on("message", (room, text) => {

@@ -1,0 +1,2 @@
+// The events, for server and client.
+export {};
