@@ -14,7 +14,15 @@ const GIT = ["ls-files", "--cached", "--others", "--exclude-standard"];
 const FILES = [...new Set(execFileSync("git", GIT, { cwd: ROOT, encoding: "utf8" }).split("\n"))];
 
 /** Names that look like a file's, and are a project's. */
-const PROJECTS = ["Node.js", "uWebSockets.js"];
+const PROJECTS = ["Node.js", "uWebSockets.js", "Next.js"];
+/** Files of projects that use this package. */
+const OF_USERS = [
+  "webpack.config.js",
+  "webpack.externals.js",
+  "rspack.config.js",
+  "next.config.js",
+  "server.js",
+];
 /** Types of other crates that comments speak of. */
 const OTHER_CRATES = ["Value", "Pipeline"];
 
@@ -31,7 +39,7 @@ const exists = (name) =>
 /** @param {string} text @returns {string[]} the names of files in it that are not there */
 function missingFiles(text) {
   const names = [...text.matchAll(FILE_NAME)].map(([, name]) => name);
-  return names.filter((name) => !PROJECTS.includes(name) && !exists(name));
+  return names.filter((name) => ![...PROJECTS, ...OF_USERS].includes(name) && !exists(name));
 }
 
 /** What is in backticks, outside of blocks. @param {string} markdown */
@@ -94,7 +102,7 @@ const jsMembers = membersOf(textsOf(/^lib\/.*\.[jt]s$/), JS_ITEM, JS_MEMBER);
  */
 function isMissingMember(name) {
   const [, type, separator, member] = /^([A-Z]+[a-z]\w*)(::|\.)(\w+)(?:\(\))?$/.exec(name) ?? [];
-  if (type === undefined || type in globalThis || OTHER_CRATES.includes(type)) {
+  if (type === undefined || type in globalThis || OTHER_CRATES.includes(type) || exists(name)) {
     return false;
   }
   const members = separator === "::" ? rustMembers : jsMembers;
