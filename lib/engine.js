@@ -8,6 +8,7 @@ const diagnostics = require("./diagnostics");
 const { BY_JS, unpack } = require("./events");
 const { NativeEngine } = require("./native");
 const { Tickets } = require("./tickets");
+const { clearInterval, setImmediate, setInterval } = require("./timers");
 const { warn, warnOfHandler } = require("./warnings");
 
 /** Events handled before other callbacks get their turn. */

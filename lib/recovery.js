@@ -9,6 +9,7 @@ const debug = require("./debug");
 const { EncodedPacket } = require("./encoded-packet");
 const { sendTo } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
+const { clearTimeout, nextTick, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
 /** Packet type of the Socket.IO protocol. */
@@ -82,7 +83,7 @@ class Recovery {
         sendBehindConnect(socket, arriving.packets);
       } else {
         // Its session is back in Redis: it may come again, and gets everything then.
-        process.nextTick(() => socket.conn.close());
+        nextTick(() => socket.conn.close());
       }
     }
   }
