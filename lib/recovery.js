@@ -9,6 +9,7 @@ const debug = require("./debug");
 const { EncodedPacket } = require("./encoded-packet");
 const { sendTo } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
+const { sessionLifetime } = require("./session-lifetime");
 const { clearTimeout, nextTick, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
@@ -39,6 +40,8 @@ const LONGEST_PID = 128;
 class Recovery {
   #nsp;
   #engine;
+  /** How long sessions are kept, ms. */
+  #lifetime;
   /** The last entry that was handled here: what a socket joins from now on it is in since then. */
   position = START;
   /** @type {Map<string, Map<any, string>>} socket, room, the last entry from before it joined */
@@ -53,6 +56,8 @@ class Recovery {
   constructor(nsp, engine) {
     this.#nsp = nsp;
     this.#engine = engine;
+    const { maxDisconnectionDuration } = nsp.server.opts.connectionStateRecovery;
+    this.#lifetime = sessionLifetime(maxDisconnectionDuration);
   }
 
   /** True while a recovered socket is not connected yet. */
@@ -125,6 +130,9 @@ class Recovery {
 
   /** @param {any} session */
   #keepSession(session) {
+    if (this.#lifetime === 0) {
+      return;
+    }
     let encoded;
     try {
       encoded = encodeMsgpack(session);
@@ -132,8 +140,7 @@ class Recovery {
       warnOfHandler("`socket.data` cannot be encoded, and was not kept for recovery", error);
       return;
     }
-    const { maxDisconnectionDuration } = this.#nsp.server.opts.connectionStateRecovery;
-    this.#engine.persistSession(session.pid, encoded, maxDisconnectionDuration);
+    this.#engine.persistSession(session.pid, encoded, this.#lifetime);
   }
 
   /**
