@@ -5,7 +5,7 @@
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
 const { coalesceWrites } = require("./coalesce");
-const { encodeMsgpack, decodeMsgpack, encodeData, decodeData } = require("./codec");
+const { encodeMsgpack, decodeMsgpack, encodeData, encodedSize, decodeData } = require("./codec");
 const debug = require("./debug");
 const { EncodedPacket } = require("./encoded-packet");
 const { FOR_NOBODY } = require("./events");
@@ -183,11 +183,11 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   async doPublishResponse(requesterUid, response) {
     if (this.#options.requestsVia === "stream") {
-      const encoded = encodeResponse(response, (response) => this.#encode(response));
+      const encoded = encodeResponse(response, (response) => this.#encode(response), encodedSize);
       await (encoded && this.#publish(response.type, encoded));
       return;
     }
-    const payload = encodeResponse(response, encodeMsgpack);
+    const payload = encodeResponse(response, encodeMsgpack, (bytes) => bytes.length);
     if (payload) {
       this.#engine.respond(this.nsp.name, requesterUid, payload);
     }
