@@ -198,7 +198,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @returns {import("./codec").EncodedData}
    */
   #encode({ type, data }) {
-    return encodeData(type, data, this.#options.onlyPlaintext);
+    return encodeData(type, data, this.#options.onlyPlaintext, !canEncode(this.nsp));
   }
 
   /**

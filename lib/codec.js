@@ -52,6 +52,17 @@ function hasBinary(value, fromToJSON = false) {
 }
 
 /**
+ * @param {unknown} value
+ * @returns {boolean}
+ */
+function hasDate(value) {
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) {
+    return false;
+  }
+  return isDate(value) || Object.values(value).some(hasDate);
+}
+
+/**
  * A copy with what the stock parser would make of everything but binary.
  *
  * @param {any} value
@@ -241,13 +252,19 @@ function withProtoKeys(root) {
  * @param {number} type
  * @param {unknown} data
  * @param {boolean} onlyPlaintext
+ * @param {boolean} [keepsDates] clients get dates as such, since the server has a parser that does
  * @returns {EncodedData}
  */
-function encodeData(type, data, onlyPlaintext) {
+function encodeData(type, data, onlyPlaintext, keepsDates = false) {
   if (data === undefined) {
     return {};
   }
-  if (onlyPlaintext || !WITH_PAYLOAD.has(type) || !hasBinary(data)) {
+  const mayBeMsgpack = !onlyPlaintext && WITH_PAYLOAD.has(type);
+  if (mayBeMsgpack && keepsDates && hasDate(data)) {
+    const msgpack = encodeMsgpack(data);
+    return { msgpack: () => msgpack };
+  }
+  if (!mayBeMsgpack || !hasBinary(data)) {
     return { json: JSON.stringify(data) };
   }
   /** @type {Uint8Array[]} */

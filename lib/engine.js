@@ -485,7 +485,10 @@ function reasonOf(error) {
  * @param {import("./codec").EncodedData} data
  */
 function write(namespace, type, { json, attachments, msgpack }) {
-  if (json === undefined || attachments === undefined) {
+  if (json === undefined) {
+    return namespace.publish(type, undefined, msgpack?.());
+  }
+  if (attachments === undefined) {
     return namespace.publish(type, json);
   }
   const ticket = namespace.publishBinary(type, json, PLACEHOLDER, attachments);
