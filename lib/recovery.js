@@ -48,6 +48,9 @@ class Recovery {
   #joined = new Map();
   /** @type {Map<string, Arriving>} */
   #arriving = new Map();
+  /** The last offset that a recovered socket was sent in front of its CONNECT.
+   * @type {WeakMap<object, string>} */
+  #sentAhead = new WeakMap();
 
   /**
    * @param {any} nsp
@@ -85,10 +88,33 @@ class Recovery {
       this.#arriving.delete(sid);
       clearTimeout(arriving.timer);
       if (arriving.packets) {
-        sendBehindConnect(socket, arriving.packets);
+        // The middlewares have let it pass, and its CONNECT is written right after this.
+        this.#sendAhead(socket, arriving);
       } else {
         // Its session is back in Redis: it may come again, and gets everything then.
         nextTick(() => socket.conn.close());
+      }
+    }
+  }
+
+  /**
+   * Sends what a recovered socket has missed in front of its CONNECT, as every other adapter does:
+   * in its `connect` handler the client's state is whole.
+   *
+   * @param {any} socket
+   * @param {Arriving} arriving
+   */
+  #sendAhead(socket, { packets = [], session }) {
+    const offset = packets.length > 0 ? offsetOf(packets[packets.length - 1]) : session.ahead;
+    if (offset !== undefined) {
+      this.#sentAhead.set(socket, offset);
+    }
+    for (const outgoing of packets) {
+      if ("encoded" in outgoing) {
+        sendTo(socket, outgoing.encoded);
+      } else {
+        socket.notifyOutgoingListeners?.(outgoing.packet);
+        socket.packet(outgoing.packet);
       }
     }
   }
@@ -118,14 +144,16 @@ class Recovery {
   /**
    * Keeps the session of a socket that has gone. Besides upstream's fields it says for each of its
    * rooms the last entry from before it was joined: what went there up to then was not for this
-   * client.
+   * client. And the last offset that was sent in front of the CONNECT: see {@link restore}.
    *
    * @param {any} session
    */
   persist(session) {
     const joined = this.#joined.get(session.sid);
     const since = session.rooms.map((/** @type {any} */ room) => joined?.get(room) ?? START);
-    this.#keepSession({ ...session, since });
+    const socket = this.#nsp.sockets.get(session.sid);
+    const ahead = socket && this.#sentAhead.get(socket);
+    this.#keepSession({ ...session, since, ...(ahead !== undefined && { ahead }) });
   }
 
   /** @param {any} session */
@@ -157,6 +185,12 @@ class Recovery {
     }
     const restored = await this.#engine.restoreSession(this.#nsp.name, pid, offset);
     const session = /** @type {any} */ (decodeMsgpack(restored.session));
+    if (typeof session.ahead === "string" && isAfter(session.ahead, offset)) {
+      // A client keeps what comes before its CONNECT until one comes, and counts it as received only
+      // then. This one never got the CONNECT behind those packets, and may hold some of them.
+      this.#engine.restoreRefused("its connection broke before the last recovery was complete");
+      throw new Error("session not restored: the client may hold packets of its last recovery");
+    }
     return this.#expect(session, restored.missed, restored.position);
   }
 
@@ -187,9 +221,9 @@ class Recovery {
     };
     this.#arriving.set(session.sid, arriving);
     delete session.since;
-    // socket.io would send them before the middlewares have run. A client keeps what comes before
-    // it is connected even when it is refused then, and would get it a second time when it comes
-    // back once more. So they are sent from here, when the socket has arrived.
+    delete session.ahead;
+    // socket.io would send them before the middlewares have run, and a client that is refused keeps
+    // them all the same. So they are sent from here, when the socket has passed.
     session.missedPackets = [];
     return session;
   }
@@ -212,25 +246,16 @@ class Recovery {
 }
 
 /**
- * Sends packets right behind the one that tells the client that it is connected, and so before
- * anything that handlers of the connection send.
+ * The offset that a client takes from a packet: its last argument.
  *
- * @param {any} socket that joins its own room, which it does just before that
- * @param {Outgoing[]} packets
+ * @param {Outgoing} outgoing
+ * @returns {string | undefined}
  */
-function sendBehindConnect(socket, packets) {
-  socket.packet = (/** @type {any[]} */ ...args) => {
-    delete socket.packet;
-    socket.packet(...args);
-    for (const outgoing of packets) {
-      if ("encoded" in outgoing) {
-        sendTo(socket, outgoing.encoded);
-      } else {
-        socket.notifyOutgoingListeners?.(outgoing.packet);
-        socket.packet(outgoing.packet);
-      }
-    }
-  };
+function offsetOf(outgoing) {
+  if ("packet" in outgoing) {
+    return outgoing.packet.data.at(-1);
+  }
+  return /"(\d+-\d+)"\]$/.exec(/** @type {string} */ (outgoing.encoded.parts[0]))?.[1];
 }
 
 /**
