@@ -31,6 +31,8 @@ const LONGEST_PID = 128;
  * @property {Map<any, string>} since
  * @property {Outgoing[] | undefined} packets what it missed, and what came in for it meanwhile;
  * undefined when it took too long
+ * @property {boolean} isTaken false until there is a socket for it: a wrapper of `restoreSession`
+ * may have refused it
  * @property {NodeJS.Timeout} timer
  *
  * @typedef {{ encoded: EncodedPacket } | { packet: any }} Outgoing an event packet
@@ -76,6 +78,9 @@ class Recovery {
    */
   join(sid, rooms, created) {
     const arriving = this.#arriving.get(sid);
+    if (arriving) {
+      arriving.isTaken = true;
+    }
     const joined = this.#joined.get(sid) ?? new Map();
     this.#joined.set(sid, joined);
     for (const room of rooms) {
@@ -214,10 +219,8 @@ class Recovery {
       session: { ...session },
       since,
       packets: missed.flatMap((broadcast) => toOutgoing(broadcast, since, this.#nsp.name)),
-      timer: setTimeout(() => {
-        arriving.packets = undefined;
-        this.#keepSession(arriving.session);
-      }, ARRIVAL_TIMEOUT).unref(),
+      isTaken: false,
+      timer: setTimeout(() => this.#giveUp(arriving), ARRIVAL_TIMEOUT).unref(),
     };
     this.#arriving.set(session.sid, arriving);
     delete session.since;
@@ -226,6 +229,16 @@ class Recovery {
     // them all the same. So they are sent from here, when the socket has passed.
     session.missedPackets = [];
     return session;
+  }
+
+  /** @param {Arriving} arriving that takes too long */
+  #giveUp(arriving) {
+    arriving.packets = undefined;
+    if (arriving.isTaken) {
+      this.#keepSession(arriving.session);
+    } else {
+      this.#arriving.delete(arriving.session.sid);
+    }
   }
 
   /**
