@@ -9,8 +9,9 @@ const { encodeMsgpack, decodeMsgpack, encodeData, encodedSize, decodeData } = re
 const debug = require("./debug");
 const { EncodedPacket } = require("./encoded-packet");
 const { FOR_NOBODY } = require("./events");
-const { canEncode, canFanOut, fanOut, hasRecipients } = require("./fan-out");
+const { canBeSent, canEncode, canFanOut, fanOut, hasRecipients } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
+const { emitToAll } = require("./listeners");
 const { Recovery } = require("./recovery");
 const { Requests, isRequest } = require("./requests");
 const { encodeResponse } = require("./responses");
@@ -90,7 +91,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   /** @param {import("../index").Loss} loss */
   #onLost(loss) {
     debug("entries lost in %s: %o", this.nsp.name, loss);
-    this.emit("loss", loss);
+    emitToAll(this, "loss", loss);
   }
 
   /** @param {string} [position] */
@@ -122,8 +123,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
     try {
       this.#act(message, offset);
     } catch (error) {
-      if (error instanceof RangeError) {
-        // Nested deeper than the stack: whoever sent it could not have sent it to a client.
+      // Nested deeper than the stack: its sender could not have sent it to a client of its own.
+      if (error instanceof RangeError && !canBeSent(this, message)) {
         return this.#skip(offset ? `entry ${offset}` : "PUB/SUB message", error);
       }
       throw error;
@@ -269,16 +270,18 @@ class RedisStreamsAdapter extends ClusterAdapter {
   broadcast(packet, opts) {
     const data = { packet, opts: encodeTargets(opts) };
     return this.#writeThen(MessageType.BROADCAST, data, opts, (offset, localPart) => {
+      // A copy: the broadcast of a parent namespace gives each child the same packet, and each
+      // adds its own offset.
+      const copy = () => ({ ...packet, nsp: this.nsp.name, data: [...packet.data] });
       if (localPart instanceof EncodedPacket) {
-        return this.#send(localPart, opts, opts.flags ?? {});
+        const original = () => this.#withOffset(copy(), opts, offset);
+        return this.#send(localPart, opts, opts.flags ?? {}, original);
       }
       // A socket may have joined since the engine looked.
       if (localPart === FOR_NOBODY && !hasRecipients(this, opts)) {
         return;
       }
-      // A copy: the broadcast of a parent namespace gives each child the same packet, and each
-      // adds its own offset.
-      this.#broadcastLocally({ ...packet, data: [...packet.data] }, opts, offset);
+      this.#broadcastLocally(copy(), opts, offset);
     });
   }
 
@@ -288,10 +291,11 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {EncodedPacket} encoded
    * @param {Targets} opts
    * @param {{ volatile?: boolean, compress?: boolean }} flags
+   * @param {() => any} [original] the packet, where it was emitted here
    */
-  #send(encoded, opts, flags) {
+  #send(encoded, opts, flags, original) {
     if (canFanOut()) {
-      fanOut(this, encoded, opts, flags);
+      fanOut(this, encoded, opts, flags, original);
     } else {
       const { rooms, except } = opts;
       const packet = encoded.decode(this.nsp);
@@ -307,12 +311,21 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {Targets} opts
    * @param {string} [offset]
    */
-  #broadcastLocally(packet, opts, offset) {
+  #withOffset(packet, opts, offset) {
     if (offset !== undefined) {
       // Private in its types only.
       /** @type {any} */ (this).addOffsetIfNecessary(packet, opts, offset);
     }
-    InMemoryAdapter.broadcast.call(this, packet, opts);
+    return packet;
+  }
+
+  /**
+   * @param {any} packet
+   * @param {Targets} opts
+   * @param {string} [offset]
+   */
+  #broadcastLocally(packet, opts, offset) {
+    InMemoryAdapter.broadcast.call(this, this.#withOffset(packet, opts, offset), opts);
     if (this.#recovery?.isExpecting && !opts.flags?.volatile) {
       this.#recovery.keep({ packet }, opts);
     }
