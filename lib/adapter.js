@@ -15,6 +15,7 @@ const { emitToAll } = require("./listeners");
 const { Recovery } = require("./recovery");
 const { Requests, isRequest } = require("./requests");
 const { encodeResponse } = require("./responses");
+const { takeOver } = require("./take-over");
 const { decodeTargets, encodeTargets } = require("./targets");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
@@ -40,6 +41,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
   #recovery;
   /** @type {Promise<void> | undefined} the last of our own joins, leaves and disconnects under way */
   #ownChange;
+  /** The adapter that the namespace had before, when it has one late or anew. */
+  #previous;
 
   /**
    * @param {any} nsp
@@ -48,6 +51,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   constructor(nsp, engine, options) {
     super(nsp);
+    this.#previous = nsp.adapter;
     this.#engine = engine;
     this.#options = options;
     // One uid for all namespaces of a node, so that nodes can tell each other apart everywhere.
@@ -64,6 +68,14 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onMembersChanged: () => this.#requests.refresh(),
       onLost: (loss) => this.#onLost(loss),
     });
+  }
+
+  /** Called when the namespace has this adapter. */
+  init() {
+    if (this.#previous !== undefined) {
+      takeOver(this, this.#previous);
+      this.#previous = undefined;
+    }
   }
 
   // What other nodes send
