@@ -5,15 +5,17 @@
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
 const { coalesceWrites } = require("./coalesce");
-const { encodeMsgpack, decodeMsgpack, encodeData, decodeData } = require("./codec");
+const { encodeMsgpack, decodeMsgpack, encodeData, encodedSize, decodeData } = require("./codec");
 const debug = require("./debug");
 const { EncodedPacket } = require("./encoded-packet");
 const { FOR_NOBODY } = require("./events");
-const { canEncode, canFanOut, fanOut, hasRecipients } = require("./fan-out");
+const { canBeSent, canEncode, canFanOut, fanOut, hasRecipients } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
+const { emitToAll } = require("./listeners");
 const { Recovery } = require("./recovery");
 const { Requests, isRequest } = require("./requests");
 const { encodeResponse } = require("./responses");
+const { takeOver } = require("./take-over");
 const { decodeTargets, encodeTargets } = require("./targets");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
@@ -39,6 +41,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
   #recovery;
   /** @type {Promise<void> | undefined} the last of our own joins, leaves and disconnects under way */
   #ownChange;
+  /** The adapter that the namespace had before, when it has one late or anew. */
+  #previous;
 
   /**
    * @param {any} nsp
@@ -47,6 +51,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   constructor(nsp, engine, options) {
     super(nsp);
+    this.#previous = nsp.adapter;
     this.#engine = engine;
     this.#options = options;
     // One uid for all namespaces of a node, so that nodes can tell each other apart everywhere.
@@ -63,6 +68,14 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onMembersChanged: () => this.#requests.refresh(),
       onLost: (loss) => this.#onLost(loss),
     });
+  }
+
+  /** Called when the namespace has this adapter. */
+  init() {
+    if (this.#previous !== undefined) {
+      takeOver(this, this.#previous);
+      this.#previous = undefined;
+    }
   }
 
   // What other nodes send
@@ -90,7 +103,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   /** @param {import("../index").Loss} loss */
   #onLost(loss) {
     debug("entries lost in %s: %o", this.nsp.name, loss);
-    this.emit("loss", loss);
+    emitToAll(this, "loss", loss);
   }
 
   /** @param {string} [position] */
@@ -122,8 +135,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
     try {
       this.#act(message, offset);
     } catch (error) {
-      if (error instanceof RangeError) {
-        // Nested deeper than the stack: whoever sent it could not have sent it to a client.
+      // Nested deeper than the stack: its sender could not have sent it to a client of its own.
+      if (error instanceof RangeError && !canBeSent(this, message)) {
         return this.#skip(offset ? `entry ${offset}` : "PUB/SUB message", error);
       }
       throw error;
@@ -183,11 +196,11 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   async doPublishResponse(requesterUid, response) {
     if (this.#options.requestsVia === "stream") {
-      const encoded = encodeResponse(response, (response) => this.#encode(response));
+      const encoded = encodeResponse(response, (response) => this.#encode(response), encodedSize);
       await (encoded && this.#publish(response.type, encoded));
       return;
     }
-    const payload = encodeResponse(response, encodeMsgpack);
+    const payload = encodeResponse(response, encodeMsgpack, (bytes) => bytes.length);
     if (payload) {
       this.#engine.respond(this.nsp.name, requesterUid, payload);
     }
@@ -198,7 +211,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @returns {import("./codec").EncodedData}
    */
   #encode({ type, data }) {
-    return encodeData(type, data, this.#options.onlyPlaintext);
+    return encodeData(type, data, this.#options.onlyPlaintext, !canEncode(this.nsp));
   }
 
   /**
@@ -269,16 +282,18 @@ class RedisStreamsAdapter extends ClusterAdapter {
   broadcast(packet, opts) {
     const data = { packet, opts: encodeTargets(opts) };
     return this.#writeThen(MessageType.BROADCAST, data, opts, (offset, localPart) => {
+      // A copy: the broadcast of a parent namespace gives each child the same packet, and each
+      // adds its own offset.
+      const copy = () => ({ ...packet, nsp: this.nsp.name, data: [...packet.data] });
       if (localPart instanceof EncodedPacket) {
-        return this.#send(localPart, opts, opts.flags ?? {});
+        const original = () => this.#withOffset(copy(), opts, offset);
+        return this.#send(localPart, opts, opts.flags ?? {}, original);
       }
       // A socket may have joined since the engine looked.
       if (localPart === FOR_NOBODY && !hasRecipients(this, opts)) {
         return;
       }
-      // A copy: the broadcast of a parent namespace gives each child the same packet, and each
-      // adds its own offset.
-      this.#broadcastLocally({ ...packet, data: [...packet.data] }, opts, offset);
+      this.#broadcastLocally(copy(), opts, offset);
     });
   }
 
@@ -288,10 +303,11 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {EncodedPacket} encoded
    * @param {Targets} opts
    * @param {{ volatile?: boolean, compress?: boolean }} flags
+   * @param {() => any} [original] the packet, where it was emitted here
    */
-  #send(encoded, opts, flags) {
+  #send(encoded, opts, flags, original) {
     if (canFanOut()) {
-      fanOut(this, encoded, opts, flags);
+      fanOut(this, encoded, opts, flags, original);
     } else {
       const { rooms, except } = opts;
       const packet = encoded.decode(this.nsp);
@@ -307,12 +323,21 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {Targets} opts
    * @param {string} [offset]
    */
-  #broadcastLocally(packet, opts, offset) {
+  #withOffset(packet, opts, offset) {
     if (offset !== undefined) {
       // Private in its types only.
       /** @type {any} */ (this).addOffsetIfNecessary(packet, opts, offset);
     }
-    InMemoryAdapter.broadcast.call(this, packet, opts);
+    return packet;
+  }
+
+  /**
+   * @param {any} packet
+   * @param {Targets} opts
+   * @param {string} [offset]
+   */
+  #broadcastLocally(packet, opts, offset) {
+    InMemoryAdapter.broadcast.call(this, this.#withOffset(packet, opts, offset), opts);
     if (this.#recovery?.isExpecting && !opts.flags?.volatile) {
       this.#recovery.keep({ packet }, opts);
     }

@@ -2,35 +2,37 @@
 // Packets that go to one client together leave in one write: engine.io makes a system call for
 // each, which costs more than all that comes before it.
 
+const { nextTick } = require("./timers");
+
 /** The Engine.IO servers that are seen to. @type {WeakSet<object>} */
 const engines = new WeakSet();
 
 /**
  * @param {any} conn
- * @returns {import("node:net").Socket | undefined} the TCP or TLS socket of a WebSocket
+ * @returns {import("node:net").Socket | undefined} the TCP or TLS socket of a WebSocket: not every
+ * `wsEngine` has one there
  */
-const streamOf = (conn) => conn.transport?.socket?._socket;
+function streamOf(conn) {
+  const stream = conn.transport?.socket?._socket;
+  return typeof stream?.cork === "function" ? stream : undefined;
+}
 
-/** @param {any} engine the Engine.IO server; that of Bun has no such events */
+/** @param {import("node:net").Socket} stream */
+const uncork = (stream) => stream.uncork();
+
+/** @param {any} engine the Engine.IO server; that of Bun has no such event */
 function coalesceWrites(engine) {
   if (typeof engine?.on !== "function" || engines.has(engine)) {
     return;
   }
   engines.add(engine);
-  /** @type {Set<import("node:net").Socket>} */
-  const corked = new Set();
-  // The one comes right before the packets are written, the other right after.
+  // Comes right before the packets are written.
   engine.on("flush", (/** @type {any} */ conn, /** @type {unknown[]} */ packets) => {
     const stream = packets.length > 1 ? streamOf(conn) : undefined;
-    if (stream && !corked.has(stream)) {
-      corked.add(stream);
+    if (stream !== undefined) {
       stream.cork();
-    }
-  });
-  engine.on("drain", (/** @type {any} */ conn) => {
-    const stream = streamOf(conn);
-    if (stream && corked.delete(stream)) {
-      stream.uncork();
+      // Not behind "drain", which does not come when a listener of the user's throws before.
+      nextTick(uncork, stream);
     }
   });
 }

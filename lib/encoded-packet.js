@@ -49,7 +49,8 @@ class EncodedPacket {
    * @returns {any}
    */
   decode(nsp) {
-    const decoder = new nsp.server._parser.Decoder();
+    // Ten attachments are the most that a parser takes from clients unless it is told otherwise.
+    const decoder = new nsp.server._parser.Decoder({ maxAttachments: Infinity });
     /** @type {any} */
     let decoded;
     decoder.on("decoded", (/** @type {any} */ packet) => (decoded = packet));

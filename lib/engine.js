@@ -8,6 +8,7 @@ const diagnostics = require("./diagnostics");
 const { BY_JS, unpack } = require("./events");
 const { NativeEngine } = require("./native");
 const { Tickets } = require("./tickets");
+const { clearInterval, setImmediate, setInterval } = require("./timers");
 const { warn, warnOfHandler } = require("./warnings");
 
 /** Events handled before other callbacks get their turn. */
@@ -63,6 +64,8 @@ class Engine {
   #counts = { malformed: 0, restoresRefused: 0 };
   /** @type {Map<number, { nsp: string, listener: NamespaceListener }>} */
   #namespaces = new Map();
+  /** Of the open namespaces, by name. @type {Map<string, number>} */
+  #handles = new Map();
   /** @type {Tickets<Published>} */
   #publishes = new Tickets();
   /** @type {Map<number, { resolve: (event: any) => void, reject: (e: Error) => void }>} */
@@ -126,11 +129,8 @@ class Engine {
   open(nsp, recovery, encode, listener) {
     const namespace = this.#native.open(nsp, recovery, encode);
     // The server was given an adapter anew: the one before gets nothing any more.
-    for (const [handle, { nsp: name }] of this.#namespaces) {
-      if (name === nsp) {
-        this.#namespaces.delete(handle);
-      }
-    }
+    this.#namespaces.delete(this.#handles.get(nsp) ?? -1);
+    this.#handles.set(nsp, namespace.handle);
     this.#namespaces.set(namespace.handle, { nsp, listener });
     return namespace;
   }
@@ -152,6 +152,9 @@ class Engine {
    */
   async close(nsp, handle) {
     this.#namespaces.delete(handle);
+    if (this.#handles.get(nsp) === handle) {
+      this.#handles.delete(nsp);
+    }
     if (this.#namespaces.size > 0) {
       // The engine may end before it has answered.
       await this.#call("done", (call) => this.#native.closeNamespace(call, nsp, handle)).catch(
@@ -492,7 +495,10 @@ function reasonOf(error) {
  * @param {import("./codec").EncodedData} data
  */
 function write(namespace, type, { json, attachments, msgpack }) {
-  if (json === undefined || attachments === undefined) {
+  if (json === undefined) {
+    return namespace.publish(type, undefined, msgpack?.());
+  }
+  if (attachments === undefined) {
     return namespace.publish(type, json);
   }
   const ticket = namespace.publishBinary(type, json, PLACEHOLDER, attachments);

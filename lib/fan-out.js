@@ -1,7 +1,9 @@
 "use strict";
 // Sends a packet that the engine has encoded to the local sockets that it is for.
 
-const { ClusterAdapter } = require("socket.io-adapter");
+const { ClusterAdapter, MessageType } = require("socket.io-adapter");
+
+const { warnOfHandler } = require("./warnings");
 
 /** The adapter that does the local part, as it was when this was loaded. */
 const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
@@ -30,6 +32,20 @@ function canFanOut() {
 }
 
 /**
+ * Whether a message is no packet, or one that can be encoded for clients.
+ *
+ * @param {any} adapter
+ * @param {any} message
+ */
+function canBeSent({ encoder }, { type, data }) {
+  try {
+    return type !== MessageType.BROADCAST || encoder.encode({ ...data.packet }) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/**
  * Sends an encoded packet to one socket.
  *
  * @param {any} socket
@@ -37,9 +53,23 @@ function canFanOut() {
  */
 function sendTo(socket, encoded) {
   if (socket._anyOutgoingListeners?.length) {
-    socket.notifyOutgoingListeners(encoded.decode(socket.nsp));
+    notify(socket, encoded.decode(socket.nsp));
   }
   socket.client._packet(encoded.parts, { preEncoded: true, wsPreEncodedFrame: encoded.frames });
+}
+
+/**
+ * Calls the outgoing listeners of a socket. One that throws keeps the packet from nobody.
+ *
+ * @param {any} socket
+ * @param {any} packet
+ */
+function notify(socket, packet) {
+  try {
+    socket.notifyOutgoingListeners(packet);
+  } catch (error) {
+    warnOfHandler("a listener for outgoing packets has thrown", error);
+  }
 }
 
 /**
@@ -49,8 +79,9 @@ function sendTo(socket, encoded) {
  * @param {EncodedPacket} encoded
  * @param {Targets} opts
  * @param {{ volatile?: boolean, compress?: boolean }} flags
+ * @param {() => any} [original] the packet as it was emitted here, for listeners
  */
-function fanOut(adapter, encoded, opts, { volatile, compress }) {
+function fanOut(adapter, encoded, opts, { volatile, compress }, original) {
   const { parts } = encoded;
   /** @type {any} */
   let packetOpts;
@@ -67,8 +98,8 @@ function fanOut(adapter, encoded, opts, { volatile, compress }) {
         return;
       }
       notified.add(socket);
-      packet ??= encoded.decode(adapter.nsp);
-      socket.notifyOutgoingListeners(packet);
+      packet ??= original?.() ?? encoded.decode(adapter.nsp);
+      notify(socket, packet);
     }
     socket.client.writeToEngine(parts, packetOpts);
   };
@@ -124,4 +155,4 @@ function hasRecipients(adapter, { rooms }) {
   return false;
 }
 
-module.exports = { canEncode, canFanOut, fanOut, hasRecipients, sendTo };
+module.exports = { canBeSent, canEncode, canFanOut, fanOut, hasRecipients, sendTo };

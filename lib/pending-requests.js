@@ -3,6 +3,7 @@
 // answered. While one is open, it is looked again and again who is still there.
 
 const { PendingResponders } = require("./pending-responders");
+const { clearTimeout, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
 /** First and longest time between two looks, ms. */

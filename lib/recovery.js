@@ -9,6 +9,8 @@ const debug = require("./debug");
 const { EncodedPacket } = require("./encoded-packet");
 const { sendTo } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
+const { sessionLifetime } = require("./session-lifetime");
+const { clearTimeout, nextTick, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
 /** Packet type of the Socket.IO protocol. */
@@ -29,6 +31,8 @@ const LONGEST_PID = 128;
  * @property {Map<any, string>} since
  * @property {Outgoing[] | undefined} packets what it missed, and what came in for it meanwhile;
  * undefined when it took too long
+ * @property {boolean} isTaken false until there is a socket for it: a wrapper of `restoreSession`
+ * may have refused it
  * @property {NodeJS.Timeout} timer
  *
  * @typedef {{ encoded: EncodedPacket } | { packet: any }} Outgoing an event packet
@@ -38,12 +42,17 @@ const LONGEST_PID = 128;
 class Recovery {
   #nsp;
   #engine;
+  /** How long sessions are kept, ms. */
+  #lifetime;
   /** The last entry that was handled here: what a socket joins from now on it is in since then. */
   position = START;
   /** @type {Map<string, Map<any, string>>} socket, room, the last entry from before it joined */
   #joined = new Map();
   /** @type {Map<string, Arriving>} */
   #arriving = new Map();
+  /** The last offset that a recovered socket was sent in front of its CONNECT.
+   * @type {WeakMap<object, string>} */
+  #sentAhead = new WeakMap();
 
   /**
    * @param {any} nsp
@@ -52,6 +61,8 @@ class Recovery {
   constructor(nsp, engine) {
     this.#nsp = nsp;
     this.#engine = engine;
+    const { maxDisconnectionDuration } = nsp.server.opts.connectionStateRecovery;
+    this.#lifetime = sessionLifetime(maxDisconnectionDuration);
   }
 
   /** True while a recovered socket is not connected yet. */
@@ -67,6 +78,9 @@ class Recovery {
    */
   join(sid, rooms, created) {
     const arriving = this.#arriving.get(sid);
+    if (arriving) {
+      arriving.isTaken = true;
+    }
     const joined = this.#joined.get(sid) ?? new Map();
     this.#joined.set(sid, joined);
     for (const room of rooms) {
@@ -79,10 +93,33 @@ class Recovery {
       this.#arriving.delete(sid);
       clearTimeout(arriving.timer);
       if (arriving.packets) {
-        sendBehindConnect(socket, arriving.packets);
+        // The middlewares have let it pass, and its CONNECT is written right after this.
+        this.#sendAhead(socket, arriving);
       } else {
         // Its session is back in Redis: it may come again, and gets everything then.
-        process.nextTick(() => socket.conn.close());
+        nextTick(() => socket.conn.close());
+      }
+    }
+  }
+
+  /**
+   * Sends what a recovered socket has missed in front of its CONNECT, as every other adapter does:
+   * in its `connect` handler the client's state is whole.
+   *
+   * @param {any} socket
+   * @param {Arriving} arriving
+   */
+  #sendAhead(socket, { packets = [], session }) {
+    const offset = packets.length > 0 ? offsetOf(packets[packets.length - 1]) : session.ahead;
+    if (offset !== undefined) {
+      this.#sentAhead.set(socket, offset);
+    }
+    for (const outgoing of packets) {
+      if ("encoded" in outgoing) {
+        sendTo(socket, outgoing.encoded);
+      } else {
+        socket.notifyOutgoingListeners?.(outgoing.packet);
+        socket.packet(outgoing.packet);
       }
     }
   }
@@ -112,7 +149,7 @@ class Recovery {
   /**
    * Keeps the session of a socket that has gone. Besides upstream's fields it says for each of its
    * rooms the last entry from before it was joined: what went there up to then was not for this
-   * client.
+   * client. And the last offset that was sent in front of the CONNECT: see {@link restore}.
    *
    * @param {any} session
    */
@@ -123,11 +160,16 @@ class Recovery {
     const since = session.rooms.map((/** @type {any} */ room) =>
       later(joined?.get(room) ?? START, begin),
     );
-    this.#keepSession({ ...session, since });
+    const socket = this.#nsp.sockets.get(session.sid);
+    const ahead = socket && this.#sentAhead.get(socket);
+    this.#keepSession({ ...session, since, ...(ahead !== undefined && { ahead }) });
   }
 
   /** @param {any} session */
   #keepSession(session) {
+    if (this.#lifetime === 0) {
+      return;
+    }
     let encoded;
     try {
       encoded = encodeMsgpack(session);
@@ -135,8 +177,7 @@ class Recovery {
       warnOfHandler("`socket.data` cannot be encoded, and was not kept for recovery", error);
       return;
     }
-    const { maxDisconnectionDuration } = this.#nsp.server.opts.connectionStateRecovery;
-    this.#engine.persistSession(session.pid, encoded, maxDisconnectionDuration);
+    this.#engine.persistSession(session.pid, encoded, this.#lifetime);
   }
 
   /**
@@ -153,6 +194,12 @@ class Recovery {
     }
     const restored = await this.#engine.restoreSession(this.#nsp.name, pid, offset);
     const session = /** @type {any} */ (decodeMsgpack(restored.session));
+    if (typeof session.ahead === "string" && isAfter(session.ahead, offset)) {
+      // A client keeps what comes before its CONNECT until one comes, and counts it as received only
+      // then. This one never got the CONNECT behind those packets, and may hold some of them.
+      this.#engine.restoreRefused("its connection broke before the last recovery was complete");
+      throw new Error("session not restored: the client may hold packets of its last recovery");
+    }
     return this.#expect(session, restored.missed, restored.position);
   }
 
@@ -176,18 +223,26 @@ class Recovery {
       session: { ...session },
       since,
       packets: missed.flatMap((broadcast) => toOutgoing(broadcast, since, this.#nsp.name)),
-      timer: setTimeout(() => {
-        arriving.packets = undefined;
-        this.#keepSession(arriving.session);
-      }, ARRIVAL_TIMEOUT).unref(),
+      isTaken: false,
+      timer: setTimeout(() => this.#giveUp(arriving), ARRIVAL_TIMEOUT).unref(),
     };
     this.#arriving.set(session.sid, arriving);
     delete session.since;
-    // socket.io would send them before the middlewares have run. A client keeps what comes before
-    // it is connected even when it is refused then, and would get it a second time when it comes
-    // back once more. So they are sent from here, when the socket has arrived.
+    delete session.ahead;
+    // socket.io would send them before the middlewares have run, and a client that is refused keeps
+    // them all the same. So they are sent from here, when the socket has passed.
     session.missedPackets = [];
     return session;
+  }
+
+  /** @param {Arriving} arriving that takes too long */
+  #giveUp(arriving) {
+    arriving.packets = undefined;
+    if (arriving.isTaken) {
+      this.#keepSession(arriving.session);
+    } else {
+      this.#arriving.delete(arriving.session.sid);
+    }
   }
 
   /**
@@ -208,25 +263,16 @@ class Recovery {
 }
 
 /**
- * Sends packets right behind the one that tells the client that it is connected, and so before
- * anything that handlers of the connection send.
+ * The offset that a client takes from a packet: its last argument.
  *
- * @param {any} socket that joins its own room, which it does just before that
- * @param {Outgoing[]} packets
+ * @param {Outgoing} outgoing
+ * @returns {string | undefined}
  */
-function sendBehindConnect(socket, packets) {
-  socket.packet = (/** @type {any[]} */ ...args) => {
-    delete socket.packet;
-    socket.packet(...args);
-    for (const outgoing of packets) {
-      if ("encoded" in outgoing) {
-        sendTo(socket, outgoing.encoded);
-      } else {
-        socket.notifyOutgoingListeners?.(outgoing.packet);
-        socket.packet(outgoing.packet);
-      }
-    }
-  };
+function offsetOf(outgoing) {
+  if ("packet" in outgoing) {
+    return outgoing.packet.data.at(-1);
+  }
+  return /"(\d+-\d+)"\]$/.exec(/** @type {string} */ (outgoing.encoded.parts[0]))?.[1];
 }
 
 /**

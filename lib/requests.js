@@ -7,6 +7,7 @@ const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
 const { encodeTargets } = require("./targets");
 const { PendingRequests } = require("./pending-requests");
+const { clearTimeout, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */

@@ -1,47 +1,111 @@
 "use strict";
-// Answers to other servers' requests, encoded as far as users' data can be.
+// Answers to other servers' requests, as far as what users and clients have put there can be encoded,
+// and is small enough to be sent.
 
-const { warnOfHandler } = require("./warnings");
+const { warn, warnOfHandler } = require("./warnings");
+
+/**
+ * The most that the details of sockets may take in one answer, bytes. Redis cuts a subscriber off
+ * that has 32 MB waiting for it, and 8 MB for a minute (`client-output-buffer-limit`).
+ */
+const MOST = 8 * 2 ** 20;
+/** A socket whose details take no more than this is always sent whole, bytes. */
+const SMALL = 4 * 2 ** 10;
+
+/** @param {any} socket */
+const withoutData = (socket) => ({ ...socket, data: {} });
+
+/** @param {any} socket without all that may be large or deep */
+const bare = (socket) => ({
+  ...withoutData(socket),
+  handshake: { ...socket.handshake, auth: {} },
+});
 
 /**
  * @template Encoded
  * @param {any} response
  * @param {(response: any) => Encoded} encode throws when it cannot be encoded
- * @returns {Encoded | undefined} nothing when it cannot be encoded, which is said
+ * @param {(encoded: Encoded) => number} sizeOf bytes
+ * @returns {Encoded | undefined} nothing when it cannot be encoded, which is warned of
  */
-function encodeResponse(response, encode) {
-  try {
-    return encode(response);
-  } catch (error) {
-    const { sockets } = response.data;
-    if (sockets === undefined) {
+function encodeResponse(response, encode, sizeOf) {
+  const { sockets } = response.data;
+  if (sockets === undefined) {
+    try {
+      return encode(response);
+    } catch (error) {
       warnOfHandler("an answer to another server cannot be encoded, and was not sent", error);
       return undefined;
     }
-    // Sockets without their data are better than a server that seems not to answer.
-    warnOfHandler("`socket.data` cannot be encoded for other servers, and was left out", error);
-    return encode(withoutOddData(response, encode));
+  }
+  /** @param {any[]} sockets */
+  const encodeWith = (sockets) => encode({ ...response, data: { ...response.data, sockets } });
+  const { encoded, encodable } = encodeSockets(sockets, encodeWith);
+  return sizeOf(encoded) <= MOST
+    ? encoded
+    : encodeWith(reduced(encodable, (socket) => sizeOf(encodeWith([socket]))));
+}
+
+/**
+ * Sockets without what cannot be encoded are better than a server that seems not to answer.
+ *
+ * @template Encoded
+ * @param {any[]} sockets
+ * @param {(sockets: any[]) => Encoded} encode
+ */
+function encodeSockets(sockets, encode) {
+  try {
+    return { encoded: encode(sockets), encodable: sockets };
+  } catch (error) {
+    warnOfHandler(
+      "`socket.data` or `socket.handshake.auth` cannot be encoded for other servers, and was left out",
+      error,
+    );
+    /** @param {any} socket */
+    const canEncode = (socket) => {
+      try {
+        encode([socket]);
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    const encodable = sockets.map(
+      (socket) => [socket, withoutData(socket)].find(canEncode) ?? bare(socket),
+    );
+    return { encoded: encode(encodable), encodable };
   }
 }
 
 /**
- * @param {any} response to fetchSockets
- * @param {(response: any) => unknown} encode
- * @returns {any} the same with empty data where a socket's own cannot be encoded
+ * Takes data and `auth` from the largest sockets, until the rest is small enough.
+ *
+ * @param {any[]} sockets
+ * @param {(socket: any) => number} sizeOf bytes
  */
-function withoutOddData(response, encode) {
-  /** @param {any[]} sockets */
-  const withSockets = (sockets) => ({ ...response, data: { ...response.data, sockets } });
-  /** @param {any} socket */
-  const reduced = (socket) => {
-    try {
-      encode(withSockets([socket]));
-      return socket;
-    } catch {
-      return { ...socket, data: {} };
+function reduced(sockets, sizeOf) {
+  const bySize = sockets
+    .map((socket, index) => ({ index, size: sizeOf(socket) }))
+    .sort((a, b) => b.size - a.size);
+  const result = [...sockets];
+  const whole = bySize.reduce((sum, { size }) => sum + size, 0);
+  let total = whole;
+  let count = 0;
+  for (const { index, size } of bySize) {
+    if (total <= MOST || size <= SMALL) {
+      break;
     }
-  };
-  return withSockets(response.data.sockets.map(reduced));
+    result[index] = bare(sockets[index]);
+    total += sizeOf(result[index]) - size;
+    count++;
+  }
+  warn(
+    "SIO_REDIS_ANSWER_TOO_LARGE",
+    `an answer to fetchSockets() of another server would have taken ${whole} bytes, more than the ` +
+      `${MOST} that Redis is sure to pass on: \`data\` and \`handshake.auth\` of the ${count} largest ` +
+      "sockets were left out. Keep `socket.data` small, and limit what clients may send as `auth`",
+  );
+  return result;
 }
 
 module.exports = { encodeResponse };

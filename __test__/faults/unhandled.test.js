@@ -65,13 +65,13 @@ describe("a process lives on when a user", () => {
   });
 
   // Breaks when only the engine's binding notices, and nobody is told.
-  test("emits binary deeper than msgpack goes", async () => {
+  test("emits binary deeper than the stack", async () => {
     /** @type {any} */
     let deep = Buffer.from("deep");
-    for (let depth = 0; depth < 200; depth++) {
+    for (let depth = 0; depth < 100_000; depth++) {
       deep = { deep };
     }
-    assert.throws(() => ioOf(0).emit("deep", deep), /deep/);
+    assert.throws(() => ioOf(0).emit("deep", deep), RangeError);
     await assertAllWorks();
   });
 

@@ -3,7 +3,9 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { EventEmitter } = require("node:events");
 const { describe, test } = require("node:test");
+const { deserialize, serialize } = require("node:v8");
 const parser = require("socket.io-parser");
 const { adapters, useCluster } = require("../helpers/cluster");
 const { deliveries } = require("../helpers/delivery");
@@ -203,6 +205,45 @@ describe("a parser of one's own", () => {
         assert.deepEqual(packets, [
           ["text", { é: [1, null] }],
           ["binary", { bytes }],
+        ]);
+      }
+    });
+  }
+});
+
+describe("a parser that keeps dates", () => {
+  class Encoder {
+    /** @param {any} packet */
+    encode(packet) {
+      return [serialize(packet)];
+    }
+  }
+  class Decoder extends EventEmitter {
+    /** @param {any} data */
+    add(data) {
+      this.emit("decoded", deserialize(data));
+    }
+
+    destroy() {}
+  }
+  const custom = { protocol: parser.protocol, PacketType: parser.PacketType, Encoder, Decoder };
+  const context = useCluster({
+    serverOptions: { parser: custom },
+    clientOptions: { parser: custom },
+  });
+
+  for (const sender of NODES) {
+    const skip = adapters.upstreamCannot("it makes text of a date", [sender]);
+    test(`dates arrive as such from node ${sender}`, { skip }, async () => {
+      const { cluster } = context;
+      const all = await deliveries(cluster, sender, () => {
+        cluster.io(sender).emit("dates", { date, list: [date] }, "x");
+        cluster.io(sender).emit("beside binary", date, bytes);
+      });
+      for (const packets of all) {
+        assert.deepEqual(packets, [
+          ["dates", { date, list: [date] }, "x"],
+          ["beside binary", date, bytes],
         ]);
       }
     });

@@ -5,7 +5,7 @@
 const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { adapters, startCluster, useCluster, useRedis } = require("../helpers/cluster");
-const { clientWithOffset, cut, missedBy } = require("../helpers/recovery");
+const { clientWithOffset, cut, missedBy, offsetOf } = require("../helpers/recovery");
 const { connectClient } = require("../helpers/socket-client");
 const { waitFor } = require("../helpers/wait");
 const { decodeData, entriesAfter, lastEntryId, streamOf } = require("../helpers/wire");
@@ -38,6 +38,25 @@ describe("recovery", () => {
     for (const to of NODES) {
       const kinds = `${adapters.kindOf(from)} to ${adapters.kindOf(to)}`;
       describe(`from node ${from} to node ${to} (${kinds})`, () => {
+        test("the missed packets come before the client's `connect` event", async () => {
+          const { cluster } = context;
+          const event = newEvent();
+          const client = await clientWithOffset(cluster, from);
+          await cut(cluster, client);
+          for (let i = 0; i < 5; i++) {
+            cluster.io(from).emit(event, i);
+          }
+          await everybodyReceives(event, 5);
+          let atConnect;
+          client.socket.once("connect", () => {
+            atConnect = client.received(event).length;
+          });
+          await cluster.reconnect(client, to);
+          assert.equal(client.socket.recovered, true);
+          assert.equal(atConnect, 5);
+          await cluster.disconnect(client);
+        });
+
         test("the missed packets arrive in order and once; id, rooms and data are back", async () => {
           const { admin, cluster } = context;
           const event = newEvent();
@@ -369,4 +388,37 @@ describe("middlewares", () => {
     assert.equal(client.socket.recovered, false);
     client.disconnect();
   });
+});
+
+describe("a client that did not get the CONNECT behind what it had missed", () => {
+  const context = useCluster({ nodes: 2, serverOptions: { connectionStateRecovery: {} } });
+  const skip = adapters.upstreamCannot("such a client gets packets twice");
+
+  for (const [what, hasIt] of /** @type {[string, boolean][]} */ ([
+    ["starts anew, since it may hold some of the packets", false],
+    ["and one that did is recovered", true],
+  ])) {
+    test(what, { skip }, async () => {
+      const { cluster } = context;
+      const event = `missed-${hasIt}`;
+      const client = await clientWithOffset(cluster, 0);
+      const offset = offsetOf(client);
+      await cut(cluster, client);
+      cluster.io(0).emit(event, 1);
+      cluster.io(0).emit(event, 2);
+      await Promise.all(cluster.clients.map((other) => other.receives(event, 2)));
+      await cluster.reconnect(client, 1);
+      await client.receives(event, 2);
+      await cut(cluster, client);
+      if (!hasIt) {
+        // What comes in front of a CONNECT counts as received with the CONNECT.
+        /** @type {any} */ (client.socket)._lastOffset = offset;
+      }
+      await cluster.reconnect(client, 0);
+      assert.equal(client.socket.recovered, hasIt);
+      cluster.io(1).emit("last");
+      await client.receives("last");
+      assert.equal(client.received(event).length, 2);
+    });
+  }
 });

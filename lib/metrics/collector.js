@@ -2,6 +2,7 @@
 // The metrics of one registry: `prom-client`'s own, filled out of the sources when somebody scrapes.
 // Nothing runs in between.
 
+const { setImmediate } = require("../timers");
 const { COUNTERS, HISTOGRAMS, SERVER_GAUGES, STREAM_GAUGES } = require("./definitions");
 
 /**

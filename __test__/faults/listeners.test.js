@@ -1,0 +1,91 @@
+// Listeners of the user's: what they are given, and what those that throw keep from others.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { test } = require("node:test");
+const { useCluster } = require("../helpers/cluster");
+const { waitFor } = require("../helpers/wait");
+
+const context = useCluster({ nodes: 2, clientsPerNode: 2 });
+
+/** @param {import("node:test").TestContext} t */
+function warnings(t) {
+  /** @type {Error[]} */
+  const seen = [];
+  const add = (/** @type {Error} */ warning) => seen.push(warning);
+  process.on("warning", add);
+  t.after(() => void process.off("warning", add));
+  return seen;
+}
+
+test("an outgoing listener that throws keeps no packet from anyone, and floods no log", async (t) => {
+  const { cluster } = context;
+  const seen = warnings(t);
+  const socket = cluster.serverSocket(cluster.clients[0]);
+  socket.onAnyOutgoing(() => {
+    throw new Error("a bug in a listener");
+  });
+  for (let i = 0; i < 300; i++) {
+    cluster.io(i % 2).emit("to all", i);
+  }
+  await Promise.all(cluster.clients.map((client) => client.receives("to all", 300)));
+  socket.offAnyOutgoing();
+  await waitFor(() => seen.length > 0, { what: "a warning" });
+  assert.ok(seen.length <= 10, `${seen.length} warnings`);
+});
+
+test("an outgoing listener on the emitting node gets the values that were emitted", async () => {
+  const { cluster } = context;
+  class Point {
+    x = 1;
+  }
+  const args = [new Date(0), new Point(), { undefined: undefined }, Buffer.from("x")];
+  /** @type {any[]} */
+  let heard = [];
+  const socket = cluster.serverSocket(cluster.clients[0]);
+  socket.onAnyOutgoing((...got) => (heard = got));
+  cluster.io(0).emit("original", ...args);
+  await cluster.clients[0].receives("original");
+  socket.offAnyOutgoing();
+  assert.equal(heard[0], "original");
+  args.forEach((arg, i) => assert.equal(heard[i + 1], arg));
+});
+
+test("more than ten attachments, with an outgoing listener", async () => {
+  const { cluster } = context;
+  const many = Array.from({ length: 12 }, (_, i) => Buffer.from([i]));
+  /** @type {any[]} */
+  let heard = [];
+  const socket = cluster.serverSocket(cluster.clients[0]);
+  socket.onAnyOutgoing((...got) => (heard = got));
+  // The clients' parser refuses them, which is its right: they are told by what the server heard.
+  cluster.io(1).to(cluster.clients[0].id).emit("many", many);
+  await waitFor(() => heard.length > 0, { what: "the packet at the listener" });
+  socket.offAnyOutgoing();
+  assert.equal(heard[1].length, 12);
+});
+
+test("a RangeError of a handler is warned of, and no malformed input", async (t) => {
+  const { cluster } = context;
+  const seen = warnings(t);
+  const { malformed } = cluster.adapter(0).stats();
+  // @ts-ignore not an event that a namespace is known to emit
+  cluster.io(0).once("tick", (when) => new Date(when).toISOString());
+  cluster.io(1).serverSideEmit("tick", "not a date");
+  await waitFor(() => seen.some(({ message }) => message.includes("Invalid time value")), {
+    what: "the warning",
+  });
+  assert.equal(cluster.adapter(0).stats().malformed, malformed);
+});
+
+test("a `loss` listener that throws keeps the event from no other", async () => {
+  const { admin, cluster } = context;
+  let heard = 0;
+  cluster.adapter(0).once("loss", () => {
+    throw new Error("a bug in a listener");
+  });
+  cluster.adapter(0).once("loss", () => heard++);
+  await admin.command("DEL", "socket.io");
+  await waitFor(() => heard > 0, { what: "the event" });
+});
