@@ -237,6 +237,15 @@ class Engine {
 
   /**
    * @param {string} nsp
+   * @returns {string} the ID of the entry up to which own entries were delivered here while the stream
+   * could not be read
+   */
+  deliveredAhead(nsp) {
+    return this.#native.deliveredAhead(nsp);
+  }
+
+  /**
+   * @param {string} nsp
    * @returns {string} the ID of the entry behind which this node has begun to read
    */
   readSince(nsp) {

@@ -22,6 +22,11 @@ export declare class NativeEngine {
   countSubscribers(call: number, nsp: string, asked: Array<string>): void;
   /** Keeps a session, msgpack, for `keep` ms. */
   persistSession(pid: string, session: Uint8Array, keep: number): void;
+  /**
+   * The ID of the entry up to which own entries were delivered here while the stream could not be
+   * read.
+   */
+  deliveredAhead(nsp: string): string;
   /** The ID of the entry behind which this node has begun to read a namespace's stream. */
   readSince(nsp: string): string;
   /** Gives a session back; answered by an event. */

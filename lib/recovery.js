@@ -161,8 +161,9 @@ class Recovery {
       later(joined?.get(room) ?? START, begin),
     );
     const socket = this.#nsp.sockets.get(session.sid);
-    const ahead = socket && this.#sentAhead.get(socket);
-    this.#keepSession({ ...session, since, ...(ahead !== undefined && { ahead }) });
+    const sentAhead = (socket && this.#sentAhead.get(socket)) ?? START;
+    const ahead = later(sentAhead, this.#engine.deliveredAhead(this.#nsp.name));
+    this.#keepSession({ ...session, since, ...(ahead !== START && { ahead }) });
   }
 
   /** @param {any} session */

@@ -241,6 +241,7 @@ impl Engine {
             Ok(()) => Ok(ticket),
             Err(error) => {
                 self.stats.failed.add(1);
+                stream.cursor().delivered_without_entry();
                 Err(error)
             }
         }
@@ -308,6 +309,11 @@ impl Engine {
         let cursor = self.stream(&namespace.name).cursor();
         let left_out = namespace.set_room(room, has_members);
         if self.inbox.is_idle() { left_out.max(cursor.position) } else { left_out }
+    }
+
+    /// Own entries up to this one were delivered here while the stream could not be read.
+    pub fn delivered_ahead(&self, nsp: &str) -> EntryId {
+        self.stream(nsp).cursor().delivered_ahead
     }
 
     /// Where reading has begun: nothing from before was for a client of this node.

@@ -180,6 +180,13 @@ impl NativeEngine {
         self.engine.persist_session(&pid, session.to_vec(), keep);
     }
 
+    /// The ID of the entry up to which own entries were delivered here while the stream could not be
+    /// read.
+    #[napi]
+    pub fn delivered_ahead(&self, nsp: String) -> String {
+        self.engine.delivered_ahead(&nsp).to_string()
+    }
+
     /// The ID of the entry behind which this node has begun to read a namespace's stream.
     #[napi]
     pub fn read_since(&self, nsp: String) -> String {

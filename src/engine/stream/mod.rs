@@ -40,6 +40,7 @@ use tokio::time::Instant;
 
 use super::event::ConnectionName;
 use crate::engine::connection_health::ConnectionHealth;
+use crate::engine::event::StreamEvent;
 use crate::engine::inbox::{Inbox, OrderedInbox};
 use crate::engine::namespaces::Namespace;
 use crate::engine::presence::Listening;
@@ -85,6 +86,9 @@ pub struct Cursor {
     /// Set when the stream is read from its start again: up to here what is new is told from what
     /// was read before by its writers' sequences alone.
     pub read_again_to: Option<EntryId>,
+    /// Own entries up to this one were delivered here while nobody could read: a client that has not
+    /// seen a later entry may have got them or not.
+    pub delivered_ahead: EntryId,
     /// Entries were lost behind this one, or before it: no client can be told what it missed since.
     pub hole_behind: EntryId,
     /// Entries may have been trimmed past us: the next read shows how many.
@@ -107,6 +111,19 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Completes own entries that Redis has acknowledged and nobody can read.
+    pub fn complete_unread(&mut self) {
+        let (done, last) = self.own.take_unread();
+        self.delivered_ahead = self.delivered_ahead.max(last);
+        self.inbox.push_all(done.into_iter().map(StreamEvent::Published));
+    }
+
+    /// A packet reaches clients of this node only, and has no place in the stream: a client that was
+    /// away must not be told that it has missed nothing.
+    pub fn delivered_without_entry(&mut self) {
+        self.hole_behind = self.hole_behind.max(self.position);
+    }
+
     /// Compares what the stream was when it was `asked` for with what was read.
     pub fn measure(&mut self, ends: Option<Ends>, asked: Instant) {
         self.lag.observe(ends, asked, self.position, self.read);
@@ -124,13 +141,6 @@ pub enum Progress {
     Refused,
     /// Nobody here reads, since this is an emitter.
     Unread,
-}
-
-impl Progress {
-    /// Whether own entries end when Redis has answered, since nobody meets them in the stream.
-    pub fn ends_at_reply(self) -> bool {
-        matches!(self, Progress::Refused | Progress::Unread)
-    }
 }
 
 impl Stream {
@@ -158,6 +168,7 @@ impl Stream {
                 written: EntryId::ZERO,
                 read: 0,
                 read_again_to: None,
+                delivered_ahead: EntryId::ZERO,
                 hole_behind: EntryId::ZERO,
                 trimmed: false,
                 sequences: WriterSequences::default(),

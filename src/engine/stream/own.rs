@@ -161,6 +161,19 @@ impl OwnEntries {
         done
     }
 
+    /// Completes all that Redis has acknowledged, without IDs, and returns the last of these: they are
+    /// delivered ahead of entries that nobody here can read, so they must not pass for their places.
+    pub fn take_unread(&mut self) -> (Vec<Completion>, EntryId) {
+        let last = self.waiting.iter().filter_map(|w| w.id).max().unwrap_or(EntryId::ZERO);
+        let mut done = self.take_acknowledged();
+        for completion in &mut done {
+            if let Ok(id) = &mut completion.outcome {
+                *id = None;
+            }
+        }
+        (done, last)
+    }
+
     /// Completes everything: the engine ends.
     pub fn take_all(&mut self, error: &Error) -> Vec<Completion> {
         let fail = |mut waiting: Waiting| {

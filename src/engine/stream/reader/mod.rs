@@ -11,7 +11,6 @@ use super::{
     PageEntry, PageSize, Progress, Stream, last_before, page, read_entries, server_time, tail,
 };
 use crate::engine::error::Result;
-use crate::engine::event::StreamEvent;
 use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespaces;
 use crate::engine::presence::Pace;
@@ -269,7 +268,6 @@ impl Reader {
     fn refused(&self) {
         let mut cursor = self.stream.cursor();
         self.stream.progress.send_replace(Progress::Refused);
-        let done = cursor.own.take_acknowledged();
-        cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
+        cursor.complete_unread();
     }
 }

@@ -364,12 +364,18 @@ impl Writer {
     /// So many publishes are in the stream.
     fn written(&self, mut cursor: MutexGuard<'_, Cursor>, count: usize) {
         self.stats.published.add(count as u64);
-        // Where the reader has passed already, or reads nothing at all, nobody else completes.
-        let done = if self.stream.progress.borrow().ends_at_reply() {
-            cursor.own.take_acknowledged()
-        } else {
-            let position = cursor.position;
-            cursor.own.passed(position)
+        // If the reader has passed already, or reads nothing at all, nobody else completes.
+        let progress = *self.stream.progress.borrow();
+        let done = match progress {
+            Progress::Refused => {
+                cursor.complete_unread();
+                Vec::new()
+            }
+            Progress::Unread => cursor.own.take_acknowledged(),
+            Progress::Starting | Progress::At(_) => {
+                let position = cursor.position;
+                cursor.own.passed(position)
+            }
         };
         cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
         drop(cursor);
@@ -388,6 +394,7 @@ impl Writer {
         let of_js = batch.publishes.iter().filter(|publish| publish.ticket.is_some());
         self.stats.failed.add(of_js.count() as u64);
         let mut cursor = self.stream.cursor();
+        cursor.delivered_without_entry();
         let done = cursor.own.refused(batch.seqs.start, error);
         cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
         drop(cursor);
