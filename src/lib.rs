@@ -11,21 +11,29 @@
 //! who is alive ◄──── heartbeats ────► Membership
 //! ```
 //!
+//! `docs/architecture.md` follows the data through the modules and explains the terms.
+//!
 //! # Layout
 //!
-//! - [`engine`]: plain Rust, knows nothing of Node.
-//!   - [`engine::Engine`] starts, wires and stops the rest: that of a node, or that of an emitter, which
-//!     has writers only (`engine::options::Role`; what makes a node of it is in `engine/node_services.rs`).
-//!   - [`engine::redis`]: connection settings, finding the server (single, cluster, sentinel),
-//!     dialling (TCP, unix socket, TLS), credentials that change, backoff.
-//!   - [`engine::stream`]: entry IDs, the reader, the writer, own entries on their way, history.
-//!   - [`engine::wire`]: what travels in stream entries, sessions and heartbeats.
-//!   - [`engine::control`]: the PUB/SUB connection, requests and answers.
+//! - [`engine`]: plain Rust, knows nothing of Node.js. `engine/mod.rs` declares the modules in the
+//!   order in which they build on each other; this list goes from the top down.
+//!   - [`engine::Engine`] starts, wires and stops the rest: that of a node, or that of an emitter,
+//!     which has writers only (`engine::options::Role`; `engine/node_services.rs` is what only a
+//!     node has).
+//!   - [`engine::session`]: sessions of connection state recovery, saved and restored.
+//!   - [`engine::control`]: the PUB/SUB connections, requests and answers.
+//!   - [`engine::heartbeats`]: this node's heartbeats, if requests travel in the stream.
+//!   - [`engine::stream`]: the cursor, the reader, the writer, own entries, history.
+//!   - [`engine::redis`]: connection settings, finding the server (single, cluster, sentinel), which
+//!     server is current, dialling (TCP, unix socket, TLS), credentials that change, backoff.
+//!   - [`engine::inbox`], [`engine::event`]: what waits for the JS thread, bounded in bytes.
+//!   - [`engine::namespaces`]: open namespaces, and which rooms have a member here.
 //!   - [`engine::membership`]: which nodes of our own kind are alive.
-//!   - [`engine::presence`]: the same where requests travel in the stream, as in upstream 0.2.
-//!   - [`engine::session`]: sessions of connection state recovery.
-//!   - [`engine::inbox`]: what waits for the JS thread, bounded in bytes.
-//!   - [`engine::stats`], [`engine::log`], [`engine::error`]: counters, `DEBUG=` lines, errors.
+//!   - [`engine::presence`]: the same if requests travel in the stream, as in upstream 0.2.
+//!   - [`engine::wire`]: the formats of stream entries, sessions, messages and heartbeats.
+//!   - [`engine::stats`], [`engine::connection_health`], [`engine::warnings`], [`engine::log`],
+//!     [`engine::error`]: counters, connections as an operator sees them, warnings, `DEBUG=` lines,
+//!     errors.
 //! - `fuzzing`: properties of what reads bytes from Redis, for `fuzz/` and the tests only.
 //! - `node`: the N-API face, the only module that names napi.
 

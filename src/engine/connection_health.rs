@@ -1,5 +1,5 @@
-//! One of the engine's connections as an operator sees it: whether it stands, and for how long it was
-//! away when it stands again.
+//! One of the engine's connections as an operator sees it: whether it is open, and, when it is
+//! back, for how long it was away.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! What the engine hands to the JS thread through its inbox.
 //!
-//! Two kinds, which differ in who may push them. A [`StreamEvent`] has a place in a stream's order,
-//! and only who holds the lock of the stream's cursor can push one. A [`Notice`] has no such place.
+//! There are two kinds, which differ in who may push them. A [`StreamEvent`] has a place in a
+//! stream's order, and only code that holds the lock of the stream's cursor can push one. A
+//! [`Notice`] has no such place.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,11 +1,12 @@
-//! Which namespaces are open here, and which rooms have a local member: what nobody here wants ends
-//! in the reader.
+//! Which namespaces are open here, and which of their rooms have a local member: a broadcast
+//! without a recipient here ends in the reader.
 //!
-//! JS keeps the rooms exact. What counts are the rooms at the moment at which JS comes to a
-//! broadcast. So the reader leaves out what nobody wants only while nothing waits for JS; what
-//! waits is looked at again when it is handed over. And what was handed over may change the rooms
-//! (a join, a leave, a disconnect, any handler of the user's): such events hold their namespace
-//! open until they are handled, or a join followed by an emit in one batch would lose the emit.
+//! JS keeps the rooms exact. What counts are the rooms at the moment when JS takes a broadcast. So
+//! the reader decides only while nothing waits for JS; otherwise the inbox decides when JS takes
+//! the broadcast. And JS may change the rooms while it handles an event (a join, a leave, a
+//! disconnect, any handler of the user's). Such an event carries a pin: until JS has handled it,
+//! its namespace gets all broadcasts. Without that, a join followed by an emit in one slice would
+//! lose the emit.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

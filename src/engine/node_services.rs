@@ -1,5 +1,5 @@
-//! What a node has beside its streams, and an emitter has not: how it speaks with the other nodes, and
-//! the sessions of its clients.
+//! What a node has and an emitter does not: the exchange with the other nodes, and the sessions of
+//! its clients.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Says what the operator has to know: once per cause, and again after it had gone.
+//! Warns the operator once per cause, and again if the cause comes back.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

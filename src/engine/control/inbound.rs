@@ -1,4 +1,4 @@
-//! What comes in by PUB/SUB: messages go to their namespace, heartbeats to the members.
+//! What arrives by PUB/SUB: messages go to their namespace, heartbeats to the members.
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};

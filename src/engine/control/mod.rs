@@ -1,7 +1,7 @@
-//! The PUB/SUB side: requests and answers of the namespaces, heartbeats, who listens where.
+//! The PUB/SUB side: requests and answers of the namespaces, heartbeats, and who is subscribed.
 //!
-//! Commands are sent in the order in which they were asked for, so a census counts our own
-//! subscription. Payloads are upstream's msgpack and pass through whole.
+//! The control task sends commands in the order in which it gets them, so a count of subscribers
+//! includes this node's own subscription. Payloads are upstream's msgpack and pass through whole.
 
 mod subscribers;
 mod inbound;

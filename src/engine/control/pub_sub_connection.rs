@@ -1,5 +1,4 @@
-//! What leads to one server for PUB/SUB: one connection in RESP3, or two where the server does not
-//! know that.
+//! PUB/SUB with one server: one connection in RESP3, or two if the server knows only RESP2.
 
 use redis::{Cmd, Pipeline, Value};
 

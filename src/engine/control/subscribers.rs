@@ -1,4 +1,4 @@
-//! Who listens: a census counts subscriptions, on all nodes of a cluster.
+//! Counts the subscribers of a namespace's channels, on all nodes of a cluster.
 
 use std::sync::Arc;
 use std::time::Duration;

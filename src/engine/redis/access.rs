@@ -1,4 +1,4 @@
-//! Gets into one server: opens the socket and logs in.
+//! Opens the socket to one server and logs in.
 
 use std::collections::HashMap;
 use std::pin::Pin;

@@ -1,4 +1,5 @@
-//! Who a connection is for the server: what it takes to end it from another one.
+//! The identity of a connection on its server, by which another connection can end it; which server
+//! that is, and whether it is a replica.
 
 use redis::{FromRedisValue, Value};
 

@@ -1,5 +1,5 @@
-//! A connection whose replies are handed over as bytes: for the reader, whose replies are large and
-//! need no tree of values.
+//! A connection that returns replies as bytes: for the reader, whose replies are large and need no
+//! tree of values, and for the writer, which reads its replies in place.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One attempt at a restore, and what becomes of it when Redis is away meanwhile.
+//! One attempt at a restore, and what follows if Redis is away meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;

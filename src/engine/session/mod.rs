@@ -1,7 +1,9 @@
-//! Sessions of connection state recovery: kept as keys in Redis, given back with what was missed.
+//! Sessions of connection state recovery: saved as keys in Redis, and restored with what was
+//! missed.
 //!
-//! A restore happens at one position of the stream: what comes up to it is missed, what comes
-//! after it is live. The marker between the two is the answer's place in the inbox.
+//! A restore happens at one position of the stream: the client has missed what comes up to it, and
+//! what comes after it is live. The answer's place in the inbox divides the two. Sessions are saved
+//! beside restores, many at a time: all clients of a node may go at once.
 
 mod attempt;
 mod restore;

@@ -1,5 +1,5 @@
-//! Requests that came by PUB/SUB ahead of the stream: held until our reader has read what their
-//! sender had written before, for a bounded time.
+//! Requests that came by PUB/SUB ahead of the stream: deferred, for a bounded time, until the
+//! reader has read what their sender had written before.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! How far reading lies behind the stream: what the last look at it has shown, compared with where
-//! the reader stands when somebody asks.
+//! How far the reader is behind the stream: what the writer's last check has shown, compared with
+//! the reader's position at the moment when somebody asks.
 
 use std::time::Duration;
 

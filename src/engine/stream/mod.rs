@@ -1,4 +1,5 @@
-//! The streams: entry IDs, reading, writing, own entries on their way, history.
+//! The streams: what the reader, the writer, requests and restores of one stream share, the cursor
+//! among it.
 
 mod batch;
 mod deferred;

@@ -1,5 +1,5 @@
-//! How far each writer of our kind has come, by the sequences of its entries: what is not above
-//! its mark was doubled by a resend, what is more than one above it has a gap before it.
+//! The highest sequence of each writer of our kind, by the entries that were read. An entry whose
+//! sequence is not above it is a duplicate; one that is more than one above it has a gap before it.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What nodes of our own kind say to each other about being there, as JSON.
+//! Heartbeats among nodes of our own kind, as JSON: hello, alive, bye.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! What travels: stream entries, broadcasts inside them, sessions, heartbeats among our nodes.
+//! The formats of what travels: entry IDs, stream entries, broadcasts inside them, sessions,
+//! PUB/SUB messages, heartbeats among our nodes.
 
 mod answer;
 mod binary;

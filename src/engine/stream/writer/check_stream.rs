@@ -1,4 +1,5 @@
-//! Once a second: is the stream still the one that we read? XREAD would not tell.
+//! Checks once a second whether the stream is still the one that was read, which XREAD does not
+//! show, and whether the writer's server is still a master.
 
 use tokio::time::Instant;
 

@@ -1,5 +1,6 @@
-//! After a connection broke: did the batch that was on its way arrive? It stands behind the last entry
-//! that Redis has acknowledged, or nowhere.
+//! Finds out whether a batch in doubt has arrived, after its connection broke. If so, it stands
+//! behind the last entry that Redis had acknowledged or the reader had read when the batch was
+//! sent.
 
 use super::{Sent, Writer};
 use crate::engine::error::{Error, Result};
