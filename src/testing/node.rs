@@ -67,11 +67,16 @@ impl TestNode {
 
     /// Publishes a broadcast to everyone.
     pub fn publish(&self, ticket: Ticket) {
+        self.publish_data(ticket, reply::DATA);
+    }
+
+    /// Publishes a broadcast with this data.
+    pub fn publish_data(&self, ticket: Ticket, data: &str) {
         let publish = Publish {
             ticket: Some(ticket),
             namespace: self.namespace.clone(),
             kind: BROADCAST,
-            data: Some(Data::Json(reply::DATA.into())),
+            data: Some(Data::Json(data.into())),
             at: Instant::now(),
         };
         self.stream.queue.push(publish).expect("space in the queue");
@@ -121,13 +126,13 @@ impl TestNode {
         tokio::spawn(self.reader().run())
     }
 
-    /// The next event for JS.
+    /// The next event for JS, but for connections that stand again: `stats` counts them.
     pub async fn event(&self) -> Event {
         within("an event", async {
             loop {
                 match self.inbox.drain(1) {
                     Some(mut events) => {
-                        if let Some(event) = events.pop() {
+                        if let Some(event) = events.pop().filter(is_no_reconnect) {
                             return event;
                         }
                     }
@@ -138,9 +143,10 @@ impl TestNode {
         .await
     }
 
-    /// What has come for JS so far.
+    /// Those that have come so far.
     pub fn events(&self) -> Vec<Event> {
-        std::iter::from_fn(|| self.inbox.drain(usize::MAX)).flatten().collect()
+        let all = std::iter::from_fn(|| self.inbox.drain(usize::MAX)).flatten();
+        all.filter(is_no_reconnect).collect()
     }
 
     /// The next event, which has to be the end of a publish.
@@ -174,4 +180,8 @@ impl TestNode {
             other => panic!("an entry expected, {other:?} came"),
         }
     }
+}
+
+fn is_no_reconnect(event: &Event) -> bool {
+    !matches!(event, Event::Notice(Notice::Reconnected { .. }))
 }

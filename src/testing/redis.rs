@@ -88,29 +88,36 @@ impl ScriptedRedis {
         self.answers.insert(command.to_owned(), reply);
     }
 
-    /// Takes the next connection, to whichever server.
+    /// Takes the next connection to whichever server.
     pub async fn accept(&mut self) -> ScriptedConnection {
-        loop {
-            let dialled = self.next_dial().await;
-            if let Some(connection) = self.take(dialled) {
-                return connection;
-            }
-        }
+        self.accept_if("a connection", |_| true).await
     }
 
     /// Takes the next connection to the server `host:port`. Others wait.
     pub async fn accept_at(&mut self, address: &str) -> ScriptedConnection {
+        self.accept_if(address, |other| other.to_string() == address).await
+    }
+
+    async fn accept_if(
+        &mut self,
+        what: &str,
+        is_wanted: impl Fn(&Address) -> bool,
+    ) -> ScriptedConnection {
         let mut others = VecDeque::new();
-        loop {
-            let dialled = self.next_dial().await;
-            if dialled.address.to_string() != address {
-                others.push_back(dialled);
-            } else if let Some(connection) = self.take(dialled) {
-                others.append(&mut self.waiting);
-                self.waiting = others;
-                return connection;
+        let connection = within(what, async {
+            loop {
+                let dialled = self.next_dial().await;
+                if !is_wanted(&dialled.address) {
+                    others.push_back(dialled);
+                } else if let Some(connection) = self.take(dialled) {
+                    return connection;
+                }
             }
-        }
+        });
+        let connection = connection.await;
+        others.append(&mut self.waiting);
+        self.waiting = others;
+        connection
     }
 
     /// Refuses the next connection.
@@ -158,6 +165,7 @@ impl ScriptedRedis {
             answered: Vec::new(),
             started: self.started,
             is_resp3: false,
+            is_subscriber: false,
         })
     }
 }
@@ -175,6 +183,8 @@ pub struct ScriptedConnection {
     answered: Vec<String>,
     started: Instant,
     is_resp3: bool,
+    /// In RESP2, where it takes no other commands then.
+    is_subscriber: bool,
 }
 
 impl ScriptedConnection {
@@ -186,16 +196,8 @@ impl ScriptedConnection {
     /// The next command, which has to be this one: its name, with what else has to stand behind it.
     /// Before it, commands that the connection knows the answer to are answered.
     pub async fn expect(&mut self, command: &str) -> Command<'_> {
-        loop {
-            let words = within(command, self.next()).await;
-            let words = words.unwrap_or_else(|| panic!("{command} expected, the client hung up"));
-            if is(&words, command) {
-                return Command { connection: self, words };
-            }
-            if !self.answer_by_itself(&words).await {
-                panic!("{command} expected, {} came", words.join(" "));
-            }
-        }
+        let words = self.expect_any(&[command]).await;
+        Command { connection: self, words }
     }
 
     /// The next batch of a writer, of so many entries: a transaction, or each for itself.
@@ -213,16 +215,21 @@ impl ScriptedConnection {
     }
 
     async fn expect_any(&mut self, commands: &[&str]) -> Vec<String> {
-        loop {
-            let what = commands.join(" or ");
-            let words = within(&what, self.next()).await.expect("the client hung up");
-            if commands.iter().any(|command| is(&words, command)) {
-                return words;
+        let what = commands.join(" or ");
+        let expected = async {
+            loop {
+                let Some(words) = self.next().await else {
+                    panic!("{what} expected, the client hung up");
+                };
+                if commands.iter().any(|command| is(&words, command)) {
+                    return words;
+                }
+                if !self.answer_by_itself(&words).await {
+                    panic!("{what} expected, {} came", words.join(" "));
+                }
             }
-            if !self.answer_by_itself(&words).await {
-                panic!("{what} expected, {} came", words.join(" "));
-            }
-        }
+        };
+        within(&what, expected).await
     }
 
     /// Answers what the connection knows the answer to, while `work` goes on.
@@ -242,11 +249,14 @@ impl ScriptedConnection {
 
     /// Waits until the client has hung up.
     pub async fn closed(&mut self) {
-        while let Some(words) = within("the end of a connection", self.next()).await {
-            if !self.answer_by_itself(&words).await {
-                panic!("the end of a connection expected, {} came", words.join(" "));
+        let closed = async {
+            while let Some(words) = self.next().await {
+                if !self.answer_by_itself(&words).await {
+                    panic!("the end of a connection expected, {} came", words.join(" "));
+                }
             }
-        }
+        };
+        within("the end of a connection", closed).await;
     }
 
     /// Sends bytes that nobody has asked for.
@@ -295,12 +305,13 @@ impl ScriptedConnection {
                 b"%1\r\n$5\r\nproto\r\n:3\r\n".to_vec()
             }
             ("AUTH" | "SELECT" | "ASKING", _) | ("CLIENT", "SETNAME") => ok(),
+            ("PING", _) if self.is_subscriber => array(&[text("pong"), text("")]),
             ("PING", _) => status("PONG"),
             ("CLIENT", "INFO") => {
                 let id = self.client_id;
                 text(&format!("id={id} addr=10.0.0.1:{id} laddr=10.0.0.9:6379"))
             }
-            ("INFO", _) => text(&format!("# Server\r\nrun_id:{}\r\n", self.run_id)),
+            ("INFO", _) => text(&format!("run_id:{}\r\nrole:master\r\n", self.run_id)),
             ("ROLE", _) => array(&[text("master"), int(0), array(&[])]),
             ("CLUSTER", "SLOTS") => all_slots(&self.address),
             ("TIME", _) => {
@@ -309,6 +320,7 @@ impl ScriptedConnection {
                 array(&[text(&(now / 1_000).to_string()), text(&micros.to_string())])
             }
             (name, _) if name.ends_with("SUBSCRIBE") => {
+                self.is_subscriber = !self.is_resp3;
                 let kind = name.to_ascii_lowercase();
                 let answer = |channel: &String| self.pushed(&[text(&kind), text(channel), int(1)]);
                 words[1..].iter().flat_map(answer).collect()

@@ -397,3 +397,6 @@ impl KeyConnector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
