@@ -35,12 +35,15 @@
 //!     [`engine::error`]: counters, connections as an operator sees them, warnings, `DEBUG=` lines,
 //!     errors.
 //! - `fuzzing`: properties of what reads bytes from Redis, for `fuzz/` and the tests only.
+//! - `testing`: servers that the tests of the tasks play, over sockets in memory.
 //! - `node`: the N-API face, the only module that names napi.
 
 pub mod engine;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod node;
+#[cfg(test)]
+mod testing;
 
 /// What JS hands over is freed on the engine's threads, and the other way round: a fifth of a
 /// publish is spent on that in glibc's allocator, and more in musl's.

@@ -16,11 +16,9 @@ function readSources() {
   const files = readdirSync(ENGINE, { recursive: true }).map(String);
   return new Map(
     files
-      .filter((file) => file.endsWith(".rs"))
-      .map((file) => [
-        file.split(sep).join("/"),
-        withoutTests(readFileSync(join(ENGINE, file), "utf8")),
-      ]),
+      .map((file) => file.split(sep).join("/"))
+      .filter((file) => file.endsWith(".rs") && !/(^|\/)tests(\/|\.rs$)/.test(file))
+      .map((file) => [file, withoutTests(readFileSync(join(ENGINE, file), "utf8"))]),
   );
 }
 
@@ -30,7 +28,10 @@ function readSources() {
  * @param {string} text
  */
 function withoutTests(text) {
-  return text.split(/^#\[cfg\(test\)\]\nmod tests/m)[0].replace(/^\s*\/\/.*$/gm, "");
+  return text
+    .split(/^#\[cfg\(test\)\]\nmod tests \{/m)[0]
+    .replace(/^#\[cfg\(test\)\]\n.*;$/gm, "")
+    .replace(/^\s*\/\/.*$/gm, "");
 }
 
 /**

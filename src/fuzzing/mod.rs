@@ -20,7 +20,7 @@ mod message;
 mod page;
 mod reader;
 mod replies;
-mod resp;
+pub(crate) mod resp;
 mod session;
 mod transaction;
 

@@ -9,6 +9,8 @@ mod pub_sub_connection;
 mod pub_sub_connections;
 mod order;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

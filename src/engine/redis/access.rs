@@ -13,7 +13,7 @@ use redis::{
 use tokio::sync::watch;
 
 use super::commands::limited;
-use super::dial::{Tls, dial, tls};
+use super::dial::{Dial, Socket};
 use super::renewal::{Renewal, auth, refused_login};
 use super::{
     ANSWER_LIMIT, Connection, Credentials, NodeSettings, RawConnection, SentinelSettings, Settings,
@@ -39,7 +39,7 @@ pub type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
 
 /// What the servers of one kind take.
 pub struct Access {
-    tls: Option<Tls>,
+    dialer: Arc<dyn Dial>,
     credentials: Credentials,
     /// Of servers that have a login of their own.
     own_credentials: HashMap<Address, Credentials>,
@@ -47,47 +47,46 @@ pub struct Access {
     warnings: Arc<Warnings>,
     database: i64,
     client_name: Option<String>,
-    family: u8,
     connect_timeout: Duration,
 }
 
 impl Access {
-    /// To the servers that hold the data. Reads certificates and keys; nothing is connected yet.
+    /// To the servers that hold the data. Nothing is connected yet.
     pub fn to_data(
         settings: &Settings,
+        dialer: Arc<dyn Dial>,
         source: Option<CredentialsSource>,
         warnings: Arc<Warnings>,
-    ) -> Result<Self> {
-        Ok(Self {
-            tls: settings.tls.as_ref().map(tls).transpose()?,
+    ) -> Self {
+        Self {
+            dialer,
             credentials: settings.credentials.clone(),
             own_credentials: own_credentials(&settings.nodes),
             source,
             warnings,
             database: settings.database,
             client_name: settings.client_name.clone(),
-            family: settings.family,
             connect_timeout: settings.connect_timeout(),
-        })
+        }
     }
 
     /// To the sentinels.
     pub fn to_sentinels(
         settings: &Settings,
         sentinel: &SentinelSettings,
+        dialer: Arc<dyn Dial>,
         warnings: Arc<Warnings>,
-    ) -> Result<Self> {
-        Ok(Self {
-            tls: sentinel.tls.as_ref().map(tls).transpose()?,
+    ) -> Self {
+        Self {
+            dialer,
             credentials: sentinel.credentials.clone(),
             own_credentials: own_credentials(&sentinel.nodes),
             source: None,
             warnings,
             database: 0,
             client_name: settings.client_name.clone(),
-            family: settings.family,
             connect_timeout: settings.connect_timeout(),
-        })
+        }
     }
 
     /// A connection for commands; with `on_push` in RESP3, else in RESP2. With `asking` each
@@ -112,7 +111,7 @@ impl Access {
         if let Some(password) = credentials.password {
             info = info.set_password(password);
         }
-        let socket = dial(address, self.family, self.connect_timeout, self.tls.as_ref()).await?;
+        let socket = self.dial(address).await?;
         let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
         if let Some(on_push) = on_push {
             config = config.set_push_sender(move |push| {
@@ -136,7 +135,7 @@ impl Access {
     pub async fn open_raw(&self, address: &Address, asking: bool) -> Result<RawConnection> {
         let renewal = self.renewal();
         let credentials = self.credentials(address).await?;
-        let socket = dial(address, self.family, self.connect_timeout, self.tls.as_ref()).await?;
+        let socket = self.dial(address).await?;
         let mut connection = RawConnection::new(socket, address.to_string());
         if let Some(auth) = auth(&credentials) {
             let login = connection.send("AUTH", "connection", &auth).await;
@@ -156,6 +155,10 @@ impl Access {
         }
         connection.stay_logged_in(renewal);
         Ok(connection)
+    }
+
+    async fn dial(&self, address: &Address) -> Result<Box<dyn Socket>> {
+        limited("connect", self.connect_timeout, self.dialer.dial(address)).await?
     }
 
     fn renewal(&self) -> Option<Renewal> {

@@ -14,8 +14,10 @@ use tokio::time::{Instant, timeout};
 
 use super::access::{Access, CredentialsSource};
 use super::current_server::{CurrentServer, ServerOf};
+use super::dial::{Dial, Network};
 use super::{
-    Backoff, Connection, Kind, RawConnection, Settings, Slots, Subscriber, identity, sentinel,
+    Backoff, Connection, Kind, RawConnection, Settings, Slots, Subscriber, TlsSettings, identity,
+    sentinel,
 };
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
@@ -82,11 +84,31 @@ impl Connector {
         credentials: Option<CredentialsSource>,
         warnings: Arc<Warnings>,
     ) -> Result<Self> {
-        let data = Access::to_data(&settings, credentials, warnings.clone())?;
-        let sentinels = settings.sentinel.as_ref();
-        let sentinels =
-            sentinels.map(|s| Access::to_sentinels(&settings, s, warnings.clone())).transpose()?;
-        Ok(Self {
+        let network = |tls: Option<&TlsSettings>| -> Result<Arc<dyn Dial>> {
+            Ok(Arc::new(Network::new(settings.family, tls)?))
+        };
+        let data = network(settings.tls.as_ref())?;
+        let sentinels = match &settings.sentinel {
+            Some(sentinel) => network(sentinel.tls.as_ref())?,
+            None => data.clone(),
+        };
+        Ok(Self::over(data, sentinels, settings, credentials, warnings))
+    }
+
+    /// Opens its sockets by these: to the servers that hold the data, and to the sentinels.
+    pub fn over(
+        data: Arc<dyn Dial>,
+        sentinels: Arc<dyn Dial>,
+        settings: Settings,
+        credentials: Option<CredentialsSource>,
+        warnings: Arc<Warnings>,
+    ) -> Self {
+        let data = Access::to_data(&settings, data, credentials, warnings.clone());
+        let to_sentinels = |sentinel| {
+            Access::to_sentinels(&settings, sentinel, sentinels.clone(), warnings.clone())
+        };
+        let sentinels = settings.sentinel.as_ref().map(to_sentinels);
+        Self {
             settings,
             data,
             sentinels,
@@ -94,7 +116,7 @@ impl Connector {
             slots: Mutex::default(),
             is_outdated: AtomicBool::new(false),
             current_server: CurrentServer::new(),
-        })
+        }
     }
 
     /// The settings that connections are made with.
@@ -375,3 +397,6 @@ impl KeyConnector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

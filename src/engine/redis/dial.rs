@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
@@ -40,49 +41,59 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// Bytes that wait in the kernel to be sent. The rest waits here, where it is seen whether it goes out.
 pub const SEND_BUFFER: usize = 256 << 10;
 
+/// Opens sockets: the network, or in tests a script that plays the servers.
+pub trait Dial: Send + Sync {
+    /// Opens a socket to a server. The caller sets the time limit.
+    fn dial<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Socket>>>;
+}
+
+/// The network, with TLS on top where the settings say so.
+pub struct Network {
+    /// 4 or 6 to use only such addresses.
+    family: u8,
+    tls: Option<Tls>,
+}
+
 /// What TLS takes: the certificates, and the name to expect where it is not the host.
-#[derive(Clone)]
-pub struct Tls {
+struct Tls {
     connector: TlsConnector,
     servername: Option<String>,
 }
 
-/// Opens a socket, within a time limit. `family` is 4 or 6 to use only such addresses.
-pub async fn dial(
-    address: &Address,
-    family: u8,
-    limit: Duration,
-    tls: Option<&Tls>,
-) -> Result<Box<dyn Socket>> {
-    match tokio::time::timeout(limit, dial_without_limit(address, family, tls)).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::Timeout { command: "connect", after: limit }),
+impl Network {
+    /// Reads the certificates and keys once, so that a wrong one is said when the engine is made.
+    pub fn new(family: u8, tls: Option<&TlsSettings>) -> Result<Self> {
+        Ok(Self { family, tls: tls.map(read_tls).transpose()? })
+    }
+
+    async fn open(&self, address: &Address) -> Result<Box<dyn Socket>> {
+        let failed = |e: io::Error| Error::Connection {
+            address: address.to_string(),
+            reason: e.to_string(),
+        };
+        let (host, port) = match address {
+            Address::Tcp(host, port) => (host, *port),
+            Address::Unix(path) => return dial_unix(path).await.map_err(failed),
+        };
+        let tcp = dial_tcp(host, port, self.family).await.map_err(failed)?;
+        let Some(Tls { connector, servername }) = &self.tls else {
+            return Ok(Box::new(tcp));
+        };
+        let refused = |reason: String| Error::Tls { address: address.to_string(), reason };
+        let name = servername.as_ref().unwrap_or(host).to_owned();
+        let name = ServerName::try_from(name).map_err(|e| refused(e.to_string()))?;
+        let stream = connector.connect(name, tcp).await.map_err(|e| {
+            // The handshake fails with the peer's or our verdict, or because the connection broke.
+            if e.kind() == io::ErrorKind::InvalidData { refused(e.to_string()) } else { failed(e) }
+        })?;
+        Ok(Box::new(stream))
     }
 }
 
-async fn dial_without_limit(
-    address: &Address,
-    family: u8,
-    tls: Option<&Tls>,
-) -> Result<Box<dyn Socket>> {
-    let failed =
-        |e: io::Error| Error::Connection { address: address.to_string(), reason: e.to_string() };
-    let (host, port) = match address {
-        Address::Tcp(host, port) => (host, *port),
-        Address::Unix(path) => return dial_unix(path).await.map_err(failed),
-    };
-    let tcp = dial_tcp(host, port, family).await.map_err(failed)?;
-    let Some(Tls { connector, servername }) = tls else {
-        return Ok(Box::new(tcp));
-    };
-    let refused = |reason: String| Error::Tls { address: address.to_string(), reason };
-    let name = servername.as_ref().unwrap_or(host).to_owned();
-    let name = ServerName::try_from(name).map_err(|e| refused(e.to_string()))?;
-    let stream = connector.connect(name, tcp).await.map_err(|e| {
-        // The handshake fails with the peer's or our verdict, or because the connection broke.
-        if e.kind() == io::ErrorKind::InvalidData { refused(e.to_string()) } else { failed(e) }
-    })?;
-    Ok(Box::new(stream))
+impl Dial for Network {
+    fn dial<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Socket>>> {
+        Box::pin(self.open(address))
+    }
 }
 
 async fn dial_tcp(host: &str, port: u16, family: u8) -> io::Result<TcpStream> {
@@ -128,8 +139,7 @@ async fn dial_unix(_path: &str) -> io::Result<Box<dyn Socket>> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "unix sockets do not exist on this platform"))
 }
 
-/// Reads the certificates and keys once, so that a wrong one is said when the engine is made.
-pub fn tls(tls: &TlsSettings) -> Result<Tls> {
+fn read_tls(tls: &TlsSettings) -> Result<Tls> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()

@@ -28,6 +28,8 @@ pub use connection::Connection;
 pub use connector::{Connector, KeyConnector, Target};
 pub use current_server::ServerOf;
 pub use dial::SEND_BUFFER;
+#[cfg(test)]
+pub(crate) use dial::{Dial, Socket};
 #[cfg(any(test, fuzzing))]
 pub(crate) use identity::parse_identity;
 pub use identity::{Identity, identify, is_replica};

@@ -152,3 +152,6 @@ impl SendCommand for RoutedCommands {
         Ok(answers.into_iter().next().unwrap_or(Value::Nil))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@
 
 mod attempt;
 mod restore;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;

@@ -12,6 +12,8 @@ mod page_size;
 mod queue;
 mod range;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod writer;
 

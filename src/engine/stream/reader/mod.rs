@@ -1,6 +1,8 @@
 //! Reads one stream, on a connection of its own, from an explicit position from the first read on.
 
 mod hand_on;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

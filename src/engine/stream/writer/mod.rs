@@ -7,6 +7,8 @@
 mod check_stream;
 mod send;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard};

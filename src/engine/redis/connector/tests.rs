@@ -1,0 +1,261 @@
+//! Finding the server, against servers that the test plays. "Finding the server" in
+//! docs/architecture.md names the branches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::{Connector, KeyConnector, Target};
+use crate::engine::address::Address;
+use crate::engine::error::{Error, Result};
+use crate::engine::redis::RawConnection;
+use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, reply};
+
+const SENTINELS: &str = r#"{"kind":"sentinel","sentinel":{"name":"mymaster","nodes":
+    [{"host":"s1","port":1},{"host":"s2","port":1}]}}"#;
+const CLUSTER: &str = r#"{"kind":"cluster","nodes":[{"host":"a","port":1},{"host":"b","port":1}]}"#;
+
+/// Connects for the key `stream`.
+fn connect(connector: &Arc<Connector>) -> JoinHandle<Result<RawConnection>> {
+    let mut key = KeyConnector::new(connector.clone(), "stream".to_owned());
+    tokio::spawn(async move { key.connect_raw().await })
+}
+
+/// A sentinel names the master.
+async fn name(sentinel: &mut ScriptedConnection, host: &str) {
+    let command = sentinel.expect("SENTINEL GET-MASTER-ADDR-BY-NAME mymaster").await;
+    command.reply(reply::array(&[reply::text(host), reply::text("7")])).await;
+}
+
+/// CLUSTER SLOTS: the one master of all slots.
+async fn slots(connection: &mut ScriptedConnection, host: &str) {
+    let master = reply::array(&[reply::text(host), reply::int(1), reply::text("id")]);
+    let range = reply::array(&[reply::int(0), reply::int(16_383), master]);
+    connection.expect("CLUSTER SLOTS").await.reply(reply::array(&[range])).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_take_the_connection_is_waited_for_as_long_as_the_settings_say() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, r#"{"host":"gone","connectTimeout":700}"#);
+    let connecting = connect(&node.connector);
+    assert_eq!(redis.ignore().await, Address::Tcp("gone".to_owned(), 6379));
+    let before = Instant::now();
+    let result = connecting.await.unwrap();
+    assert!(matches!(result, Err(Error::Timeout { command: "connect", .. })));
+    assert!((690..710).contains(&before.elapsed().as_millis()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_logs_in_and_chooses_the_database_before_anything_else() {
+    let mut redis = ScriptedRedis::new();
+    let settings = r#"{"username":"u","password":"p","database":2,"clientName":"n"}"#;
+    let node = TestNode::with_settings(&redis, settings);
+    let connecting = connect(&node.connector);
+    let mut connection = redis.accept().await;
+    for command in ["AUTH u p", "SELECT 2"] {
+        connection.expect(command).await.reply(reply::ok()).await;
+    }
+    // A name only helps humans.
+    connection.expect("CLIENT SETNAME n").await.refuse("NOPERM no permissions").await;
+    connection.while_answering(connecting).await.unwrap().unwrap();
+    assert!(node.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_master_that_a_sentinel_names_is_asked_for_at_each_connect() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, SENTINELS);
+    for master in ["m1", "m2"] {
+        let connecting = connect(&node.connector);
+        name(&mut redis.accept().await, master).await;
+        let mut connection = redis.accept_at(&format!("{master}:7")).await;
+        let master = reply::array(&[reply::text("master"), reply::int(0)]);
+        connection.expect("ROLE").await.reply(master).await;
+        connection.while_answering(connecting).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_master_that_is_one_no_more_is_not_connected_to() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, SENTINELS);
+    let connecting = connect(&node.connector);
+    name(&mut redis.accept().await, "m1").await;
+    let mut connection = redis.accept_at("m1:7").await;
+    connection.expect("ROLE").await.reply(reply::array(&[reply::text("slave")])).await;
+    assert!(matches!(connecting.await.unwrap(), Err(Error::Unavailable { .. })));
+    connection.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_permission_for_role_the_sentinels_are_believed() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, SENTINELS);
+    let connecting = connect(&node.connector);
+    name(&mut redis.accept().await, "m1").await;
+    let mut connection = redis.accept_at("m1:7").await;
+    connection.expect("ROLE").await.refuse("NOPERM no permissions").await;
+    connection.while_answering(connecting).await.unwrap().unwrap();
+    assert!(matches!(node.warning().await, Error::Refused { command: "ROLE", .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sentinel_that_hangs_or_knows_no_master_holds_nobody_up() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, SENTINELS);
+    let connecting = connect(&node.connector);
+    let mut hanging = redis.accept().await;
+    hanging.expect("SENTINEL").await;
+    let before = Instant::now();
+    name(&mut redis.accept().await, "m1").await;
+    assert!((290..310).contains(&before.elapsed().as_millis()));
+    let mut connection = redis.accept_at("m1:7").await;
+    connection.while_answering(connecting).await.unwrap().unwrap();
+
+    let connecting = connect(&node.connector);
+    let before = Instant::now();
+    redis.accept().await.expect("SENTINEL").await.reply(reply::nil()).await;
+    name(&mut redis.accept().await, "m1").await;
+    assert!(before.elapsed().as_millis() < 10, "the next one is asked at once");
+    let mut connection = redis.accept_at("m1:7").await;
+    connection.while_answering(connecting).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_no_sentinel_names_a_master_the_refusal_is_the_error() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, SENTINELS);
+    let connecting = connect(&node.connector);
+    let words = "NOPERM no permissions";
+    redis.accept().await.expect("SENTINEL").await.refuse(words).await;
+    redis.refuse().await;
+    assert!(matches!(connecting.await.unwrap(), Err(Error::Refused { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_slots_are_asked_for_once_for_all_who_connect() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, CLUSTER);
+    let connecting: Vec<_> = (0..20).map(|_| connect(&node.connector)).collect();
+    slots(&mut redis.accept().await, "m").await;
+    let mut connections = Vec::new();
+    for _ in 0..20 {
+        connections.push(redis.accept_at("m:1").await);
+    }
+    for connecting in connecting {
+        assert!(connecting.await.unwrap().is_ok());
+    }
+    assert!(!redis.is_dialled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_were_told_are_good_for_a_moment_or_until_they_are_forgotten() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, CLUSTER);
+    let connector = &node.connector;
+    let target = Target::Node { address: Address::Tcp("m".to_owned(), 1), asking: false };
+    let (known, ()) = tokio::join!(connector.target_now("stream"), async {
+        slots(&mut redis.accept().await, "m").await;
+    });
+    assert_eq!(known.unwrap(), target);
+    assert_eq!(connector.target_now("stream").await.unwrap(), target);
+    sleep(Duration::from_millis(150)).await;
+    assert_eq!(connector.target_of("stream").await.unwrap(), target, "for commands that may err");
+    let (known, ()) = tokio::join!(connector.target_now("stream"), async {
+        slots(&mut redis.accept().await, "m").await;
+    });
+    known.unwrap();
+    connector.forget();
+    let (known, ()) = tokio::join!(connector.target_of("stream"), async {
+        slots(&mut redis.accept().await, "m").await;
+    });
+    known.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_does_not_answer_is_not_asked_by_each_of_many() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, CLUSTER);
+    let connecting: Vec<_> = (0..20).map(|_| connect(&node.connector)).collect();
+    redis.refuse().await;
+    redis.refuse().await;
+    for connecting in connecting {
+        assert!(matches!(connecting.await.unwrap(), Err(Error::Connection { .. })));
+    }
+    assert!(!redis.is_dialled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_hangs_is_passed_over_and_the_seeds_stay_known() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, CLUSTER);
+    let connecting = connect(&node.connector);
+    redis.ignore().await;
+    slots(&mut redis.accept().await, "m").await;
+    let _first = redis.accept_at("m:1").await;
+    assert!(connecting.await.unwrap().is_ok());
+    sleep(Duration::from_secs(1)).await;
+    // Everyone whom the cluster had named has gone.
+    let connecting = connect(&node.connector);
+    assert_eq!(redis.ignore().await, Address::Tcp("m".to_owned(), 1));
+    assert_eq!(redis.ignore().await, Address::Tcp("a".to_owned(), 1));
+    let mut seed = redis.accept().await;
+    assert_eq!(seed.address, Address::Tcp("b".to_owned(), 1));
+    slots(&mut seed, "n").await;
+    let _second = redis.accept_at("n:1").await;
+    assert!(connecting.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirection_counts_for_the_next_connection_only() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, CLUSTER);
+    let mut key = KeyConnector::new(node.connector.clone(), "stream".to_owned());
+    let moved = |to: &str| Error::Moved {
+        key: "stream".to_owned(),
+        reason: "MOVED".to_owned(),
+        to: Some(Address::Tcp(to.to_owned(), 1)),
+        asking: false,
+    };
+    assert!(key.heed(&moved("n")));
+    let (connected, accepted) = tokio::join!(key.connect_raw(), redis.accept());
+    assert_eq!(accepted.address.to_string(), "n:1");
+    connected.unwrap();
+    let (connected, _accepted) = tokio::join!(key.connect_raw(), async {
+        slots(&mut redis.accept().await, "m").await;
+        redis.accept_at("m:1").await
+    });
+    connected.unwrap();
+    assert!(!key.heed(&Error::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_go_by_other_addresses_here_are_found() {
+    let mut redis = ScriptedRedis::new();
+    let settings = r#"{"kind":"cluster","nodes":[{"host":"a","port":1}],
+        "natMap":{"m:1":{"host":"outside","port":9}}}"#;
+    let node = TestNode::with_settings(&redis, settings);
+    let connecting = connect(&node.connector);
+    slots(&mut redis.accept().await, "m").await;
+    let _connection = redis.accept_at("outside:9").await;
+    assert!(connecting.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_with_a_login_of_its_own_gets_it() {
+    let mut redis = ScriptedRedis::new();
+    let settings = r#"{"kind":"cluster","password":"p",
+        "nodes":[{"host":"a","port":1,"password":"own"}]}"#;
+    let node = TestNode::with_settings(&redis, settings);
+    let connecting = connect(&node.connector);
+    let mut seed = redis.accept().await;
+    seed.expect("AUTH own").await.reply(reply::ok()).await;
+    slots(&mut seed, "m").await;
+    let mut connection = redis.accept_at("m:1").await;
+    assert_eq!(connection.expect("AUTH").await.words.last().unwrap(), "p");
+    drop(connection);
+    assert!(connecting.await.unwrap().is_err());
+}

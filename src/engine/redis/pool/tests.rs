@@ -1,0 +1,143 @@
+//! Commands that follow their keys, against servers that the test plays.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::Pool;
+use crate::engine::error::{Error, Result};
+use crate::engine::redis::SendCommand;
+use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, reply};
+
+const CLUSTER: &str = r#"{"kind":"cluster","nodes":[{"host":"a","port":1}]}"#;
+
+fn pool(settings: &str) -> (ScriptedRedis, Arc<Pool>) {
+    let redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, settings);
+    (redis, Pool::new(node.connector.clone()))
+}
+
+/// GET of a key.
+fn get(pool: &Arc<Pool>, key: &str) -> JoinHandle<Result<Value>> {
+    let (mut routed, key) = (pool.routed(key), key.to_owned());
+    tokio::spawn(async move {
+        let mut command = redis::cmd("GET");
+        command.arg(&key);
+        routed.send_command("GET", "key", &command).await
+    })
+}
+
+async fn answer(connection: &mut ScriptedConnection, key: &str) {
+    connection.expect(&format!("GET {key}")).await.reply(reply::int(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_connection_to_a_server_carries_all_commands_and_is_made_again() {
+    let (mut redis, pool) = pool("{}");
+    let gets = [get(&pool, "a"), get(&pool, "b")];
+    let mut connection = redis.accept().await;
+    answer(&mut connection, "a").await;
+    answer(&mut connection, "b").await;
+    for get in gets {
+        get.await.unwrap().unwrap();
+    }
+    drop(connection);
+    sleep(Duration::from_millis(1)).await;
+    let again = get(&pool, "c");
+    answer(&mut redis.accept().await, "c").await;
+    again.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_whose_answer_is_lost_is_not_sent_again() {
+    let (mut redis, pool) = pool("{}");
+    let lost = get(&pool, "a");
+    let mut connection = redis.accept().await;
+    connection.expect("GET a").await;
+    drop(connection);
+    assert!(matches!(lost.await.unwrap(), Err(Error::Connection { .. })));
+    assert!(!redis.is_dialled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_nothing_is_tried_for_a_while_that_grows() {
+    let (mut redis, pool) = pool("{}");
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        let failing = get(&pool, "a");
+        redis.refuse().await;
+        assert!(failing.await.unwrap().is_err());
+        let before = tokio::time::Instant::now();
+        loop {
+            let waiting = get(&pool, "a");
+            tokio::task::yield_now().await;
+            sleep(Duration::from_millis(1)).await;
+            if redis.is_dialled() {
+                redis.refuse().await;
+                waiting.await.unwrap().unwrap_err();
+                break;
+            }
+            assert!(matches!(waiting.await.unwrap(), Err(Error::Connection { .. })));
+        }
+        waits.push(before.elapsed().as_millis());
+        sleep(Duration::from_secs(3)).await;
+    }
+    assert!(waits[0] >= 25 && waits[3] >= 8 * 25, "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_has_moved_is_followed_at_once() {
+    let (mut redis, pool) = pool(CLUSTER);
+    let moving = get(&pool, "k");
+    let mut seed = redis.accept_at("a:1").await;
+    let mut connection = seed.while_answering(redis.accept_at("a:1")).await;
+    connection.expect("GET k").await.refuse("MOVED 7629 b:2").await;
+    let mut elsewhere = redis.accept_at("b:2").await;
+    answer(&mut elsewhere, "k").await;
+    moving.await.unwrap().unwrap();
+    // What was known of the slots was wrong.
+    let again = get(&pool, "k");
+    let _seed = redis.accept().await.expect("CLUSTER SLOTS").await;
+    again.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_on_its_way_is_asked_for_with_asking() {
+    let (mut redis, pool) = pool(CLUSTER);
+    let moving = get(&pool, "k");
+    let mut seed = redis.accept_at("a:1").await;
+    let mut connection = seed.while_answering(redis.accept_at("a:1")).await;
+    connection.expect("GET k").await.refuse("ASK 7629 b:2").await;
+    let mut elsewhere = redis.accept_at("b:2").await;
+    elsewhere.expect("ASKING").await.reply(reply::ok()).await;
+    answer(&mut elsewhere, "k").await;
+    moving.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn redirections_that_go_round_end() {
+    let (mut redis, pool) = pool(CLUSTER);
+    let moving = get(&pool, "k");
+    let mut seed = redis.accept_at("a:1").await;
+    let mut a = seed.while_answering(redis.accept_at("a:1")).await;
+    a.expect("GET k").await.refuse("MOVED 7629 b:2").await;
+    let mut b = redis.accept_at("b:2").await;
+    for _ in 0..2 {
+        b.expect("GET k").await.refuse("MOVED 7629 a:1").await;
+        a.expect("GET k").await.refuse("MOVED 7629 b:2").await;
+    }
+    assert!(matches!(moving.await.unwrap(), Err(Error::Unavailable { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_no_master_any_more_is_left() {
+    let (mut redis, pool) = pool("{}");
+    let failing = get(&pool, "k");
+    let mut connection = redis.accept().await;
+    connection.expect("GET k").await.refuse("MASTERDOWN Link is down").await;
+    assert!(matches!(failing.await.unwrap(), Err(Error::Unavailable { .. })));
+    connection.closed().await;
+}

@@ -1,0 +1,359 @@
+//! Sessions that are given back.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{KEY, Recovery, SESSION, get, ms_of, range, take, theirs};
+use crate::engine::error::Error;
+use crate::engine::event::{Event, Notice, StreamEvent};
+use crate::engine::stream::Progress;
+use crate::engine::wire::{decode_session, encode_session};
+use crate::testing::{id, reply};
+
+#[tokio::test(start_paused = true)]
+async fn what_was_missed_comes_out_of_the_history_and_the_session_is_taken() {
+    let mut test = Recovery::new();
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    let command = connection.expect("DEL").await;
+    // What the reader hands on before the answer is missed as well.
+    test.read(&[10]);
+    command.reply(reply::int(1)).await;
+    assert_eq!(test.restored().await, (vec![8, 9, 10], id(10)));
+    test.read(&[11]);
+    assert_eq!(test.node.delivered().await, id(11), "live, behind the answer");
+    assert_eq!(test.node.stats.restores.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_older_than_the_history_is_read_from_the_stream() {
+    let mut test = Recovery::new();
+    test.restore(2);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+    range(&mut connection, "2-1", "5-0", &theirs(&["3-0", "5-0"])).await;
+    range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await, (vec![3, 5, 6, 7, 8, 9], id(9)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_read_page_by_page_while_the_history_lets_go_of_its_oldest() {
+    let mut test = Recovery::new();
+    test.restore(2);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+    let command = connection.expect("XRANGE").await;
+    let count: usize = command.behind("COUNT").parse().unwrap();
+    let ids: Vec<String> = (1..=count).map(|seq| format!("2-{seq}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    command.reply(reply::array(&theirs(&ids))).await;
+    let command = connection.expect("XRANGE").await;
+    assert_eq!(command.words[2..4], [&format!("2-{}", count + 1), "5-0"]);
+    test.node.stream.cursor().history.restart(id(9));
+    command.reply(reply::array(&theirs(&["3-0"]))).await;
+    range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+    range(&mut connection, "5-1", "9-0", &theirs(&["6-0", "9-0"])).await;
+    range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+    take(&mut connection).await;
+    let (missed, _) = test.restored().await;
+    assert_eq!(missed.len(), count + 3);
+    assert_eq!(missed[count..], [3, 6, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offset_that_is_not_in_the_stream_is_refused_and_the_session_deleted() {
+    let mut test = Recovery::new();
+    test.restore(2);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    range(&mut connection, "2-0", "2-0", &[]).await;
+    take(&mut connection).await;
+    assert_eq!(test.reason().await, "the offset is not in the stream (any more)");
+    assert_eq!(test.node.stats.restores_refused.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_trimmed_past_the_offset_meanwhile_is_no_proof() {
+    let mut test = Recovery::new();
+    test.restore(2);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+    range(&mut connection, "2-1", "5-0", &theirs(&["4-0"])).await;
+    range(&mut connection, "2-0", "2-0", &[]).await;
+    take(&mut connection).await;
+    assert_eq!(test.reason().await, "the stream was trimmed past the offset");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_in_what_is_read_is_no_proof_and_a_double_is_dropped() {
+    let mut test = Recovery::new();
+    test.restore(2);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+    let entries = [reply::entry_of("3-0", 7, 1), reply::entry_of("4-0", 7, 3)];
+    range(&mut connection, "2-1", "5-0", &entries).await;
+    take(&mut connection).await;
+    assert_eq!(test.reason().await, "entries behind the offset were lost");
+
+    test.restore(2);
+    get(&mut connection).await;
+    range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+    let entries = [reply::entry_of("3-0", 7, 1), reply::entry_of("4-0", 7, 1)];
+    range(&mut connection, "2-1", "5-0", &entries).await;
+    range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await.0, [3, 6, 7, 8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn across_a_hole_nobody_can_tell_what_was_missed() {
+    let mut test = Recovery::new();
+    test.node.stream.cursor().hole_behind = id(7);
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    take(&mut connection).await;
+    assert_eq!(test.reason().await, "entries behind the offset were lost");
+    test.restore(8);
+    get(&mut connection).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await.0, [9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_stream_is_read_again_nothing_is_proven() {
+    let mut test = Recovery::new();
+    {
+        let mut cursor = test.node.stream.cursor();
+        cursor.position = id(2);
+        cursor.history.restart(id(9));
+    }
+    test.restore(2);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+    take(&mut connection).await;
+    assert_eq!(test.reason().await, "the stream is being read again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_not_there_is_refused_at_once() {
+    let mut test = Recovery::new();
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    connection.expect("PTTL").await.reply(reply::int(-2)).await;
+    connection.expect("GET").await.reply(reply::nil()).await;
+    assert_eq!(test.reason().await, "no such session, or it has expired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_another_node_takes_first_is_not_given_twice() {
+    let mut test = Recovery::new();
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    connection.answer("DEL", reply::int(0));
+    let reason = connection.while_answering(test.reason()).await;
+    assert_eq!(reason, "no such session, or it has expired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_session_is_deleted() {
+    let mut test = Recovery::new();
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    connection.expect("PTTL").await.reply(reply::int(60_000)).await;
+    connection.expect("GET").await.reply(reply::text("***")).await;
+    take(&mut connection).await;
+    assert_eq!(test.reason().await, "the session is damaged");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_received_nothing_has_missed_what_came_since_its_session_began() {
+    let mut test = Recovery::new();
+    let session = b"\x83\xa3sid\xa1s\xa5rooms\x91\xa1s\xa5since\x91\xa38-0";
+    test.restore(6);
+    let mut connection = test.redis.accept().await;
+    connection.expect("PTTL").await.reply(reply::int(60_000)).await;
+    connection.expect("GET").await.reply(reply::text(&encode_session(session))).await;
+    take(&mut connection).await;
+    match test.node.event().await {
+        Event::Stream(StreamEvent::Restored { missed, .. }) => {
+            assert_eq!(missed.iter().map(ms_of).collect::<Vec<_>>(), [9]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_ahead_of_our_reader_waits_for_it() {
+    let mut test = Recovery::new();
+    test.restore(10);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["11-0"]))).await;
+    let early = timeout(Duration::from_secs(5), connection.expect("DEL")).await;
+    assert!(early.is_err());
+    test.read(&[10, 11]);
+    take(&mut connection).await;
+    assert_eq!(test.restored().await, (vec![11], id(11)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_does_not_come_so_far_in_time_refuses() {
+    let mut test = Recovery::new();
+    test.node.stream.progress.send_replace(Progress::Refused);
+    test.restore(10);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["11-0"]))).await;
+    let before = Instant::now();
+    take(&mut connection).await;
+    assert_eq!(before.elapsed().as_secs(), 8);
+    assert_eq!(test.reason().await, "this node is too far behind the stream");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lies_behind_the_streams_end_nobody_has_seen() {
+    let mut test = Recovery::new();
+    test.restore(10);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["9-0"]))).await;
+    take(&mut connection).await;
+    assert_eq!(test.reason().await, "the offset is ahead of the stream");
+}
+
+#[tokio::test(start_paused = true)]
+async fn redis_away_and_back_says_nothing_about_the_session() {
+    let mut test = Recovery::new();
+    test.restore(7);
+    test.redis.refuse().await;
+    let mut connection = test.redis.accept().await;
+    connection.expect("PTTL").await.refuse("LOADING Redis is loading").await;
+    connection.expect("GET").await.refuse("LOADING Redis is loading").await;
+    get(&mut connection).await;
+    drop(connection.expect("DEL").await);
+    drop(connection);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await.0, [8, 9]);
+    assert_eq!(test.node.stats.restores_refused.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_answer_to_del_is_lost_the_client_starts_anew() {
+    let mut test = Recovery::new();
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    connection.expect("DEL").await;
+    drop(connection);
+    let mut connection = test.redis.accept().await;
+    // It is not put back: an old session could come up again later.
+    connection.expect("PTTL").await.reply(reply::int(-2)).await;
+    connection.expect("GET").await.reply(reply::nil()).await;
+    assert_eq!(test.reason().await, "no such session, or it has expired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_that_comes_to_nothing_puts_the_session_back() {
+    let mut test = Recovery::new();
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    let command = connection.expect("DEL").await;
+    // Meanwhile the history drops what comes next, and Redis goes away.
+    test.read(&[10]);
+    test.node.stream.cursor().history.restart(id(10));
+    command.reply(reply::int(1)).await;
+    connection.expect("XRANGE").await;
+    drop(connection);
+    let mut connection = test.redis.accept().await;
+    let command = connection.expect(&format!("SET {KEY}")).await;
+    assert_eq!(decode_session(command.words[2].as_bytes()).unwrap(), SESSION);
+    assert_eq!(command.behind("PX"), "60000");
+    command.reply(reply::ok()).await;
+    get(&mut connection).await;
+    range(&mut connection, "7-0", "7-0", &theirs(&["7-0"])).await;
+    range(&mut connection, "7-1", "10-0", &theirs(&["8-0", "9-0", "10-0"])).await;
+    range(&mut connection, "7-0", "7-0", &theirs(&["7-0"])).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await.0, [8, 9, 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_redis_is_away_a_client_waits_for_ten_seconds_and_later_ones_for_three() {
+    let mut test = Recovery::new();
+    for limit in [10, 3] {
+        test.restore(7);
+        let before = Instant::now();
+        let refusals = async {
+            loop {
+                test.redis.refuse().await;
+            }
+        };
+        let answer = tokio::select! {
+            answer = test.node.event() => answer,
+            () = refusals => unreachable!(),
+        };
+        assert!(matches!(answer, Event::Notice(Notice::Answered { result: Err(_), .. })));
+        let waited = before.elapsed().as_millis();
+        assert!((limit * 1_000..limit * 1_000 + 500).contains(&waited), "{waited} ms");
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_is_waited_for_no_longer() {
+    let mut test = Recovery::new();
+    let before = Instant::now();
+    test.restore(7);
+    let hanging = async {
+        let mut connections = Vec::new();
+        loop {
+            connections.push(test.redis.accept().await);
+        }
+    };
+    let answer = tokio::select! {
+        answer = test.node.event() => answer,
+        () = hanging => unreachable!(),
+    };
+    assert!(matches!(answer, Event::Notice(Notice::Answered { result: Err(_), .. })));
+    assert!((10_000..10_500).contains(&before.elapsed().as_millis()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_takes_ten_seconds_at_most_whatever_it_waits_for() {
+    let mut test = Recovery::new();
+    test.node.stream.progress.send_replace(Progress::Refused);
+    let before = Instant::now();
+    test.restore(10);
+    let mut connection = test.redis.accept().await;
+    connection.expect("PTTL").await.reply(reply::int(60_000)).await;
+    let command = connection.expect("GET").await;
+    sleep(Duration::from_secs(4)).await;
+    command.reply(reply::text(&encode_session(SESSION))).await;
+    connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["11-0"]))).await;
+    assert!(matches!(test.refusal().await, Error::Timeout { command: "XRANGE", .. }));
+    assert_eq!(before.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_permission_a_restore_is_refused_and_warned_of() {
+    let mut test = Recovery::new();
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    connection.expect("PTTL").await.refuse("NOPERM no permissions").await;
+    connection.expect("GET").await.refuse("NOPERM no permissions").await;
+    assert!(matches!(test.node.warning().await, Error::Refused { .. }));
+    assert!(matches!(test.refusal().await, Error::Refused { .. }));
+}

@@ -1,0 +1,96 @@
+//! Sessions that are kept.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::{KEY, Recovery, SESSION, get, take};
+use crate::engine::wire::decode_session;
+use crate::testing::reply;
+
+#[tokio::test(start_paused = true)]
+async fn sessions_are_saved_with_their_time_and_tried_again_through_an_outage() {
+    let mut test = Recovery::new();
+    test.persist(KEY, Duration::from_secs(120));
+    for _ in 0..3 {
+        test.redis.refuse().await;
+    }
+    let mut connection = test.redis.accept().await;
+    connection.expect("SET").await;
+    drop(connection);
+    let mut connection = test.redis.accept().await;
+    let command = connection.expect(&format!("SET {KEY}")).await;
+    assert_eq!(decode_session(command.words[2].as_bytes()).unwrap(), SESSION);
+    assert_eq!(command.behind("PX"), "120000");
+    command.reply(reply::ok()).await;
+    connection.while_answering(sleep(Duration::from_secs(60))).await;
+    assert_eq!(test.node.stats.sessions_saved.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_nobody_needs_any_more_is_not_saved() {
+    let mut test = Recovery::new();
+    test.persist(KEY, Duration::from_secs(2));
+    test.redis.ignore().await;
+    sleep(Duration::from_secs(60)).await;
+    assert!(!test.redis.is_dialled());
+    test.persist(KEY, Duration::from_secs(120));
+    assert_eq!(test.redis.accept().await.expect("SET").await.behind("PX"), "120000");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_redis_refuses_is_given_up_and_warned_of() {
+    let mut test = Recovery::new();
+    test.persist(KEY, Duration::from_secs(120));
+    let mut connection = test.redis.accept().await;
+    connection.expect("SET").await.refuse("OOM command not allowed").await;
+    assert!(test.node.warning().await.is_out_of_memory());
+    connection.while_answering(sleep(Duration::from_secs(60))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_session_of_a_key_is_saved_last() {
+    let mut test = Recovery::new();
+    for keep in [100, 200, 300] {
+        test.persist(KEY, Duration::from_secs(keep));
+    }
+    let mut connection = test.redis.accept().await;
+    for keep in ["100000", "200000", "300000"] {
+        assert_eq!(connection.expect("SET").await.behind("PX"), keep);
+        let next = timeout(Duration::from_millis(10), connection.expect("SET")).await;
+        assert!(next.is_err(), "each waits for the one before");
+        connection.send(&reply::ok()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_not_saved_yet_is_not_refused() {
+    let mut test = Recovery::new();
+    test.persist(KEY, Duration::from_secs(120));
+    test.redis.refuse().await;
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    connection.expect("SET").await.reply(reply::ok()).await;
+    get(&mut connection).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await.0, [8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_stops_once_everything_is_saved() {
+    let mut test = Recovery::new();
+    test.persist(KEY, Duration::from_secs(120));
+    let (done, mut stopped) = oneshot::channel();
+    let sessions = test.sessions;
+    tokio::spawn(async move {
+        sessions.stop(Duration::from_secs(5)).await;
+        let _ = done.send(());
+    });
+    test.redis.refuse().await;
+    let mut connection = test.redis.accept().await;
+    let command = connection.expect("SET").await;
+    assert!(stopped.try_recv().is_err());
+    command.reply(reply::ok()).await;
+    stopped.await.unwrap();
+}

@@ -1,0 +1,91 @@
+//! The reader and the writer of one stream together, through a failover.
+
+use tokio::time::sleep;
+
+use std::time::Duration;
+
+use crate::engine::error::Error;
+use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
+
+const SENTINEL: &str = r#"{"kind":"sentinel","sentinel":{"name":"mymaster",
+    "nodes":[{"host":"s","port":1}]}}"#;
+
+/// The sentinel names the master to one who connects.
+async fn name(redis: &mut ScriptedRedis, host: &str) {
+    let mut sentinel = redis.accept_at("s:1").await;
+    let command = sentinel.expect("SENTINEL GET-MASTER-ADDR-BY-NAME mymaster").await;
+    command.reply(reply::array(&[reply::text(host), reply::text("7")])).await;
+}
+
+fn entry(ms: u64) -> Vec<u8> {
+    reply::entry_of_upstream(&format!("{ms}-0"))
+}
+
+/// A node that reads and writes at `m1`, whose stream ends at `5-0`; the connections of both.
+async fn node_at_m1() -> (ScriptedRedis, TestNode, ScriptedConnection, ScriptedConnection) {
+    let mut redis = ScriptedRedis::new();
+    redis.answer("XINFO", reply::info("1-0", "5-0", 5, 5));
+    let node = TestNode::with_settings(&redis, SENTINEL);
+    node.start_reader();
+    node.start_writer();
+    name(&mut redis, "m1").await;
+    let mut reader = redis.accept_at("m1:7").await;
+    reader.expect("XREVRANGE").await.reply(reply::array(&[entry(5)])).await;
+    reader.expect("XREAD").await.reply(reply::no_page()).await;
+    reader.expect("XREAD").await;
+    name(&mut redis, "m1").await;
+    let mut writer = redis.accept_at("m1:7").await;
+    writer.expect("XINFO").await.reply(reply::info("1-0", "5-0", 5, 5)).await;
+    (redis, node, reader, writer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_master_that_became_a_replica_is_left_by_both() {
+    let (mut redis, node, mut reader, mut writer) = node_at_m1().await;
+    redis.run_id = "run-2".to_owned();
+    node.publish(1);
+    writer.expect_batch(1).await.refuse("READONLY You can't write against a replica").await;
+    writer.closed().await;
+    name(&mut redis, "m2").await;
+    let mut one = redis.accept_at("m2:7").await;
+    name(&mut redis, "m2").await;
+    let mut other = redis.accept_at("m2:7").await;
+    reader.closed().await;
+    // The reader, which was told, is first.
+    one.expect("XREAD").await.reply(reply::no_page()).await;
+    one.expect("XREAD").await.reply(reply::page(&[entry(6)])).await;
+    assert!(matches!(node.warning().await, Error::Unavailable { .. }));
+    assert_eq!(node.delivered().await, id(6));
+    other.expect_batch(1).await.execute(&["7-0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_in_doubt_is_looked_for_at_the_next_master_and_the_reader_leaves_the_hanging_one() {
+    let (mut redis, node, mut reader, mut writer) = node_at_m1().await;
+    redis.run_id = "run-2".to_owned();
+    node.publish(1);
+    writer.expect_batch(1).await;
+    drop(writer);
+    // The sentinels do not know yet.
+    name(&mut redis, "m1").await;
+    redis.refuse().await;
+    name(&mut redis, "m2").await;
+    let mut writer = redis.accept_at("m2:7").await;
+    let command = writer.expect("XRANGE").await;
+    assert_eq!(command.words[2], "5-1");
+    command.reply(reply::array(&[])).await;
+    writer.expect("XRANGE").await.reply(reply::array(&[entry(1)])).await;
+    let batch = writer.expect_batch(1).await;
+    assert_eq!(batch.seqs(), [1]);
+    batch.execute(&["6-0"]).await;
+    assert_eq!(node.stats.doubtful.get(), 0);
+    name(&mut redis, "m2").await;
+    let mut second = redis.accept_at("m2:7").await;
+    reader.closed().await;
+    let own = reply::entry_of("6-0", node.stream.writer_id, 1);
+    second.expect("XREAD").await.reply(reply::page(&[own])).await;
+    assert!(matches!(node.warning().await, Error::Connection { .. }));
+    assert_eq!(node.published().await.1.unwrap(), Some(id(6)));
+    sleep(Duration::from_millis(1)).await;
+    assert!(node.events().is_empty());
+}

@@ -1,0 +1,191 @@
+//! What becomes of a batch that Redis answers.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::{advance, node_at_the_end, publish};
+use crate::engine::error::{Error, Refusal};
+use crate::engine::stream::Progress;
+use crate::testing::{id, reply};
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_one_transaction_and_one_publish_needs_none() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1, 2]);
+    let mut connection = redis.accept().await;
+    let batch = connection.expect_batch(2).await;
+    assert!(batch.is_transaction);
+    assert_eq!(batch.seqs(), [1, 2]);
+    batch.execute(&["6-0", "7-0"]).await;
+    publish(&node, [3]);
+    let batch = connection.expect_batch(1).await;
+    assert!(!batch.is_transaction);
+    assert_eq!(batch.seqs(), [3]);
+    assert_eq!(node.stream.cursor().written, id(7));
+    batch.execute(&["8-0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_ends_where_the_reader_meets_it_or_when_it_has_passed() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1]);
+    let mut connection = redis.accept().await;
+    connection.expect_batch(1).await.execute(&["6-0"]).await;
+    connection.while_answering(node.stream.queue.ended(1)).await;
+    assert!(node.events().is_empty(), "the reader has not come by");
+    publish(&node, [2]);
+    advance(&node, &mut connection, 9);
+    connection.expect_batch(1).await.execute(&["7-0"]).await;
+    assert_eq!(node.published().await.1.unwrap(), Some(id(6)));
+    assert_eq!(node.published().await.1.unwrap(), Some(id(7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_permission_to_read_a_publish_ends_at_the_reply() {
+    let (mut redis, node) = node_at_the_end();
+    node.stream.progress.send_replace(Progress::Refused);
+    publish(&node, [1]);
+    let mut connection = redis.accept().await;
+    connection.expect_batch(1).await.execute(&["6-0"]).await;
+    assert_eq!(node.published().await.1.unwrap(), Some(id(6)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_redis_refuses_fails_with_its_words_and_leaves_its_sequences() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1, 2]);
+    let mut connection = redis.accept().await;
+    connection.expect_batch(2).await.refuse("OOM command not allowed").await;
+    assert!(node.warning().await.is_out_of_memory());
+    for ticket in [1, 2] {
+        let (ended, outcome) = node.published().await;
+        assert_eq!(ended, ticket);
+        assert!(outcome.unwrap_err().is_out_of_memory());
+    }
+    assert_eq!(node.stats.failed.get(), 2);
+    publish(&node, [3]);
+    let batch = connection.expect_batch(1).await;
+    assert_eq!(batch.seqs(), [1], "nothing has these sequences");
+    batch.execute(&["6-0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_exec_is_refused_batches_go_without_it_for_half_a_minute() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1, 2]);
+    let mut connection = redis.accept().await;
+    connection.expect_batch(2).await.refuse_exec("NOPERM no permissions to run 'exec'").await;
+    connection.closed().await;
+    let mut connection = redis.accept().await;
+    let batch = connection.expect_batch(2).await;
+    assert!(!batch.is_transaction);
+    assert_eq!(batch.seqs(), [1, 2]);
+    batch.execute(&["6-0", "7-0"]).await;
+    assert!(matches!(node.warning().await, Error::Refused { command: "EXEC", .. }));
+
+    connection.while_answering(sleep(Duration::from_secs(25))).await;
+    publish(&node, [3, 4]);
+    let batch = connection.expect_batch(2).await;
+    assert!(!batch.is_transaction);
+    batch.execute(&["8-0", "9-0"]).await;
+    connection.while_answering(sleep(Duration::from_secs(6))).await;
+    publish(&node, [5, 6]);
+    let batch = connection.expect_batch(2).await;
+    assert!(batch.is_transaction, "it is tried again");
+    batch.execute(&["10-0", "11-0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exec_refused_for_want_of_memory_fails_the_batch() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1, 2]);
+    let mut connection = redis.accept().await;
+    connection.expect_batch(2).await.refuse_exec("OOM command not allowed").await;
+    assert!(node.warning().await.is_out_of_memory());
+    assert!(node.published().await.1.unwrap_err().is_out_of_memory());
+    connection.closed().await;
+    publish(&node, [3, 4]);
+    let mut connection = redis.accept().await;
+    let batch = connection.expect_batch(2).await;
+    assert!(batch.is_transaction);
+    batch.execute(&["6-0", "7-0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_multi_is_refused_what_was_not_taken_goes_again_behind_the_rest() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1, 2, 3]);
+    let mut connection = redis.accept().await;
+    advance(&node, &mut connection, 9);
+    let answers = [reply::text("6-0"), reply::error("LOADING soon"), reply::text("7-0")];
+    connection.expect_batch(3).await.refuse_multi("ERR unknown command 'MULTI'", &answers).await;
+    let batch = connection.expect_batch(1).await;
+    assert_eq!(batch.seqs(), [4], "readers would drop a lower sequence than what they have met");
+    batch.execute(&["8-0"]).await;
+    assert!(matches!(node.warning().await, Error::Refused { command: "XADD" | "MULTI", .. }));
+    assert_eq!(node.published().await.1.unwrap(), Some(id(6)));
+    assert_eq!(node.published().await.1.unwrap(), Some(id(7)));
+    assert!(matches!(node.warning().await, Error::Unavailable { .. }));
+    let (ticket, outcome) = node.published().await;
+    assert_eq!((ticket, outcome.unwrap()), (2, Some(id(8))));
+    assert_eq!(node.stats.published.get(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_is_tried_again_on_the_same_connection() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1, 2]);
+    let mut connection = redis.accept().await;
+    for words in ["LOADING Redis is loading", "TRYAGAIN later", "BUSY a script runs"] {
+        connection.expect_batch(2).await.refuse(words).await;
+    }
+    let batch = connection.expect_batch(2).await;
+    assert_eq!(batch.seqs(), [1, 2]);
+    batch.execute(&["6-0", "7-0"]).await;
+    connection.while_answering(node.stream.queue.ended(2)).await;
+    assert_eq!((node.stats.failed.get(), node.stats.doubtful.get()), (0, 0));
+    assert!(!redis.is_dialled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_is_left_without_doubt_and_the_reader_is_told() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1, 2]);
+    let mut connection = redis.accept().await;
+    connection.expect_batch(2).await.refuse("READONLY You can't write").await;
+    connection.closed().await;
+    let told = timeout(Duration::from_secs(1), node.stream.restart_reader.notified()).await;
+    assert!(told.is_ok());
+    let mut connection = redis.accept().await;
+    let batch = connection.expect_batch(2).await;
+    assert_eq!(batch.seqs(), [1, 2]);
+    batch.execute(&["6-0", "7-0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_another_type_fails_what_is_published() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1]);
+    let mut connection = redis.accept().await;
+    connection.expect_batch(1).await.refuse("WRONGTYPE Operation against a key").await;
+    let warning = node.warning().await;
+    assert!(matches!(warning, Error::Refused { refusal: Refusal::WrongType, .. }));
+    assert_eq!(node.published().await.1.unwrap_err().code(), "ERR_SIO_REDIS_WRONGTYPE");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_transaction_that_redis_has_executed_in_part_the_rest_is_refused() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1, 2, 3]);
+    let mut connection = redis.accept().await;
+    advance(&node, &mut connection, 9);
+    let answers = [reply::text("6-0"), reply::text("7-0"), reply::error("OOM no memory")];
+    connection.expect_batch(3).await.reply_each(&answers).await;
+    assert_eq!(node.published().await.1.unwrap(), Some(id(6)));
+    assert_eq!(node.published().await.1.unwrap(), Some(id(7)));
+    assert!(node.warning().await.is_out_of_memory());
+    assert!(node.published().await.1.unwrap_err().is_out_of_memory());
+    publish(&node, [4]);
+    assert_eq!(connection.expect_batch(1).await.seqs(), [3]);
+}

@@ -1,0 +1,172 @@
+//! Once a second: is the stream still the one that we read?
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::engine::error::Error;
+use crate::engine::event::Loss;
+use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
+
+/// A node whose reader stands at `5-0` and has read five entries; the first check is answered.
+async fn checked() -> (ScriptedRedis, TestNode, ScriptedConnection) {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::new(&redis);
+    {
+        let mut cursor = node.stream.cursor();
+        cursor.read = 5;
+        cursor.history.start(id(1));
+    }
+    node.start_writer_at(id(5));
+    let mut connection = redis.accept().await;
+    connection.expect("XINFO").await.reply(reply::info("1-0", "5-0", 5, 5)).await;
+    (redis, node, connection)
+}
+
+/// The reader was told that its position is another one.
+async fn is_restarted(node: &TestNode) -> bool {
+    timeout(Duration::from_secs(1), node.stream.restart_reader.notified()).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_compared_every_second_and_nothing_happens_while_it_is_sound() {
+    let (_redis, node, mut connection) = checked().await;
+    for _ in 0..3 {
+        let before = tokio::time::Instant::now();
+        connection.expect("XINFO").await.reply(reply::info("1-0", "5-0", 5, 5)).await;
+        assert_eq!(before.elapsed().as_secs(), 1);
+    }
+    assert!(node.events().is_empty());
+    assert_eq!(node.stream.cursor().position, id(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_entry_behind_the_position_means_that_it_was_trimmed() {
+    let (_redis, node, mut connection) = checked().await;
+    connection.expect("XINFO").await.reply(reply::info("7-0", "9-0", 3, 9)).await;
+    connection.while_answering(sleep(Duration::from_millis(10))).await;
+    let cursor = node.stream.cursor();
+    assert!(cursor.trimmed, "the next page tells how many are missing");
+    assert_eq!((cursor.position, cursor.moves), (id(5), 0));
+    assert_eq!(node.stats.losses.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_has_gone_is_a_loss_and_read_from_its_start() {
+    let (_redis, node, mut connection) = checked().await;
+    connection.expect("XINFO").await.reply(reply::no_stream()).await;
+    assert_eq!(connection.while_answering(node.lost()).await, (Loss::Deleted, None));
+    assert!(is_restarted(&node).await);
+    {
+        let cursor = node.stream.cursor();
+        assert_eq!((cursor.position, cursor.moves), (id(0), 1));
+        // If it comes back as it was, out of a backup, what was read is not new.
+        assert_eq!((cursor.written, cursor.read_again_to), (id(0), Some(id(5))));
+    }
+    // It is reported once, not each second.
+    connection.expect("XINFO").await.reply(reply::no_stream()).await;
+    connection.expect("XINFO").await.reply(reply::no_stream()).await;
+    assert_eq!(node.stats.resets.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_to_a_stream_that_has_gone_ends() {
+    let (_redis, node, mut connection) = checked().await;
+    node.publish(1);
+    connection.expect_batch(1).await.execute(&["6-0"]).await;
+    connection.expect("XINFO").await.reply(reply::no_stream()).await;
+    let done = connection.while_answering(node.published()).await;
+    assert_eq!(done.1.unwrap(), Some(id(6)));
+    assert_eq!(node.lost().await, (Loss::Deleted, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_fell_back_is_read_again_without_what_was_read_before() {
+    let (_redis, node, mut connection) = checked().await;
+    connection.expect("XINFO").await.reply(reply::info("1-0", "3-0", 3, 3)).await;
+    assert_eq!(node.lost().await, (Loss::FellBack, None));
+    assert!(is_restarted(&node).await);
+    let cursor = node.stream.cursor();
+    assert_eq!((cursor.position, cursor.read_again_to), (id(0), Some(id(3))));
+    assert_eq!(cursor.hole_behind, id(3), "no client can be told what it missed since");
+    assert_eq!(cursor.history.covered_from(), Some(id(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fewer_entries_than_before_mean_another_stream_in_which_reading_goes_on() {
+    let (_redis, node, mut connection) = checked().await;
+    connection.expect("XINFO").await.reply(reply::info("1-0", "5-0", 2, 2)).await;
+    assert_eq!(node.lost().await, (Loss::Deleted, None));
+    let cursor = node.stream.cursor();
+    assert_eq!((cursor.position, cursor.moves), (id(5), 0));
+    assert_eq!(cursor.hole_behind, id(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_reading_has_overtaken_is_not_judged() {
+    let (_redis, node, mut connection) = checked().await;
+    let command = connection.expect("XINFO").await;
+    node.stream.cursor().position = id(6);
+    command.reply(reply::info("1-0", "5-0", 5, 5)).await;
+    connection.expect("XINFO").await.reply(reply::info("1-0", "6-0", 6, 6)).await;
+    assert!(node.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_xinfo_is_refused_both_ends_are_read() {
+    let (_redis, node, mut connection) = checked().await;
+    connection.expect("XINFO").await.refuse("NOPERM no permissions").await;
+    let first = reply::array(&[reply::entry_of_upstream("1-0")]);
+    connection.expect("XRANGE").await.reply(first).await;
+    let last = reply::array(&[reply::entry_of_upstream("3-0")]);
+    connection.expect("XREVRANGE").await.reply(last).await;
+    assert!(matches!(node.warning().await, Error::Refused { command: "XINFO", .. }));
+    assert_eq!(node.lost().await, (Loss::FellBack, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_holds_something_else_is_reported_once() {
+    let (_redis, node, mut connection) = checked().await;
+    for _ in 0..3 {
+        connection.expect("XINFO").await.refuse("WRONGTYPE Operation against a key").await;
+    }
+    connection.expect("XINFO").await.reply(reply::info("1-0", "5-0", 5, 5)).await;
+    assert_eq!(node.lost().await, (Loss::WrongType, None));
+    connection.expect("XINFO").await.refuse("WRONGTYPE Operation against a key").await;
+    assert_eq!(node.lost().await, (Loss::WrongType, None));
+    assert!(node.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_answer_is_left() {
+    let (mut redis, node, mut connection) = checked().await;
+    connection.expect("XINFO").await;
+    let mut second = redis.accept().await;
+    second.expect("XINFO").await.reply(reply::info("1-0", "5-0", 5, 5)).await;
+    connection.closed().await;
+    assert!(node.stream.writer_health.is_connected());
+    assert_eq!(node.stats.reconnects.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_became_a_replica_is_left() {
+    let (mut redis, node, mut connection) = checked().await;
+    connection.expect("INFO replication").await.reply(reply::text("role:slave\r\n")).await;
+    connection.closed().await;
+    let mut second = redis.accept().await;
+    second.expect("XINFO").await.reply(reply::info("1-0", "5-0", 5, 5)).await;
+    assert!(node.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_of_different_servers_are_not_compared() {
+    let (_redis, node, mut connection) = checked().await;
+    node.stream.cursor().read_from = Some("run-2".into());
+    node.stream.cursor().position = id(9);
+    connection.answer("XINFO", reply::info("1-0", "5-0", 5, 5));
+    connection.while_answering(sleep(Duration::from_secs(3))).await;
+    assert!(node.events().is_empty());
+    node.stream.cursor().read_from = Some("run-1".into());
+    let lost = connection.while_answering(node.lost()).await;
+    assert_eq!(lost, (Loss::FellBack, None));
+}

@@ -1,0 +1,35 @@
+//! Servers that a test plays: the tasks of an engine run against them over sockets in memory, under
+//! tokio's paused clock, so a test of a state machine takes milliseconds.
+//!
+//! - `redis`: takes connections, reads commands, and answers as the test says.
+//! - `reply`: replies in RESP.
+//! - `node`: what the tasks of one engine share.
+//!
+//! Tests with real servers are in `__test__/`; these show each branch on its own.
+
+mod node;
+mod redis;
+pub mod reply;
+
+pub use node::TestNode;
+pub use redis::{NOW_MS, ScriptedConnection, ScriptedRedis};
+
+use std::time::Duration;
+
+use crate::engine::wire::EntryId;
+
+/// How long a test waits for anything, by the paused clock.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits for something that has to come; nothing of the test is left waiting for ever.
+pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(result) => result,
+        Err(_) => panic!("{what}: nothing came"),
+    }
+}
+
+/// `ms-0`.
+pub fn id(ms: u64) -> EntryId {
+    EntryId { ms, seq: 0 }
+}

@@ -1,0 +1,187 @@
+//! What the tasks of one engine share, each of which a test can start by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::{ScriptedRedis, reply, within};
+use crate::engine::error::{Error, Result};
+use crate::engine::event::{Event, Loss, Notice, StreamEvent, Ticket};
+use crate::engine::inbox::Inbox;
+use crate::engine::namespaces::{Namespace, Namespaces};
+use crate::engine::redis::Connector;
+use crate::engine::stats::Stats;
+use crate::engine::stream::{PageSize, Progress, Publish, Reader, Stream, Writer};
+use crate::engine::warnings::Warnings;
+use crate::engine::wire::{BROADCAST, Data, EntryId};
+
+/// A node with one stream and the namespace `/`.
+pub struct TestNode {
+    pub uid: Arc<str>,
+    pub inbox: Arc<Inbox>,
+    pub stats: Arc<Stats>,
+    pub warnings: Arc<Warnings>,
+    pub namespaces: Arc<Namespaces>,
+    pub namespace: Arc<Namespace>,
+    pub stream: Arc<Stream>,
+    pub connector: Arc<Connector>,
+    woken: Arc<Notify>,
+}
+
+/// The stream's key.
+pub const KEY: &str = "stream";
+
+impl TestNode {
+    /// With a single server.
+    pub fn new(redis: &ScriptedRedis) -> Self {
+        Self::with_settings(redis, "{}")
+    }
+
+    /// With servers as these settings say, in JSON.
+    pub fn with_settings(redis: &ScriptedRedis, settings: &str) -> Self {
+        let woken = Arc::new(Notify::new());
+        let on_wake = woken.clone();
+        let inbox = Arc::new(Inbox::new(1 << 20, move || on_wake.notify_one()));
+        let warnings = Arc::new(Warnings::new(inbox.clone()));
+        let settings = serde_json::from_str(settings).expect("settings");
+        let (data, sentinels) = (redis.dialer(), redis.dialer());
+        let connector = Connector::over(data, sentinels, settings, None, warnings.clone());
+        let namespaces = Arc::new(Namespaces::default());
+        let namespace = namespaces.open("/", true, true);
+        namespace.set_has_sockets(true);
+        Self {
+            uid: "ours".into(),
+            stream: Arc::new(Stream::new(0, KEY.to_owned(), 1 << 20, 1 << 20, &inbox)),
+            inbox,
+            stats: Arc::default(),
+            warnings,
+            namespaces,
+            namespace,
+            connector: Arc::new(connector),
+            woken,
+        }
+    }
+
+    /// Publishes a broadcast to everyone.
+    pub fn publish(&self, ticket: Ticket) {
+        self.publish_data(ticket, reply::DATA);
+    }
+
+    /// Publishes a broadcast with this data.
+    pub fn publish_data(&self, ticket: Ticket, data: &str) {
+        let publish = Publish {
+            ticket: Some(ticket),
+            namespace: self.namespace.clone(),
+            kind: BROADCAST,
+            data: Some(Data::Json(data.into())),
+            at: Instant::now(),
+        };
+        self.stream.queue.push(publish).expect("space in the queue");
+    }
+
+    /// Starts the writer, as if the reader stood at `position`.
+    pub fn start_writer_at(&self, position: EntryId) -> JoinHandle<()> {
+        self.stream.cursor().position = position;
+        self.stream.progress.send_replace(Progress::At(position));
+        self.start_writer()
+    }
+
+    /// Starts the writer; without a reader it waits, unless it is told that nobody reads.
+    pub fn start_writer(&self) -> JoinHandle<()> {
+        let writer = Writer::new(
+            self.uid.clone(),
+            self.stream.clone(),
+            self.connector.clone(),
+            self.inbox.clone(),
+            self.stats.clone(),
+            self.warnings.clone(),
+            10_000,
+        );
+        tokio::spawn(writer.run())
+    }
+
+    /// A reader of the stream.
+    pub fn reader(&self) -> Reader {
+        Reader {
+            uid: self.uid.clone(),
+            stream: self.stream.clone(),
+            connector: self.connector.clone(),
+            inbox: self.inbox.clone(),
+            namespaces: self.namespaces.clone(),
+            stats: self.stats.clone(),
+            warnings: self.warnings.clone(),
+            count: 100,
+            pages: PageSize::new(1_000),
+            block: Duration::from_secs(5),
+            started: Instant::now(),
+            pace: None,
+        }
+    }
+
+    /// Starts that reader.
+    pub fn start_reader(&self) -> JoinHandle<()> {
+        tokio::spawn(self.reader().run())
+    }
+
+    /// The next event for JS, but for connections that stand again: `stats` counts them.
+    pub async fn event(&self) -> Event {
+        within("an event", async {
+            loop {
+                match self.inbox.drain(1) {
+                    Some(mut events) => {
+                        if let Some(event) = events.pop().filter(is_no_reconnect) {
+                            return event;
+                        }
+                    }
+                    None => self.woken.notified().await,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Those that have come so far.
+    pub fn events(&self) -> Vec<Event> {
+        let all = std::iter::from_fn(|| self.inbox.drain(usize::MAX)).flatten();
+        all.filter(is_no_reconnect).collect()
+    }
+
+    /// The next event, which has to be the end of a publish.
+    pub async fn published(&self) -> (Ticket, Result<Option<EntryId>>) {
+        match self.event().await {
+            Event::Stream(StreamEvent::Published(done)) => (done.ticket, done.outcome),
+            other => panic!("the end of a publish expected, {other:?} came"),
+        }
+    }
+
+    /// The next event, which has to be a warning.
+    pub async fn warning(&self) -> Error {
+        match self.event().await {
+            Event::Notice(Notice::Warning(error)) => error,
+            other => panic!("a warning expected, {other:?} came"),
+        }
+    }
+
+    /// The next event, which has to be a loss.
+    pub async fn lost(&self) -> (Loss, Option<u64>) {
+        match self.event().await {
+            Event::Stream(StreamEvent::Lost { loss, entries, .. }) => (loss, entries),
+            other => panic!("a loss expected, {other:?} came"),
+        }
+    }
+
+    /// The next event, which has to be an entry of another node: its ID.
+    pub async fn delivered(&self) -> EntryId {
+        match self.event().await {
+            Event::Stream(StreamEvent::Broadcast { id, .. } | StreamEvent::Entry { id, .. }) => id,
+            other => panic!("an entry expected, {other:?} came"),
+        }
+    }
+}
+
+fn is_no_reconnect(event: &Event) -> bool {
+    !matches!(event, Event::Notice(Notice::Reconnected { .. }))
+}

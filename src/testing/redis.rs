@@ -1,0 +1,460 @@
+//! Redis as a test plays it: connections come in one by one, and each command waits until the test
+//! has answered it. What every client asks for when it connects is answered by itself.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::reply::{array, error, int, ok, push, status, text};
+use super::within;
+use crate::engine::address::Address;
+use crate::engine::error::{Error, Result};
+use crate::engine::redis::{Dial, Socket, line_at, number};
+
+/// The server's clock when a test begins; it goes with tokio's.
+pub const NOW_MS: u64 = 1_000_000;
+
+/// Larger than all that a test sends without being read.
+const BUFFER: usize = 1 << 20;
+
+/// All servers that a test plays, told apart by their addresses.
+pub struct ScriptedRedis {
+    dialer: Arc<ScriptedDialer>,
+    dials: mpsc::UnboundedReceiver<Dialled>,
+    /// Asked for, while the test waited for another address.
+    waiting: VecDeque<Dialled>,
+    /// Never answered.
+    ignored: Vec<Dialled>,
+    /// The `run_id` of the servers that connections are accepted for from now on.
+    pub run_id: String,
+    /// By command: answers that connections give by themselves.
+    answers: HashMap<String, Vec<u8>>,
+    started: Instant,
+    clients: u64,
+}
+
+struct ScriptedDialer(mpsc::UnboundedSender<Dialled>);
+
+/// Somebody wants a connection.
+struct Dialled {
+    address: Address,
+    answer: oneshot::Sender<Option<DuplexStream>>,
+}
+
+impl Dial for ScriptedDialer {
+    fn dial<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Socket>>> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.0.send(Dialled { address: address.clone(), answer });
+        Box::pin(async move {
+            let socket = if sent.is_ok() { answered.await.ok().flatten() } else { None };
+            match socket {
+                Some(socket) => Ok(Box::new(socket) as Box<dyn Socket>),
+                None => Err(Error::Connection {
+                    address: address.to_string(),
+                    reason: "refused by the test".to_owned(),
+                }),
+            }
+        })
+    }
+}
+
+impl ScriptedRedis {
+    /// Nobody is connected.
+    pub fn new() -> Self {
+        let (sender, dials) = mpsc::unbounded_channel();
+        Self {
+            dialer: Arc::new(ScriptedDialer(sender)),
+            dials,
+            waiting: VecDeque::new(),
+            ignored: Vec::new(),
+            run_id: "run-1".to_owned(),
+            answers: HashMap::new(),
+            started: Instant::now(),
+            clients: 0,
+        }
+    }
+
+    /// Leads to these servers.
+    pub fn dialer(&self) -> Arc<dyn Dial> {
+        self.dialer.clone()
+    }
+
+    /// Connections that are accepted from now on answer this command by themselves.
+    pub fn answer(&mut self, command: &str, reply: Vec<u8>) {
+        self.answers.insert(command.to_owned(), reply);
+    }
+
+    /// Takes the next connection to whichever server.
+    pub async fn accept(&mut self) -> ScriptedConnection {
+        self.accept_if("a connection", |_| true).await
+    }
+
+    /// Takes the next connection to the server `host:port`. Others wait.
+    pub async fn accept_at(&mut self, address: &str) -> ScriptedConnection {
+        self.accept_if(address, |other| other.to_string() == address).await
+    }
+
+    async fn accept_if(
+        &mut self,
+        what: &str,
+        is_wanted: impl Fn(&Address) -> bool,
+    ) -> ScriptedConnection {
+        let mut others = VecDeque::new();
+        let connection = within(what, async {
+            loop {
+                let dialled = self.next_dial().await;
+                if !is_wanted(&dialled.address) {
+                    others.push_back(dialled);
+                } else if let Some(connection) = self.take(dialled) {
+                    return connection;
+                }
+            }
+        });
+        let connection = connection.await;
+        others.append(&mut self.waiting);
+        self.waiting = others;
+        connection
+    }
+
+    /// Refuses the next connection.
+    pub async fn refuse(&mut self) {
+        let dialled = self.next_dial().await;
+        let _ = dialled.answer.send(None);
+    }
+
+    /// Lets the next connection hang, as one to a host that is gone.
+    pub async fn ignore(&mut self) -> Address {
+        let dialled = self.next_dial().await;
+        let address = dialled.address.clone();
+        self.ignored.push(dialled);
+        address
+    }
+
+    /// Whether somebody wants a connection at this moment.
+    pub fn is_dialled(&mut self) -> bool {
+        while let Ok(dialled) = self.dials.try_recv() {
+            self.waiting.push_back(dialled);
+        }
+        self.waiting.retain(|dialled| !dialled.answer.is_closed());
+        !self.waiting.is_empty()
+    }
+
+    async fn next_dial(&mut self) -> Dialled {
+        match self.waiting.pop_front() {
+            Some(dialled) => dialled,
+            None => within("a connection", self.dials.recv()).await.expect("the dialer lives"),
+        }
+    }
+
+    /// Nothing when nobody waits for it any more.
+    fn take(&mut self, dialled: Dialled) -> Option<ScriptedConnection> {
+        let (ours, theirs) = duplex(BUFFER);
+        dialled.answer.send(Some(theirs)).ok()?;
+        self.clients += 1;
+        Some(ScriptedConnection {
+            address: dialled.address,
+            socket: ours,
+            buffer: Vec::new(),
+            run_id: self.run_id.clone(),
+            client_id: self.clients,
+            answers: self.answers.clone(),
+            answered: Vec::new(),
+            started: self.started,
+            is_resp3: false,
+            is_subscriber: false,
+        })
+    }
+}
+
+/// The server's end of a connection. It is closed when this is dropped.
+pub struct ScriptedConnection {
+    /// The server's address.
+    pub address: Address,
+    /// CLIENT ID.
+    pub client_id: u64,
+    socket: DuplexStream,
+    buffer: Vec<u8>,
+    run_id: String,
+    answers: HashMap<String, Vec<u8>>,
+    answered: Vec<String>,
+    started: Instant,
+    is_resp3: bool,
+    /// In RESP2, where it takes no other commands then.
+    is_subscriber: bool,
+}
+
+impl ScriptedConnection {
+    /// Answers this command by itself from now on.
+    pub fn answer(&mut self, command: &str, reply: Vec<u8>) {
+        self.answers.insert(command.to_owned(), reply);
+    }
+
+    /// The next command, which has to be this one: its name, with what else has to stand behind it.
+    /// Before it, commands that the connection knows the answer to are answered.
+    pub async fn expect(&mut self, command: &str) -> Command<'_> {
+        let words = self.expect_any(&[command]).await;
+        Command { connection: self, words }
+    }
+
+    /// The next batch of a writer, of so many entries: a transaction, or each for itself.
+    pub async fn expect_batch(&mut self, count: usize) -> Batch<'_> {
+        let first = self.expect_any(&["MULTI", "XADD"]).await;
+        let is_transaction = first[0] == "MULTI";
+        let mut entries = if is_transaction { Vec::new() } else { vec![first] };
+        while entries.len() < count {
+            entries.push(self.expect("XADD").await.words);
+        }
+        if is_transaction {
+            self.expect("EXEC").await;
+        }
+        Batch { connection: self, entries, is_transaction }
+    }
+
+    async fn expect_any(&mut self, commands: &[&str]) -> Vec<String> {
+        let what = commands.join(" or ");
+        let expected = async {
+            loop {
+                let Some(words) = self.next().await else {
+                    panic!("{what} expected, the client hung up");
+                };
+                if commands.iter().any(|command| is(&words, command)) {
+                    return words;
+                }
+                if !self.answer_by_itself(&words).await {
+                    panic!("{what} expected, {} came", words.join(" "));
+                }
+            }
+        };
+        within(&what, expected).await
+    }
+
+    /// Answers what the connection knows the answer to, while `work` goes on.
+    pub async fn while_answering<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                result = &mut work => return result,
+                words = self.next() => match words {
+                    Some(words) if self.answer_by_itself(&words).await => {}
+                    Some(words) => panic!("nothing expected, {} came", words.join(" ")),
+                    None => return work.await,
+                },
+            }
+        }
+    }
+
+    /// Waits until the client has hung up.
+    pub async fn closed(&mut self) {
+        let closed = async {
+            while let Some(words) = self.next().await {
+                if !self.answer_by_itself(&words).await {
+                    panic!("the end of a connection expected, {} came", words.join(" "));
+                }
+            }
+        };
+        within("the end of a connection", closed).await;
+    }
+
+    /// Sends bytes that nobody has asked for.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        // A client that has gone misses it.
+        let _ = self.socket.write_all(bytes).await;
+    }
+
+    /// Whether the connection has answered such a command by itself.
+    pub fn has_answered(&self, command: &str) -> bool {
+        self.answered.iter().any(|answered| answered.starts_with(command))
+    }
+
+    /// A command's words; nothing when the client has hung up. Nothing is lost when this is dropped.
+    async fn next(&mut self) -> Option<Vec<String>> {
+        loop {
+            if let Some((words, end)) = parse(&self.buffer) {
+                self.buffer.drain(..end);
+                return Some(words);
+            }
+            if self.socket.read_buf(&mut self.buffer).await.ok()? == 0 {
+                return None;
+            }
+        }
+    }
+
+    async fn answer_by_itself(&mut self, words: &[String]) -> bool {
+        let known = self.answers.iter().find(|(command, _)| is(words, command));
+        let reply = match known {
+            Some((_, reply)) => Some(reply.clone()),
+            None => self.usual_answer(words),
+        };
+        if let Some(reply) = &reply {
+            self.answered.push(words.join(" "));
+            self.send(reply).await;
+        }
+        reply.is_some()
+    }
+
+    /// To what clients ask for when they connect.
+    fn usual_answer(&mut self, words: &[String]) -> Option<Vec<u8>> {
+        let second = words.get(1).map_or("", String::as_str);
+        Some(match (words[0].as_str(), second) {
+            ("HELLO", _) => {
+                self.is_resp3 = true;
+                b"%1\r\n$5\r\nproto\r\n:3\r\n".to_vec()
+            }
+            ("AUTH" | "SELECT" | "ASKING", _) | ("CLIENT", "SETNAME") => ok(),
+            ("PING", _) if self.is_subscriber => array(&[text("pong"), text("")]),
+            ("PING", _) => status("PONG"),
+            ("CLIENT", "INFO") => {
+                let id = self.client_id;
+                text(&format!("id={id} addr=10.0.0.1:{id} laddr=10.0.0.9:6379"))
+            }
+            ("INFO", _) => text(&format!("run_id:{}\r\nrole:master\r\n", self.run_id)),
+            ("ROLE", _) => array(&[text("master"), int(0), array(&[])]),
+            ("CLUSTER", "SLOTS") => all_slots(&self.address),
+            ("TIME", _) => {
+                let now = NOW_MS + self.started.elapsed().as_millis() as u64;
+                let micros = now % 1_000 * 1_000;
+                array(&[text(&(now / 1_000).to_string()), text(&micros.to_string())])
+            }
+            (name, _) if name.ends_with("SUBSCRIBE") => {
+                self.is_subscriber = !self.is_resp3;
+                let kind = name.to_ascii_lowercase();
+                let answer = |channel: &String| self.pushed(&[text(&kind), text(channel), int(1)]);
+                words[1..].iter().flat_map(answer).collect()
+            }
+            _ => return None,
+        })
+    }
+
+    /// What the server sends on its own, in the protocol of the connection.
+    fn pushed(&self, values: &[Vec<u8>]) -> Vec<u8> {
+        if self.is_resp3 { push(values) } else { array(values) }
+    }
+
+    /// Pushes a PUB/SUB message.
+    pub async fn publish(&mut self, channel: &str, payload: &[u8]) {
+        let payload = super::reply::string(payload);
+        let message = self.pushed(&[text("message"), text(channel), payload]);
+        self.send(&message).await;
+    }
+}
+
+/// A command that waits for its answer. Dropped without one, it gets none: Redis hangs.
+pub struct Command<'a> {
+    connection: &'a mut ScriptedConnection,
+    /// Its name and arguments.
+    pub words: Vec<String>,
+}
+
+impl Command<'_> {
+    /// Answers.
+    pub async fn reply(self, reply: Vec<u8>) {
+        self.connection.send(&reply).await;
+    }
+
+    /// Answers with an error.
+    pub async fn refuse(self, words: &str) {
+        self.reply(error(words)).await;
+    }
+
+    /// The argument behind this word.
+    pub fn behind(&self, word: &str) -> &str {
+        let place = self.words.iter().position(|other| other == word);
+        place.and_then(|place| self.words.get(place + 1)).map_or("", String::as_str)
+    }
+}
+
+/// A batch that waits for its answers. Dropped without them, it gets none.
+pub struct Batch<'a> {
+    connection: &'a mut ScriptedConnection,
+    entries: Vec<Vec<String>>,
+    /// Whether it stands between MULTI and EXEC.
+    pub is_transaction: bool,
+}
+
+impl Batch<'_> {
+    /// The sequences of its entries.
+    pub fn seqs(&self) -> Vec<u64> {
+        let seq = |words: &Vec<String>| words.last().and_then(|seq| seq.parse().ok());
+        self.entries.iter().filter_map(seq).collect()
+    }
+
+    /// Takes all of it: the IDs of its entries.
+    pub async fn execute(self, ids: &[&str]) {
+        assert_eq!(ids.len(), self.entries.len());
+        let ids: Vec<Vec<u8>> = ids.iter().map(|id| text(id)).collect();
+        let reply =
+            if self.is_transaction { [self.queued(), array(&ids)].concat() } else { ids.concat() };
+        self.connection.send(&reply).await;
+    }
+
+    /// Refuses EXEC.
+    pub async fn refuse_exec(self, words: &str) {
+        assert!(self.is_transaction);
+        let reply = [self.queued(), error(words)].concat();
+        self.connection.send(&reply).await;
+    }
+
+    /// Refuses MULTI, and answers each command for itself.
+    pub async fn refuse_multi(self, words: &str, answers: &[Vec<u8>]) {
+        assert!(self.is_transaction);
+        let end = error("ERR EXEC without MULTI");
+        self.connection.send(&[error(words), answers.concat(), end].concat()).await;
+    }
+
+    /// Refuses each of its commands.
+    pub async fn refuse(self, words: &str) {
+        let each = error(words).repeat(self.entries.len());
+        let reply = if self.is_transaction {
+            let end = error("EXECABORT Transaction discarded because of previous errors.");
+            [ok(), each, end].concat()
+        } else {
+            each
+        };
+        self.connection.send(&reply).await;
+    }
+
+    /// Answers each of its commands for itself.
+    pub async fn reply_each(self, answers: &[Vec<u8>]) {
+        let replies = answers.concat();
+        let reply =
+            if self.is_transaction { [self.queued(), array(answers)].concat() } else { replies };
+        self.connection.send(&reply).await;
+    }
+
+    fn queued(&self) -> Vec<u8> {
+        [ok(), status("QUEUED").repeat(self.entries.len())].concat()
+    }
+}
+
+/// CLUSTER SLOTS of one master that has all of them.
+fn all_slots(address: &Address) -> Vec<u8> {
+    let Address::Tcp(host, port) = address else { return array(&[]) };
+    let master = array(&[text(host), int(i64::from(*port)), text("id")]);
+    array(&[array(&[int(0), int(16_383), master])])
+}
+
+fn is(words: &[String], command: &str) -> bool {
+    let mut words = words.iter();
+    command.split(' ').all(|expected| words.next().is_some_and(|word| word == expected))
+}
+
+/// A whole command, and where it ends.
+fn parse(buffer: &[u8]) -> Option<(Vec<String>, usize)> {
+    let (count, mut at) = header(buffer, 0)?;
+    let mut words = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (length, start) = header(buffer, at)?;
+        words.push(String::from_utf8_lossy(buffer.get(start..start + length)?).into_owned());
+        at = start + length + 2;
+    }
+    (at <= buffer.len()).then_some((words, at))
+}
+
+fn header(buffer: &[u8], at: usize) -> Option<(usize, usize)> {
+    let line = line_at(buffer, at)?;
+    Some((number(&line[1..]).ok()??, at + line.len() + 2))
+}
