@@ -5,13 +5,14 @@
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
 const { coalesceWrites } = require("./coalesce");
-const { encodeMsgpack, decodeMsgpack, encodeData, encodedSize, decodeData } = require("./codec");
+const { encodeMsgpack, decodeMsgpack, encodedSize, decodeData } = require("./codec");
 const debug = require("./debug");
 const { EncodedPacket } = require("./encoded-packet");
 const { FOR_NOBODY } = require("./events");
 const { canBeSent, canEncode, canFanOut, fanOut, hasRecipients } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
 const { emitToAll } = require("./listeners");
+const { Publisher } = require("./publisher");
 const { Recovery } = require("./recovery");
 const { Requests, isRequest } = require("./requests");
 const { encodeResponse } = require("./responses");
@@ -39,8 +40,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   #requests;
   /** @type {Recovery | undefined} */
   #recovery;
-  /** @type {Promise<void> | undefined} the last of our own joins, leaves and disconnects under way */
-  #ownChange;
+  #publisher;
   /** The adapter that the namespace had before, when it has one late or anew. */
   #previous;
 
@@ -67,6 +67,12 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onPayload: (payload) => this.#onPayload(payload),
       onMembersChanged: () => this.#requests.refresh(),
       onLost: (loss) => this.#onLost(loss),
+    });
+    this.#publisher = new Publisher(engine, this.#namespace, {
+      nsp: nsp.name,
+      onlyPlaintext: options.onlyPlaintext,
+      keepsDates: !canEncode(nsp),
+      onReached: (offset) => this.#reach(offset),
     });
   }
 
@@ -187,7 +193,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
       }
       return Promise.resolve("");
     }
-    return this.#publish(message.type, this.#encode(message));
+    return this.#publisher.publish(message.type, this.#publisher.encode(message));
   }
 
   /**
@@ -196,8 +202,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   async doPublishResponse(requesterUid, response) {
     if (this.#options.requestsVia === "stream") {
-      const encoded = encodeResponse(response, (response) => this.#encode(response), encodedSize);
-      await (encoded && this.#publish(response.type, encoded));
+      const encode = (/** @type {any} */ response) => this.#publisher.encode(response);
+      const encoded = encodeResponse(response, encode, encodedSize);
+      await (encoded && this.#publisher.publish(response.type, encoded));
       return;
     }
     const payload = encodeResponse(response, encodeMsgpack, (bytes) => bytes.length);
@@ -207,81 +214,12 @@ class RedisStreamsAdapter extends ClusterAdapter {
   }
 
   /**
-   * @param {{ type: number, data?: any }} message
-   * @returns {import("./codec").EncodedData}
-   */
-  #encode({ type, data }) {
-    return encodeData(type, data, this.#options.onlyPlaintext, !canEncode(this.nsp));
-  }
-
-  /**
-   * @param {number} type
-   * @param {import("./codec").EncodedData} encoded
-   * @returns {Promise<string | undefined>} the entry's ID, as far as it is known
-   */
-  #publish(type, encoded) {
-    return new Promise((resolve, reject) => {
-      this.#engine.publish(this.#namespace, type, encoded, (error, id) =>
-        error ? reject(error) : resolve(id),
-      );
-    });
-  }
-
-  /**
-   * @param {number} type
-   * @param {any} data
-   * @param {import("./engine").Published} published
-   */
-  #write(type, data, published) {
-    this.#engine.publish(this.#namespace, type, this.#encode({ type, data }), published);
-  }
-
-  /**
-   * Writes a message and does the local part at its place in the stream; at once when it could not
-   * be written, and when it is for this node only. Throws only when the data cannot be encoded.
-   *
-   * @param {number} type
-   * @param {any} data
-   * @param {Targets} opts
-   * @param {(offset?: string, localPart?: LocalPart) => void} local
-   * @returns {Promise<void>} resolved when the local part is done
-   */
-  #writeThen(type, data, opts, local) {
-    if (opts.flags?.local) {
-      local();
-      return Promise.resolve();
-    }
-    /** @type {() => void} */
-    let done = () => {};
-    /** @type {Promise<void>} */
-    const promise = new Promise((resolve) => (done = resolve));
-    this.#write(type, data, (error, offset, localPart) => {
-      if (error) {
-        debug("message of type %d in %s not published: %s", type, this.nsp.name, error.message);
-      }
-      this.#reach(offset);
-      // Before the handlers of the local part, which may throw.
-      done();
-      local(offset, localPart);
-    });
-    if (type !== MessageType.BROADCAST) {
-      this.#ownChange = promise;
-      promise.then(() => {
-        if (this.#ownChange === promise) {
-          this.#ownChange = undefined;
-        }
-      });
-    }
-    return promise;
-  }
-
-  /**
    * @param {any} packet
    * @param {any} opts
    */
   broadcast(packet, opts) {
     const data = { packet, opts: encodeTargets(opts) };
-    return this.#writeThen(MessageType.BROADCAST, data, opts, (offset, localPart) => {
+    return this.#publisher.writeThen(MessageType.BROADCAST, data, opts, (offset, localPart) => {
       // A copy: the broadcast of a parent namespace gives each child the same packet, and each
       // adds its own offset.
       const copy = () => ({ ...packet, nsp: this.nsp.name, data: [...packet.data] });
@@ -349,7 +287,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   addSockets(opts, rooms) {
     const data = { rooms, opts: encodeTargets(opts) };
-    return this.#writeThen(MessageType.SOCKETS_JOIN, data, opts, () =>
+    return this.#publisher.writeThen(MessageType.SOCKETS_JOIN, data, opts, () =>
       InMemoryAdapter.addSockets.call(this, opts, rooms),
     );
   }
@@ -360,7 +298,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   delSockets(opts, rooms) {
     const data = { rooms, opts: encodeTargets(opts) };
-    return this.#writeThen(MessageType.SOCKETS_LEAVE, data, opts, () =>
+    return this.#publisher.writeThen(MessageType.SOCKETS_LEAVE, data, opts, () =>
       InMemoryAdapter.delSockets.call(this, opts, rooms),
     );
   }
@@ -371,7 +309,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   disconnectSockets(opts, close) {
     const data = { close, opts: encodeTargets(opts) };
-    return this.#writeThen(MessageType.DISCONNECT_SOCKETS, data, opts, () =>
+    return this.#publisher.writeThen(MessageType.DISCONNECT_SOCKETS, data, opts, () =>
       InMemoryAdapter.disconnectSockets.call(this, opts, close),
     );
   }
@@ -385,7 +323,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @returns {Promise<void> | undefined} nothing is under way
    */
   get ownChange() {
-    return this.#ownChange;
+    return this.#publisher.ownChange;
   }
 
   /** @returns {Promise<number>} never rejects */

@@ -3,6 +3,7 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { AsyncLocalStorage } = require("node:async_hooks");
 const { test } = require("node:test");
 const { useCluster } = require("../helpers/cluster");
 const { waitFor } = require("../helpers/wait");
@@ -88,4 +89,18 @@ test("a `loss` listener that throws keeps the event from no other", async () => 
   cluster.adapter(0).once("loss", () => heard++);
   await admin.command("DEL", "socket.io");
   await waitFor(() => heard > 0, { what: "the event" });
+});
+
+test("handlers of joins and disconnects have the AsyncLocalStorage of the call", async () => {
+  const { cluster } = context;
+  const storage = new AsyncLocalStorage();
+  /** @type {any[]} */
+  const stores = [];
+  const client = await cluster.connect(0);
+  cluster.adapter(0).once("join-room", () => stores.push(storage.getStore()));
+  cluster.serverSocket(client).once("disconnect", () => stores.push(storage.getStore()));
+  storage.run("join", () => cluster.io(0).in(client.id).socketsJoin("a room"));
+  storage.run("disconnect", () => cluster.io(0).in(client.id).disconnectSockets());
+  await waitFor(() => stores.length === 2, { what: "both handlers" });
+  assert.deepEqual(stores, ["join", "disconnect"]);
 });
