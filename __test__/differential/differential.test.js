@@ -53,7 +53,8 @@ const SCENARIOS = {
     return io.timeout(2_000).emitWithAck("ask", { x: [1] });
   },
   disconnecting: async ({ io, client, socket }) => {
-    const reasons = [once(client.socket, "disconnect"), once(socket, "disconnect")];
+    const theirSocket = /** @type {any} */ (client.socket);
+    const reasons = [once(theirSocket, "disconnect"), once(socket, "disconnect")];
     io.disconnectSockets();
     const [[theirs], [ours]] = await Promise.all(reasons);
     return { theirs, ours };

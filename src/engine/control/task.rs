@@ -169,7 +169,7 @@ impl ControlTask {
         for (channel, refusal) in channels.iter().zip(refusals) {
             if let Some(error) = refusal {
                 self.shared.warnings.warn(SUBSCRIBING, &error);
-                if on {
+                if on && !self.refused.contains(channel) {
                     self.refused.push(channel.clone());
                 }
             }

@@ -24,7 +24,8 @@ const PAGE: usize = 500;
 /// How long a restore waits for our own reader to reach the client's offset.
 const CATCH_UP: Duration = Duration::from_secs(8);
 
-const NO_SESSION: Error = Error::NotRestored("no such session, or it has expired");
+const GONE: &str = "no such session, or it has expired";
+const NO_SESSION: Error = Error::NotRestored(GONE);
 
 /// A client that came back.
 pub struct Restore {
@@ -51,8 +52,8 @@ impl Restore {
         let mut routed = pool.routed(&self.key);
         let (value, keep) = self.read_session(&mut routed).await?;
         let result = self.give_back(pool, &mut routed, &value, keep, taken).await;
-        if matches!(result, Err(Error::NotRestored(_))) && taken.is_none() {
-            // It would be refused again.
+        if matches!(result, Err(Error::NotRestored(reason)) if reason != GONE) && taken.is_none() {
+            // It would be refused again. One that another node has taken may be put back there.
             self.take_session(&mut routed).await?;
         }
         result

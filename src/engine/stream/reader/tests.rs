@@ -211,7 +211,8 @@ async fn where_reading_is_refused_publishes_end_at_the_reply_until_it_is_permitt
     }
     connection.expect("XREAD").await.refuse("NOPERM no permissions").await;
     assert!(matches!(node.warning().await, Error::Refused { command: "XREAD", .. }));
-    assert_eq!(node.published().await.1.unwrap(), Some(id(6)));
+    assert_eq!(node.published().await.1.unwrap(), None, "no offset ahead of what nobody has read");
+    assert_eq!(node.stream.cursor().delivered_ahead, id(6));
     assert_eq!(*node.stream.progress.borrow(), Progress::Refused);
 
     let mut connection = redis.accept().await;

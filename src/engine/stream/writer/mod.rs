@@ -73,6 +73,8 @@ pub struct Writer {
     batches: PageSize,
     /// How many entries are looked through at a time.
     pages: Arc<PageSize>,
+    /// Entries with lower sequences may still come out of an old connection, which could not be ended.
+    may_arrive_until: u64,
     /// The sequence of the next entry.
     next_seq: u64,
     watch: Watch,
@@ -130,6 +132,7 @@ impl Writer {
             is_multi_refused: false,
             batches: PageSize::new(BATCH_ENTRIES),
             pages: Arc::new(PageSize::new(PAGE)),
+            may_arrive_until: 0,
             next_seq: 1,
             watch: Watch::default(),
             sound_at: None,
@@ -220,12 +223,12 @@ impl Writer {
         }
         if is_exec && !error.is_out_of_memory() {
             // Nothing was executed, and the connection may still be within the transaction.
-            self.connection = None;
+            self.drop_connection();
             self.each_alone_until = Some(Instant::now() + EACH_ALONE);
             return false;
         }
         if !error.connection_survives() {
-            self.connection = None;
+            self.drop_connection();
         }
         if error.is_refusal() {
             self.refused(&delivery.batch, error, delivery.doubt.is_some());
@@ -385,13 +388,13 @@ impl Writer {
     }
 
     fn refused(&mut self, batch: &Batch, error: &Error, is_in_doubt: bool) {
-        if is_in_doubt {
+        if is_in_doubt || batch.seqs.start < self.may_arrive_until {
             // They may be in the stream after all: these sequences are used up.
             self.next_seq = batch.seqs.end;
         }
         if matches!(error, Error::Refused { command: "EXEC", .. }) {
             // The connection is still within the transaction.
-            self.connection = None;
+            self.drop_connection();
         }
         let of_js = batch.publishes.iter().filter(|publish| publish.ticket.is_some());
         self.stats.failed.add(of_js.count() as u64);

@@ -46,6 +46,9 @@ impl Writer {
     ) -> Result<Option<Vec<EntryId>>> {
         let old = doubt.identity.as_ref();
         let sure = self.end_old_connection(old).await?;
+        if !sure {
+            self.may_arrive_until = batch.seqs.end;
+        }
         // What was read from a master that died may not have come to the replica that took over.
         if !self.is_elsewhere(old) && self.stream.cursor().own.has_read(&batch.seqs) {
             return Ok(Some(Vec::new()));
