@@ -126,6 +126,37 @@ describe("with an output buffer limit of 2 MB", () => {
     proxy.resume();
     await traffic.assertComplete();
   });
+
+  // Breaks when a batch in doubt is looked for in pages that Redis does not let pass.
+  test("a batch in doubt is settled", async (t) => {
+    const parts = await start(t, LIMIT);
+    const { proxy, traffic, stats } = parts;
+    await leaveInDoubt(parts);
+    for (let i = 0; i < PACKETS; i++) {
+      traffic.emit(1, LOAD);
+    }
+    await waitFor(() => traffic.clients[1].received(EVENT).length === traffic.total - 1);
+    proxy.resume();
+    await traffic.assertComplete();
+    assert.equal(stats(0).doubtful, 0, "doubtful");
+  });
+
+  // Breaks when what a client has missed is read in pages that Redis does not let pass.
+  test("a client that comes back gets what it has missed", async (t) => {
+    const { admin, nodes, traffic, stats } = await start(t, LIMIT, { historyBytes: 1_000 });
+    const [client] = traffic.clients;
+    client.cut();
+    await waitFor(async () => (await admin.command("KEYS", "sio:session:*")).length === 1, {
+      what: "its session to be saved",
+    });
+    for (let i = 0; i < PACKETS; i++) {
+      traffic.emit(1, LOAD);
+    }
+    await waitFor(() => stats(0).position === stats(1).position);
+    await client.reconnect(nodes[0].url);
+    assert.equal(client.socket.recovered, true);
+    await traffic.assertComplete();
+  });
 });
 
 describe("over a slow link", () => {
