@@ -19,8 +19,6 @@ use crate::engine::wire::{
     BroadcastHead, EntryId, SessionHead, decode_session, fields_of, parse_entry,
 };
 
-/// Entries per XRANGE.
-const PAGE: usize = 500;
 /// How long a restore waits for our own reader to reach the client's offset.
 const CATCH_UP: Duration = Duration::from_secs(8);
 
@@ -75,7 +73,9 @@ impl Restore {
         let from = self.offset.max(head.began);
         let encodes = self.namespace.as_ref().is_some_and(|namespace| namespace.encodes);
         let client = Returning { nsp: &self.nsp, rooms: &head.rooms, encodes };
-        let search = Search { stream: &self.stream, client, offset: self.offset, from };
+        // One size for all pages: the next attempt begins at the first page again.
+        let page = self.stream.restore_pages.now();
+        let search = Search { stream: &self.stream, client, offset: self.offset, from, page };
         let commands = &mut pool.routed(&self.stream.key);
         search.reader_is_there(commands).await?;
         if !search.offset_exists(commands).await? {
@@ -85,6 +85,7 @@ impl Restore {
             Found { reached: from, missed: Vec::new(), sequences: WriterSequences::default() };
         // The session stays in Redis while this takes its time, whatever happens to us.
         search.read_up_to_history(commands, &mut found).await?;
+        self.stream.restore_pages.worked();
         if !self.take_session(routed).await? {
             return Err(NO_SESSION);
         }
@@ -155,6 +156,8 @@ struct Search<'a> {
     offset: EntryId,
     /// Everything after this entry was missed; not before the offset.
     from: EntryId,
+    /// Entries per XRANGE.
+    page: usize,
 }
 
 /// What was found so far.
@@ -246,8 +249,9 @@ impl Search<'_> {
         last: EntryId,
     ) -> Result<()> {
         let first = found.reached.next();
-        let page = read_entries(commands, &self.stream.key, first, Some(last), PAGE).await?;
-        let whole = page.len() < PAGE;
+        let page = read_entries(commands, &self.stream.key, first, Some(last), self.page).await;
+        let page = page.inspect_err(|error| self.stream.restore_pages.failed(self.page, error))?;
+        let whole = page.len() < self.page;
         for raw in page {
             found.reached = raw.id;
             let Ok(entry) = parse_entry(raw.id, fields_of(&raw.fields)) else { continue };

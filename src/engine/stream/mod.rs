@@ -50,6 +50,9 @@ use crate::engine::presence::Listening;
 use crate::engine::random::random_name;
 use crate::engine::wire::{ADAPTER_CLOSE, EntryId, MessageType};
 
+/// Entries that a restore reads at a time, at most.
+const RESTORE_PAGE: usize = 500;
+
 /// What the reader, the writer, requests and restores of one stream share.
 pub struct Stream {
     /// Its place among the engine's streams.
@@ -70,6 +73,8 @@ pub struct Stream {
     pub reader_health: ConnectionHealth,
     /// The writer's connection.
     pub writer_health: ConnectionHealth,
+    /// How many entries restores read at a time.
+    pub restore_pages: PageSize,
 }
 
 /// How far reading has come.
@@ -160,6 +165,7 @@ impl Stream {
             index,
             reader_health: link(ConnectionName::Reader),
             writer_health: link(ConnectionName::Writer),
+            restore_pages: PageSize::new(RESTORE_PAGE),
             key,
             writer_id: random_name(),
             queue: WriteQueue::new(queue_bytes),

@@ -4,6 +4,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::engine::error::Error;
+
 /// A number of entries: halved when a connection broke over them, doubled when they came through.
 #[derive(Debug)]
 pub struct PageSize {
@@ -27,9 +29,18 @@ impl PageSize {
         self.now.store(self.now().saturating_mul(2).min(self.largest), Ordering::Relaxed);
     }
 
-    /// The connection broke over `tried` entries, or nothing came in time.
+    /// The connection broke over `tried` entries, or nothing came in time. Several who have tried the
+    /// same at once have found out one thing.
     pub fn broke(&self, tried: usize) {
-        self.now.store((self.now().min(tried) / 2).max(1), Ordering::Relaxed);
+        self.now.store(self.now().min(tried / 2).max(1), Ordering::Relaxed);
+    }
+
+    /// A request for `tried` entries has failed: they were too much for the link, or for what the
+    /// server lets a client wait for, if the connection broke or nothing came in time.
+    pub fn failed(&self, tried: usize, error: &Error) {
+        if matches!(error, Error::Connection { .. } | Error::Timeout { .. }) {
+            self.broke(tried);
+        }
     }
 }
 
@@ -44,10 +55,11 @@ mod tests {
             change(&size);
             size.now()
         };
-        let down: Vec<usize> = (0..11).map(|_| after(|size| size.broke(1_000))).collect();
+        let down: Vec<usize> = (0..11).map(|_| after(|size| size.broke(size.now()))).collect();
         assert_eq!(down, [500, 250, 125, 62, 31, 15, 7, 3, 1, 1, 1]);
         let up: Vec<usize> = (0..11).map(|_| after(PageSize::worked)).collect();
         assert_eq!(up, [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_000, 1_000]);
+        size.broke(60);
         size.broke(60);
         assert_eq!(size.now(), 30, "half of what was tried");
     }

@@ -5,7 +5,7 @@
 use super::{Sent, Writer};
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{Identity, RawConnection};
-use crate::engine::stream::{Batch, PageSize, read_entries, tail};
+use crate::engine::stream::{Batch, read_entries, tail};
 use crate::engine::wire::{EntryId, Origin, fields_of, parse_entry};
 
 /// Names the end of old connections in warnings.
@@ -62,11 +62,12 @@ impl Writer {
         let connection = self.connection()?;
         let mut ids = vec![None; batch.publishes.len()];
         let mut from = written.next();
+        // One size for all pages: the next attempt begins at the first page again, and with pages that
+        // grow on the way it would break at the same place for ever.
+        let count = pages.now();
         loop {
-            let count = pages.now();
             let page = read_entries(connection, &key, from, None, count).await;
-            let page = page.inspect_err(|error| note_break(&pages, count, error))?;
-            pages.worked();
+            let page = page.inspect_err(|error| pages.failed(count, error))?;
             for raw in &page {
                 let origin =
                     parse_entry(raw.id, fields_of(&raw.fields)).ok().and_then(|entry| entry.origin);
@@ -80,6 +81,7 @@ impl Writer {
                 _ => break,
             }
         }
+        pages.worked();
         if doubt.as_one && ids.iter().any(Option::is_some) {
             // All or nothing: all of it was written, and what is missing was trimmed since.
             let trimmed = ids.iter().take_while(|id| id.is_none()).count();
@@ -145,12 +147,5 @@ impl Writer {
             }
             Err(error) => Err(error),
         }
-    }
-}
-
-/// A page was too large for the link, or for what the server lets a client wait for.
-fn note_break(pages: &PageSize, count: usize, error: &Error) {
-    if matches!(error, Error::Connection { .. } | Error::Timeout { .. }) {
-        pages.broke(count);
     }
 }
