@@ -20,7 +20,7 @@ use super::{
     sentinel,
 };
 use crate::engine::address::Address;
-use crate::engine::error::{Error, Result};
+use crate::engine::error::{Error, Outage, Result};
 use crate::engine::warnings::Warnings;
 
 /// Those who connect anew do it by slots that were told not longer ago than this.
@@ -354,7 +354,7 @@ where
 }
 
 fn unserved(reason: &str) -> Error {
-    Error::Unavailable { command: "CLUSTER", reason: reason.to_owned() }
+    Error::Unavailable { command: "CLUSTER", reason: reason.to_owned(), outage: Outage::Passing }
 }
 
 /// A key's way to its server: each connection goes to where the key is then.

@@ -42,6 +42,12 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// Bytes that wait in the kernel to be sent. The rest waits here, where it is seen whether it goes out.
 pub const SEND_BUFFER: usize = 256 << 10;
 
+const CHECK_TLS: &str =
+    "check `tls.ca`, `tls.cert`, `tls.key` and `tls.servername` of the Redis client";
+const WITHOUT_TLS: &str = "what comes from there is not TLS: for a server without TLS use `redis://`, or settings without `tls`";
+pub const IS_IT_TLS: &str =
+    "does this port take TLS? Otherwise use `redis://`, or settings without `tls`";
+
 /// Opens sockets: the network, or in tests a script that plays the servers.
 pub trait Dial: Send + Sync {
     /// Opens a socket to a server. The caller sets the time limit.
@@ -68,10 +74,8 @@ impl Network {
     }
 
     async fn open(&self, address: &Address) -> Result<Box<dyn Socket>> {
-        let failed = |e: io::Error| Error::Connection {
-            address: address.to_string(),
-            reason: e.to_string(),
-        };
+        let lost = |reason: String| Error::Connection { address: address.to_string(), reason };
+        let failed = |e: io::Error| lost(e.to_string());
         let (host, port) = match address {
             Address::Tcp(host, port) => (host, *port),
             Address::Unix(path) => return dial_unix(path).await.map_err(failed),
@@ -80,14 +84,19 @@ impl Network {
         let Some(Tls { connector, servername }) = &self.tls else {
             return Ok(Box::new(tcp));
         };
-        let refused = |reason: String| Error::Tls { address: address.to_string(), reason };
+        let refused =
+            |reason: String, advice| Error::Tls { address: address.to_string(), reason, advice };
         let name = servername.as_ref().unwrap_or(host).to_owned();
-        let name = ServerName::try_from(name).map_err(|e| refused(e.to_string()))?;
-        let stream = connector.connect(name, tcp).await.map_err(|e| {
+        let name = ServerName::try_from(name).map_err(|e| refused(e.to_string(), CHECK_TLS))?;
+        match connector.connect(name, tcp).await {
+            Ok(stream) => Ok(Box::new(stream)),
             // The handshake fails with the peer's or our verdict, or because the connection broke.
-            if e.kind() == io::ErrorKind::InvalidData { refused(e.to_string()) } else { failed(e) }
-        })?;
-        Ok(Box::new(stream))
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                let advice = if is_no_tls(&e) { WITHOUT_TLS } else { CHECK_TLS };
+                Err(refused(e.to_string(), advice))
+            }
+            Err(e) => Err(lost(format!("{e} during the TLS handshake ({IS_IT_TLS})"))),
+        }
     }
 }
 
@@ -95,6 +104,12 @@ impl Dial for Network {
     fn dial<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Socket>>> {
         Box::pin(self.open(address))
     }
+}
+
+/// Whether the peer has sent something else than TLS.
+fn is_no_tls(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(rustls::Error::InvalidMessage(_)))
 }
 
 async fn dial_tcp(host: &str, port: u16, family: u8) -> io::Result<TcpStream> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -28,6 +28,8 @@ pub struct RawConnection {
     /// Set where the credentials may change.
     renewal: Option<Renewal>,
     server: ServerOf,
+    /// What may have been wrong when the connection ends before anything came.
+    before_first_reply: &'static str,
 }
 
 impl RawConnection {
@@ -40,7 +42,13 @@ impl RawConnection {
             asking: false,
             renewal: None,
             server: ServerOf::default(),
+            before_first_reply: "",
         }
+    }
+
+    /// Said when the connection ends before anything came.
+    pub(super) fn explain_silence(&mut self, why: &'static str) {
+        self.before_first_reply = why;
     }
 
     /// The socket, when all that was asked is answered, and the server's address.
@@ -136,12 +144,8 @@ impl RawConnection {
 
     /// Sorts an error reply: its line, without the end.
     pub(super) fn error(&self, name: &'static str, key: &str, line: &[u8]) -> Error {
-        let error = match redis::parse_redis_value(&[line, b"\r\n"].concat()) {
-            Ok(Value::ServerError(error)) => RedisError::from(error),
-            Ok(_) => return odd(name, "an error that is none"),
-            Err(error) => error,
-        };
-        Error::from_redis(name, key, &self.address, &error)
+        let words = String::from_utf8_lossy(line.strip_prefix(b"-").unwrap_or(line));
+        Error::from_reply(name, key, &self.address, &words)
     }
 
     /// Sends a command that does not block, and waits for its reply.
@@ -197,8 +201,7 @@ impl RawConnection {
         if reply.first() == Some(&b'-')
             && let Some(renewal) = &self.renewal
         {
-            renewal
-                .refused(&self.address, self.error("AUTH", "connection", reply.trim_ascii_end()));
+            renewal.refused(&self.address, self.error("AUTH", "", reply.trim_ascii_end()));
         }
         Ok(())
     }
@@ -211,6 +214,7 @@ impl RawConnection {
         loop {
             match walk.go_on(&self.buffer) {
                 Ok(true) => {
+                    self.before_first_reply = "";
                     let rest = self.buffer.split_off(walk.at);
                     return Ok(std::mem::replace(&mut self.buffer, rest));
                 }
@@ -232,9 +236,10 @@ impl RawConnection {
             return Error::Timeout { command: name, after: limit };
         }
         if error.kind() == std::io::ErrorKind::InvalidData {
-            return odd(name, &format!("{error} (from {})", self.address));
+            return Error::no_reply(name, &self.address);
         }
-        Error::Connection { address: self.address.clone(), reason: error.to_string() }
+        let reason = format!("{error}{}", self.before_first_reply);
+        Error::Connection { address: self.address.clone(), reason }
     }
 }
 

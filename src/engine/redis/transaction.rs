@@ -185,12 +185,13 @@ fn odd(command: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::error::Outage;
 
     /// What becomes of two commands.
     fn sent(replies: &str) -> Result<(Vec<Option<String>>, bool)> {
         let sort = |command, line: &[u8]| {
             let reason = String::from_utf8(line.to_vec()).unwrap();
-            Error::Unavailable { command, reason }
+            Error::Unavailable { command, reason, outage: Outage::Passing }
         };
         let mut replies = Replies { bytes: replies.as_bytes(), at: 0, sort: &sort };
         let sent = replies.transaction("XADD", 2)?;
