@@ -433,7 +433,9 @@ impl KeyConnector {
 
 #[cfg(test)]
 mod tests;
-mod tests {
+
+#[cfg(test)]
+mod told_tests {
     use redis::Value;
     use tokio::time::advance;
 
