@@ -96,8 +96,8 @@ const INPUTS = {
     "maps-longer-than-what-is-left": Buffer.from("\xdf\x01\xff\xff\0".repeat(8), "latin1"),
     "lists-that-share-what-is-left": Buffer.from("\xdc\0\x0a".repeat(10) + "\xc0", "latin1"),
     "extension-of-nearly-all-memory": Buffer.from("\xc9\xff\xff\xff\xff\x05", "latin1"),
-    "as-deep-as-is-taken": Buffer.from("\x91".repeat(256) + "\xc0", "latin1"),
-    deeper: Buffer.from("\x91".repeat(257) + "\xc0", "latin1"),
+    "as-deep-as-is-taken": Buffer.from("\x91".repeat(16_384) + "\xc0", "latin1"),
+    deeper: Buffer.from("\x91".repeat(16_385) + "\xc0", "latin1"),
   },
   page: {
     deep: `${"*1\r\n".repeat(150)}:1\r\n`,

@@ -3,9 +3,9 @@
 //! A decoder makes room for as many elements as a header announces: forty bytes of nested headers
 //! cost JS gigabytes. So all msgpack that comes from Redis is walked once before anybody decodes it.
 
-/// Containers nested deeper than that are refused. Nodes write msgpack up to 100 levels deep; the
-/// decoder of [`super::shape`] takes some 2 kB of stack for a level in a debug build.
-pub const DEEPEST: usize = 256;
+/// Containers nested deeper than that are refused. Nodes of ours write what their stack allows, some
+/// thousands of levels, upstream's write 100.
+const DEEPEST: usize = 16_384;
 
 /// Whether `bytes` are exactly one msgpack value, nested [`DEEPEST`] levels deep at most.
 ///
@@ -17,15 +17,12 @@ pub fn is_msgpack(bytes: &[u8]) -> bool {
 
 fn walk(mut rest: &[u8]) -> Option<()> {
     // Values that are still to come: in the containers around this one, in this one, and in all.
-    let mut around = [0; DEEPEST];
-    let (mut depth, mut here, mut missing) = (0, 1, 1);
+    let mut around = Vec::with_capacity(16);
+    let (mut here, mut missing) = (1, 1);
     loop {
         while here == 0 {
-            if depth == 0 {
-                return rest.is_empty().then_some(());
-            }
-            depth -= 1;
-            here = around[depth];
+            let Some(left) = around.pop() else { return rest.is_empty().then_some(()) };
+            here = left;
         }
         here -= 1;
         missing -= 1;
@@ -33,8 +30,10 @@ fn walk(mut rest: &[u8]) -> Option<()> {
         rest = rest.get(length..)?;
         if values > 0 {
             missing = values.checked_add(missing).filter(|missing| *missing <= rest.len())?;
-            *around.get_mut(depth)? = here;
-            depth += 1;
+            if around.len() == DEEPEST {
+                return None;
+            }
+            around.push(here);
             here = values;
         }
     }
