@@ -91,6 +91,14 @@ const INPUTS = {
     "position-in-bytes": Buffer.from("\x81\xa3pos\xc4\x031-1", "latin1"),
     "number-for-a-field": Buffer.from("\x82\xa3uid\xa1a\x00\xa31-1", "latin1"),
   },
+  msgpack: {
+    "lists-longer-than-what-is-left": Buffer.from("\xdd\x01\xff\xff\0".repeat(8), "latin1"),
+    "maps-longer-than-what-is-left": Buffer.from("\xdf\x01\xff\xff\0".repeat(8), "latin1"),
+    "lists-that-share-what-is-left": Buffer.from("\xdc\0\x0a".repeat(10) + "\xc0", "latin1"),
+    "extension-of-nearly-all-memory": Buffer.from("\xc9\xff\xff\xff\xff\x05", "latin1"),
+    "as-deep-as-is-taken": Buffer.from("\x91".repeat(16_384) + "\xc0", "latin1"),
+    deeper: Buffer.from("\x91".repeat(16_385) + "\xc0", "latin1"),
+  },
   page: {
     deep: `${"*1\r\n".repeat(150)}:1\r\n`,
     "more-entries-than-memory": "*1\r\n*2\r\n$1\r\nk\r\n*999999999999\r\n",

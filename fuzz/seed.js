@@ -112,6 +112,9 @@ function saveEntries(entries) {
   for (const { fields } of entries) {
     save("entry", fields.join(BETWEEN_STRINGS));
     const data = fields[fields.indexOf("data") + 1];
+    if (data && !data.startsWith("{")) {
+      save("msgpack", Buffer.from(data, "base64"));
+    }
     if (fields[fields.indexOf("type") + 1] === "3") {
       save("broadcast", data.startsWith("{") ? data : Buffer.from(data, "base64"));
     }
@@ -132,6 +135,7 @@ function saveMessages(messages) {
       return Buffer.concat([Buffer.from("m"), payload]);
     }
     save("message", payload);
+    save("msgpack", payload);
     return Buffer.concat([Buffer.from(channel === `${CHANNEL}/#` ? "q" : "a"), payload]);
   });
   const between = Buffer.from(BETWEEN_ENTRIES);

@@ -24,6 +24,12 @@ function deepMsgpack() {
   return Buffer.concat([head.subarray(0, -1), Buffer.alloc(DEEP, 0x91), Buffer.from([0xc0])]);
 }
 
+/**
+ * Two nested lists, each said to have 33,554,176 elements, of which none is there: a decoder that
+ * makes room for them takes half a gigabyte.
+ */
+const emptyPromises = () => Buffer.from([0xdd, 1, 0xff, 0xff, 0, 0xdd, 1, 0xff, 0xff, 0]);
+
 function noise() {
   const bytes = Buffer.alloc(NOISE);
   for (let i = 0; i < NOISE; i += 4) {
@@ -70,6 +76,8 @@ const MALFORMED_ENTRIES = {
   },
   "msgpack of a number": () => entry({ data: base64(5) }),
   "an unused byte of msgpack": () => entry({ data: Buffer.from([0xc1]).toString("base64") }),
+  "lists longer than what is left": () =>
+    entry({ type: MessageType.SOCKETS_JOIN, data: emptyPromises().toString("base64") }),
   "no opts": () => entry({ data: json({ packet: PACKET }) }),
   "opts that are null": () => entry({ data: json({ opts: null, packet: PACKET }) }),
   "rooms that are no list": () =>
@@ -129,6 +137,20 @@ function add(fields) {
 
 /** What both nodes count. */
 const counts = (/** @type {string} */ name) => [0, 1].map((index) => statsOf(index)[name]);
+
+// Breaks when msgpack is decoded before it was checked. It comes first: the peak must still be
+// that of two nodes that did nothing.
+test("ten bytes take no memory", async () => {
+  const { admin } = context;
+  const before = { peak: process.resourceUsage().maxRSS, malformed: counts("malformed") };
+  await add(MALFORMED_ENTRIES["lists longer than what is left"]());
+  await admin.client.sendCommand(["PUBLISH", "socket.io#/#", emptyPromises()]);
+  await waitFor(() => counts("malformed").every((count, i) => count === before.malformed[i] + 2), {
+    what: () => `two more malformed messages than ${before.malformed}, not ${counts("malformed")}`,
+  });
+  const grown = process.resourceUsage().maxRSS - before.peak;
+  assert.ok(grown < 100_000, `${grown} kB more at the peak`);
+});
 
 describe("nothing that stands in the stream stops a node", () => {
   // These break when a decoder throws where nobody catches it, recurses without bound, or an entry
@@ -230,6 +252,7 @@ const MALFORMED_MESSAGES = {
     encode({ uid: "u", nsp: "/", type: 7, data: { opts: OPTS, requestId: "r" } }).subarray(0, -5),
   "invalid UTF-8": () => Buffer.from([0x81, 0xa2, 0xff, 0xfe, 0xa2, 0xff, 0xfe]),
   "a length beyond the end": () => Buffer.from([0xdd, 0xff, 0xff, 0xff, 0xff]),
+  "lists longer than what is left": () => emptyPromises(),
   "lists nested 100,000 deep": () => Buffer.alloc(DEEP, 0x91),
   "10 MB of noise": () => noise(),
 };
@@ -298,6 +321,7 @@ describe("nothing that clients and Redis hold for a session stops a node", () =>
     "no rooms": base64({ sid: "s", pid: PID, data: {} }),
     "rooms that are no list": base64({ sid: "s", pid: PID, rooms: 5, data: {} }),
     "msgpack nested 100,000 deep": Buffer.alloc(DEEP, 0x91).toString("base64"),
+    "lists longer than what is left": emptyPromises().toString("base64"),
   })) {
     test(`a session of ${what}`, async () => {
       const { cluster, admin } = context;

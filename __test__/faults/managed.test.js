@@ -21,7 +21,7 @@ const { takeWarnings, warnings } = require("./warnings");
  * @param {RegExp} advice
  */
 async function assertSaid(commands, advice) {
-  const names = () => warnings.map(({ message }) => /refused ([A-Z]+) /.exec(message)?.[1]);
+  const names = () => warnings.map(({ message }) => /refused ([A-Z]+)\b/.exec(message)?.[1]);
   await waitFor(() => commands.every((command) => names().includes(command)), {
     what: () => `${commands} to be said, not ${JSON.stringify(warnings, null, 1)}`,
   });

@@ -12,7 +12,7 @@ use tracing::instrument::WithSubscriber;
 
 use super::control::Control;
 use super::credentials::CredentialRequests;
-use super::error::{Error, Result};
+use super::error::{Error, Outage, Result};
 use super::event::{Answer, CallId, Notice, StreamEvent, SubscriberCount, Ticket};
 use super::heartbeats::Heartbeats;
 use super::inbox::Inbox;
@@ -275,7 +275,7 @@ impl Engine {
     fn count_by_presence(&self, nsp: &str, asked: &[String]) -> Result<SubscriberCount> {
         if *self.stream(nsp).progress.borrow() == Progress::Starting {
             let reason = "the stream is not read yet".to_owned();
-            return Err(Error::Unavailable { command: "XREAD", reason });
+            return Err(Error::Unavailable { command: "XREAD", reason, outage: Outage::Passing });
         }
         let namespace = self.namespaces.get(nsp);
         let known = namespace.map(|namespace| namespace.presence().uids()).unwrap_or_default();

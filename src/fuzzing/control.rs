@@ -15,7 +15,7 @@ use crate::engine::redis::Connector;
 use crate::engine::stats::Stats;
 use crate::engine::stream::{Progress, Stream};
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::{EntryId, position};
+use crate::engine::wire::{EntryId, is_msgpack, position};
 
 const UID: &str = "0123456789abcdef";
 
@@ -40,8 +40,10 @@ pub fn run(input: &[u8]) {
     }
     node.advance(Some(EntryId { ms: u64::MAX, seq: u64::MAX }));
     node.drain(&mut received);
-    let dropped = node.stats.dropped.get();
-    assert_eq!(received.len() as u64 + dropped, sent.len() as u64);
+    let (dropped, malformed) = (node.stats.dropped.get(), node.stats.malformed.get());
+    assert_eq!(received.len() as u64 + dropped + malformed, sent.len() as u64);
+    let not_msgpack = sent.iter().filter(|payload| !is_msgpack(payload)).count();
+    assert_eq!(malformed, not_msgpack as u64);
     let mut sent = sent.into_iter();
     let is_in_order = received.iter().all(|payload| sent.any(|sent| sent == payload));
     assert!(is_in_order, "{received:?}");

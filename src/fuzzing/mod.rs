@@ -17,6 +17,7 @@ mod entry_id;
 mod js;
 mod member;
 mod message;
+mod msgpack;
 mod page;
 mod reader;
 mod replies;
@@ -30,13 +31,14 @@ use std::hash::{DefaultHasher, Hasher};
 pub type Target = fn(&[u8]);
 
 /// All of them; each has a binary and a corpus of its name in `fuzz/`.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("broadcast", broadcast::run),
     ("control", control::run),
     ("entry", entry::run),
     ("entry_id", entry_id::run),
     ("member", member::run),
     ("message", message::run),
+    ("msgpack", msgpack::run),
     ("page", page::run),
     ("reader", reader::run),
     ("replies", replies::run),

@@ -9,7 +9,7 @@ use super::{ChannelTarget, ControlJob, Shared};
 use crate::engine::event::{Notice, StreamEvent};
 use crate::engine::membership::Members;
 use crate::engine::stream::{Progress, Stream};
-use crate::engine::wire::{EntryId, MemberMessage, MemberNews, position};
+use crate::engine::wire::{EntryId, MemberMessage, MemberNews, is_msgpack, position};
 
 impl Shared {
     /// Lets go of messages that were held long enough.
@@ -64,6 +64,11 @@ impl Shared {
     /// Hands a message to its namespace, or holds it until the reader has come as far as the
     /// sender had when it was sent.
     pub(super) fn take_in(&self, channel: &str, route: &ChannelTarget, payload: Vec<u8>) {
+        if !is_msgpack(&payload) {
+            self.stats.malformed.add(1);
+            tracing::debug!("PUB/SUB message on {channel} dropped: no msgpack, or too deep");
+            return;
+        }
         let until = position(&payload).unwrap_or(EntryId::ZERO);
         let namespace = &route.namespace;
         let pin = Some(namespace.pin());

@@ -227,7 +227,7 @@ impl Control {
         let queued = self.shared.queued_bytes.fetch_add(counted, Ordering::Relaxed);
         if queued + counted > bound {
             self.shared.queued_bytes.fetch_sub(counted, Ordering::Relaxed);
-            return Err(Error::QueueFull { queued, bound });
+            return Err(Error::QueueFull { size: counted, queued, bound });
         }
         Ok(Message { channel: self.shared.on_wire(channel), payload, counted })
     }

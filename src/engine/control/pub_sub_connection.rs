@@ -90,7 +90,7 @@ impl PubSubConnection {
                 // A question for which the user has the right.
                 let mut command = redis::cmd("PUBSUB");
                 command.arg("SHARDNUMSUB");
-                match connection.commands().send("PUBSUB", "connection", &command).await {
+                match connection.commands().send("PUBSUB", "", &command).await {
                     Err(error) if !error.connection_survives() => Err(error),
                     _ => Ok(()),
                 }

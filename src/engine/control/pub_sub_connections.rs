@@ -10,7 +10,7 @@ use redis::{Cmd, PushInfo, PushKind};
 use tokio::sync::Notify;
 
 use super::pub_sub_connection::PubSubConnection;
-use crate::engine::error::{Error, Result};
+use crate::engine::error::{Error, Outage, Result};
 use crate::engine::redis::{Commands, Connector, Kind, Target};
 use crate::engine::warnings::Warnings;
 
@@ -176,5 +176,5 @@ impl PubSubConnections {
 }
 
 fn outdated(reason: &str) -> Error {
-    Error::Unavailable { command: "PUBLISH", reason: reason.to_owned() }
+    Error::Unavailable { command: "PUBLISH", reason: reason.to_owned(), outage: Outage::NotMaster }
 }

@@ -94,11 +94,12 @@ impl ControlTask {
         let mut connections =
             PubSubConnections::open(self.connector.clone(), warnings, sharded, on_push).await?;
         self.subscribe_all(&mut connections).await?;
-        backoff.reset();
-        self.shared.warnings.clear(TASK);
         self.shared.members().listen_again();
         self.shared.health.connected(&self.shared.stats, &self.shared.inbox);
         self.say(&mut connections, MemberNews::Hello).await?;
+        // Only now: a server may let us subscribe, and not publish.
+        backoff.reset();
+        self.shared.warnings.clear(TASK);
 
         let mut heartbeat = ticks(self.shared.options.heartbeat_interval());
         let mut silence_check = ticks(SILENCE_CHECK);

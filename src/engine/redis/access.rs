@@ -11,9 +11,10 @@ use redis::{
     RedisError, Value,
 };
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::commands::limited;
-use super::dial::{Dial, Socket};
+use super::dial::{Dial, IS_IT_TLS, Socket};
 use super::renewal::{Renewal, auth, refused_login};
 use super::{
     ANSWER_LIMIT, Connection, Credentials, NodeSettings, RawConnection, SentinelSettings, Settings,
@@ -37,9 +38,13 @@ pub struct CredentialsSource {
 /// What is called with what the server pushes.
 pub type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
 
+/// Added when a connection without TLS ends before the server has said anything.
+const IS_IT_PLAIN: &str = " before the first reply (does this port expect TLS? Then use `rediss://`, or `tls` in the settings)";
+
 /// What the servers of one kind take.
 pub struct Access {
     dialer: Arc<dyn Dial>,
+    has_tls: bool,
     credentials: Credentials,
     /// Of servers that have a login of their own.
     own_credentials: HashMap<Address, Credentials>,
@@ -60,6 +65,7 @@ impl Access {
     ) -> Self {
         Self {
             dialer,
+            has_tls: settings.tls.is_some(),
             credentials: settings.credentials.clone(),
             own_credentials: own_credentials(&settings.nodes),
             source,
@@ -79,6 +85,7 @@ impl Access {
     ) -> Self {
         Self {
             dialer,
+            has_tls: sentinel.tls.is_some(),
             credentials: sentinel.credentials.clone(),
             own_credentials: own_credentials(&sentinel.nodes),
             source: None,
@@ -101,10 +108,9 @@ impl Access {
         let credentials = self.credentials(address).await?;
         let protocol =
             if on_push.is_some() { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
-        let mut info = RedisConnectionInfo::default()
-            .set_db(self.database)
-            .set_protocol(protocol)
-            .set_skip_set_lib_name();
+        // The database is selected afterwards: redis-rs does not tell which command was refused.
+        let mut info =
+            RedisConnectionInfo::default().set_protocol(protocol).set_skip_set_lib_name();
         if let Some(username) = credentials.username {
             info = info.set_username(username);
         }
@@ -122,8 +128,11 @@ impl Access {
         let handshake = MultiplexedConnection::new_with_config(&info, socket, config);
         let (connection, driver) = limited("HELLO", ANSWER_LIMIT, handshake)
             .await?
-            .map_err(|e| handshake_error(&address.to_string(), &e))?;
+            .map_err(|e| self.handshake_error(&address.to_string(), &e))?;
         let mut connection = Connection::new(connection, driver, address, asking, renewal);
+        if self.database != 0 {
+            connection.send("SELECT", "", &select(self.database)).await?;
+        }
         if let Some(name) = &self.client_name {
             let named = connection.send("CLIENT", name, &set_name(name)).await;
             ignore_refusal(named)?;
@@ -137,14 +146,15 @@ impl Access {
         let credentials = self.credentials(address).await?;
         let socket = self.dial(address).await?;
         let mut connection = RawConnection::new(socket, address.to_string());
+        if !self.has_tls {
+            connection.explain_silence(IS_IT_PLAIN);
+        }
         if let Some(auth) = auth(&credentials) {
-            let login = connection.send("AUTH", "connection", &auth).await;
+            let login = connection.send("AUTH", "", &auth).await;
             login.map_err(|error| refused_login(&address.to_string(), error))?;
         }
         if self.database != 0 {
-            let mut select = redis::cmd("SELECT");
-            select.arg(self.database);
-            connection.send("SELECT", "database", &select).await?;
+            connection.send("SELECT", "", &select(self.database)).await?;
         }
         if let Some(name) = &self.client_name {
             let named = connection.send("CLIENT", name, &set_name(name)).await;
@@ -158,7 +168,16 @@ impl Access {
     }
 
     async fn dial(&self, address: &Address) -> Result<Box<dyn Socket>> {
-        limited("connect", self.connect_timeout, self.dialer.dial(address)).await?
+        let dialled = timeout(self.connect_timeout, self.dialer.dial(address));
+        dialled.await.unwrap_or_else(|_| {
+            let limit = self.connect_timeout.as_millis();
+            let reason = if self.has_tls {
+                format!("no answer, or none to the TLS handshake, within {limit} ms ({IS_IT_TLS})")
+            } else {
+                format!("no answer within {limit} ms")
+            };
+            Err(Error::Connection { address: address.to_string(), reason })
+        })
     }
 
     fn renewal(&self) -> Option<Renewal> {
@@ -172,6 +191,27 @@ impl Access {
                 let own = self.own_credentials.get(address);
                 Ok(own.unwrap_or(&self.credentials).clone())
             }
+        }
+    }
+
+    /// Errors of the first commands: HELLO and AUTH.
+    fn handshake_error(&self, address: &str, error: &RedisError) -> Error {
+        let reason = server_words(error);
+        let refused_login = ["WRONGPASS", "NOAUTH", "invalid password", "no password is set"];
+        if is_turned_away(&reason) {
+            return Error::TurnedAway { address: address.to_owned(), reason };
+        }
+        if refused_login.iter().any(|sign| reason.contains(sign)) {
+            return Error::Auth { address: address.to_owned(), reason };
+        }
+        if error.kind() == ErrorKind::RESP3NotSupported {
+            return Error::from_reply("HELLO", "", address, "ERR unknown command 'HELLO'");
+        }
+        match Error::from_redis("HELLO", "", address, error) {
+            Error::Connection { address, reason } if !self.has_tls => {
+                Error::Connection { address, reason: reason + IS_IT_PLAIN }
+            }
+            error => error,
         }
     }
 }
@@ -199,27 +239,8 @@ fn ignore_refusal(named: Result<Value>) -> Result<()> {
     }
 }
 
-/// Errors of the first commands: HELLO, AUTH and SELECT.
-fn handshake_error(address: &str, error: &RedisError) -> Error {
-    let words = server_words(error);
-    let refused_login = ["WRONGPASS", "NOAUTH", "invalid password", "no password is set"]
-        .iter()
-        .any(|sign| words.contains(sign));
-    match error.kind() {
-        _ if is_turned_away(&words) => {
-            Error::Connection { address: address.to_owned(), reason: words }
-        }
-        ErrorKind::AuthenticationFailed => {
-            Error::Auth { address: address.to_owned(), reason: words }
-        }
-        _ if refused_login => Error::Auth { address: address.to_owned(), reason: words },
-        ErrorKind::RESP3NotSupported => Error::from_redis(
-            "HELLO",
-            "connection",
-            address,
-            &RedisError::from((ErrorKind::Extension, "ERR", "unknown command 'HELLO'".to_owned())),
-        ),
-        _ if words.contains("select") => Error::from_redis("SELECT", "database", address, error),
-        _ => Error::from_redis("HELLO", "connection", address, error),
-    }
+fn select(database: i64) -> Cmd {
+    let mut command = redis::cmd("SELECT");
+    command.arg(database);
+    command
 }

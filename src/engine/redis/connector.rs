@@ -9,29 +9,28 @@ use std::time::Duration;
 
 use redis::PushInfo;
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::access::{Access, CredentialsSource};
 use super::current_server::{CurrentServer, ServerOf};
 use super::dial::{Dial, Network};
+use super::race::race;
 use super::{
     Backoff, Connection, Kind, RawConnection, Settings, Slots, Subscriber, TlsSettings, identity,
     sentinel,
 };
 use crate::engine::address::Address;
-use crate::engine::error::{Error, Result};
+use crate::engine::error::{Error, Outage, Result};
 use crate::engine::warnings::Warnings;
 
-/// Those who connect anew do it by slots that were told not longer ago than this.
+/// Those who connect anew do it by slots that were told not longer ago than this, if the slots have
+/// just changed. While they stay the same, the time doubles up to [`LONGEST_FOR_SEVERAL`].
 const FRESH: Duration = Duration::from_millis(100);
 /// Those who have connections open go by slots that old, or until an error tells otherwise.
 const RECENT: Duration = Duration::from_secs(5);
 /// The longest time between two attempts to connect, to a single server and to one of several.
 const LONGEST_FOR_ONE: Duration = Duration::from_secs(2);
 const LONGEST_FOR_SEVERAL: Duration = Duration::from_millis(300);
-/// A server that is asked where keys are has this long before the next one is asked as well.
-const STAGGER: Duration = Duration::from_millis(300);
 
 /// Which server a connection leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -67,11 +66,42 @@ pub struct Connector {
 }
 
 /// What is known of a cluster.
-#[derive(Default)]
 struct Told {
     slots: Option<Arc<Slots>>,
     /// The last answer, and when it came.
     answer: Option<(Result<()>, Instant)>,
+    /// Nobody is asked again before this much time has passed, however many callers find that what is
+    /// known is wrong: when a master dies, all who need it come at once, and what is left of the
+    /// cluster has enough to do.
+    pause: Duration,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { slots: None, answer: None, pause: FRESH }
+    }
+}
+
+impl Told {
+    /// The last answer, unless it is older than that; `None` stands for as new as can be had.
+    fn at_most(&self, age: Option<Duration>) -> Option<Result<Arc<Slots>>> {
+        let (answer, at) = self.answer.as_ref()?;
+        let age = age.unwrap_or_default().max(self.pause);
+        match (answer, &self.slots) {
+            (Ok(()), Some(slots)) if at.elapsed() < age => Some(Ok(slots.clone())),
+            (Err(error), _) if at.elapsed() < self.pause => Some(Err(error.clone())),
+            _ => None,
+        }
+    }
+
+    /// Takes note of an answer.
+    fn hear(&mut self, answer: Result<Slots>) -> Result<Arc<Slots>> {
+        let is_new = answer.as_ref().is_ok_and(|slots| self.slots.as_deref() != Some(slots));
+        self.pause = if is_new { FRESH } else { (self.pause * 2).min(LONGEST_FOR_SEVERAL) };
+        let answer = answer.map(|slots| self.slots.insert(Arc::new(slots)).clone());
+        self.answer = Some((answer.as_ref().map(drop).map_err(Error::clone), Instant::now()));
+        answer
+    }
 }
 
 impl Connector {
@@ -181,12 +211,12 @@ impl Connector {
 
     /// Who serves a key, for a new connection.
     pub async fn target_now(self: &Arc<Self>, key: &str) -> Result<Target> {
-        self.target(key, FRESH).await
+        self.target(key, None).await
     }
 
     /// Who serves a key, as far as is known.
     pub async fn target_of(self: &Arc<Self>, key: &str) -> Result<Target> {
-        self.target(key, RECENT).await
+        self.target(key, Some(RECENT)).await
     }
 
     /// Any server that spreads PUB/SUB messages to the others.
@@ -194,7 +224,7 @@ impl Connector {
         if self.settings.kind != Kind::Cluster {
             return Ok(Target::Master);
         }
-        let slots = self.slots(FRESH).await?;
+        let slots = self.slots(None).await?;
         let node = fastrand::choice(slots.nodes()).cloned();
         node.map(Target::node).ok_or_else(|| unserved("CLUSTER SLOTS names no node"))
     }
@@ -204,7 +234,7 @@ impl Connector {
         if self.settings.kind != Kind::Cluster {
             return Ok(vec![Target::Master]);
         }
-        let slots = self.slots(RECENT).await?;
+        let slots = self.slots(Some(RECENT)).await?;
         Ok(slots.nodes().iter().cloned().map(Target::node).collect())
     }
 
@@ -220,7 +250,7 @@ impl Connector {
         self.is_outdated.store(true, Ordering::Relaxed);
     }
 
-    async fn target(self: &Arc<Self>, key: &str, age: Duration) -> Result<Target> {
+    async fn target(self: &Arc<Self>, key: &str, age: Option<Duration>) -> Result<Target> {
         if self.settings.kind != Kind::Cluster {
             return Ok(Target::Master);
         }
@@ -229,29 +259,34 @@ impl Connector {
         master.map(Target::node).ok_or_else(|| unserved("no node serves the slot"))
     }
 
-    async fn slots(self: &Arc<Self>, age: Duration) -> Result<Arc<Slots>> {
+    /// The slots as they were told not longer ago than `age`; `None` stands for as new as can be had.
+    async fn slots(self: &Arc<Self>, age: Option<Duration>) -> Result<Arc<Slots>> {
         let mut told = self.slots.lock().await;
-        let age =
-            if self.is_outdated.swap(false, Ordering::Relaxed) { Duration::ZERO } else { age };
-        match (&told.answer, &told.slots) {
-            (Some((Ok(()), at)), Some(slots)) if at.elapsed() < age => return Ok(slots.clone()),
-            (Some((Err(error), at)), _) if at.elapsed() < FRESH => return Err(error.clone()),
-            _ => {}
+        let age = age.filter(|_| !self.is_outdated.load(Ordering::Relaxed));
+        if let Some(answer) = told.at_most(age) {
+            return answer;
         }
+        self.is_outdated.store(false, Ordering::Relaxed);
         let mut nodes = told.slots.as_ref().map_or_else(Vec::new, |slots| slots.nodes().to_vec());
-        fastrand::shuffle(&mut nodes);
         for node in &self.settings.nodes {
             if !nodes.contains(&node.address()) {
                 nodes.push(node.address());
             }
         }
-        let slots = first_answer(nodes, |address| {
+        // Each may be a node that was taken out of the cluster.
+        fastrand::shuffle(&mut nodes);
+        let answer = race(nodes, |address| {
             let connector = self.clone();
-            async move { connector.ask_for_slots(&address).await }
+            async move {
+                let answer = connector.ask_for_slots(&address).await;
+                if answer.as_ref().is_ok_and(Slots::is_whole) {
+                    answer.map_err(Err)
+                } else {
+                    Err(answer)
+                }
+            }
         });
-        let answer = slots.await.map(|slots| told.slots.insert(Arc::new(slots)).clone());
-        told.answer = Some((answer.as_ref().map(|_| ()).map_err(Error::clone), Instant::now()));
-        answer
+        told.hear(answer.await.or_else(widest))
     }
 
     async fn ask_for_slots(&self, address: &Address) -> Result<Slots> {
@@ -276,11 +311,11 @@ impl Connector {
                 let mut sentinels: Vec<Address> =
                     sentinel.nodes.iter().map(|node| node.address()).collect();
                 fastrand::shuffle(&mut sentinels);
-                let master = first_answer(sentinels, |address| {
+                let master = race(sentinels, |address| {
                     let connector = self.clone();
                     async move { connector.ask_for_master(&address).await }
                 });
-                Ok((self.reachable(master.await?), false))
+                Ok((self.reachable(master.await.map_err(most_telling)?), false))
             }
         }
     }
@@ -321,40 +356,38 @@ impl Connector {
     }
 }
 
-/// Asks one server, and the next one when that has failed or takes long, until one has answered.
-async fn first_answer<T, F>(servers: Vec<Address>, ask: impl Fn(Address) -> F) -> Result<T>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T>> + Send + 'static,
-{
-    let mut servers = servers.into_iter();
-    let mut asked = JoinSet::new();
-    let mut failure = unserved("no server is known");
-    loop {
-        let is_last = match servers.next() {
-            Some(server) => {
-                asked.spawn(ask(server));
-                false
-            }
-            None => true,
-        };
-        let answer = if is_last {
-            asked.join_next().await
-        } else {
-            timeout(STAGGER, asked.join_next()).await.unwrap_or_default()
-        };
+/// Of answers that are not whole, the one with the most slots. A node that is not in the cluster yet,
+/// or was taken out of it, knows no slots or only its own.
+fn widest(answers: Vec<Result<Slots>>) -> Result<Slots> {
+    let (mut widest, mut failures) = (None::<Slots>, Vec::new());
+    for answer in answers {
         match answer {
-            Some(Ok(Ok(answer))) => return Ok(answer),
-            // What has to be changed is more telling than who could not be reached.
-            Some(Ok(Err(error))) if !failure.is_refusal() => failure = error,
-            None if is_last => return Err(failure),
-            Some(_) | None => {}
+            Ok(slots) if slots.count() > widest.as_ref().map_or(0, Slots::count) => {
+                widest = Some(slots);
+            }
+            Ok(_) => {}
+            Err(error) => failures.push(error),
         }
+    }
+    match widest {
+        Some(slots) => Ok(slots),
+        None if failures.is_empty() => {
+            Err(unserved("no node that was asked knows who serves slots"))
+        }
+        None => Err(most_telling(failures)),
+    }
+}
+
+/// What has to be changed is more telling than who could not be reached.
+fn most_telling(mut failures: Vec<Error>) -> Error {
+    match failures.iter().position(Error::is_refusal) {
+        Some(refusal) => failures.swap_remove(refusal),
+        None => failures.pop().unwrap_or_else(|| unserved("no server is known")),
     }
 }
 
 fn unserved(reason: &str) -> Error {
-    Error::Unavailable { command: "CLUSTER", reason: reason.to_owned() }
+    Error::Unavailable { command: "CLUSTER", reason: reason.to_owned(), outage: Outage::Passing }
 }
 
 /// A key's way to its server: each connection goes to where the key is then.
@@ -400,3 +433,63 @@ impl KeyConnector {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod told_tests {
+    use redis::Value;
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// CLUSTER SLOTS's reply of a cluster of one.
+    fn slots(last: i64) -> Slots {
+        let server = vec![Value::BulkString(b"h".to_vec()), Value::Int(1)];
+        let range = vec![Value::Int(0), Value::Int(last), Value::Array(server)];
+        let ranges = if last < 0 { Vec::new() } else { vec![Value::Array(range)] };
+        let writer = Address::Tcp("h".to_owned(), 1);
+        Slots::parse(&Value::Array(ranges), &writer, |address| address).unwrap()
+    }
+
+    fn outage() -> Error {
+        Error::Connection { address: "h:1".to_owned(), reason: "refused".to_owned() }
+    }
+
+    #[test]
+    fn who_knows_most_slots_is_believed() {
+        let answers = || vec![Ok(slots(-1)), Ok(slots(16_000)), Err(outage()), Ok(slots(99))];
+        assert_eq!(widest(answers()).unwrap(), slots(16_000));
+        let error = widest(vec![Ok(slots(-1)), Ok(slots(-1))]).unwrap_err();
+        assert!(error.to_string().contains("no node that was asked"), "{error}");
+        let refused = Error::from_reply("CLUSTER", "SLOTS", "h:1", "NOPERM no permissions");
+        let error = widest(vec![Err(outage()), Err(refused), Ok(slots(-1)), Err(outage())]);
+        assert!(error.unwrap_err().is_refusal());
+        assert!(slots(16_383).is_whole() && !slots(16_382).is_whole());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_need_new_slots_servers_are_asked_at_intervals() {
+        let mut told = Told::default();
+        assert!(told.at_most(None).is_none(), "nothing is known yet");
+        told.hear(Ok(slots(16_383))).unwrap();
+        // What is asked for anew by many, all the time, while a master is down.
+        let mut asked = Vec::new();
+        for ms in 0..3_000 {
+            if told.at_most(None).is_none() {
+                asked.push(ms);
+                told.hear(Ok(slots(16_383))).unwrap();
+            }
+            advance(Duration::from_millis(1)).await;
+        }
+        assert_eq!(asked[..3], [100, 300, 600]);
+        assert_eq!(asked.len(), 10);
+        // A change counts at once, and may not be the last one.
+        told.hear(Ok(slots(16_382))).unwrap();
+        advance(FRESH).await;
+        assert!(told.at_most(None).is_none());
+        assert!(told.at_most(Some(RECENT)).is_some());
+        told.hear(Err(outage())).unwrap_err();
+        assert!(told.at_most(None).unwrap().is_err());
+        advance(RECENT - FRESH).await;
+        assert!(told.at_most(Some(RECENT)).is_none(), "failures do not last that long");
+    }
+}

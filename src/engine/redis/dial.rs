@@ -4,7 +4,7 @@
 //! which it does not let us set together.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::TlsSettings;
+use super::race::race;
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 
@@ -40,6 +41,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// Bytes that wait in the kernel to be sent. The rest waits here, where it is seen whether it goes out.
 pub const SEND_BUFFER: usize = 256 << 10;
+
+const CHECK_TLS: &str =
+    "check `tls.ca`, `tls.cert`, `tls.key` and `tls.servername` of the Redis client";
+const WITHOUT_TLS: &str = "what comes from there is not TLS: for a server without TLS use `redis://`, or settings without `tls`";
+pub const IS_IT_TLS: &str =
+    "does this port take TLS? Otherwise use `redis://`, or settings without `tls`";
 
 /// Opens sockets: the network, or in tests a script that plays the servers.
 pub trait Dial: Send + Sync {
@@ -67,10 +74,8 @@ impl Network {
     }
 
     async fn open(&self, address: &Address) -> Result<Box<dyn Socket>> {
-        let failed = |e: io::Error| Error::Connection {
-            address: address.to_string(),
-            reason: e.to_string(),
-        };
+        let lost = |reason: String| Error::Connection { address: address.to_string(), reason };
+        let failed = |e: io::Error| lost(e.to_string());
         let (host, port) = match address {
             Address::Tcp(host, port) => (host, *port),
             Address::Unix(path) => return dial_unix(path).await.map_err(failed),
@@ -79,14 +84,19 @@ impl Network {
         let Some(Tls { connector, servername }) = &self.tls else {
             return Ok(Box::new(tcp));
         };
-        let refused = |reason: String| Error::Tls { address: address.to_string(), reason };
+        let refused =
+            |reason: String, advice| Error::Tls { address: address.to_string(), reason, advice };
         let name = servername.as_ref().unwrap_or(host).to_owned();
-        let name = ServerName::try_from(name).map_err(|e| refused(e.to_string()))?;
-        let stream = connector.connect(name, tcp).await.map_err(|e| {
+        let name = ServerName::try_from(name).map_err(|e| refused(e.to_string(), CHECK_TLS))?;
+        match connector.connect(name, tcp).await {
+            Ok(stream) => Ok(Box::new(stream)),
             // The handshake fails with the peer's or our verdict, or because the connection broke.
-            if e.kind() == io::ErrorKind::InvalidData { refused(e.to_string()) } else { failed(e) }
-        })?;
-        Ok(Box::new(stream))
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                let advice = if is_no_tls(&e) { WITHOUT_TLS } else { CHECK_TLS };
+                Err(refused(e.to_string(), advice))
+            }
+            Err(e) => Err(lost(format!("{e} during the TLS handshake ({IS_IT_TLS})"))),
+        }
     }
 }
 
@@ -96,37 +106,40 @@ impl Dial for Network {
     }
 }
 
+/// Whether the peer has sent something else than TLS.
+fn is_no_tls(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(rustls::Error::InvalidMessage(_)))
+}
+
 async fn dial_tcp(host: &str, port: u16, family: u8) -> io::Result<TcpStream> {
     // An address has the family that it has.
     let family = if host.parse::<IpAddr>().is_ok() { 0 } else { family };
-    let addresses = tokio::net::lookup_host((host, port)).await?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for address in addresses {
-        let wanted = match family {
-            4 => address.is_ipv4(),
-            6 => address.is_ipv6(),
-            _ => true,
-        };
-        if !wanted {
-            continue;
-        }
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                let keepalive = socket2::TcpKeepalive::new()
-                    .with_time(KEEPALIVE_IDLE)
-                    .with_interval(KEEPALIVE_INTERVAL);
-                let socket = socket2::SockRef::from(&stream);
-                socket.set_tcp_keepalive(&keepalive)?;
-                socket.set_send_buffer_size(SEND_BUFFER)?;
-                #[cfg(any(target_os = "linux", target_os = "android"))]
-                socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-                return Ok(stream);
-            }
-            Err(e) => last = e,
-        }
-    }
-    Err(last)
+    let is_wanted = |address: &SocketAddr| match family {
+        4 => address.is_ipv4(),
+        6 => address.is_ipv6(),
+        _ => true,
+    };
+    let addresses = tokio::net::lookup_host((host, port)).await?.filter(is_wanted);
+    let stream = connect_to_any(addresses).await?;
+    stream.set_nodelay(true)?;
+    let keepalive =
+        socket2::TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    let socket = socket2::SockRef::from(&stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(stream)
+}
+
+/// One address of a host may be out of reach from here without a word, such as that of a network
+/// that firewalls cut off.
+async fn connect_to_any(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    race(addresses, TcpStream::connect).await.map_err(|failures| {
+        let no_address = || io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+        failures.into_iter().next_back().unwrap_or_else(no_address)
+    })
 }
 
 #[cfg(unix)]
@@ -218,8 +231,8 @@ impl ServerCertVerifier for Verified {
         );
         match verdict {
             // webpki says this after it has checked the dates, and before the name.
-            Err(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))))
-                if is_ca_used_as_end_entity(&*cause) && self.trusted.contains(end_entity) =>
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(cause)))
+                if is_ca_used_as_end_entity(&cause) && self.trusted.contains(end_entity) =>
             {
                 let certificate = ParsedCertificate::try_from(end_entity)?;
                 verify_server_name(&certificate, server_name)?;
@@ -252,9 +265,9 @@ impl ServerCertVerifier for Verified {
     }
 }
 
-/// rustls does not re-export webpki's error: its name is all there is.
-fn is_ca_used_as_end_entity(cause: &dyn std::error::Error) -> bool {
-    format!("{cause:?}").contains("CaUsedAsEndEntity")
+/// A verdict that rustls has no word of its own for.
+fn is_ca_used_as_end_entity(OtherError(cause): &OtherError) -> bool {
+    matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// Accepts any server certificate: only for users who set `rejectUnauthorized: false` themselves.
@@ -295,5 +308,56 @@ impl ServerCertVerifier for Unverified {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A real address that drops what comes to it, and what keeps it so: a socket whose backlog is
+    /// full, as Linux has it.
+    #[cfg(target_os = "linux")]
+    async fn black_hole() -> (SocketAddr, impl Sized) {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut in_line = Vec::new();
+        while let Ok(stream) =
+            timeout(Duration::from_millis(200), TcpStream::connect(address)).await
+        {
+            in_line.push(stream.unwrap());
+        }
+        (address, (socket, in_line))
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_does_not_starve_the_next_one() {
+        let (black_hole, _open) = black_hole().await;
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let addresses = [black_hole, server.local_addr().unwrap()];
+        // Far less than the time after which a system gives up an address.
+        let connected = timeout(Duration::from_secs(20), connect_to_any(addresses.into_iter()));
+        let connected = connected.await.expect("it waits for the first address").unwrap();
+        assert_eq!(connected.peer_addr().unwrap(), addresses[1]);
+    }
+
+    #[tokio::test]
+    async fn without_an_address_that_takes_us_the_reason_is_said() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = server.local_addr().unwrap();
+        drop(server);
+        let refused = connect_to_any([address, address].into_iter()).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let nowhere = connect_to_any([].into_iter()).await.unwrap_err();
+        assert_eq!(nowhere.to_string(), "the host name has no address");
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use super::{ANSWER_LIMIT, Backoff, Commands, Connection, Connector, SendCommand, Target};
-use crate::engine::error::{Error, Result};
+use crate::engine::error::{Error, Outage, Result};
 
 /// How often a command follows MOVED and ASK.
 const REDIRECTIONS: usize = 5;
@@ -137,7 +137,11 @@ impl RoutedCommands {
                 }
             }
         }
-        Err(Error::Unavailable { command: "CLUSTER", reason: "too many redirections".to_owned() })
+        Err(Error::Unavailable {
+            command: "CLUSTER",
+            reason: "too many redirections".to_owned(),
+            outage: Outage::Passing,
+        })
     }
 }
 

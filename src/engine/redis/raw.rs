@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -11,8 +11,8 @@ use super::commands::ANSWER_LIMIT;
 use super::current_server::ServerOf;
 use super::dial::Socket;
 use super::renewal::Renewal;
+use super::resp::Walk;
 use crate::engine::error::{Error, Result};
-use crate::engine::wire::digits;
 
 /// Room made for each read from the socket.
 const READ: usize = 64 << 10;
@@ -28,6 +28,8 @@ pub struct RawConnection {
     /// Set where the credentials may change.
     renewal: Option<Renewal>,
     server: ServerOf,
+    /// What may have been wrong when the connection ends before anything came.
+    before_first_reply: &'static str,
 }
 
 impl RawConnection {
@@ -40,7 +42,13 @@ impl RawConnection {
             asking: false,
             renewal: None,
             server: ServerOf::default(),
+            before_first_reply: "",
         }
+    }
+
+    /// Said when the connection ends before anything came.
+    pub(super) fn explain_silence(&mut self, why: &'static str) {
+        self.before_first_reply = why;
     }
 
     /// The socket, when all that was asked is answered, and the server's address.
@@ -113,8 +121,8 @@ impl RawConnection {
         key: &str,
     ) -> Result<Vec<u8>> {
         let reply = self.read(1, limit).await.map_err(|e| self.broken(name, limit, &e))?;
-        if reply.first() == Some(&b'-') {
-            return Err(self.error(name, key, reply.trim_ascii_end()));
+        if let [b'-', words @ ..] = reply.trim_ascii_end() {
+            return Err(self.error(name, key, words));
         }
         Ok(reply)
     }
@@ -134,14 +142,9 @@ impl RawConnection {
         replies.map_err(|e| self.broken(name, limit, &e))
     }
 
-    /// Sorts an error reply: its line, without the end.
-    pub(super) fn error(&self, name: &'static str, key: &str, line: &[u8]) -> Error {
-        let error = match redis::parse_redis_value(&[line, b"\r\n"].concat()) {
-            Ok(Value::ServerError(error)) => RedisError::from(error),
-            Ok(_) => return odd(name, "an error that is none"),
-            Err(error) => error,
-        };
-        Error::from_redis(name, key, &self.address, &error)
+    /// Sorts an error reply by its words.
+    pub(super) fn error(&self, name: &'static str, key: &str, words: &[u8]) -> Error {
+        Error::from_reply(name, key, &self.address, &String::from_utf8_lossy(words))
     }
 
     /// Sends a command that does not block, and waits for its reply.
@@ -194,11 +197,8 @@ impl RawConnection {
     async fn authenticate(&mut self, auth: &Cmd) -> std::io::Result<()> {
         self.write_bytes(&auth.get_packed_command(), ANSWER_LIMIT).await?;
         let reply = self.next_replies(1, ANSWER_LIMIT).await?;
-        if reply.first() == Some(&b'-')
-            && let Some(renewal) = &self.renewal
-        {
-            renewal
-                .refused(&self.address, self.error("AUTH", "connection", reply.trim_ascii_end()));
+        if let ([b'-', words @ ..], Some(renewal)) = (reply.trim_ascii_end(), &self.renewal) {
+            renewal.refused(&self.address, self.error("AUTH", "", words));
         }
         Ok(())
     }
@@ -207,14 +207,15 @@ impl RawConnection {
     /// that blocks, and each further part of the replies within [`ANSWER_LIMIT`].
     async fn next_replies(&mut self, count: usize, limit: Duration) -> std::io::Result<Vec<u8>> {
         let mut limit = limit;
-        let mut walk = Walk { at: 0, values: count };
+        let mut walk = Walk::new(count);
         loop {
             match walk.go_on(&self.buffer) {
-                Ok(true) => {
-                    let rest = self.buffer.split_off(walk.at);
+                Ok(Some(end)) => {
+                    self.before_first_reply = "";
+                    let rest = self.buffer.split_off(end);
                     return Ok(std::mem::replace(&mut self.buffer, rest));
                 }
-                Ok(false) => {}
+                Ok(None) => {}
                 Err(reason) => {
                     return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, reason));
                 }
@@ -232,9 +233,10 @@ impl RawConnection {
             return Error::Timeout { command: name, after: limit };
         }
         if error.kind() == std::io::ErrorKind::InvalidData {
-            return odd(name, &format!("{error} (from {})", self.address));
+            return Error::no_reply(name, &self.address);
         }
-        Error::Connection { address: self.address.clone(), reason: error.to_string() }
+        let reason = format!("{error}{}", self.before_first_reply);
+        Error::Connection { address: self.address.clone(), reason }
     }
 }
 
@@ -248,98 +250,4 @@ async fn within<T>(
 
 fn odd(command: &'static str, reason: &str) -> Error {
     Error::Protocol { command, reason: reason.to_owned() }
-}
-
-/// Finds the end of replies, without looking at what it holds. Goes on where it stopped when more bytes
-/// have come.
-struct Walk {
-    /// Everything before this is walked.
-    at: usize,
-    /// How many values are still to come.
-    values: usize,
-}
-
-impl Walk {
-    /// True when the replies are whole.
-    fn go_on(&mut self, buffer: &[u8]) -> std::result::Result<bool, &'static str> {
-        while self.values > 0 {
-            let Some(line) = line_at(buffer, self.at) else { return Ok(false) };
-            let (kind, text) = line.split_first().ok_or("an empty line")?;
-            let after = self.at + line.len() + 2;
-            let (next, values) = match kind {
-                b'+' | b'-' | b':' => (after, 0),
-                b'$' => match number(text)? {
-                    None => (after, 0),
-                    Some(length) => (after.saturating_add(length).saturating_add(2), 0),
-                },
-                b'*' => (after, number(text)?.unwrap_or(0)),
-                _ => return Err("no reply of this protocol"),
-            };
-            if next > buffer.len() {
-                return Ok(false);
-            }
-            self.at = next;
-            self.values = (self.values - 1).checked_add(values).ok_or("too many values")?;
-        }
-        Ok(true)
-    }
-}
-
-/// The line that begins at `at`, without its end.
-pub fn line_at(buffer: &[u8], at: usize) -> Option<&[u8]> {
-    let rest = buffer.get(at..)?;
-    let end = rest.iter().position(|byte| *byte == b'\r')?;
-    (rest.get(end + 1) == Some(&b'\n')).then(|| &rest[..end])
-}
-
-/// A length; `None` for -1, which stands for nil.
-pub fn number(text: &[u8]) -> std::result::Result<Option<usize>, &'static str> {
-    if text == b"-1" {
-        return Ok(None);
-    }
-    let digits = digits(text).and_then(|number| usize::try_from(number).ok());
-    digits.map(Some).ok_or("a length is no number")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Where a reply ends, fed byte by byte.
-    fn end_of(reply: &[u8]) -> std::result::Result<Option<usize>, &'static str> {
-        let mut walk = Walk { at: 0, values: 1 };
-        for end in 0..=reply.len() {
-            if walk.go_on(&reply[..end])? {
-                return Ok(Some(walk.at));
-            }
-        }
-        Ok(None)
-    }
-
-    #[test]
-    fn finds_the_end_of_every_kind_of_reply() {
-        for reply in [
-            "+OK\r\n",
-            "-ERR no\r\n",
-            ":12\r\n",
-            "$-1\r\n",
-            "*-1\r\n",
-            "*0\r\n",
-            "$0\r\n\r\n",
-            "$4\r\na\r\nb\r\n",
-            "*2\r\n$1\r\na\r\n*1\r\n:1\r\n",
-        ] {
-            let with_more = format!("{reply}+NEXT\r\n");
-            assert_eq!(end_of(with_more.as_bytes()), Ok(Some(reply.len())), "{reply:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_whole_is_waited_for_and_what_is_no_reply_is_refused() {
-        assert_eq!(end_of(b"*2\r\n$1\r\na\r\n"), Ok(None));
-        assert_eq!(end_of(b"$99999999999999\r\na"), Ok(None));
-        for odd in ["\r\n", "?\r\n", "$x\r\n", "*-2\r\n", "%1\r\n"] {
-            assert!(end_of(odd.as_bytes()).is_err(), "{odd:?}");
-        }
-    }
 }

@@ -40,7 +40,7 @@ impl Renewal {
         while self.news.changed().await.is_ok() {
             let auth = self.news.borrow_and_update().as_ref().and_then(auth);
             if let Some(auth) = auth
-                && let Err(error) = commands.send("AUTH", "connection", &auth).await
+                && let Err(error) = commands.send("AUTH", "", &auth).await
             {
                 self.refused(commands.address(), error);
             }

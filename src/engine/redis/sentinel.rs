@@ -4,7 +4,7 @@ use redis::{FromRedisValue, Value};
 
 use super::{Connection, SendCommand};
 use crate::engine::address::Address;
-use crate::engine::error::{Error, Result};
+use crate::engine::error::{Error, Outage, Result};
 use crate::engine::warnings::Warnings;
 
 /// Names the question in warnings.
@@ -29,7 +29,7 @@ pub async fn check_role(
     address: &Address,
     warnings: &Warnings,
 ) -> Result<()> {
-    let reply = match connection.send_command("ROLE", "connection", &redis::cmd("ROLE")).await {
+    let reply = match connection.send_command("ROLE", "", &redis::cmd("ROLE")).await {
         Ok(reply) => reply,
         // Writing to a replica is refused all the same.
         Err(error @ Error::Refused { .. }) => {
@@ -47,7 +47,7 @@ pub async fn check_role(
 }
 
 fn unavailable(reason: String) -> Error {
-    Error::Unavailable { command: "SENTINEL", reason }
+    Error::Unavailable { command: "SENTINEL", reason, outage: Outage::Passing }
 }
 
 fn odd(reason: &str) -> Error {

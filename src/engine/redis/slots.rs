@@ -53,6 +53,16 @@ impl Slots {
         self.ranges.iter().find(pins).map(|(.., master)| master)
     }
 
+    /// How many slots have a master.
+    pub fn count(&self) -> usize {
+        self.ranges.iter().map(|(first, last, _)| (*first..=*last).len()).sum()
+    }
+
+    /// Whether all have one.
+    pub fn is_whole(&self) -> bool {
+        self.count() >= SLOTS.into()
+    }
+
     /// All masters and replicas.
     pub fn nodes(&self) -> &[Address] {
         &self.nodes

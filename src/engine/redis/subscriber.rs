@@ -81,7 +81,7 @@ impl Subscriber {
         match limited("PING", ANSWER_LIMIT, sink.ping::<Value>()).await? {
             Ok(_) => Ok(()),
             Err(error) => {
-                let error = Error::from_redis("PING", "connection", &self.address, &error);
+                let error = Error::from_redis("PING", "", &self.address, &error);
                 if error.connection_survives() { Ok(()) } else { Err(error) }
             }
         }

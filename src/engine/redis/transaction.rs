@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::RawConnection;
-use super::raw::{line_at, number};
+use super::resp::{Head, Values};
 use crate::engine::error::{Error, Result};
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
@@ -80,8 +80,8 @@ impl RawConnection {
         commands.bytes.extend_from_slice(EXEC);
         let count = commands.starts.len();
         let reply = self.exchange_within(limit, name, &commands.bytes, count + 2).await?;
-        let sort = |name: &'static str, line: &[u8]| self.error(name, key, line);
-        Replies { bytes: &reply, at: 0, sort: &sort }.transaction(name, count)
+        let sort = |name: &'static str, words: &[u8]| self.error(name, key, words);
+        Replies { values: Values(&reply), sort: &sort }.transaction(name, count)
     }
 
     /// Sends commands, each for itself: their answers. In one go, but for a slot on its way: an ASKING
@@ -102,19 +102,18 @@ impl RawConnection {
             let end = commands.starts.get(next).copied().unwrap_or(commands.bytes.len());
             let bytes = &commands.bytes[first..end];
             let reply = self.exchange_within(limit, name, bytes, starts.len()).await?;
-            let sort = |name: &'static str, line: &[u8]| self.error(name, key, line);
-            let mut replies = Replies { bytes: &reply, at: 0, sort: &sort };
+            let sort = |name: &'static str, words: &[u8]| self.error(name, key, words);
+            let mut replies = Replies { values: Values(&reply), sort: &sort };
             answers.append(&mut replies.strings(name, starts.len())?);
         }
         Ok(answers)
     }
 }
 
-/// Walks over whole replies.
+/// Whole replies.
 struct Replies<'a, F> {
-    bytes: &'a [u8],
-    at: usize,
-    /// Makes an error of an error reply.
+    values: Values<'a>,
+    /// Makes an error of the words of an error reply.
     sort: &'a F,
 }
 
@@ -131,10 +130,9 @@ impl<'a, F: Fn(&'static str, &[u8]) -> Error> Replies<'a, F> {
         if let Some(error) = refused {
             return Err(error);
         }
-        let line = self.line("EXEC")?;
-        match line.split_first() {
-            Some((b'-', _)) => Err((self.sort)("EXEC", line)),
-            Some((b'*', length)) if number(length) == Ok(Some(count)) => {
+        match self.head("EXEC")? {
+            Head::Error(words) => Err((self.sort)("EXEC", words)),
+            Head::Array(length) if length == Some(count) => {
                 Ok(Sent { answers: self.strings(name, count)?, not_as_one: None })
             }
             _ => Err(odd("EXEC")),
@@ -143,10 +141,9 @@ impl<'a, F: Fn(&'static str, &[u8]) -> Error> Replies<'a, F> {
 
     /// The error of a reply that is `+OK` or `+QUEUED` otherwise.
     fn status(&mut self, name: &'static str) -> Result<Option<Error>> {
-        let line = self.line(name)?;
-        match line.first() {
-            Some(b'+') => Ok(None),
-            Some(b'-') => Ok(Some((self.sort)(name, line))),
+        match self.head(name)? {
+            Head::Status => Ok(None),
+            Head::Error(words) => Ok(Some((self.sort)(name, words))),
             _ => Err(odd(name)),
         }
     }
@@ -157,24 +154,17 @@ impl<'a, F: Fn(&'static str, &[u8]) -> Error> Replies<'a, F> {
 
     /// A string, or the error that stands in its place.
     fn string(&mut self, name: &'static str) -> Result<Result<Vec<u8>>> {
-        let line = self.line(name)?;
-        match line.split_first() {
-            Some((b'-', _)) => Ok(Err((self.sort)(name, line))),
-            Some((b'$', length)) => {
-                let length = number(length).ok().flatten().ok_or_else(|| odd(name))?;
-                let end = self.at.saturating_add(length);
-                let string = self.bytes.get(self.at..end).ok_or_else(|| odd(name))?;
-                self.at = end + 2;
-                Ok(Ok(string.to_vec()))
+        match self.head(name)? {
+            Head::Error(words) => Ok(Err((self.sort)(name, words))),
+            Head::String(Some(length)) => {
+                self.values.text(length).map(|text| Ok(text.to_vec())).map_err(|_| odd(name))
             }
             _ => Err(odd(name)),
         }
     }
 
-    fn line(&mut self, name: &'static str) -> Result<&'a [u8]> {
-        let line = line_at(self.bytes, self.at).ok_or_else(|| odd(name))?;
-        self.at += line.len() + 2;
-        Ok(line)
+    fn head(&mut self, name: &'static str) -> Result<Head<'a>> {
+        self.values.head().map_err(|_| odd(name))
     }
 }
 
@@ -185,14 +175,15 @@ fn odd(command: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::error::Outage;
 
     /// What becomes of two commands.
     fn sent(replies: &str) -> Result<(Vec<Option<String>>, bool)> {
         let sort = |command, line: &[u8]| {
             let reason = String::from_utf8(line.to_vec()).unwrap();
-            Error::Unavailable { command, reason }
+            Error::Unavailable { command, reason, outage: Outage::Passing }
         };
-        let mut replies = Replies { bytes: replies.as_bytes(), at: 0, sort: &sort };
+        let mut replies = Replies { values: Values(replies.as_bytes()), sort: &sort };
         let sent = replies.transaction("XADD", 2)?;
         let text = |answer: Result<Vec<u8>>| Some(String::from_utf8(answer.ok()?).unwrap());
         Ok((sent.answers.into_iter().map(text).collect(), sent.not_as_one.is_none()))

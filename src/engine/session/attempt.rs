@@ -81,6 +81,7 @@ fn is_passing(error: &Error) -> bool {
     matches!(
         error,
         Error::Connection { .. }
+            | Error::TurnedAway { .. }
             | Error::Timeout { .. }
             | Error::Unavailable { .. }
             | Error::Moved { .. }

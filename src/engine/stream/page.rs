@@ -1,7 +1,7 @@
 //! XREAD's reply, read in place: `*1 *2 $key *n` and n times `*2 $id *2m` with 2m strings.
 
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::{line_at, number};
+use crate::engine::redis::{Odd, Values};
 use crate::engine::wire::EntryId;
 
 /// An entry in a page.
@@ -18,7 +18,7 @@ pub struct PageEntry<'a> {
 impl<'a> PageEntry<'a> {
     /// Names and values.
     pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let mut rest = Rest(self.fields);
+        let mut rest = Values(self.fields);
         // The page was read once: its fields are whole.
         std::iter::from_fn(move || Some((rest.string().ok()?, rest.string().ok()?)))
             .take(self.strings / 2)
@@ -30,10 +30,8 @@ pub fn page(reply: &[u8]) -> Result<Vec<PageEntry<'_>>> {
     entries(reply).map_err(|reason| Error::Protocol { command: "XREAD", reason: reason.to_owned() })
 }
 
-type Odd = &'static str;
-
 fn entries(reply: &[u8]) -> std::result::Result<Vec<PageEntry<'_>>, Odd> {
-    let mut rest = Rest(reply);
+    let mut rest = Values(reply);
     match rest.array()? {
         None => return Ok(Vec::new()),
         Some(1) => {}
@@ -59,34 +57,6 @@ fn entries(reply: &[u8]) -> std::result::Result<Vec<PageEntry<'_>>, Odd> {
         entries.push(PageEntry { id, fields, strings });
     }
     Ok(entries)
-}
-
-/// What is still to be read.
-#[derive(Clone, Copy)]
-struct Rest<'a>(&'a [u8]);
-
-impl<'a> Rest<'a> {
-    fn header(&mut self, kind: u8) -> std::result::Result<Option<usize>, Odd> {
-        let line = line_at(self.0, 0).ok_or("no line")?;
-        match line.split_first() {
-            Some((first, length)) if *first == kind => {
-                self.0 = &self.0[line.len() + 2..];
-                number(length)
-            }
-            _ => Err("another type than expected"),
-        }
-    }
-
-    fn array(&mut self) -> std::result::Result<Option<usize>, Odd> {
-        self.header(b'*')
-    }
-
-    fn string(&mut self) -> std::result::Result<&'a [u8], Odd> {
-        let length = self.header(b'$')?.ok_or("nil where a string is expected")?;
-        let (string, rest) = self.0.split_at_checked(length).ok_or("a string is cut off")?;
-        self.0 = rest.strip_prefix(b"\r\n").ok_or("a string does not end")?;
-        Ok(string)
-    }
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl WriteQueue {
         let mut state = self.lock();
         let size = publish.size();
         if state.bytes + size > self.bound {
-            return Err(Error::QueueFull { queued: state.bytes, bound: self.bound });
+            return Err(Error::QueueFull { size, queued: state.bytes, bound: self.bound });
         }
         state.bytes += size;
         state.accepted += 1;

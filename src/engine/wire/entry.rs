@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::EntryId;
+use super::{EntryId, is_msgpack};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use redis::Value;
@@ -208,6 +208,9 @@ fn parse_data(field: &[u8]) -> Result<EntryData<'_>, EntryError> {
         return Ok(EntryData::Json(text(field)?));
     }
     let bytes = STANDARD.decode(field).map_err(|_| EntryError::Malformed("invalid base64"))?;
+    if !is_msgpack(&bytes) {
+        return Err(EntryError::Malformed("no msgpack, or too deep"));
+    }
     Ok(EntryData::Msgpack(bytes.into()))
 }
 
@@ -269,6 +272,8 @@ mod tests {
             parse(&[("nsp", b"/"), ("uid", b"a"), ("type", b"x")]),
             parse(&[("nsp", b"/"), ("uid", b"a"), ("type", b"3"), ("data", b"gaFhAQ=")]),
             parse(&[("nsp", b"/"), ("uid", b"a"), ("type", b"3"), ("data", b"{\xff")]),
+            // An array of 33,554,176 elements, of which none is there.
+            parse(&[("nsp", b"/"), ("uid", b"a"), ("type", b"3"), ("data", b"3QH//wA=")]),
             parse(&[("nsp", b"\xff"), ("uid", b"a"), ("type", b"3")]),
         ] {
             assert!(matches!(bad, Err(EntryError::Malformed(_))), "{bad:?}");

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::shape::{array, from_msgpack};
-use super::{EntryId, Membership, Room};
+use super::{EntryId, Membership, Room, is_msgpack};
 
 /// What is looked at in a session.
 pub struct SessionHead {
@@ -48,9 +48,9 @@ pub fn encode_session(msgpack: &[u8]) -> String {
     STANDARD.encode(msgpack)
 }
 
-/// The msgpack of a session key's value, when it is base64.
+/// The msgpack of a session key's value; `None` when it is something else.
 pub fn decode_session(value: &[u8]) -> Option<Vec<u8>> {
-    STANDARD.decode(value).ok()
+    STANDARD.decode(value).ok().filter(|session| is_msgpack(session))
 }
 
 #[cfg(test)]
@@ -75,6 +75,8 @@ mod tests {
     #[test]
     fn garbage_is_no_session() {
         assert!(decode_session(b"***").is_none());
+        // An array of 33,554,176 elements, of which none is there.
+        assert!(decode_session(b"3QH//wA=").is_none());
         assert!(SessionHead::decode(b"\xc1").is_none());
         assert!(SessionHead::decode(b"\x81\xa3sid\xa1s").is_none());
     }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
-/// Nodes write msgpack up to 100 levels deep. The decoder takes some 2 kB of stack for a level in a
-/// debug build, and would go 1024 levels deep by itself.
+/// Deeper msgpack is left to JS. The decoder takes some 2 kB of stack for a level in a debug build, and
+/// would go 1024 levels deep by itself.
 const DEEPEST: usize = 256;
 
 /// Reads a struct out of a msgpack object; `None` when it is something else.

@@ -3,11 +3,12 @@
 mod hand_on;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     PageEntry, PageSize, Progress, Stream, last_before, page, read_entries, server_time, tail,
@@ -20,6 +21,7 @@ use crate::engine::redis::{ANSWER_LIMIT, Backoff, Connector, KeyConnector, RawCo
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::EntryId;
+use waiting::{Answered, Waiting};
 
 /// How much later than asked an XREAD may answer before the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(5);
@@ -32,6 +34,8 @@ const LARGEST_REPLY: usize = 1 << 20;
 const LONGEST_BLOCK: Duration = Duration::from_secs(30);
 
 const TASK: &str = "reader";
+/// Names servers that do not wait in warnings.
+const WAITING: &str = "reader, BLOCK";
 /// Names the question for the server's clock in warnings.
 const STARTING: &str = "reader, TIME";
 
@@ -81,11 +85,17 @@ impl Reader {
         // The first position is known. It is never asked for again: what came meanwhile would be left
         // out.
         let mut has_started = false;
+        // The last connection ended with the first read that was to wait: a server may let us read, and
+        // hang up on that. Then a first read proves nothing.
+        let mut is_suspect = false;
         let mut route = KeyConnector::new(self.connector.clone(), self.stream.key.clone());
         loop {
-            let read = self.read(&mut route, &mut backoff, &mut has_started).await;
+            let read = self.read(&mut route, &mut backoff, &mut has_started, &mut is_suspect).await;
             self.stream.reader_health.lost();
-            let Err(error) = read else { continue };
+            let Err(error) = read else {
+                is_suspect = false;
+                continue;
+            };
             if !route.heed(&error) {
                 self.warnings.warn(TASK, &error);
             }
@@ -102,6 +112,7 @@ impl Reader {
         route: &mut KeyConnector,
         backoff: &mut Backoff,
         has_started: &mut bool,
+        is_suspect: &mut bool,
     ) -> Result<()> {
         let mut connection = route.connect_raw().await?;
         if !*has_started {
@@ -116,30 +127,48 @@ impl Reader {
         }
         let mut count = self.count.min(self.most());
         let mut ahead = None;
-        // The first read does not wait: its answer shows that we can read here.
-        let mut block = None;
+        let mut waiting = Waiting::new(self.block());
         loop {
             self.inbox.has_space().await;
             let asked = match ahead.take() {
                 Some(asked) => asked,
-                None => self.send_read(&mut connection, self.place(), count, block).await?,
+                None => {
+                    self.send_read(&mut connection, self.place(), count, waiting.block()).await?
+                }
             };
             let reply = tokio::select! {
-                reply = self.read_reply(&mut connection) => {
-                    reply.inspect_err(|_| self.pages.broke(count as usize))?
-                }
+                reply = self.read_reply(&mut connection) => reply,
                 // The read that is under way would not end: a new connection starts over.
                 () = self.stream.restart_reader.notified() => return Ok(()),
                 () = server.replaced() => return Ok(()),
             };
-            if block.is_none() {
-                self.stream.reader_health.connected(&self.stats, &self.inbox);
-                block = Some(self.block());
-            }
-            backoff.reset();
-            self.warnings.clear(TASK);
+            let reply = match reply {
+                Err(error) if waiting.is_refused(&error) => {
+                    self.warnings.warn(WAITING, &error);
+                    continue;
+                }
+                reply => reply.inspect_err(|_| self.pages.broke(count as usize))?,
+            };
             self.pages.worked();
             let entries = page(&reply)?;
+            let answered = waiting.answered(entries.is_empty(), asked.sent.elapsed());
+            let is_first = answered == Answered::NotAsked;
+            if is_first {
+                self.stream.reader_health.connected(&self.stats, &self.inbox);
+            }
+            if !is_first || !*is_suspect {
+                backoff.reset();
+                self.warnings.clear(TASK);
+            }
+            *is_suspect = is_first;
+            if let Err(error) = waiting.check() {
+                self.warnings.warn(WAITING, &error);
+            }
+            match answered {
+                Answered::Pause(pause) => sleep(pause).await,
+                Answered::Waited => self.warnings.clear(WAITING),
+                Answered::NotAsked | Answered::Entries => {}
+            }
             let is_behind = entries.len() as u64 >= u64::from(count);
             let is_small = reply.len() < LARGEST_REPLY;
             count = if is_behind && is_small {
@@ -156,7 +185,9 @@ impl Reader {
                 // space here would look as if it had been trimmed past us.
                 if self.inbox.has_room_for(reply.len().saturating_mul(4)) {
                     let behind = ReadPosition { position: last.id, sent: Instant::now(), ..asked };
-                    ahead = Some(self.send_read(&mut connection, behind, count, block).await?);
+                    ahead = Some(
+                        self.send_read(&mut connection, behind, count, waiting.block()).await?,
+                    );
                 }
             }
             self.hand_on(&entries, asked.moves);

@@ -1,0 +1,177 @@
+//! RESP2, as far as replies need it, read in place: where replies end, and what their values are.
+
+use crate::engine::wire::digits;
+
+/// What is wrong with a reply.
+pub type Odd = &'static str;
+
+/// The first line of a value, which is all of it but for strings and arrays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head<'a> {
+    /// A status.
+    Status,
+    /// A number.
+    Number,
+    /// An error: its words.
+    Error(&'a [u8]),
+    /// So many bytes follow, and the end of a line; `None` stands for nil.
+    String(Option<usize>),
+    /// So many values follow; `None` stands for nil.
+    Array(Option<usize>),
+}
+
+impl<'a> Head<'a> {
+    /// Reads the line with which `bytes` begin, and how long it is with its end; `None` while it is not
+    /// whole.
+    fn read(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, Odd> {
+        let Some(end) = bytes.iter().position(|byte| *byte == b'\r') else { return Ok(None) };
+        if bytes.get(end + 1) != Some(&b'\n') {
+            return Ok(None);
+        }
+        let (kind, text) = bytes[..end].split_first().ok_or("an empty line")?;
+        let head = match kind {
+            b'+' => Head::Status,
+            b':' => Head::Number,
+            b'-' => Head::Error(text),
+            b'$' => Head::String(length(text)?),
+            b'*' => Head::Array(length(text)?),
+            _ => return Err("no reply of this protocol"),
+        };
+        Ok(Some((head, end + 2)))
+    }
+}
+
+/// `None` for -1, which stands for nil.
+fn length(text: &[u8]) -> Result<Option<usize>, Odd> {
+    if text == b"-1" {
+        return Ok(None);
+    }
+    let digits = digits(text).and_then(|number| usize::try_from(number).ok());
+    digits.map(Some).ok_or("a length is no number")
+}
+
+/// Finds the end of replies, without looking at what they hold. Goes on where it stopped when more bytes
+/// have come.
+pub struct Walk {
+    /// Everything before this is walked.
+    at: usize,
+    /// How many values are still to come.
+    values: usize,
+}
+
+impl Walk {
+    /// Over so many replies.
+    pub fn new(replies: usize) -> Self {
+        Self { at: 0, values: replies }
+    }
+
+    /// Where the replies end, once they are whole.
+    pub fn go_on(&mut self, buffer: &[u8]) -> Result<Option<usize>, Odd> {
+        while self.values > 0 {
+            let Some((head, line)) = Head::read(&buffer[self.at..])? else { return Ok(None) };
+            let after = self.at + line;
+            let (next, values) = match head {
+                Head::String(Some(length)) => (after.saturating_add(length).saturating_add(2), 0),
+                Head::Array(Some(values)) => (after, values),
+                _ => (after, 0),
+            };
+            if next > buffer.len() {
+                return Ok(None);
+            }
+            self.at = next;
+            self.values = (self.values - 1).checked_add(values).ok_or("too many values")?;
+        }
+        Ok(Some(self.at))
+    }
+}
+
+/// Values that are whole, one behind the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Values<'a>(pub &'a [u8]);
+
+impl<'a> Values<'a> {
+    /// The next line. A string's bytes are read by [`Values::text`], the values of an array one by one.
+    pub fn head(&mut self) -> Result<Head<'a>, Odd> {
+        let (head, line) = Head::read(self.0)?.ok_or("it is cut off")?;
+        self.0 = &self.0[line..];
+        Ok(head)
+    }
+
+    /// The bytes of a string whose head was read.
+    pub fn text(&mut self, length: usize) -> Result<&'a [u8], Odd> {
+        let (text, rest) = self.0.split_at_checked(length).ok_or("a string is cut off")?;
+        self.0 = rest.strip_prefix(b"\r\n").ok_or("a string does not end")?;
+        Ok(text)
+    }
+
+    /// The length of an array, whose values come next; `None` for nil.
+    pub fn array(&mut self) -> Result<Option<usize>, Odd> {
+        match self.head()? {
+            Head::Array(length) => Ok(length),
+            _ => Err("no array where one is expected"),
+        }
+    }
+
+    /// A string.
+    pub fn string(&mut self) -> Result<&'a [u8], Odd> {
+        match self.head()? {
+            Head::String(Some(length)) => self.text(length),
+            _ => Err("no string where one is expected"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a reply ends, fed byte by byte.
+    fn end_of(reply: &[u8]) -> Result<Option<usize>, Odd> {
+        let mut walk = Walk::new(1);
+        for end in 0..=reply.len() {
+            if let Some(end) = walk.go_on(&reply[..end])? {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    #[test]
+    fn finds_the_end_of_every_kind_of_reply() {
+        for reply in [
+            "+OK\r\n",
+            "-ERR no\r\n",
+            ":12\r\n",
+            "$-1\r\n",
+            "*-1\r\n",
+            "*0\r\n",
+            "$0\r\n\r\n",
+            "$4\r\na\r\nb\r\n",
+            "*2\r\n$1\r\na\r\n*1\r\n:1\r\n",
+        ] {
+            let with_more = format!("{reply}+NEXT\r\n");
+            assert_eq!(end_of(with_more.as_bytes()), Ok(Some(reply.len())), "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_is_waited_for_and_what_is_no_reply_is_refused() {
+        assert_eq!(end_of(b"*2\r\n$1\r\na\r\n"), Ok(None));
+        assert_eq!(end_of(b"$99999999999999\r\na"), Ok(None));
+        for odd in ["\r\n", "?\r\n", "$x\r\n", "*-2\r\n", "%1\r\n"] {
+            assert!(end_of(odd.as_bytes()).is_err(), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn values_one_by_one() {
+        let mut values = Values(b"*2\r\n$3\r\na\r\n\r\n:1\r\n-ERR no\r\n$-1\r\n$5\r\nshort\r");
+        assert_eq!(values.array(), Ok(Some(2)));
+        assert_eq!(values.string(), Ok(&b"a\r\n"[..]));
+        assert_eq!(values.head(), Ok(Head::Number));
+        assert_eq!(values.head(), Ok(Head::Error(b"ERR no")));
+        assert!(values.string().is_err(), "nil");
+        assert!(values.string().is_err(), "cut off");
+        assert!(Values(b":1\r\n").array().is_err());
+    }
+}
