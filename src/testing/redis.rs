@@ -13,7 +13,7 @@ use super::reply::{array, error, int, ok, push, status, text};
 use super::within;
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::{Dial, Socket, line_at, number};
+use crate::engine::redis::{Dial, Socket};
 
 /// The server's clock when a test begins; it goes with tokio's.
 pub const NOW_MS: u64 = 1_000_000;
@@ -454,7 +454,10 @@ fn parse(buffer: &[u8]) -> Option<(Vec<String>, usize)> {
     (at <= buffer.len()).then_some((words, at))
 }
 
+/// The length in the line that begins at `at`, and where the line ends.
 fn header(buffer: &[u8], at: usize) -> Option<(usize, usize)> {
-    let line = line_at(buffer, at)?;
-    Some((number(&line[1..]).ok()??, at + line.len() + 2))
+    let rest = buffer.get(at..)?;
+    let end = rest.windows(2).position(|two| two == b"\r\n")?;
+    let length = std::str::from_utf8(&rest[1..end]).ok()?.parse().ok()?;
+    Some((length, at + end + 2))
 }
