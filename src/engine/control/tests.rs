@@ -353,7 +353,7 @@ async fn a_subscription_that_the_server_ends_is_made_again_where_the_slot_is() {
     let mut connection = seed.while_answering(test.redis.accept_at("a:1")).await;
     connection.answer("SPUBLISH", reply::int(0));
     connection.answer("PUBSUB SHARDNUMSUB", reply::array(&[]));
-    connection.while_answering(sleep(Duration::from_millis(10))).await;
+    connection.while_answering(sleep(Duration::from_millis(200))).await;
     assert!(connection.has_answered(&format!("SSUBSCRIBE {REQUESTS}")));
     let ended = [reply::text("sunsubscribe"), reply::text(REQUESTS), reply::int(0)];
     connection.send(&reply::push(&ended)).await;

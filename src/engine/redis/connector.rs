@@ -268,13 +268,12 @@ impl Connector {
         }
         self.is_outdated.store(false, Ordering::Relaxed);
         let mut nodes = told.slots.as_ref().map_or_else(Vec::new, |slots| slots.nodes().to_vec());
+        fastrand::shuffle(&mut nodes);
         for node in &self.settings.nodes {
             if !nodes.contains(&node.address()) {
                 nodes.push(node.address());
             }
         }
-        // Each may be a node that was taken out of the cluster.
-        fastrand::shuffle(&mut nodes);
         let answer = race(nodes, |address| {
             let connector = self.clone();
             async move {

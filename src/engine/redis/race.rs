@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// An attempt has this long before the next one is made as well.
-const STAGGER: Duration = Duration::from_millis(250);
+const STAGGER: Duration = Duration::from_millis(300);
 
 /// Tries the first candidate, and the next one when that has failed or takes long, until one has
 /// succeeded; the attempts that are still under way are dropped. `Err` holds all failures, in the

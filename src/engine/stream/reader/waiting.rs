@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::engine::error::{Error, Result};
+use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::redis::Backoff;
 
 /// The longest pause between two reads of a server that does not wait.
@@ -48,7 +48,10 @@ impl Waiting {
 
     /// Whether this error means that the server lets us read, but not wait: reads go on without BLOCK.
     pub fn is_refused(&mut self, error: &Error) -> bool {
-        let is_refused = self.block().is_some() && error.is_forbidden();
+        // A permission would be for XREAD as a whole.
+        let refuses = |refusal: &Refusal| matches!(refusal, Refusal::Unsupported | Refusal::Other);
+        let is_refused = self.block().is_some()
+            && matches!(error, Error::Refused { refusal, .. } if refuses(refusal));
         self.is_refused |= is_refused;
         is_refused
     }
@@ -122,6 +125,7 @@ mod tests {
         assert!(!waiting.is_refused(&no_block), "it was not asked for");
         waiting.answered(true, Duration::ZERO);
         assert!(!waiting.is_refused(&refused("LOADING")));
+        assert!(!waiting.is_refused(&refused("NOPERM no permissions")));
         assert!(waiting.is_refused(&no_block));
         assert_eq!(waiting.block(), None);
         assert!(!waiting.is_refused(&no_block), "it is something else");

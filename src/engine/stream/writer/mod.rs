@@ -234,9 +234,8 @@ impl Writer {
             self.refused(&delivery.batch, error, delivery.doubt.is_some());
             return true;
         }
-        if !error.connection_survives() && error.is_answered() && self.run_id.is_none() {
-            // Not the master any more: the reader is to look for it as well. If servers tell who they
-            // are, it does so once another one is found.
+        if !error.connection_survives() && error.is_answered() {
+            // Not the master any more: the reader is to look for it as well.
             self.stream.restart_reader.notify_one();
         }
         false
