@@ -5,79 +5,95 @@ export interface RedisStreamsAdapterOptions {
   /**
    * The name of the Redis stream, or its prefix when there are several: `<streamName>-<i>`.
    * @default "socket.io"
+   * @example createAdapter(client, { streamName: "chat" })
    */
   streamName?: string;
   /**
    * The number of streams. Each namespace belongs to one of them; all nodes need the same number.
    * @default 1
+   * @example createAdapter(client, { streamCount: 4 })
    */
   streamCount?: number;
   /**
    * The prefix of the PUB/SUB channels.
    * @default "socket.io"
+   * @example createAdapter(client, { channelPrefix: "chat" })
    */
   channelPrefix?: string;
   /**
    * Whether requests travel over sharded PUB/SUB (Redis 7.0 and newer).
    * @default false
+   * @example createAdapter(client, { useShardedPubSub: true })
    */
   useShardedPubSub?: boolean;
   /**
    * The number of entries to which the stream is trimmed, approximately (`MAXLEN ~`).
    * @default 10_000
+   * @example createAdapter(client, { maxLen: 100_000 })
    */
   maxLen?: number;
   /**
    * The number of entries per XREAD.
    * @default 100
+   * @example createAdapter(client, { readCount: 500 })
    */
   readCount?: number;
   /**
    * How long one XREAD waits for entries, in ms; 0 is without limit.
    * @default 5_000
+   * @example createAdapter(client, { blockTimeInMs: 1_000 })
    */
   blockTimeInMs?: number;
   /**
    * The prefix of the keys that hold sessions of connection state recovery.
    * @default "sio:session:"
+   * @example createAdapter(client, { sessionKeyPrefix: "chat:session:" })
    */
   sessionKeyPrefix?: string;
   /**
    * Set it when no payload ever holds binary: the search for binary is left out.
    * @default false
+   * @example createAdapter(client, { onlyPlaintext: true })
    */
   onlyPlaintext?: boolean;
   /**
    * Time between two heartbeats of this node, in ms.
    * @default 5_000
+   * @example createAdapter(client, { heartbeatInterval: 1_000 })
    */
   heartbeatInterval?: number;
   /**
    * A node unheard of for this long is not waited for, in ms. Greater than `heartbeatInterval`.
    * @default 10_000
+   * @example createAdapter(client, { heartbeatTimeout: 4_000 })
    */
   heartbeatTimeout?: number;
   /**
-   * Bound of what waits to be published, in bytes. Over it, packets go to local clients only, with
-   * a warning.
+   * Bound of what waits to be published, in bytes, divided evenly among the streams; and once more of
+   * what waits to be published over PUB/SUB. Over it, packets go to local clients only, with a
+   * warning.
    * @default 67_108_864
+   * @example createAdapter(client, { publishQueueBytes: 16 * 1024 * 1024 })
    */
   publishQueueBytes?: number;
   /**
    * Bound of what was read and waits for the event loop, in bytes. Over it, reading pauses.
    * @default 67_108_864
+   * @example createAdapter(client, { inboxBytes: 16 * 1024 * 1024 })
    */
   inboxBytes?: number;
   /**
-   * Bound of the recent broadcasts kept in memory for connection state recovery, in bytes. Older
-   * ones are read from Redis.
+   * Bound of the recent broadcasts kept in memory for connection state recovery, in bytes, divided
+   * evenly among the streams; 0 keeps none. Older ones are read from Redis.
    * @default 67_108_864
+   * @example createAdapter(client, { historyBytes: 0 })
    */
   historyBytes?: number;
   /**
    * How requests, answers and heartbeats travel: over PUB/SUB, as in upstream 0.3, or in the
    * stream, as in upstream 0.1 and 0.2. The same on all nodes.
    * @default "pubsub"
+   * @example createAdapter(client, { requestsVia: "stream" })
    */
   requestsVia?: "pubsub" | "stream";
 }
@@ -120,7 +136,10 @@ export interface ConnectionOptions {
   tls?: boolean | TlsSettings;
   /** The name shown by CLIENT LIST. */
   clientName?: string;
-  /** Time limit for making a connection, in ms. */
+  /**
+   * Time limit for making a connection, in ms.
+   * @default 5_000
+   */
   connectTimeout?: number;
   /** Put before stream and session keys. */
   keyPrefix?: string;
@@ -336,24 +355,121 @@ export interface MemberLeaveMessage extends DiagnosticsMessage {
 /** Entries of the namespace's stream were lost: argument of the adapter's event `loss`. */
 export interface Loss {
   /**
-   * `trimmed`: they were trimmed before this node came by (see `maxLen`), or lost in a failover.
+   * `trimmed`: they were trimmed before this node read them (see `maxLen`), or lost in a failover.
    * `deleted`: the stream was deleted, or replaced by another one.
-   * `fell back`: its last entry lies before what was read: a replica without the latest entries
+   * `fellBack`: its last entry lies before what was read: a replica without the latest entries
    * took over, or Redis's clock went back.
-   * `wrong type`: something else stands at the stream's key.
+   * `wrongType`: the stream's key holds something else.
    */
-  reason: "trimmed" | "deleted" | "fell back" | "wrong type";
-  /** How many, where that is known. */
+  reason: "trimmed" | "deleted" | "fellBack" | "wrongType";
+  /** How many, if that is known. */
   entries?: number;
+}
+
+/** The stable `code` of an error or a warning of this package; docs/monitoring.md explains each. */
+export type ErrorCode =
+  | "ERR_SIO_REDIS_AUTH"
+  | "ERR_SIO_REDIS_CLIENT"
+  | "ERR_SIO_REDIS_CLOSED"
+  | "ERR_SIO_REDIS_CONNECTION"
+  | "ERR_SIO_REDIS_HANDLER"
+  | "ERR_SIO_REDIS_NATIVE"
+  | "ERR_SIO_REDIS_NOPERM"
+  | "ERR_SIO_REDIS_NOT_RESTORED"
+  | "ERR_SIO_REDIS_OLD_NODES"
+  | "ERR_SIO_REDIS_OOM"
+  | "ERR_SIO_REDIS_OPTION"
+  | "ERR_SIO_REDIS_PROM_CLIENT"
+  | "ERR_SIO_REDIS_PROTOCOL"
+  | "ERR_SIO_REDIS_QUEUE_FULL"
+  | "ERR_SIO_REDIS_REFUSED"
+  | "ERR_SIO_REDIS_SETTING"
+  | "ERR_SIO_REDIS_SOCKET_IO"
+  | "ERR_SIO_REDIS_TIMEOUT"
+  | "ERR_SIO_REDIS_TLS"
+  | "ERR_SIO_REDIS_TOO_LARGE"
+  | "ERR_SIO_REDIS_UNAVAILABLE"
+  | "ERR_SIO_REDIS_UNSUPPORTED"
+  | "ERR_SIO_REDIS_WRONGTYPE";
+
+/**
+ * An error that this package throws, rejects with or warns of.
+ *
+ * @example
+ * try {
+ *   createAdapter(client);
+ * } catch (error) {
+ *   console.error((error as SocketIORedisError).code); // "ERR_SIO_REDIS_CLIENT"
+ * }
+ */
+export interface SocketIORedisError extends Error {
+  code: ErrorCode;
+  /** What was at fault, if another error was. */
+  cause?: unknown;
 }
 
 /** The adapter of one namespace, `io.of(name).adapter`. */
 export interface RedisStreamsAdapter extends ClusterAdapter {
+  /**
+   * `loss`: entries of the namespace's stream were lost, as far as this node can tell. The other
+   * events are those of every Socket.IO adapter.
+   *
+   * @example
+   * io.of("/").adapter.on("loss", ({ reason, entries }) => console.error("lost", reason, entries));
+   */
+  on(event: "loss", listener: (loss: Loss) => void): this;
+  on(event: AdapterEvent, listener: (...args: any[]) => void): this;
+  once(event: "loss", listener: (loss: Loss) => void): this;
+  once(event: AdapterEvent, listener: (...args: any[]) => void): this;
+  off(event: "loss", listener: (loss: Loss) => void): this;
+  off(event: AdapterEvent, listener: (...args: any[]) => void): this;
   /** Counters of this node, and the state of this namespace's stream. */
   stats(): AdapterStats;
   /** Resolves once everything published is out, or after 5 s without Redis. Never rejects. */
   close(): Promise<void>;
 }
+
+/** The events of every Socket.IO adapter. */
+type AdapterEvent =
+  "create-room" | "delete-room" | "join-room" | "leave-room" | "error" | (string & {}) | symbol;
+
+/** A client of `redis` (node-redis 4, 5, 6) for one server, a cluster or sentinels. */
+export interface NodeRedisClient {
+  sSubscribe(...args: any[]): any;
+  duplicate(...args: any[]): any;
+}
+
+/** A pool of `redis` (node-redis 5, 6). */
+export interface NodeRedisPool {
+  execute(...args: any[]): any;
+  readonly totalClients: number;
+}
+
+/** A client of `ioredis` (5, 6) or `iovalkey` for one server or sentinels. */
+export interface IORedisClient {
+  xread(...args: any[]): any;
+  duplicate(...args: any[]): any;
+  readonly options: object;
+}
+
+/** A client of `ioredis` (5, 6) or `iovalkey` for a cluster. */
+export interface IORedisCluster {
+  readonly isCluster: boolean;
+  nodes(...args: any[]): any;
+}
+
+/**
+ * Where Redis is: a client, connected or not, out of which only the settings are taken; a URL; or
+ * settings.
+ */
+export type RedisClient =
+  | NodeRedisClient
+  | NodeRedisPool
+  | IORedisClient
+  | IORedisCluster
+  | string
+  | URL
+  | ConnectionOptions;
 
 /**
  * Makes the option `adapter` of a Socket.IO server.
@@ -362,11 +478,13 @@ export interface RedisStreamsAdapter extends ClusterAdapter {
  * connected or not; or a URL; or settings. The adapter takes the settings out of a client and
  * opens connections of its own.
  * @param opts options
+ * @example
+ * const io = new Server(3000, { adapter: createAdapter("redis://localhost:6379") });
  * @throws TypeError with `code` `ERR_SIO_REDIS_CLIENT` (not a client), `ERR_SIO_REDIS_SETTING` (a
  * setting cannot be carried) or `ERR_SIO_REDIS_OPTION`; RangeError with `ERR_SIO_REDIS_OPTION`
  */
 export declare function createAdapter(
-  redisClient: any | string | URL | ConnectionOptions,
+  redisClient: RedisClient,
   opts?: RedisStreamsAdapterOptions & ClusterAdapterOptions,
 ): (nsp: any) => RedisStreamsAdapter;
 
@@ -488,11 +606,7 @@ export declare class Emitter<
    * @param nsp the namespace, `"/"` by default
    * @throws as `createAdapter`
    */
-  constructor(
-    redisClient: any | string | URL | ConnectionOptions,
-    opts?: RedisStreamsEmitterOptions,
-    nsp?: string,
-  );
+  constructor(redisClient: RedisClient, opts?: RedisStreamsEmitterOptions, nsp?: string);
   /** The emitter of another namespace, over the same connections. */
   of(nsp: string): Emitter<EmitEvents, ServerSideEvents>;
   /**

@@ -341,9 +341,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
 
   /**
    * @param {any[]} packet
-   * @returns {any}
+   * @returns {Promise<void>} resolved when the packet is on its way
    */
-  serverSideEmit(packet) {
+  async serverSideEmit(packet) {
     this.#requests.serverSideEmit(packet);
   }
 

@@ -156,7 +156,7 @@ export type NativeEvent =
   | { kind: "failed"; /** The call. */ call: number; /** Why. */ error: NativeError }
   | {
       kind: "lost"; /** The stream's index. */
-      stream: number; /** How: `trimmed`, `deleted`, `fell back`, `wrong type`. */
+      stream: number; /** How: `trimmed`, `deleted`, `fellBack`, `wrongType`. */
       reason: string; /** How many, if that is known. */
       entries?: number;
     }

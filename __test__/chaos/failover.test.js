@@ -68,7 +68,7 @@ test("a replica without the latest entries takes over: each node reports it once
   await all(COPIED + MISSING + AFTER);
   await settle(TWO_LOOKS);
   for (const { losses, faults, stats } of await Promise.all(nodes.map((node) => node.findings()))) {
-    assert.deepEqual(losses, [{ reason: "fell back", entries: undefined }]);
+    assert.deepEqual(losses, [{ reason: "fellBack", entries: undefined }]);
     assert.deepEqual(faults, []);
     assert.equal(stats.resets, 1);
   }

@@ -285,7 +285,7 @@ describe("the stream is not what it was: each node reports it and goes on", TOGE
       [expected, expected],
     );
     await watched.assertFlow();
-    await watched.assertSaid([unknown("fell back")]);
+    await watched.assertSaid([unknown("fellBack")]);
   });
 
   test("replaced by something else, which is deleted then", async (t) => {
@@ -294,7 +294,7 @@ describe("the stream is not what it was: each node reports it and goes on", TOGE
     await watched.said();
     assert.deepEqual(
       watched.losses.map(([loss]) => loss),
-      [unknown("wrong type"), unknown("wrong type")],
+      [unknown("wrongType"), unknown("wrongType")],
     );
     await settle(TWO_LOOKS);
     assert.deepEqual(

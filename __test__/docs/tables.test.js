@@ -48,7 +48,7 @@ describe("the tables of the documents", () => {
       .flat();
     // An unknown setting is answered with the list of all.
     assert.throws(
-      () => createAdapter({ unknown: true }),
+      () => createAdapter(/** @type {any} */ ({ unknown: true })),
       (/** @type {Error} */ error) => {
         const [, all] = error.message.split("there are ");
         all.split(", ").forEach((name) => assert.ok(listed.includes(name), name));
@@ -62,11 +62,16 @@ describe("the tables of the documents", () => {
       .readdirSync(join(ROOT, "lib"), { recursive: true })
       .map((file) => join("lib", String(file)))
       .filter((file) => file.endsWith(".js"));
-    const inCode = [join("src", "engine", "error.rs"), "metrics.js", ...sources]
+    const inCode = [join("src", "engine", "error", "mod.rs"), "metrics.js", ...sources]
       .flatMap((file) => read(file).match(/\b(?:ERR_)?SIO_REDIS_[A-Z_]+\b/g) ?? [])
       .sort();
     const listed = rowsOfMonitoring("Warnings and errors").map(([code]) => codeIn(code));
     assert.deepEqual([...listed].sort(), [...new Set(inCode)]);
+    const [, type] = /type ErrorCode =(.*?);/s.exec(read("index.d.ts")) ?? [];
+    assert.deepEqual(
+      type.match(/ERR_SIO_REDIS_\w+/g)?.sort(),
+      [...listed].filter((code) => code.startsWith("ERR_")).sort(),
+    );
   });
 
   test("list every metric, and no other", () => {

@@ -112,7 +112,10 @@ describe("what is passed to the emitter", () => {
     const { url } = context.redis;
     /** @type {[() => unknown, object][]} */
     const wrong = [
-      [() => new Emitter(undefined), { code: "ERR_SIO_REDIS_CLIENT", message: /^Emitter: / }],
+      [
+        () => new Emitter(/** @type {any} */ (undefined)),
+        { code: "ERR_SIO_REDIS_CLIENT", message: /^Emitter: / },
+      ],
       [() => new Emitter("http://x"), { code: "ERR_SIO_REDIS_SETTING", message: /^Emitter: / }],
       [
         () => new Emitter(url, { maxLen: 0 }),

@@ -167,8 +167,8 @@ impl Loss {
         match self {
             Loss::Trimmed => "trimmed",
             Loss::Deleted => "deleted",
-            Loss::FellBack => "fell back",
-            Loss::WrongType => "wrong type",
+            Loss::FellBack => "fellBack",
+            Loss::WrongType => "wrongType",
         }
     }
 }

@@ -78,7 +78,7 @@ pub enum NativeEvent {
     Lost {
         /// The stream's index.
         stream: u32,
-        /// How: `trimmed`, `deleted`, `fell back`, `wrong type`.
+        /// How: `trimmed`, `deleted`, `fellBack`, `wrongType`.
         reason: String,
         /// How many, if that is known.
         entries: Option<f64>,

@@ -7,18 +7,20 @@ import { ClusterAdapter } from "socket.io-adapter";
 import { expectTypeOf } from "expect-type";
 import { createClient, createCluster, createSentinel } from "redis";
 import { Cluster, Redis } from "ioredis";
-import { createAdapter } from "socket.io-redis-streams-native";
+import { createAdapter, Emitter } from "socket.io-redis-streams-native";
 import type {
   AdapterStats,
   ClusterSettings,
   ConnectionOptions,
   Credentials,
   CredentialsProvider,
+  ErrorCode,
   Loss,
   NodeAddress,
   RedisStreamsAdapter,
   RedisStreamsAdapterOptions,
   SentinelSettings,
+  SocketIORedisError,
   TlsSettings,
 } from "socket.io-redis-streams-native";
 
@@ -36,6 +38,18 @@ new Server({ adapter: createAdapter("redis://localhost") });
 new Server({ adapter: createAdapter(new URL("redis://localhost")) });
 new Server({ adapter: createAdapter({ host: "localhost", port: 6379 }) });
 new Server().adapter(createAdapter("redis://localhost"));
+
+// Nothing else.
+// @ts-expect-error
+createAdapter(42);
+// @ts-expect-error
+createAdapter(null);
+// @ts-expect-error: as for @socket.io/redis-adapter
+createAdapter(createClient(), createClient());
+// @ts-expect-error
+createAdapter(() => {});
+// @ts-expect-error
+new Emitter(42);
 
 // Settings.
 const tls: TlsSettings = { ca: ["pem"], key: Buffer.from("pem"), rejectUnauthorized: false };
@@ -89,8 +103,19 @@ expectTypeOf(adapter.close()).resolves.toBeVoid();
 expectTypeOf(
   (new Server().of("/").adapter as RedisStreamsAdapter).stats,
 ).returns.toEqualTypeOf<AdapterStats>();
+adapter.on("loss", (loss) => {
+  expectTypeOf(loss).toEqualTypeOf<Loss>();
+});
+adapter.on("join-room", (room: string, id: string) => `${room} ${id}`);
+try {
+  createAdapter("redis://localhost");
+} catch (error) {
+  expectTypeOf((error as SocketIORedisError).code).toEqualTypeOf<ErrorCode>();
+}
+// @ts-expect-error
+const noCode: ErrorCode = "ERR_SIO_REDIS_NONE";
 adapter.on("loss", ({ reason, entries }: Loss) => {
-  expectTypeOf(reason).toEqualTypeOf<"trimmed" | "deleted" | "fell back" | "wrong type">();
+  expectTypeOf(reason).toEqualTypeOf<"trimmed" | "deleted" | "fellBack" | "wrongType">();
   expectTypeOf(entries).toEqualTypeOf<number | undefined>();
 });
 // @ts-expect-error
@@ -103,4 +128,4 @@ new RedisStreamsAdapter();
 type Internal = typeof import("socket.io-redis-streams-native/lib/adapter");
 
 export type { Internal };
-export { noAddresses, noFamily, noProvider, noSetting };
+export { noAddresses, noCode, noFamily, noProvider, noSetting };
