@@ -3,6 +3,7 @@
 // keeps the process alive while something is on its way.
 
 const { PLACEHOLDER } = require("./codec");
+const { CredentialRequests } = require("./credential-requests");
 const debug = require("./debug");
 const diagnostics = require("./diagnostics");
 const { BY_JS, unpack } = require("./events");
@@ -58,7 +59,6 @@ const closedError = () =>
 
 class Engine {
   #native;
-  #settings;
   #server;
   /** What JS counts, on top of what the engine does. */
   #counts = { malformed: 0, restoresRefused: 0 };
@@ -82,9 +82,7 @@ class Engine {
     thrown: (error) =>
       warnOfHandler("a handler has thrown while a message of the cluster was delivered", error),
   };
-  /** The subscription to changes of the credentials, once there is one.
-   * @type {Promise<() => void> | undefined} */
-  #credentialsFollowed;
+  #credentials;
   /** Keeps the process alive while it is referenced; does nothing else. */
   #keepAlive = setInterval(() => {}, 2 ** 30).unref();
   /** True when the native engine has ended: it answers nothing any more, and counts no more. */
@@ -99,7 +97,6 @@ class Engine {
    *   server whose node this is
    */
   constructor(settings, options, { role = "node", server } = {}) {
-    this.#settings = settings;
     this.#server = server;
     const askCredentials = settings.credentials !== undefined;
     this.#native = new NativeEngine(
@@ -108,6 +105,7 @@ class Engine {
       Boolean(debug.enabled),
       () => this.#drain(),
     );
+    this.#credentials = new CredentialRequests(this.#native, settings);
   }
 
   get ended() {
@@ -170,7 +168,7 @@ class Engine {
     this.closed = true;
     await this.#call("done", (call) => this.#native.close(call));
     this.#ended = true;
-    this.#credentialsFollowed?.then((stop) => stop()).catch(() => {});
+    this.#credentials.stop();
     this.#native.release();
     this.#calls.forEach(({ reject }) => reject(closedError()));
     this.#calls.clear();
@@ -379,7 +377,7 @@ class Engine {
       case "reconnected":
         return this.#onReconnected(event);
       case "credentials":
-        return this.#provideCredentials(event.request);
+        return this.#credentials.provide(event.request);
       case "warning":
         return warn(event.error.code, event.error.message);
       case "debug":
@@ -449,31 +447,6 @@ class Engine {
       : all.filter(({ nsp }) => this.#native.streamIndex(nsp) === stream);
   }
 
-  /** @param {number} request */
-  async #provideCredentials(request) {
-    try {
-      await this.#followCredentials();
-      const credentials = (await this.#settings.credentials?.()) ?? {};
-      this.#native.provideCredentials(request, credentials.username, credentials.password);
-    } catch (error) {
-      this.#native.provideCredentials(request, undefined, undefined, reasonOf(error));
-    }
-  }
-
-  /** From the first connect on, connections that stand get what the provider has anew. */
-  async #followCredentials() {
-    this.#credentialsFollowed ??= this.#settings.followCredentials?.({
-      onNext: ({ username, password }) => this.#native.renewCredentials(username, password),
-      onError: (error) => this.#native.credentialsFailed(reasonOf(error)),
-    });
-    try {
-      await this.#credentialsFollowed;
-    } catch (error) {
-      this.#credentialsFollowed = undefined; // the next connect tries again
-      throw error;
-    }
-  }
-
   /** @param {EngineError} error */
   #warnOfFullQueue(error) {
     if (error.code === "ERR_SIO_REDIS_QUEUE_FULL" && !this.#queueIsFull) {
@@ -491,11 +464,6 @@ class Engine {
  */
 function isRefusal(error) {
   return String(error?.code).startsWith("ERR_SIO_REDIS_");
-}
-
-/** @param {unknown} error */
-function reasonOf(error) {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /**

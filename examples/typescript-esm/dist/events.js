@@ -1,2 +1,0 @@
-// The events, for server and client.
-export {};
