@@ -7,7 +7,7 @@
 /// thousands of levels, upstream's write 100.
 const DEEPEST: usize = 16_384;
 
-/// Whether `bytes` are exactly one msgpack value, nested [`DEEPEST`] levels deep at most.
+/// Whether `bytes` are exactly one msgpack value, nested no deeper than nodes write it.
 ///
 /// All elements that headers announce must fit into the bytes that follow, together: a value takes a
 /// byte at least. Whoever decodes the value makes room for no more elements than it has bytes.

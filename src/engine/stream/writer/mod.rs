@@ -203,7 +203,6 @@ impl Writer {
                         self.refused(&delivery.batch, &error, false);
                         return Vec::new();
                     }
-                    delivery.doubt = None;
                 }
                 Err(error) => {
                     if self.give_up(&delivery, &error) {
