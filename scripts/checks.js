@@ -33,7 +33,7 @@ const RUST_CHECKS = [
   cargo("rustfmt", ["fmt", "--all", "--", "--check"]),
   cargo("clippy", ["clippy", "--locked", "--all-targets", "--", "-D", "warnings"]),
   {
-    ...cargo("cargo doc", ["doc", "--locked", "--no-deps"]),
+    ...cargo("cargo doc", ["doc", "--locked", "--no-deps", "--document-private-items"]),
     env: { RUSTDOCFLAGS: "-D warnings" },
   },
 ];

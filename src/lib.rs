@@ -38,7 +38,12 @@
 //! - `testing`: servers that the tests of the tasks play, over sockets in memory.
 //! - `node`: the N-API face, the only module that names napi.
 
-pub mod engine;
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the map is for those who change the engine: cargo doc --document-private-items"
+)]
+
+mod engine;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod node;

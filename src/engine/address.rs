@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A TCP port or a unix socket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Address {
+pub(crate) enum Address {
     /// Host name or IP address, IPv6 without brackets, and port.
     Tcp(String, u16),
     /// A unix socket's path.
@@ -14,14 +14,14 @@ pub enum Address {
 impl Address {
     /// `host:port`, as servers of a cluster write it, IPv6 without brackets as well. Without a host
     /// it is the one of the server that wrote it; a `?` stands for a server without a known address.
-    pub fn parse(text: &str, writer: &Address) -> Option<Self> {
+    pub(crate) fn parse(text: &str, writer: &Address) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         Self::told_by(writer, host, port.parse().ok()?)
     }
 
     /// The address that `writer` knows by this host and port.
-    pub fn told_by(writer: &Address, host: &str, port: u16) -> Option<Self> {
+    pub(crate) fn told_by(writer: &Address, host: &str, port: u16) -> Option<Self> {
         match (host, writer) {
             ("?", _) => None,
             ("", Address::Tcp(host, _)) => Some(Address::Tcp(host.clone(), port)),

@@ -12,7 +12,7 @@ use super::stats::Stats;
 
 /// Follows a connection.
 #[derive(Debug)]
-pub struct ConnectionHealth {
+pub(crate) struct ConnectionHealth {
     name: ConnectionName,
     /// Of which stream, by its index and its key.
     stream: Option<(u32, Arc<str>)>,
@@ -30,12 +30,12 @@ enum State {
 
 impl ConnectionHealth {
     /// Not connected yet.
-    pub fn new(name: ConnectionName, stream: Option<(u32, Arc<str>)>) -> Self {
+    pub(crate) fn new(name: ConnectionName, stream: Option<(u32, Arc<str>)>) -> Self {
         Self { name, stream, state: Mutex::new(State::New) }
     }
 
     /// It was made, or made again: the latter is counted, and said.
-    pub fn connected(&self, stats: &Stats, inbox: &Inbox) {
+    pub(crate) fn connected(&self, stats: &Stats, inbox: &Inbox) {
         let before = std::mem::replace(&mut *self.state(), State::Stands);
         match before {
             State::New => tracing::debug!("{self}: connected"),
@@ -55,7 +55,7 @@ impl ConnectionHealth {
     }
 
     /// It has gone. One that was never made, or has gone before, stays what it is.
-    pub fn lost(&self) {
+    pub(crate) fn lost(&self) {
         let mut state = self.state();
         if let State::Stands = *state {
             *state = State::Away(Instant::now());
@@ -64,7 +64,7 @@ impl ConnectionHealth {
     }
 
     /// Whether it stands, as far as is known.
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         matches!(*self.state(), State::Stands)
     }
 

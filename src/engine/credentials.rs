@@ -18,7 +18,7 @@ use super::warnings::Warnings;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Connection attempts that wait for JS, and connections that are to be authenticated again.
-pub struct CredentialRequests {
+pub(crate) struct CredentialRequests {
     inbox: Arc<Inbox>,
     warnings: Arc<Warnings>,
     next: AtomicU32,
@@ -28,7 +28,7 @@ pub struct CredentialRequests {
 
 impl CredentialRequests {
     /// Nobody waits yet.
-    pub fn new(inbox: Arc<Inbox>, warnings: Arc<Warnings>) -> Self {
+    pub(crate) fn new(inbox: Arc<Inbox>, warnings: Arc<Warnings>) -> Self {
         Self {
             inbox,
             warnings,
@@ -39,7 +39,7 @@ impl CredentialRequests {
     }
 
     /// What connections are made with.
-    pub fn source(self: Arc<Self>) -> CredentialsSource {
+    pub(crate) fn source(self: Arc<Self>) -> CredentialsSource {
         let renewed = self.renewed.subscribe();
         CredentialsSource { ask: Arc::new(move || Box::pin(self.clone().request())), renewed }
     }
@@ -58,7 +58,7 @@ impl CredentialRequests {
     }
 
     /// JS answers an attempt.
-    pub fn provide(&self, request: u32, credentials: Result<Credentials>) {
+    pub(crate) fn provide(&self, request: u32, credentials: Result<Credentials>) {
         if let Some(answer) = self.waiting().remove(&request) {
             // The attempt may have given up.
             let _ = answer.send(credentials);
@@ -66,14 +66,14 @@ impl CredentialRequests {
     }
 
     /// Connections that stand are authenticated again.
-    pub fn renew(&self, credentials: Credentials) {
+    pub(crate) fn renew(&self, credentials: Credentials) {
         // What was refused before says nothing about these.
         self.warnings.clear(RENEWING);
         self.renewed.send_replace(Some(credentials));
     }
 
     /// Connections that stand go on with what they have.
-    pub fn failed(&self, reason: String) {
+    pub(crate) fn failed(&self, reason: String) {
         self.warnings.warn(RENEWING, &Error::Provider { reason });
     }
 

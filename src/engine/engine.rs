@@ -34,7 +34,7 @@ use super::wire::{Data, EMITTER, EntryId, MessageType};
 
 /// One node's side of the cluster: its streams, its PUB/SUB, its sessions. Or an emitter, which only
 /// writes.
-pub struct Engine {
+pub(crate) struct Engine {
     uid: Arc<str>,
     options: Arc<Options>,
     settings: Settings,
@@ -58,7 +58,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Settings`] when certificates or keys cannot be used.
-    pub fn start(
+    pub(crate) fn start(
         settings: Settings,
         options: Options,
         debug: bool,
@@ -187,18 +187,18 @@ impl Engine {
     }
 
     /// Names this node, 16 hex digits: the same in all its namespaces. For an emitter [`EMITTER`].
-    pub fn uid(&self) -> &str {
+    pub(crate) fn uid(&self) -> &str {
         &self.uid
     }
 
     /// Where events for JS come out.
-    pub fn inbox(&self) -> &Inbox {
+    pub(crate) fn inbox(&self) -> &Inbox {
         &self.inbox
     }
 
     /// Opens a namespace. With `recovery` the stream's history is kept for it; `encodes` is
     /// whether its packets are encoded here.
-    pub fn open(&self, nsp: &str, recovery: bool, encodes: bool) -> Arc<Namespace> {
+    pub(crate) fn open(&self, nsp: &str, recovery: bool, encodes: bool) -> Arc<Namespace> {
         let Some(services) = &self.services else {
             // Nothing ever comes for it: it is only a name to write under.
             return Arc::new(Namespace::new(0, nsp, false, false));
@@ -217,7 +217,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::QueueFull`], [`Error::Closed`].
-    pub fn publish(
+    pub(crate) fn publish(
         &self,
         namespace: &Arc<Namespace>,
         kind: MessageType,
@@ -251,7 +251,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::QueueFull`].
-    pub fn request(&self, nsp: &str, payload: Vec<u8>) -> Result<()> {
+    pub(crate) fn request(&self, nsp: &str, payload: Vec<u8>) -> Result<()> {
         self.pub_sub()?.request(nsp, payload, self.stream(nsp))
     }
 
@@ -259,12 +259,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::QueueFull`].
-    pub fn respond(&self, nsp: &str, uid: &str, payload: Vec<u8>) -> Result<()> {
+    pub(crate) fn respond(&self, nsp: &str, uid: &str, payload: Vec<u8>) -> Result<()> {
         self.pub_sub()?.respond(nsp, uid, payload)
     }
 
     /// Asks who listens in a namespace; see [`Answer::Subscribers`].
-    pub fn count_subscribers(&self, call: CallId, nsp: &str, asked: Vec<String>) {
+    pub(crate) fn count_subscribers(&self, call: CallId, nsp: &str, asked: Vec<String>) {
         if let Some(control) = self.control() {
             return control.count_subscribers(call, nsp, asked);
         }
@@ -302,7 +302,7 @@ impl Engine {
     /// A room has got its first local member, or lost its last one. Returns the entry up to which
     /// nothing that went to the room comes here: broadcasts that were left out, and, if JS has handled
     /// everything, all that was read.
-    pub fn set_room(&self, namespace: &Namespace, room: &str, has_members: bool) -> EntryId {
+    pub(crate) fn set_room(&self, namespace: &Namespace, room: &str, has_members: bool) -> EntryId {
         if !namespace.recovery {
             return namespace.set_room(room, has_members);
         }
@@ -312,17 +312,17 @@ impl Engine {
     }
 
     /// Own entries up to this one were delivered here while the stream could not be read.
-    pub fn delivered_ahead(&self, nsp: &str) -> EntryId {
+    pub(crate) fn delivered_ahead(&self, nsp: &str) -> EntryId {
         self.stream(nsp).cursor().delivered_ahead
     }
 
     /// Where reading has begun: nothing from before was for a client of this node.
-    pub fn read_since(&self, nsp: &str) -> EntryId {
+    pub(crate) fn read_since(&self, nsp: &str) -> EntryId {
         self.stream(nsp).cursor().read_since
     }
 
     /// Keeps a session, msgpack of `{sid, pid, rooms, data}`, for some time.
-    pub fn persist_session(&self, pid: &str, session: Vec<u8>, keep: Duration) {
+    pub(crate) fn persist_session(&self, pid: &str, session: Vec<u8>, keep: Duration) {
         if let Some(services) = &self.services {
             services.sessions.persist(self.session_key(pid), session, keep);
         }
@@ -332,7 +332,13 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotRestored`] when the offset, which comes from the client, is none.
-    pub fn restore_session(&self, call: CallId, nsp: &str, pid: &str, offset: &str) -> Result<()> {
+    pub(crate) fn restore_session(
+        &self,
+        call: CallId,
+        nsp: &str,
+        pid: &str,
+        offset: &str,
+    ) -> Result<()> {
         let Ok(offset) = offset.parse::<EntryId>() else {
             self.stats.restores_refused.add(1);
             return Err(Error::NotRestored("the offset is no entry ID"));
@@ -352,7 +358,12 @@ impl Engine {
     }
 
     /// Closes a namespace and answers the call once everything it has published is out.
-    pub fn close_namespace(self: &Arc<Self>, call: CallId, nsp: &str, handle: NamespaceHandle) {
+    pub(crate) fn close_namespace(
+        self: &Arc<Self>,
+        call: CallId,
+        nsp: &str,
+        handle: NamespaceHandle,
+    ) {
         if let Some(namespace) = self.namespaces.close(nsp, handle)
             && let Some(services) = &self.services
         {
@@ -369,7 +380,7 @@ impl Engine {
 
     /// Ends the engine: what was accepted goes out, within a time limit, then all connections
     /// close and the call is answered.
-    pub fn close(self: &Arc<Self>, call: CallId) {
+    pub(crate) fn close(self: &Arc<Self>, call: CallId) {
         self.closing.store(true, Ordering::Relaxed);
         if let Some(services) = self.services.as_ref().filter(|_| self.speaks_in_streams()) {
             for namespace in self.namespaces.all() {
@@ -403,7 +414,7 @@ impl Engine {
 
     /// Ends all tasks at once; connections close with them. For those who want to see them end,
     /// the tasks are given back.
-    pub fn abort(&self) -> Vec<JoinHandle<()>> {
+    pub(crate) fn abort(&self) -> Vec<JoinHandle<()>> {
         self.closing.store(true, Ordering::Relaxed);
         let tasks = std::mem::take(&mut *self.tasks());
         tasks.iter().for_each(JoinHandle::abort);
@@ -411,33 +422,33 @@ impl Engine {
     }
 
     /// JS answers [`Notice::CredentialsWanted`].
-    pub fn provide_credentials(&self, request: u32, credentials: Result<Credentials>) {
+    pub(crate) fn provide_credentials(&self, request: u32, credentials: Result<Credentials>) {
         self.credentials.provide(request, credentials);
     }
 
     /// The credentials have changed: connections that stand are authenticated again with the new
     /// ones.
-    pub fn renew_credentials(&self, credentials: Credentials) {
+    pub(crate) fn renew_credentials(&self, credentials: Credentials) {
         self.credentials.renew(credentials);
     }
 
     /// The provider of the credentials has failed, while nobody asked it.
-    pub fn credentials_failed(&self, reason: String) {
+    pub(crate) fn credentials_failed(&self, reason: String) {
         self.credentials.failed(reason);
     }
 
     /// The counters.
-    pub fn stats(&self) -> &Stats {
+    pub(crate) fn stats(&self) -> &Stats {
         &self.stats
     }
 
     /// The stream that a namespace is routed to.
-    pub fn stream(&self, nsp: &str) -> &Arc<Stream> {
+    pub(crate) fn stream(&self, nsp: &str) -> &Arc<Stream> {
         &self.streams[self.options.stream_of(nsp)]
     }
 
     /// How many nodes are heard in a namespace, this one included.
-    pub fn members(&self, nsp: &str) -> usize {
+    pub(crate) fn members(&self, nsp: &str) -> usize {
         let others = match self.control() {
             Some(control) => control.members(),
             None => self.namespaces.get(nsp).map_or(0, |namespace| namespace.presence().count()),
@@ -446,7 +457,7 @@ impl Engine {
     }
 
     /// Whether all connections stand that a namespace needs.
-    pub fn is_connected(&self, nsp: &str) -> bool {
+    pub(crate) fn is_connected(&self, nsp: &str) -> bool {
         let stream = self.stream(nsp);
         !self.closing.load(Ordering::Relaxed)
             && stream.reader_health.is_connected()

@@ -13,14 +13,14 @@ use super::namespaces::{InterestPin, Namespace, NamespaceHandle};
 use super::wire::{BroadcastHead, Data, EntryId, MessageType, Packet};
 
 /// Names a call of JS that the engine answers with an event.
-pub type CallId = u32;
+pub(crate) type CallId = u32;
 
 /// Bookkeeping per event, in bytes.
 const OVERHEAD: usize = 128;
 
 /// Something for JS to handle.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// It has a place in a stream's order.
     Stream(StreamEvent),
     /// It has none.
@@ -29,7 +29,7 @@ pub enum Event {
 
 /// Something that has a place in a stream's order.
 #[derive(Debug)]
-pub enum StreamEvent {
+pub(crate) enum StreamEvent {
     /// An entry that another node wrote.
     Entry {
         /// For which namespace.
@@ -93,7 +93,7 @@ pub enum StreamEvent {
 
 /// Something that has no place in a stream's order.
 #[derive(Debug)]
-pub enum Notice {
+pub(crate) enum Notice {
     /// The answer to a call.
     Answered {
         /// Which call.
@@ -130,7 +130,7 @@ pub enum Notice {
 
 /// The answer to a call; that to a restore is [`StreamEvent::Restored`].
 #[derive(Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// It is done.
     Done,
     /// Who listens in a namespace.
@@ -139,18 +139,18 @@ pub enum Answer {
 
 /// Who listens to a namespace's requests, besides this node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SubscriberCount {
+pub(crate) struct SubscriberCount {
     /// Nodes of our own kind that are alive.
-    pub known: Vec<String>,
+    pub(crate) known: Vec<String>,
     /// How many further ones there are: upstream nodes, and those not heard of yet.
-    pub others: u32,
+    pub(crate) others: u32,
     /// For each uid that was asked about: whether it is among those.
-    pub present: Vec<bool>,
+    pub(crate) present: Vec<bool>,
 }
 
 /// How entries were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
+pub(crate) enum Loss {
     /// They were trimmed before this node read them, or lost in a failover.
     Trimmed,
     /// The stream was deleted, or replaced by another one.
@@ -163,7 +163,7 @@ pub enum Loss {
 
 impl Loss {
     /// The reason that JS gets.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Loss::Trimmed => "trimmed",
             Loss::Deleted => "deleted",
@@ -175,7 +175,7 @@ impl Loss {
 
 impl Event {
     /// Takes the event's pin out of it: to be dropped when JS has handled the event.
-    pub fn take_pin(&mut self) -> Option<InterestPin> {
+    pub(crate) fn take_pin(&mut self) -> Option<InterestPin> {
         match self {
             Event::Stream(
                 StreamEvent::Entry { pin, .. }
@@ -189,7 +189,7 @@ impl Event {
     }
 
     /// Rough size in bytes, for the bound.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         match self {
             Event::Stream(event) => event.size(),
             Event::Notice(Notice::Debug(line)) => OVERHEAD + line.len(),
@@ -200,7 +200,7 @@ impl Event {
 
 impl StreamEvent {
     /// Rough size in bytes, for the bound.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         OVERHEAD
             + match self {
                 StreamEvent::Entry { data, .. } => data.as_ref().map_or(0, Data::len),
@@ -219,30 +219,33 @@ impl StreamEvent {
 
 impl Notice {
     /// What JS is to know of nodes that came or went; `None` if none did.
-    pub fn members_changed(namespace: Option<NamespaceHandle>, changes: Changes) -> Option<Self> {
+    pub(crate) fn members_changed(
+        namespace: Option<NamespaceHandle>,
+        changes: Changes,
+    ) -> Option<Self> {
         (!changes.is_empty()).then_some(Self::MembersChanged { namespace, changes })
     }
 }
 
 /// Names one publish between JS and the engine.
-pub type Ticket = u32;
+pub(crate) type Ticket = u32;
 
 /// How a publish ended.
 #[derive(Debug)]
-pub struct Completion {
+pub(crate) struct Completion {
     /// The publish.
-    pub ticket: Ticket,
+    pub(crate) ticket: Ticket,
     /// The entry's ID when it is known, or why there is none.
-    pub outcome: Result<Option<EntryId>, Error>,
+    pub(crate) outcome: Result<Option<EntryId>, Error>,
     /// What is to be done about it here.
-    pub local: Local,
+    pub(crate) local: Local,
     /// A join, a leave or a disconnect changes rooms.
-    pub pin: Option<InterestPin>,
+    pub(crate) pin: Option<InterestPin>,
 }
 
 /// The local part of a publish.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub enum Local {
+pub(crate) enum Local {
     /// JS does it, from what it published.
     #[default]
     Js,
@@ -254,7 +257,7 @@ pub enum Local {
 
 /// A broadcast that a client missed.
 #[derive(Debug, Clone)]
-pub enum Missed {
+pub(crate) enum Missed {
     /// Ready to be sent, its offset included.
     Packet(Packet),
     /// JS decodes it, and has the last word on whether it was missed.
@@ -268,22 +271,17 @@ pub enum Missed {
 
 impl Missed {
     /// Size in bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Packet(packet) => packet.len(),
             Self::Entry { data, .. } => data.len(),
         }
     }
-
-    /// True when there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// Whose connection it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionName {
+pub(crate) enum ConnectionName {
     /// That of a stream's reader.
     Reader,
     /// That of a stream's writer.
@@ -294,7 +292,7 @@ pub enum ConnectionName {
 
 impl ConnectionName {
     /// The name that JS gets.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Reader => "reader",
             Self::Writer => "writer",

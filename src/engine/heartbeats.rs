@@ -15,20 +15,20 @@ use super::wire::HEARTBEAT;
 
 /// Speaks where we have been silent, and forgets those who are: one task for all namespaces, on
 /// tokio, so that a blocked event loop does not look dead.
-pub struct Heartbeats {
+pub(crate) struct Heartbeats {
     /// The namespaces to look at.
-    pub namespaces: Arc<Namespaces>,
+    pub(crate) namespaces: Arc<Namespaces>,
     /// All streams.
-    pub streams: Vec<Arc<Stream>>,
+    pub(crate) streams: Vec<Arc<Stream>>,
     /// Which namespace is in which stream, and the pace.
-    pub options: Arc<Options>,
+    pub(crate) options: Arc<Options>,
     /// Is told who has gone.
-    pub inbox: Arc<Inbox>,
+    pub(crate) inbox: Arc<Inbox>,
 }
 
 impl Heartbeats {
     /// Runs until it is dropped.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let pace = Pace::of(&self.options);
         let mut ticks = interval(pace.check_interval());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

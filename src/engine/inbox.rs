@@ -21,7 +21,7 @@ const SLICE_BYTES: usize = 512 * 1024;
 type Wake = Box<dyn Fn() + Send + Sync>;
 
 /// The queue between the engine's tasks and the JS thread.
-pub struct Inbox {
+pub(crate) struct Inbox {
     state: Mutex<State>,
     bound: usize,
     wake: Mutex<Option<Wake>>,
@@ -65,25 +65,25 @@ impl State {
 
 impl Inbox {
     /// `wake` is called when the first event comes into an empty inbox.
-    pub fn new(bound: usize, wake: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(bound: usize, wake: impl Fn() + Send + Sync + 'static) -> Self {
         let wake: Wake = Box::new(wake);
         Self { state: Mutex::default(), bound, wake: Mutex::new(Some(wake)), space: Notify::new() }
     }
 
     /// The entrance for events that have a place in a stream's order. Each stream gets one, and keeps
     /// it behind the lock of its cursor.
-    pub fn in_order(self: &Arc<Self>) -> OrderedInbox {
+    pub(crate) fn in_order(self: &Arc<Self>) -> OrderedInbox {
         OrderedInbox(self.clone())
     }
 
     /// Adds a notice, even over the bound: what waits for it would wait for ever.
-    pub fn push(&self, notice: Notice) {
+    pub(crate) fn push(&self, notice: Notice) {
         self.push_all([Event::Notice(notice)]);
     }
 
     /// Adds a notice unless the inbox is full; false if it was dropped.
     #[must_use]
-    pub fn offer(&self, notice: Notice) -> bool {
+    pub(crate) fn offer(&self, notice: Notice) -> bool {
         let fits = !self.is_full();
         if fits {
             self.push(notice);
@@ -109,7 +109,7 @@ impl Inbox {
     }
 
     /// Lets go of `wake`, and so of whoever it wakes: nobody drains any more.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.wake().take();
     }
 
@@ -118,12 +118,12 @@ impl Inbox {
     }
 
     /// The bound in bytes.
-    pub fn bound(&self) -> usize {
+    pub(crate) fn bound(&self) -> usize {
         self.bound
     }
 
     /// Waits until the inbox is below its bound.
-    pub async fn has_space(&self) {
+    pub(crate) async fn has_space(&self) {
         loop {
             let space = self.space.notified();
             tokio::pin!(space);
@@ -136,14 +136,14 @@ impl Inbox {
     }
 
     /// Whether so many bytes fit.
-    pub fn has_room_for(&self, bytes: usize) -> bool {
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
         self.lock().bytes.saturating_add(bytes) < self.bound
     }
 
     /// Takes up to `most` events and about `SLICE_BYTES`, and ends behind a restored session: the
     /// socket joins its rooms before the next slice is handled. Nothing means that the next event
     /// wakes again.
-    pub fn drain(&self, most: usize) -> Option<Vec<Event>> {
+    pub(crate) fn drain(&self, most: usize) -> Option<Vec<Event>> {
         let mut state = self.lock();
         let mut taken = Vec::with_capacity(most.min(state.events.len()));
         let mut bytes = 0;
@@ -176,19 +176,19 @@ impl Inbox {
     }
 
     /// True when JS has handled everything.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
         state.events.is_empty() && !state.is_handling
     }
 
     /// Number and bytes of what waits.
-    pub fn len_and_bytes(&self) -> (usize, usize) {
+    pub(crate) fn len_and_bytes(&self) -> (usize, usize) {
         let state = self.lock();
         (state.events.len(), state.bytes)
     }
 
     /// How long the oldest of what waits has been waiting.
-    pub fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.lock().came.front().map_or(Duration::ZERO, |(_, came)| came.elapsed())
     }
 
@@ -203,22 +203,22 @@ impl Inbox {
 
 /// Takes events that have a place in a stream's order. Whoever reaches it holds the stream's cursor:
 /// nobody else can push in between.
-pub struct OrderedInbox(Arc<Inbox>);
+pub(crate) struct OrderedInbox(Arc<Inbox>);
 
 impl OrderedInbox {
     /// Adds events, even over the bound: the reader waits for space before it reads on.
-    pub fn push_all(&mut self, events: impl IntoIterator<Item = StreamEvent>) {
+    pub(crate) fn push_all(&mut self, events: impl IntoIterator<Item = StreamEvent>) {
         self.0.push_all(events.into_iter().map(Event::Stream));
     }
 
     /// Adds one event, even over the bound.
-    pub fn push(&mut self, event: StreamEvent) {
+    pub(crate) fn push(&mut self, event: StreamEvent) {
         self.push_all([event]);
     }
 
     /// Adds an event unless the inbox is full; false if it was dropped.
     #[must_use]
-    pub fn offer(&mut self, event: StreamEvent) -> bool {
+    pub(crate) fn offer(&mut self, event: StreamEvent) -> bool {
         let fits = !self.0.is_full();
         if fits {
             self.push(event);
@@ -227,7 +227,7 @@ impl OrderedInbox {
     }
 
     /// Adds events as long as the inbox is not full; returns how many were dropped.
-    pub fn offer_all(&mut self, events: Vec<StreamEvent>) -> u64 {
+    pub(crate) fn offer_all(&mut self, events: Vec<StreamEvent>) -> u64 {
         events.into_iter().map(|event| u64::from(!self.offer(event))).sum()
     }
 }

@@ -11,7 +11,7 @@ const BOUNDS: [u64; 15] = [
 
 /// A histogram of durations.
 #[derive(Debug, Default)]
-pub struct Latencies {
+pub(crate) struct Latencies {
     /// By bucket, the one without a bound last.
     counts: [AtomicU64; BOUNDS.len() + 1],
     sum_nanos: AtomicU64,
@@ -19,18 +19,18 @@ pub struct Latencies {
 
 /// A histogram at one moment.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LatencySnapshot {
+pub(crate) struct LatencySnapshot {
     /// How many there were.
-    pub count: u64,
+    pub(crate) count: u64,
     /// How long they took together, in ms.
-    pub sum_ms: f64,
+    pub(crate) sum_ms: f64,
     /// An upper bound in ms, and how many took no longer than that.
-    pub buckets: Vec<(f64, u64)>,
+    pub(crate) buckets: Vec<(f64, u64)>,
 }
 
 impl Latencies {
     /// Adds what took that long, all at once.
-    pub fn add(&self, durations: impl IntoIterator<Item = Duration>) {
+    pub(crate) fn add(&self, durations: impl IntoIterator<Item = Duration>) {
         let (mut counts, mut sum) = ([0; BOUNDS.len() + 1], 0);
         for duration in durations {
             let micros = duration.as_nanos().div_ceil(1_000) as u64;
@@ -44,7 +44,7 @@ impl Latencies {
     }
 
     /// What was added so far.
-    pub fn snapshot(&self) -> LatencySnapshot {
+    pub(crate) fn snapshot(&self) -> LatencySnapshot {
         let mut count = 0;
         let cumulated = self.counts.iter().map(|in_bucket| {
             count += in_bucket.load(Ordering::Relaxed);

@@ -13,7 +13,7 @@ use super::event::Notice;
 use super::inbox::Inbox;
 
 /// What the engine's tasks are to run under: writes to the inbox, or nowhere.
-pub fn dispatch(inbox: &Arc<Inbox>, enabled: bool) -> Dispatch {
+pub(crate) fn dispatch(inbox: &Arc<Inbox>, enabled: bool) -> Dispatch {
     if !enabled {
         return Dispatch::none();
     }

@@ -11,23 +11,23 @@ const FORGOTTEN: Duration = Duration::from_secs(3600);
 
 /// Which nodes have come and gone.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Heard for the first time, or again.
-    pub came: Vec<String>,
+    pub(crate) came: Vec<String>,
     /// They have said that they leave.
-    pub left: Vec<String>,
+    pub(crate) left: Vec<String>,
     /// Nothing is heard of them any more.
-    pub silent: Vec<String>,
+    pub(crate) silent: Vec<String>,
 }
 
 impl Changes {
     /// Nobody has.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.came.is_empty() && self.left.is_empty() && self.silent.is_empty()
     }
 
     /// Says it in the debug output.
-    pub fn say(&self) {
+    pub(crate) fn say(&self) {
         self.came.iter().for_each(|uid| tracing::debug!("node {uid} is there"));
         self.left.iter().for_each(|uid| tracing::debug!("node {uid} has left"));
         self.silent.iter().for_each(|uid| tracing::debug!("node {uid} is not heard any more"));
@@ -36,7 +36,7 @@ impl Changes {
 
 /// The nodes heard of.
 #[derive(Debug)]
-pub struct Members {
+pub(crate) struct Members {
     timeout: Duration,
     heard: HashMap<String, Instant>,
     /// Those that were alive when it was last looked.
@@ -47,23 +47,23 @@ pub struct Members {
 
 impl Members {
     /// Nobody was heard of. A node is dead after `timeout` of silence.
-    pub fn new(timeout: Duration) -> Self {
+    pub(crate) fn new(timeout: Duration) -> Self {
         Self { timeout, heard: HashMap::new(), alive: HashSet::new(), refreshed: Instant::now() }
     }
 
     /// A node has said something.
-    pub fn hear(&mut self, uid: String) {
+    pub(crate) fn hear(&mut self, uid: String) {
         self.heard.insert(uid, Instant::now());
     }
 
     /// A node has left.
-    pub fn leave(&mut self, uid: &str) {
+    pub(crate) fn leave(&mut self, uid: &str) {
         self.heard.remove(uid);
     }
 
     /// We could not listen until now: nobody is blamed for a silence that was ours. Who was dead before
     /// stays dead.
-    pub fn listen_again(&mut self) {
+    pub(crate) fn listen_again(&mut self) {
         let now = Instant::now();
         for (uid, heard) in &mut self.heard {
             if self.alive.contains(uid) || *heard >= self.refreshed {
@@ -73,7 +73,7 @@ impl Members {
     }
 
     /// Forgets the long silent, and says who came or went since the last time.
-    pub fn refresh(&mut self) -> Changes {
+    pub(crate) fn refresh(&mut self) -> Changes {
         let now = Instant::now();
         self.refreshed = now;
         self.heard.retain(|_, heard| now.duration_since(*heard) < FORGOTTEN);
@@ -91,12 +91,12 @@ impl Members {
     }
 
     /// How many were alive when it was last looked.
-    pub fn alive(&self) -> usize {
+    pub(crate) fn alive(&self) -> usize {
         self.alive.len()
     }
 
     /// All nodes heard of, and whether each is alive.
-    pub fn all(&self) -> Vec<(String, bool)> {
+    pub(crate) fn all(&self) -> Vec<(String, bool)> {
         self.heard.iter().map(|(uid, heard)| (uid.clone(), self.is_alive(*heard))).collect()
     }
 

@@ -3,30 +3,30 @@
 //! The modules stand in the order in which they build on each other: each uses only those above it
 //! (`__test__/layout/layout.test.js` checks that).
 
-pub mod address;
-pub mod error;
-pub mod latency;
-pub mod stats;
+pub(crate) mod address;
+pub(crate) mod error;
+pub(crate) mod latency;
+pub(crate) mod stats;
 mod random;
 mod runtime;
-pub mod wire;
-pub mod options;
-pub mod membership;
-pub mod presence;
-pub mod namespaces;
-pub mod event;
-pub mod inbox;
-pub mod log;
-pub mod warnings;
-pub mod connection_health;
-pub mod redis;
+pub(crate) mod wire;
+pub(crate) mod options;
+pub(crate) mod membership;
+pub(crate) mod presence;
+pub(crate) mod namespaces;
+pub(crate) mod event;
+pub(crate) mod inbox;
+pub(crate) mod log;
+pub(crate) mod warnings;
+pub(crate) mod connection_health;
+pub(crate) mod redis;
 mod credentials;
-pub mod stream;
-pub mod control;
-pub mod session;
-pub mod heartbeats;
+pub(crate) mod stream;
+pub(crate) mod control;
+pub(crate) mod session;
+pub(crate) mod heartbeats;
 mod node_services;
 #[allow(clippy::module_inception)]
 mod engine;
 
-pub use engine::Engine;
+pub(crate) use engine::Engine;

@@ -17,19 +17,19 @@ use super::presence::Presence;
 use super::wire::{BroadcastHead, EntryId, Room};
 
 /// Names an open namespace between JS and the engine.
-pub type NamespaceHandle = u32;
+pub(crate) type NamespaceHandle = u32;
 
 /// An open namespace.
 #[derive(Debug)]
-pub struct Namespace {
+pub(crate) struct Namespace {
     /// Names it between JS and the engine.
-    pub handle: NamespaceHandle,
+    pub(crate) handle: NamespaceHandle,
     /// Its name.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Whether packets carry their offset.
-    pub recovery: bool,
+    pub(crate) recovery: bool,
     /// Whether packets are encoded here: JS does it where users have a parser of their own.
-    pub encodes: bool,
+    pub(crate) encodes: bool,
     interest: Mutex<Interest>,
     pins: AtomicUsize,
     presence: Mutex<Presence>,
@@ -44,11 +44,11 @@ struct Interest {
 }
 
 /// Keeps a namespace open while it lives: goes with the event until JS has handled it.
-pub struct InterestPin(Arc<Namespace>);
+pub(crate) struct InterestPin(Arc<Namespace>);
 
 impl Namespace {
     /// A namespace without sockets.
-    pub fn new(handle: NamespaceHandle, name: &str, recovery: bool, encodes: bool) -> Self {
+    pub(crate) fn new(handle: NamespaceHandle, name: &str, recovery: bool, encodes: bool) -> Self {
         let interest =
             Interest { has_sockets: false, rooms: HashSet::new(), left_out: EntryId::ZERO };
         Self {
@@ -63,13 +63,13 @@ impl Namespace {
     }
 
     /// The first socket has come, or the last one has gone.
-    pub fn set_has_sockets(&self, has_sockets: bool) {
+    pub(crate) fn set_has_sockets(&self, has_sockets: bool) {
         self.interest().has_sockets = has_sockets;
     }
 
     /// A room has got its first member, or lost its last one. Returns the last broadcast that was
     /// left out: up to there, what went to the room does not come.
-    pub fn set_room(&self, room: &str, has_members: bool) -> EntryId {
+    pub(crate) fn set_room(&self, room: &str, has_members: bool) -> EntryId {
         let mut interest = self.interest();
         if has_members {
             interest.rooms.insert(room.into());
@@ -80,13 +80,13 @@ impl Namespace {
     }
 
     /// Holds the namespace open.
-    pub fn pin(self: &Arc<Self>) -> InterestPin {
+    pub(crate) fn pin(self: &Arc<Self>) -> InterestPin {
         self.pins.fetch_add(1, Ordering::SeqCst);
         InterestPin(self.clone())
     }
 
     /// Whether the broadcast `id` may have a recipient here.
-    pub fn check_interest(&self, id: EntryId, head: &BroadcastHead) -> bool {
+    pub(crate) fn check_interest(&self, id: EntryId, head: &BroadcastHead) -> bool {
         if self.pins.load(Ordering::SeqCst) > 0 {
             return true;
         }
@@ -106,7 +106,7 @@ impl Namespace {
     }
 
     /// Which other nodes are in it, where requests travel in the stream.
-    pub fn presence(&self) -> MutexGuard<'_, Presence> {
+    pub(crate) fn presence(&self) -> MutexGuard<'_, Presence> {
         self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,14 +129,14 @@ impl fmt::Debug for InterestPin {
 
 /// The open namespaces by name.
 #[derive(Debug, Default)]
-pub struct Namespaces {
+pub(crate) struct Namespaces {
     open: RwLock<HashMap<Arc<str>, Arc<Namespace>>>,
     next: AtomicU32,
 }
 
 impl Namespaces {
     /// Opens a namespace. One that is open already gets a new handle: its adapter was replaced.
-    pub fn open(&self, nsp: &str, recovery: bool, encodes: bool) -> Arc<Namespace> {
+    pub(crate) fn open(&self, nsp: &str, recovery: bool, encodes: bool) -> Arc<Namespace> {
         let handle = self.next.fetch_add(1, Ordering::Relaxed);
         let namespace = Arc::new(Namespace::new(handle, nsp, recovery, encodes));
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
@@ -145,7 +145,7 @@ impl Namespaces {
     }
 
     /// Closes a namespace and gives it back, unless it was opened again meanwhile.
-    pub fn close(&self, nsp: &str, handle: NamespaceHandle) -> Option<Arc<Namespace>> {
+    pub(crate) fn close(&self, nsp: &str, handle: NamespaceHandle) -> Option<Arc<Namespace>> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if open.get(nsp).is_none_or(|namespace| namespace.handle != handle) {
             return None;
@@ -154,13 +154,13 @@ impl Namespaces {
     }
 
     /// All open namespaces.
-    pub fn all(&self) -> Vec<Arc<Namespace>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Namespace>> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         open.values().cloned().collect()
     }
 
     /// An open namespace.
-    pub fn get(&self, nsp: &str) -> Option<Arc<Namespace>> {
+    pub(crate) fn get(&self, nsp: &str) -> Option<Arc<Namespace>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner).get(nsp).cloned()
     }
 }

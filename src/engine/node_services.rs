@@ -18,24 +18,24 @@ use super::warnings::Warnings;
 use super::wire::{ADAPTER_CLOSE, INITIAL_HEARTBEAT};
 
 /// A node among others.
-pub struct NodeServices {
+pub(crate) struct NodeServices {
     /// `None` where requests travel in the stream.
-    pub control: Option<Control>,
+    pub(crate) control: Option<Control>,
     /// The sessions of connection state recovery.
-    pub sessions: Sessions,
+    pub(crate) sessions: Sessions,
 }
 
 /// What works for it: to be run.
-pub struct NodeTasks {
+pub(crate) struct NodeTasks {
     /// Where requests travel over PUB/SUB.
-    pub control: Option<(ControlTask, OrderTask)>,
+    pub(crate) control: Option<(ControlTask, OrderTask)>,
     /// Keeps sessions and gives them back.
-    pub sessions: SessionTask,
+    pub(crate) sessions: SessionTask,
 }
 
 impl NodeServices {
     /// A node that no one knows of yet.
-    pub fn new(
+    pub(crate) fn new(
         uid: &Arc<str>,
         options: &Arc<Options>,
         connector: &Arc<Connector>,
@@ -64,7 +64,7 @@ impl NodeServices {
     }
 
     /// Lets the other nodes know that a namespace is open here.
-    pub fn open(&self, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
+    pub(crate) fn open(&self, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
         match &self.control {
             Some(control) => control.open(&namespace.name, namespace, stream),
             None => stream.say(namespace, INITIAL_HEARTBEAT),
@@ -72,7 +72,7 @@ impl NodeServices {
     }
 
     /// Lets them know that it is not any more.
-    pub fn close(&self, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
+    pub(crate) fn close(&self, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
         match &self.control {
             Some(control) => control.close(&namespace.name),
             None => stream.say(namespace, ADAPTER_CLOSE),
@@ -81,7 +81,7 @@ impl NodeServices {
 
     /// Finishes what it was asked to do, at the end of the engine. Nothing is waited for that makes no
     /// progress for as long as `limit`; false when something was left.
-    pub async fn stop(&self, limit: Duration) -> bool {
+    pub(crate) async fn stop(&self, limit: Duration) -> bool {
         if !self.sessions.stop(limit).await {
             return false;
         }

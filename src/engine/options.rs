@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// What an engine is to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub(crate) enum Role {
     /// A Socket.IO server among others.
     Node,
     /// It only writes: nothing is read, and nobody knows of it or asks it anything.
@@ -17,7 +17,7 @@ pub enum Role {
 /// How requests, answers and heartbeats travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum RequestsVia {
+pub(crate) enum RequestsVia {
     /// Over PUB/SUB, as in upstream 0.3.
     PubSub,
     /// In the stream, as in upstream 0.1 and 0.2.
@@ -27,43 +27,43 @@ pub enum RequestsVia {
 /// Options of one engine. But for the role, field by field the ones that docs/options.md documents.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Options {
+pub(crate) struct Options {
     /// What it is to the cluster.
-    pub role: Role,
+    pub(crate) role: Role,
     /// Name of the stream, or its prefix with several streams.
-    pub stream_name: String,
+    pub(crate) stream_name: String,
     /// How many streams share the namespaces.
-    pub stream_count: u32,
+    pub(crate) stream_count: u32,
     /// Prefix of the PUB/SUB channels.
-    pub channel_prefix: String,
+    pub(crate) channel_prefix: String,
     /// How requests, answers and heartbeats travel.
-    pub requests_via: RequestsVia,
+    pub(crate) requests_via: RequestsVia,
     /// SSUBSCRIBE and SPUBLISH instead of SUBSCRIBE and PUBLISH.
-    pub use_sharded_pub_sub: bool,
+    pub(crate) use_sharded_pub_sub: bool,
     /// Approximate length at which the stream is trimmed.
-    pub max_len: u64,
+    pub(crate) max_len: u64,
     /// Entries per XREAD.
-    pub read_count: u32,
+    pub(crate) read_count: u32,
     /// How long one XREAD waits, in ms; 0 is without limit.
-    pub block_time_in_ms: u64,
+    pub(crate) block_time_in_ms: u64,
     /// Prefix of the session keys.
-    pub session_key_prefix: String,
+    pub(crate) session_key_prefix: String,
     /// Time between two heartbeats of a node, in ms.
-    pub heartbeat_interval: u64,
+    pub(crate) heartbeat_interval: u64,
     /// A node unheard of for this long is not waited for, in ms.
-    pub heartbeat_timeout: u64,
+    pub(crate) heartbeat_timeout: u64,
     /// Bound of what waits to be written to the streams, all together, in bytes; and once more of
     /// what waits to be published over PUB/SUB.
-    pub publish_queue_bytes: usize,
+    pub(crate) publish_queue_bytes: usize,
     /// Bound of what was read and waits for the JS thread, in bytes.
-    pub inbox_bytes: usize,
+    pub(crate) inbox_bytes: usize,
     /// Bound of the history kept for connection state recovery, in bytes.
-    pub history_bytes: usize,
+    pub(crate) history_bytes: usize,
 }
 
 impl Options {
     /// Names of all streams, without any key prefix.
-    pub fn stream_names(&self) -> Vec<String> {
+    pub(crate) fn stream_names(&self) -> Vec<String> {
         if self.stream_count == 1 {
             return vec![self.stream_name.clone()];
         }
@@ -71,33 +71,33 @@ impl Options {
     }
 
     /// Which of [`Options::stream_names`] a namespace is routed to.
-    pub fn stream_of(&self, nsp: &str) -> usize {
+    pub(crate) fn stream_of(&self, nsp: &str) -> usize {
         stream_index(nsp, self.stream_count)
     }
 
     /// Channel of the requests of a namespace.
-    pub fn request_channel(&self, nsp: &str) -> String {
+    pub(crate) fn request_channel(&self, nsp: &str) -> String {
         format!("{}#{nsp}#", self.channel_prefix)
     }
 
     /// Channel of the answers to one node in a namespace.
-    pub fn answer_channel(&self, nsp: &str, uid: &str) -> String {
+    pub(crate) fn answer_channel(&self, nsp: &str, uid: &str) -> String {
         format!("{}#{nsp}#{uid}#", self.channel_prefix)
     }
 
     /// Channel of the heartbeats among nodes of our own kind. No namespace's channel can be equal:
     /// their names start with a slash. Upstream nodes do not listen here.
-    pub fn members_channel(&self) -> String {
+    pub(crate) fn members_channel(&self) -> String {
         format!("{}#members#", self.channel_prefix)
     }
 
     /// [`Options::heartbeat_interval`] as a duration.
-    pub fn heartbeat_interval(&self) -> Duration {
+    pub(crate) fn heartbeat_interval(&self) -> Duration {
         Duration::from_millis(self.heartbeat_interval)
     }
 
     /// [`Options::heartbeat_timeout`] as a duration.
-    pub fn heartbeat_timeout(&self) -> Duration {
+    pub(crate) fn heartbeat_timeout(&self) -> Duration {
         Duration::from_millis(self.heartbeat_timeout)
     }
 }

@@ -18,20 +18,20 @@ const LONGEST_CHECK: Duration = Duration::from_secs(1);
 
 /// How often, how long: by the heartbeats' options.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub(crate) struct Pace {
     interval: Duration,
     timeout: Duration,
 }
 
 impl Pace {
     /// As the options say.
-    pub fn of(options: &Options) -> Self {
+    pub(crate) fn of(options: &Options) -> Self {
         Self { interval: options.heartbeat_interval(), timeout: options.heartbeat_timeout() }
     }
 
     /// How often it is looked who has to speak and who is silent. Also the longest XREAD: each
     /// answer shows that we can listen.
-    pub fn check_interval(&self) -> Duration {
+    pub(crate) fn check_interval(&self) -> Duration {
         let slack = self.timeout.saturating_sub(self.interval);
         (self.interval / 2).min(slack / 8).clamp(SHORTEST_CHECK, LONGEST_CHECK)
     }
@@ -46,19 +46,19 @@ impl Pace {
 /// When one stream was listened to. A moment counts when XREAD, sent then or later, has given all
 /// that there was: whatever stopped Redis, the reader or the whole process shows as a pause.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Listening {
+pub(crate) struct Listening {
     since: Option<Instant>,
     until: Option<Instant>,
 }
 
 impl Listening {
     /// The connection broke: the clocks start again with the next one.
-    pub fn interrupted(&mut self) {
+    pub(crate) fn interrupted(&mut self) {
         self.until = None;
     }
 
     /// Everything that was in the stream at this moment has been read.
-    pub fn heard_all(&mut self, moment: Instant, pace: Pace) {
+    pub(crate) fn heard_all(&mut self, moment: Instant, pace: Pace) {
         let goes_on = |until| moment.saturating_duration_since(until) <= pace.longest_pause();
         if !self.until.is_some_and(goes_on) {
             self.since = Some(moment);
@@ -75,7 +75,7 @@ impl Listening {
 
 /// The nodes in a namespace: the others, and whether we have spoken.
 #[derive(Debug)]
-pub struct Presence {
+pub(crate) struct Presence {
     heard: HashMap<Box<str>, Instant>,
     spoke: Instant,
     has_left: bool,
@@ -83,12 +83,12 @@ pub struct Presence {
 
 impl Presence {
     /// Nobody was heard.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { heard: HashMap::new(), spoke: Instant::now(), has_left: false }
     }
 
     /// A node has written a message of this type: whether it came or left by that.
-    pub fn hear(&mut self, uid: &str, kind: MessageType) -> Changes {
+    pub(crate) fn hear(&mut self, uid: &str, kind: MessageType) -> Changes {
         let mut changes = Changes::default();
         // It writes, but is no node.
         if uid == EMITTER {
@@ -108,36 +108,36 @@ impl Presence {
     }
 
     /// This node leaves: it writes nothing more.
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.has_left = true;
     }
 
     /// How many are there.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.heard.len()
     }
 
     /// Whether this node may write something, which then shows that it is alive: not when it has
     /// left, or it would be taken for one that is back.
-    pub fn may_write(&mut self) -> bool {
+    pub(crate) fn may_write(&mut self) -> bool {
         self.spoke = Instant::now();
         !self.has_left
     }
 
     /// Those who are there.
-    pub fn uids(&self) -> Vec<String> {
+    pub(crate) fn uids(&self) -> Vec<String> {
         self.heard.keys().map(|uid| uid.to_string()).collect()
     }
 
     /// Says who has gone.
-    pub fn forget_silent(&mut self, listening: &Listening, pace: Pace) -> Changes {
+    pub(crate) fn forget_silent(&mut self, listening: &Listening, pace: Pace) -> Changes {
         let is_silent = |heard: &mut Instant| listening.silence(*heard) > pace.timeout;
         let gone = self.heard.extract_if(|_, heard| is_silent(heard));
         Changes { silent: gone.map(|(uid, _)| uid.into()).collect(), ..Changes::default() }
     }
 
     /// True when the others have to hear of us before it is looked again.
-    pub fn has_to_speak(&self, pace: Pace) -> bool {
+    pub(crate) fn has_to_speak(&self, pace: Pace) -> bool {
         self.spoke.elapsed() + pace.check_interval() > pace.interval
     }
 }

@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use super::error::{Error, Result};
 
 /// Keeps the runtime alive.
-pub struct SharedRuntime {
+pub(crate) struct SharedRuntime {
     runtime: Option<Runtime>,
     handle: Handle,
 }
@@ -20,7 +20,7 @@ impl SharedRuntime {
     ///
     /// # Errors
     /// [`Error::Settings`] when the system gives us no threads.
-    pub fn get() -> Result<Arc<Self>> {
+    pub(crate) fn get() -> Result<Arc<Self>> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = shared.upgrade() {
             return Ok(runtime);
@@ -39,7 +39,7 @@ impl SharedRuntime {
     }
 
     /// For spawning.
-    pub fn handle(&self) -> &Handle {
+    pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
 }

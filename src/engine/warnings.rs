@@ -8,7 +8,7 @@ use super::event::Notice;
 use super::inbox::Inbox;
 
 /// Sends warnings to JS, which hands them to `process.emitWarning`.
-pub struct Warnings {
+pub(crate) struct Warnings {
     inbox: Arc<Inbox>,
     /// Task and cause.
     said: Mutex<HashSet<(&'static str, String)>>,
@@ -16,12 +16,12 @@ pub struct Warnings {
 
 impl Warnings {
     /// Nothing was said yet.
-    pub fn new(inbox: Arc<Inbox>) -> Self {
+    pub(crate) fn new(inbox: Arc<Inbox>) -> Self {
         Self { inbox, said: Mutex::default() }
     }
 
     /// Warns of an error met by `task`, unless this cause was said and has not gone since.
-    pub fn warn(&self, task: &'static str, error: &Error) {
+    pub(crate) fn warn(&self, task: &'static str, error: &Error) {
         tracing::debug!("{task}: {error}");
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         // Several tasks meet the same cause: it is said once.
@@ -34,7 +34,7 @@ impl Warnings {
     }
 
     /// The task works again: its causes have gone.
-    pub fn clear(&self, task: &'static str) {
+    pub(crate) fn clear(&self, task: &'static str) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if !said.is_empty() {
             said.retain(|(who, _)| *who != task);

@@ -11,7 +11,7 @@ use crate::engine::wire::{
 const ID: EntryId = EntryId { ms: 5, seq: 1 };
 
 /// Data of a broadcast: JSON, or msgpack out of its base64.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let (data, parsed) = if input.first() == Some(&b'{') {
         let Ok(text) = std::str::from_utf8(input) else { return };
         (Data::Json(text.into()), parse_json(text))

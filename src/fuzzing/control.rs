@@ -20,7 +20,7 @@ use crate::engine::wire::{EntryId, is_msgpack, position};
 const UID: &str = "0123456789abcdef";
 
 /// Steps: a letter, and what it is done with.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let node = Node::new();
     let mut sent: Vec<&[u8]> = Vec::new();
     let mut received: Vec<Vec<u8>> = Vec::new();

@@ -7,7 +7,7 @@ use crate::engine::stream::page;
 use crate::engine::wire::{Entry, EntryError, EntryId, Origin, fields_of, parse_entry};
 
 /// Names and values in turn.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let strings = strings(input);
     let id = EntryId { ms: 1, seq: 2 };
     let values: Vec<Value> =

@@ -3,7 +3,7 @@
 use crate::engine::wire::EntryId;
 
 /// Two texts, apart by a space.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let mut ids = text.splitn(2, ' ').map(|text| (text, text.parse::<EntryId>()));
     let (text, first) = ids.next().expect("a first part");

@@ -4,7 +4,7 @@ use super::js::{Js, Parsed, parse_json};
 use crate::engine::wire::{MemberMessage, MemberNews};
 
 /// A message on the members channel.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let ours: Option<MemberMessage> = serde_json::from_slice(input).ok();
     let Ok(text) = std::str::from_utf8(input) else { return };
     let parsed = parse_json(text);

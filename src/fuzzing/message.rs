@@ -5,7 +5,7 @@ use super::js::{Js, parse_msgpack};
 use crate::engine::wire::{EntryId, position, with_position};
 
 /// A message as it was published.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let mut dice = dice(input);
     let id = EntryId { ms: dice.u64(..) >> dice.u8(..64), seq: dice.u64(..) >> dice.u8(..64) };
     let read = position(input);

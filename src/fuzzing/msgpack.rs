@@ -4,7 +4,7 @@ use super::js::{Parsed, parse_msgpack};
 use crate::engine::wire::is_msgpack;
 
 /// A message's msgpack.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let is_taken = is_msgpack(input);
     match parse_msgpack(input) {
         Parsed::Value(_) => assert!(is_taken, "JS decodes it"),

@@ -10,7 +10,7 @@ use crate::engine::wire::EntryId;
 type Entries = Vec<(EntryId, Vec<Vec<u8>>)>;
 
 /// What a server sends.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let whole = resp::replies([input].into_iter());
     let in_pieces = resp::replies(cut(input).into_iter());
     assert_eq!(format!("{whole:?}"), format!("{in_pieces:?}"));

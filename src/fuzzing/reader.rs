@@ -25,7 +25,7 @@ const UID: &str = "0123456789abcdef";
 const ROOM: &str = "r";
 
 /// Entries, each with names and values in turn.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let entries: Vec<Vec<&[u8]>> = input.split(|b| *b == BETWEEN_ENTRIES).map(strings).collect();
     let mut dice = dice(input);
     let at_once = read(&entries, || entries.len());

@@ -10,7 +10,7 @@ use crate::engine::stream::{Ends, page, parse_entries, parse_info};
 use crate::engine::wire::{EntryId, fields_of};
 
 /// A reply. Its strings, apart by unit separators, also go into replies that are made.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     if let Ok(value) = redis::parse_redis_value(input) {
         range(input, value.clone());
         slots(&value);

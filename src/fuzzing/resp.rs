@@ -12,38 +12,38 @@ use crate::engine::error::Result;
 use crate::engine::redis::RawConnection;
 
 /// An array of values that are encoded already.
-pub fn array(values: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn array(values: &[Vec<u8>]) -> Vec<u8> {
     [format!("*{}\r\n", values.len()).into_bytes(), values.concat()].concat()
 }
 
 /// A string.
-pub fn string(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn string(bytes: &[u8]) -> Vec<u8> {
     [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
 /// An entry with its fields.
-pub fn entry(id: &str, strings: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn entry(id: &str, strings: &[&[u8]]) -> Vec<u8> {
     let strings: Vec<Vec<u8>> = strings.iter().map(|bytes| string(bytes)).collect();
     array(&[string(id.as_bytes()), array(&strings)])
 }
 
 /// XREAD's reply for one stream.
-pub fn page(entries: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn page(entries: &[Vec<u8>]) -> Vec<u8> {
     array(&[array(&[string(b"key"), array(entries)])])
 }
 
 /// No time passes.
-pub const NO_LIMIT: Duration = Duration::MAX;
+pub(crate) const NO_LIMIT: Duration = Duration::MAX;
 
 /// A connection to a server that sends these pieces, whatever it is asked, and hangs up.
-pub fn connection<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> RawConnection {
+pub(crate) fn connection<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> RawConnection {
     let server = Server(pieces.filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect());
     RawConnection::new(Box::new(server), "server:1".to_owned())
 }
 
 /// The replies that a connection makes of these pieces, up to the first error that ends it, which is
 /// always there.
-pub fn replies<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Result<Vec<u8>>> {
+pub(crate) fn replies<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Result<Vec<u8>>> {
     let mut connection = connection(pieces);
     let command = redis::cmd("XREAD");
     let mut replies = Vec::new();
@@ -58,7 +58,7 @@ pub fn replies<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Result<Vec<u8>
 }
 
 /// The result of something that has nothing to wait for.
-pub fn at_once<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn at_once<T>(work: impl Future<Output = T>) -> T {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")

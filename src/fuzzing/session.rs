@@ -4,7 +4,7 @@ use super::js::{Js, Parsed, parse_msgpack};
 use crate::engine::wire::{EntryId, SessionHead, decode_session, encode_session, is_msgpack};
 
 /// A session's msgpack.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let decoded = decode_session(encode_session(input).as_bytes());
     assert_eq!(decoded.as_deref(), is_msgpack(input).then_some(input));
     if let Some(decoded) = decode_session(input) {

@@ -10,7 +10,7 @@ const NEXT: &[u8] = b"+NEXT\r\n";
 const ERRORS: [&str; 6] = ["ERR", "OOM", "LOADING", "EXECABORT", "MOVED 1 a:1", "READONLY"];
 
 /// How the server answers: a byte for each choice. Rests of it are the texts that it answers with.
-pub fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) {
     let script = Script::new(input);
     let whole = outcome(script.count, [&script.replies[..]].into_iter());
     let in_bytes = outcome(script.count, script.replies.chunks(1));

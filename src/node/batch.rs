@@ -49,7 +49,7 @@ pub struct NativeBatch {
 
 /// Packs events.
 #[derive(Default)]
-pub struct Packer {
+pub(crate) struct Packer {
     numbers: Vec<f64>,
     names: String,
     slabs: Vec<Slab>,
@@ -68,7 +68,7 @@ struct Slab {
 
 impl Packer {
     /// Adds an event.
-    pub fn add(&mut self, event: Event) {
+    pub(crate) fn add(&mut self, event: Event) {
         match event {
             Event::Stream(StreamEvent::Broadcast { namespace, id, head, packet }) => {
                 self.broadcast(namespace.handle, id, &head, packet);
@@ -149,7 +149,7 @@ impl Packer {
     }
 
     /// What was packed.
-    pub fn finish(self) -> NativeBatch {
+    pub(crate) fn finish(self) -> NativeBatch {
         let Self { numbers, names, slabs, attachments, rare } = self;
         let attachments = (!attachments.is_empty()).then(|| attachments.into());
         let (texts, frames) =

@@ -170,7 +170,7 @@ impl From<Error> for NativeError {
 
 impl NativeEvent {
     /// `None` for a broadcast, which is always packed.
-    pub fn of(event: Event) -> Option<Self> {
+    pub(crate) fn of(event: Event) -> Option<Self> {
         match event {
             Event::Stream(event) => Self::of_stream(event),
             Event::Notice(notice) => Some(notice.into()),

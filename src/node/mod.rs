@@ -30,6 +30,7 @@ fn js_error(error: Error) -> JsError {
 
 /// The engine's version. `lib/native.js` takes no other one than its own.
 #[napi]
+#[allow(unreachable_pub, reason = "napi takes public constants only")]
 #[cfg_attr(test, expect(dead_code, reason = "napi registers no constants in tests"))]
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

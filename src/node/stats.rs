@@ -91,7 +91,7 @@ pub struct NativeLatency {
 
 impl NativeStats {
     /// Of an engine, and of the stream that a namespace is routed to.
-    pub fn of(engine: &Engine, nsp: &str) -> Self {
+    pub(crate) fn of(engine: &Engine, nsp: &str) -> Self {
         let stats = engine.stats();
         let count = |counter: &Counter| counter.get() as f64;
         let stream = engine.stream(nsp);

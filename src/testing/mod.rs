@@ -9,10 +9,10 @@
 
 mod node;
 mod redis;
-pub mod reply;
+pub(crate) mod reply;
 
-pub use node::TestNode;
-pub use redis::{NOW_MS, ScriptedConnection, ScriptedRedis};
+pub(crate) use node::TestNode;
+pub(crate) use redis::{NOW_MS, ScriptedConnection, ScriptedRedis};
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::engine::wire::EntryId;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits for something that has to come; nothing of the test is left waiting for ever.
-pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(result) => result,
         Err(_) => panic!("{what}: nothing came"),
@@ -30,6 +30,6 @@ pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
 }
 
 /// `ms-0`.
-pub fn id(ms: u64) -> EntryId {
+pub(crate) fn id(ms: u64) -> EntryId {
     EntryId { ms, seq: 0 }
 }

@@ -19,29 +19,29 @@ use crate::engine::warnings::Warnings;
 use crate::engine::wire::{BROADCAST, Data, EntryId};
 
 /// A node with one stream and the namespace `/`.
-pub struct TestNode {
-    pub uid: Arc<str>,
-    pub inbox: Arc<Inbox>,
-    pub stats: Arc<Stats>,
-    pub warnings: Arc<Warnings>,
-    pub namespaces: Arc<Namespaces>,
-    pub namespace: Arc<Namespace>,
-    pub stream: Arc<Stream>,
-    pub connector: Arc<Connector>,
+pub(crate) struct TestNode {
+    pub(crate) uid: Arc<str>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) warnings: Arc<Warnings>,
+    pub(crate) namespaces: Arc<Namespaces>,
+    pub(crate) namespace: Arc<Namespace>,
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) connector: Arc<Connector>,
     woken: Arc<Notify>,
 }
 
 /// The stream's key.
-pub const KEY: &str = "stream";
+pub(crate) const KEY: &str = "stream";
 
 impl TestNode {
     /// With a single server.
-    pub fn new(redis: &ScriptedRedis) -> Self {
+    pub(crate) fn new(redis: &ScriptedRedis) -> Self {
         Self::with_settings(redis, "{}")
     }
 
     /// With servers as these settings say, in JSON.
-    pub fn with_settings(redis: &ScriptedRedis, settings: &str) -> Self {
+    pub(crate) fn with_settings(redis: &ScriptedRedis, settings: &str) -> Self {
         let woken = Arc::new(Notify::new());
         let on_wake = woken.clone();
         let inbox = Arc::new(Inbox::new(1 << 20, move || on_wake.notify_one()));
@@ -66,12 +66,12 @@ impl TestNode {
     }
 
     /// Publishes a broadcast to everyone.
-    pub fn publish(&self, ticket: Ticket) {
+    pub(crate) fn publish(&self, ticket: Ticket) {
         self.publish_data(ticket, reply::DATA);
     }
 
     /// Publishes a broadcast with this data.
-    pub fn publish_data(&self, ticket: Ticket, data: &str) {
+    pub(crate) fn publish_data(&self, ticket: Ticket, data: &str) {
         let publish = Publish {
             ticket: Some(ticket),
             namespace: self.namespace.clone(),
@@ -83,14 +83,14 @@ impl TestNode {
     }
 
     /// Starts the writer, as if the reader stood at `position`.
-    pub fn start_writer_at(&self, position: EntryId) -> JoinHandle<()> {
+    pub(crate) fn start_writer_at(&self, position: EntryId) -> JoinHandle<()> {
         self.stream.cursor().position = position;
         self.stream.progress.send_replace(Progress::At(position));
         self.start_writer()
     }
 
     /// Starts the writer; without a reader it waits, unless it is told that nobody reads.
-    pub fn start_writer(&self) -> JoinHandle<()> {
+    pub(crate) fn start_writer(&self) -> JoinHandle<()> {
         let writer = Writer::new(
             self.uid.clone(),
             self.stream.clone(),
@@ -104,7 +104,7 @@ impl TestNode {
     }
 
     /// A reader of the stream.
-    pub fn reader(&self) -> Reader {
+    pub(crate) fn reader(&self) -> Reader {
         Reader {
             uid: self.uid.clone(),
             stream: self.stream.clone(),
@@ -122,12 +122,12 @@ impl TestNode {
     }
 
     /// Starts that reader.
-    pub fn start_reader(&self) -> JoinHandle<()> {
+    pub(crate) fn start_reader(&self) -> JoinHandle<()> {
         tokio::spawn(self.reader().run())
     }
 
     /// The next event for JS, but for connections that stand again: `stats` counts them.
-    pub async fn event(&self) -> Event {
+    pub(crate) async fn event(&self) -> Event {
         within("an event", async {
             loop {
                 match self.inbox.drain(1) {
@@ -144,13 +144,13 @@ impl TestNode {
     }
 
     /// Those that have come so far.
-    pub fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         let all = std::iter::from_fn(|| self.inbox.drain(usize::MAX)).flatten();
         all.filter(is_no_reconnect).collect()
     }
 
     /// The next event, which has to be the end of a publish.
-    pub async fn published(&self) -> (Ticket, Result<Option<EntryId>>) {
+    pub(crate) async fn published(&self) -> (Ticket, Result<Option<EntryId>>) {
         match self.event().await {
             Event::Stream(StreamEvent::Published(done)) => (done.ticket, done.outcome),
             other => panic!("the end of a publish expected, {other:?} came"),
@@ -158,7 +158,7 @@ impl TestNode {
     }
 
     /// The next event, which has to be a warning.
-    pub async fn warning(&self) -> Error {
+    pub(crate) async fn warning(&self) -> Error {
         match self.event().await {
             Event::Notice(Notice::Warning(error)) => error,
             other => panic!("a warning expected, {other:?} came"),
@@ -166,7 +166,7 @@ impl TestNode {
     }
 
     /// The next event, which has to be a loss.
-    pub async fn lost(&self) -> (Loss, Option<u64>) {
+    pub(crate) async fn lost(&self) -> (Loss, Option<u64>) {
         match self.event().await {
             Event::Stream(StreamEvent::Lost { loss, entries, .. }) => (loss, entries),
             other => panic!("a loss expected, {other:?} came"),
@@ -174,7 +174,7 @@ impl TestNode {
     }
 
     /// The next event, which has to be an entry of another node: its ID.
-    pub async fn delivered(&self) -> EntryId {
+    pub(crate) async fn delivered(&self) -> EntryId {
         match self.event().await {
             Event::Stream(StreamEvent::Broadcast { id, .. } | StreamEvent::Entry { id, .. }) => id,
             other => panic!("an entry expected, {other:?} came"),

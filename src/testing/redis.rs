@@ -16,13 +16,13 @@ use crate::engine::error::{Error, Result};
 use crate::engine::redis::{Dial, Socket};
 
 /// The server's clock when a test begins; it goes with tokio's.
-pub const NOW_MS: u64 = 1_000_000;
+pub(crate) const NOW_MS: u64 = 1_000_000;
 
 /// Larger than all that a test sends without being read.
 const BUFFER: usize = 1 << 20;
 
 /// All servers that a test plays, told apart by their addresses.
-pub struct ScriptedRedis {
+pub(crate) struct ScriptedRedis {
     dialer: Arc<ScriptedDialer>,
     dials: mpsc::UnboundedReceiver<Dialled>,
     /// Asked for, while the test waited for another address.
@@ -30,7 +30,7 @@ pub struct ScriptedRedis {
     /// Never answered.
     ignored: Vec<Dialled>,
     /// The `run_id` of the servers that connections are accepted for from now on.
-    pub run_id: String,
+    pub(crate) run_id: String,
     /// By command: answers that connections give by themselves.
     answers: HashMap<String, Vec<u8>>,
     started: Instant,
@@ -64,7 +64,7 @@ impl Dial for ScriptedDialer {
 
 impl ScriptedRedis {
     /// Nobody is connected.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (sender, dials) = mpsc::unbounded_channel();
         Self {
             dialer: Arc::new(ScriptedDialer(sender)),
@@ -79,22 +79,22 @@ impl ScriptedRedis {
     }
 
     /// Leads to these servers.
-    pub fn dialer(&self) -> Arc<dyn Dial> {
+    pub(crate) fn dialer(&self) -> Arc<dyn Dial> {
         self.dialer.clone()
     }
 
     /// Connections that are accepted from now on answer this command by themselves.
-    pub fn answer(&mut self, command: &str, reply: Vec<u8>) {
+    pub(crate) fn answer(&mut self, command: &str, reply: Vec<u8>) {
         self.answers.insert(command.to_owned(), reply);
     }
 
     /// Takes the next connection to whichever server.
-    pub async fn accept(&mut self) -> ScriptedConnection {
+    pub(crate) async fn accept(&mut self) -> ScriptedConnection {
         self.accept_if("a connection", |_| true).await
     }
 
     /// Takes the next connection to the server `host:port`. Others wait.
-    pub async fn accept_at(&mut self, address: &str) -> ScriptedConnection {
+    pub(crate) async fn accept_at(&mut self, address: &str) -> ScriptedConnection {
         self.accept_if(address, |other| other.to_string() == address).await
     }
 
@@ -121,13 +121,13 @@ impl ScriptedRedis {
     }
 
     /// Refuses the next connection.
-    pub async fn refuse(&mut self) {
+    pub(crate) async fn refuse(&mut self) {
         let dialled = self.next_dial().await;
         let _ = dialled.answer.send(None);
     }
 
     /// Lets the next connection hang, as one to a host that is gone.
-    pub async fn ignore(&mut self) -> Address {
+    pub(crate) async fn ignore(&mut self) -> Address {
         let dialled = self.next_dial().await;
         let address = dialled.address.clone();
         self.ignored.push(dialled);
@@ -135,7 +135,7 @@ impl ScriptedRedis {
     }
 
     /// Whether somebody wants a connection at this moment.
-    pub fn is_dialled(&mut self) -> bool {
+    pub(crate) fn is_dialled(&mut self) -> bool {
         while let Ok(dialled) = self.dials.try_recv() {
             self.waiting.push_back(dialled);
         }
@@ -171,11 +171,11 @@ impl ScriptedRedis {
 }
 
 /// The server's end of a connection. It is closed when this is dropped.
-pub struct ScriptedConnection {
+pub(crate) struct ScriptedConnection {
     /// The server's address.
-    pub address: Address,
+    pub(crate) address: Address,
     /// CLIENT ID.
-    pub client_id: u64,
+    pub(crate) client_id: u64,
     socket: DuplexStream,
     buffer: Vec<u8>,
     run_id: String,
@@ -189,19 +189,19 @@ pub struct ScriptedConnection {
 
 impl ScriptedConnection {
     /// Answers this command by itself from now on.
-    pub fn answer(&mut self, command: &str, reply: Vec<u8>) {
+    pub(crate) fn answer(&mut self, command: &str, reply: Vec<u8>) {
         self.answers.insert(command.to_owned(), reply);
     }
 
     /// The next command, which has to be this one: its name, with what else has to stand behind it.
     /// Before it, commands that the connection knows the answer to are answered.
-    pub async fn expect(&mut self, command: &str) -> Command<'_> {
+    pub(crate) async fn expect(&mut self, command: &str) -> Command<'_> {
         let words = self.expect_any(&[command]).await;
         Command { connection: self, words }
     }
 
     /// The next batch of a writer, of so many entries: a transaction, or each for itself.
-    pub async fn expect_batch(&mut self, count: usize) -> Batch<'_> {
+    pub(crate) async fn expect_batch(&mut self, count: usize) -> Batch<'_> {
         let first = self.expect_any(&["MULTI", "XADD"]).await;
         let is_transaction = first[0] == "MULTI";
         let mut entries = if is_transaction { Vec::new() } else { vec![first] };
@@ -233,7 +233,7 @@ impl ScriptedConnection {
     }
 
     /// Answers what the connection knows the answer to, while `work` goes on.
-    pub async fn while_answering<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub(crate) async fn while_answering<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
             tokio::select! {
@@ -248,7 +248,7 @@ impl ScriptedConnection {
     }
 
     /// Waits until the client has hung up.
-    pub async fn closed(&mut self) {
+    pub(crate) async fn closed(&mut self) {
         let closed = async {
             while let Some(words) = self.next().await {
                 if !self.answer_by_itself(&words).await {
@@ -260,13 +260,13 @@ impl ScriptedConnection {
     }
 
     /// Sends bytes that nobody has asked for.
-    pub async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         // A client that has gone misses it.
         let _ = self.socket.write_all(bytes).await;
     }
 
     /// Whether the connection has answered such a command by itself.
-    pub fn has_answered(&self, command: &str) -> bool {
+    pub(crate) fn has_answered(&self, command: &str) -> bool {
         self.answered.iter().any(|answered| answered.starts_with(command))
     }
 
@@ -335,7 +335,7 @@ impl ScriptedConnection {
     }
 
     /// Pushes a PUB/SUB message.
-    pub async fn publish(&mut self, channel: &str, payload: &[u8]) {
+    pub(crate) async fn publish(&mut self, channel: &str, payload: &[u8]) {
         let payload = super::reply::string(payload);
         let message = self.pushed(&[text("message"), text(channel), payload]);
         self.send(&message).await;
@@ -343,47 +343,47 @@ impl ScriptedConnection {
 }
 
 /// A command that waits for its answer. Dropped without one, it gets none: Redis hangs.
-pub struct Command<'a> {
+pub(crate) struct Command<'a> {
     connection: &'a mut ScriptedConnection,
     /// Its name and arguments.
-    pub words: Vec<String>,
+    pub(crate) words: Vec<String>,
 }
 
 impl Command<'_> {
     /// Answers.
-    pub async fn reply(self, reply: Vec<u8>) {
+    pub(crate) async fn reply(self, reply: Vec<u8>) {
         self.connection.send(&reply).await;
     }
 
     /// Answers with an error.
-    pub async fn refuse(self, words: &str) {
+    pub(crate) async fn refuse(self, words: &str) {
         self.reply(error(words)).await;
     }
 
     /// The argument behind this word.
-    pub fn behind(&self, word: &str) -> &str {
+    pub(crate) fn behind(&self, word: &str) -> &str {
         let place = self.words.iter().position(|other| other == word);
         place.and_then(|place| self.words.get(place + 1)).map_or("", String::as_str)
     }
 }
 
 /// A batch that waits for its answers. Dropped without them, it gets none.
-pub struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     connection: &'a mut ScriptedConnection,
     entries: Vec<Vec<String>>,
     /// Whether it stands between MULTI and EXEC.
-    pub is_transaction: bool,
+    pub(crate) is_transaction: bool,
 }
 
 impl Batch<'_> {
     /// The sequences of its entries.
-    pub fn seqs(&self) -> Vec<u64> {
+    pub(crate) fn seqs(&self) -> Vec<u64> {
         let seq = |words: &Vec<String>| words.last().and_then(|seq| seq.parse().ok());
         self.entries.iter().filter_map(seq).collect()
     }
 
     /// Takes all of it: the IDs of its entries.
-    pub async fn execute(self, ids: &[&str]) {
+    pub(crate) async fn execute(self, ids: &[&str]) {
         assert_eq!(ids.len(), self.entries.len());
         let ids: Vec<Vec<u8>> = ids.iter().map(|id| text(id)).collect();
         let reply =
@@ -392,21 +392,21 @@ impl Batch<'_> {
     }
 
     /// Refuses EXEC.
-    pub async fn refuse_exec(self, words: &str) {
+    pub(crate) async fn refuse_exec(self, words: &str) {
         assert!(self.is_transaction);
         let reply = [self.queued(), error(words)].concat();
         self.connection.send(&reply).await;
     }
 
     /// Refuses MULTI, and answers each command for itself.
-    pub async fn refuse_multi(self, words: &str, answers: &[Vec<u8>]) {
+    pub(crate) async fn refuse_multi(self, words: &str, answers: &[Vec<u8>]) {
         assert!(self.is_transaction);
         let end = error("ERR EXEC without MULTI");
         self.connection.send(&[error(words), answers.concat(), end].concat()).await;
     }
 
     /// Refuses each of its commands.
-    pub async fn refuse(self, words: &str) {
+    pub(crate) async fn refuse(self, words: &str) {
         let each = error(words).repeat(self.entries.len());
         let reply = if self.is_transaction {
             let end = error("EXECABORT Transaction discarded because of previous errors.");
@@ -418,7 +418,7 @@ impl Batch<'_> {
     }
 
     /// Answers each of its commands for itself.
-    pub async fn reply_each(self, answers: &[Vec<u8>]) {
+    pub(crate) async fn reply_each(self, answers: &[Vec<u8>]) {
         let replies = answers.concat();
         let reply =
             if self.is_transaction { [self.queued(), array(answers)].concat() } else { replies };

@@ -1,73 +1,73 @@
 //! Replies of Redis, in RESP.
 
-pub use crate::fuzzing::resp::{array, page, string};
+pub(crate) use crate::fuzzing::resp::{array, page, string};
 
 use crate::fuzzing::resp;
 
 /// `+OK`.
-pub fn ok() -> Vec<u8> {
+pub(crate) fn ok() -> Vec<u8> {
     status("OK")
 }
 
 /// A status, as `+QUEUED`.
-pub fn status(text: &str) -> Vec<u8> {
+pub(crate) fn status(text: &str) -> Vec<u8> {
     format!("+{text}\r\n").into_bytes()
 }
 
 /// An error: code and words.
-pub fn error(words: &str) -> Vec<u8> {
+pub(crate) fn error(words: &str) -> Vec<u8> {
     format!("-{words}\r\n").into_bytes()
 }
 
 /// A number.
-pub fn int(number: i64) -> Vec<u8> {
+pub(crate) fn int(number: i64) -> Vec<u8> {
     format!(":{number}\r\n").into_bytes()
 }
 
 /// A text.
-pub fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     string(text.as_bytes())
 }
 
 /// Nil in place of a string.
-pub fn nil() -> Vec<u8> {
+pub(crate) fn nil() -> Vec<u8> {
     b"$-1\r\n".to_vec()
 }
 
 /// What XREAD answers when its time is over.
-pub fn no_page() -> Vec<u8> {
+pub(crate) fn no_page() -> Vec<u8> {
     b"*-1\r\n".to_vec()
 }
 
 /// What a server pushes in RESP3.
-pub fn push(values: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn push(values: &[Vec<u8>]) -> Vec<u8> {
     [format!(">{}\r\n", values.len()).into_bytes(), values.concat()].concat()
 }
 
 /// An entry with these names and values in turn.
-pub fn entry(id: &str, fields: &[&str]) -> Vec<u8> {
+pub(crate) fn entry(id: &str, fields: &[&str]) -> Vec<u8> {
     let fields: Vec<&[u8]> = fields.iter().map(|field| field.as_bytes()).collect();
     resp::entry(id, &fields)
 }
 
 /// The entry of a broadcast to everyone in `/`, by a writer of our kind.
-pub fn entry_of(id: &str, writer: u64, seq: u64) -> Vec<u8> {
+pub(crate) fn entry_of(id: &str, writer: u64, seq: u64) -> Vec<u8> {
     let (writer, seq) = (format!("{writer:016x}"), seq.to_string());
     let fields = ["uid", "theirs", "nsp", "/", "type", "3", "data", DATA];
     entry(id, &[&fields[..], &["wid", &writer, "seq", &seq]].concat())
 }
 
 /// The same by a node of upstream, which leaves no sequence.
-pub fn entry_of_upstream(id: &str) -> Vec<u8> {
+pub(crate) fn entry_of_upstream(id: &str) -> Vec<u8> {
     entry(id, &["uid", "upstream", "nsp", "/", "type", "3", "data", DATA])
 }
 
 /// A broadcast of the event `e` to everyone.
-pub const DATA: &str =
+pub(crate) const DATA: &str =
     r#"{"opts":{"rooms":[],"except":[],"flags":{}},"packet":{"type":2,"data":["e"],"nsp":"/"}}"#;
 
 /// What XINFO STREAM tells of a stream: its first and last entry, and how many it has and has had.
-pub fn info(first: &str, last: &str, length: i64, added: i64) -> Vec<u8> {
+pub(crate) fn info(first: &str, last: &str, length: i64, added: i64) -> Vec<u8> {
     array(&[
         text("length"),
         int(length),
@@ -81,6 +81,6 @@ pub fn info(first: &str, last: &str, length: i64, added: i64) -> Vec<u8> {
 }
 
 /// What XINFO answers when there is no stream.
-pub fn no_stream() -> Vec<u8> {
+pub(crate) fn no_stream() -> Vec<u8> {
     error("ERR no such key")
 }

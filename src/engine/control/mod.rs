@@ -30,11 +30,11 @@ use super::redis::Connector;
 use super::stats::Stats;
 use super::stream::Stream;
 use super::warnings::Warnings;
-pub use order::OrderTask;
+pub(crate) use order::OrderTask;
 use order::{Order, Outgoing};
 #[cfg(any(test, fuzzing))]
 pub(crate) use subscribers::parse_counts;
-pub use task::ControlTask;
+pub(crate) use task::ControlTask;
 
 /// Causes of warnings, each cleared by itself.
 const TASK: &str = "control";
@@ -98,7 +98,7 @@ struct Message {
 }
 
 /// Asks the control task to do things; callers never wait.
-pub struct Control {
+pub(crate) struct Control {
     shared: Arc<Shared>,
     jobs: mpsc::UnboundedSender<ControlJob>,
     outgoing: mpsc::UnboundedSender<Order>,
@@ -106,7 +106,7 @@ pub struct Control {
 
 impl Control {
     /// Makes the handle and its tasks; nothing runs yet.
-    pub fn new(
+    pub(crate) fn new(
         uid: Arc<str>,
         options: Arc<Options>,
         connector: Arc<Connector>,
@@ -141,7 +141,7 @@ impl Control {
     }
 
     /// Listens for a namespace's requests and answers.
-    pub fn open(&self, nsp: &str, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
+    pub(crate) fn open(&self, nsp: &str, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
         let channels = self.channels(nsp);
         let mut routes = self.shared.routes();
         for channel in &channels {
@@ -155,7 +155,7 @@ impl Control {
     }
 
     /// Stops listening for a namespace.
-    pub fn close(&self, nsp: &str) {
+    pub(crate) fn close(&self, nsp: &str) {
         let channels = self.channels(nsp);
         let mut routes = self.shared.routes();
         for channel in &channels {
@@ -170,7 +170,7 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::QueueFull`]
-    pub fn request(&self, nsp: &str, payload: Vec<u8>, stream: &Arc<Stream>) -> Result<()> {
+    pub(crate) fn request(&self, nsp: &str, payload: Vec<u8>, stream: &Arc<Stream>) -> Result<()> {
         let channel = self.shared.options.request_channel(nsp);
         let message = self.message(channel, payload)?;
         let behind = (stream.clone(), stream.queue.accepted());
@@ -184,7 +184,7 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::QueueFull`]
-    pub fn respond(&self, nsp: &str, uid: &str, payload: Vec<u8>) -> Result<()> {
+    pub(crate) fn respond(&self, nsp: &str, uid: &str, payload: Vec<u8>) -> Result<()> {
         let channel = self.shared.options.answer_channel(nsp, uid);
         let message = self.message(channel, payload)?;
         self.enqueue(ControlJob::Publish(message));
@@ -193,12 +193,12 @@ impl Control {
 
     /// Counts who listens to a namespace's requests; `asked` are uids of which it is to be said
     /// whether they are among them. The answer comes through the inbox.
-    pub fn count_subscribers(&self, call: CallId, nsp: &str, asked: Vec<String>) {
+    pub(crate) fn count_subscribers(&self, call: CallId, nsp: &str, asked: Vec<String>) {
         self.enqueue(ControlJob::CountSubscribers { call, nsp: nsp.to_owned(), asked });
     }
 
     /// Says goodbye and ends once everything asked for before has been sent.
-    pub async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
         let _ = self.outgoing.send(Order::Stop { done });
         // An error means that the task has ended already.
@@ -206,18 +206,18 @@ impl Control {
     }
 
     /// Whether requests, answers and heartbeats can be sent and heard.
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.shared.health.is_connected()
     }
 
     /// How many nodes of our kind are heard, this one not included.
-    pub fn members(&self) -> usize {
+    pub(crate) fn members(&self) -> usize {
         self.shared.members().alive()
     }
 
     /// True when the engine's end has to wait for [`Control::stop`]: somebody can be told, or
     /// something waits to be sent.
-    pub fn has_something_to_say(&self) -> bool {
+    pub(crate) fn has_something_to_say(&self) -> bool {
         self.is_connected() || self.shared.queued_bytes.load(Ordering::Relaxed) > 0
     }
 

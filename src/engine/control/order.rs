@@ -17,11 +17,11 @@ pub(super) const LIMIT: Duration = Duration::from_secs(1);
 /// A message on its way to the control task.
 pub(super) struct Outgoing {
     /// The message.
-    pub message: Message,
+    pub(crate) message: Message,
     /// How many publishes of this stream have to be written before.
-    pub behind: (Arc<Stream>, u64),
+    pub(crate) behind: (Arc<Stream>, u64),
     /// It is not held up longer than until then.
-    pub until: Instant,
+    pub(crate) until: Instant,
 }
 
 /// What the task is asked to do.
@@ -31,7 +31,7 @@ pub(super) enum Order {
 }
 
 /// Lets requests wait for what was published before them, then hands them to the control task.
-pub struct OrderTask {
+pub(crate) struct OrderTask {
     orders: mpsc::UnboundedReceiver<Order>,
     jobs: mpsc::UnboundedSender<ControlJob>,
 }
@@ -46,7 +46,7 @@ impl OrderTask {
     }
 
     /// Runs until it is stopped.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         while let Some(order) = self.orders.recv().await {
             let job = match order {
                 Order::Send(Outgoing { mut message, behind: (stream, count), until }) => {

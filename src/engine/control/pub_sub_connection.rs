@@ -21,7 +21,7 @@ pub(super) enum PubSubConnection {
 
 impl PubSubConnection {
     /// False when it has to be made again.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         match self {
             PubSubConnection::One(connection) => connection.is_open(),
             PubSubConnection::Two { subscriber, .. } => subscriber.is_open(),
@@ -29,7 +29,7 @@ impl PubSubConnection {
     }
 
     /// The server that it leads to.
-    pub fn server(&mut self) -> &mut ServerOf {
+    pub(crate) fn server(&mut self) -> &mut ServerOf {
         match self {
             PubSubConnection::One(connection)
             | PubSubConnection::Two { commands: connection, .. } => connection.server(),
@@ -37,7 +37,7 @@ impl PubSubConnection {
     }
 
     /// The server's address, for messages.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         match self {
             PubSubConnection::One(connection) => connection.address(),
             PubSubConnection::Two { subscriber, .. } => subscriber.address(),
@@ -45,7 +45,7 @@ impl PubSubConnection {
     }
 
     /// For questions.
-    pub fn commands(&self) -> Commands {
+    pub(crate) fn commands(&self) -> Commands {
         match self {
             PubSubConnection::One(connection)
             | PubSubConnection::Two { commands: connection, .. } => connection.commands(),
@@ -53,7 +53,7 @@ impl PubSubConnection {
     }
 
     /// Sends commands, each for a channel. What the server refuses stands at the command's place.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         name: &'static str,
         commands: &[&(&str, Cmd)],
@@ -83,7 +83,7 @@ impl PubSubConnection {
 
     /// Makes sure that the server answers. On a connection in RESP3 commands show that; with
     /// sharded PUB/SUB few are sent.
-    pub async fn check(&self, sharded: bool) -> Result<()> {
+    pub(crate) async fn check(&self, sharded: bool) -> Result<()> {
         match self {
             PubSubConnection::Two { subscriber, .. } => subscriber.check().await,
             PubSubConnection::One(connection) if sharded => {

@@ -26,7 +26,7 @@ const OWN_PAUSE: Duration = Duration::from_secs(2);
 const BATCH: usize = 500;
 
 /// The control task's side.
-pub struct ControlTask {
+pub(crate) struct ControlTask {
     shared: Arc<Shared>,
     connector: Arc<Connector>,
     jobs: mpsc::UnboundedReceiver<ControlJob>,
@@ -60,7 +60,7 @@ impl ControlTask {
     }
 
     /// Runs until it is stopped: connects, and connects again.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut backoff = self.connector.backoff();
         loop {
             let ended = self.serve(&mut backoff).await;

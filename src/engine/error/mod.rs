@@ -7,16 +7,16 @@ mod reply;
 use std::time::Duration;
 
 use super::address::Address;
-pub use reply::{is_turned_away, server_words};
+pub(crate) use reply::{is_turned_away, server_words};
 
 /// Result of the engine's own operations.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong. `Display` says what to do; [`Error::code`] is stable and meant for programs.
 ///
 /// No variant carries a password or a key.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The settings or options handed over by JS could not be used.
     #[error("invalid {what}: {reason}")]
     Settings {
@@ -183,7 +183,7 @@ fn too_much(size: usize, queued: usize, bound: usize) -> String {
 
 /// What stands in the way of a server that cannot serve a command now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outage {
+pub(crate) enum Outage {
     /// It passes on this server: it loads its data, is busy, or cannot write to its disk.
     Passing,
     /// This server is not the master, or is cut off from the others: by now another one may be the
@@ -193,7 +193,7 @@ pub enum Outage {
 
 /// The refusals that users meet, each with a code of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// An ACL rule forbids the command, the key or the channel.
     NoPermission,
     /// The key holds something that is no stream.
@@ -208,7 +208,7 @@ pub enum Refusal {
 
 impl Error {
     /// Stable code, carried by JS errors and warnings as `code`.
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Error::Settings { .. } => "ERR_SIO_REDIS_SETTING",
             Error::Connection { .. } | Error::TurnedAway { .. } | Error::Provider { .. } => {
@@ -235,7 +235,7 @@ impl Error {
     }
 
     /// True when trying the same again cannot help until somebody changes Redis or the settings.
-    pub fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         matches!(
             self,
             Error::Refused { .. } | Error::Auth { .. } | Error::Tls { .. } | Error::Settings { .. }
@@ -243,18 +243,18 @@ impl Error {
     }
 
     /// True when Redis has reached its `maxmemory`.
-    pub fn is_out_of_memory(&self) -> bool {
+    pub(crate) fn is_out_of_memory(&self) -> bool {
         matches!(self, Error::Refused { refusal: Refusal::OutOfMemory, .. })
     }
 
     /// True when the server does not let this command through, for this user or for anybody.
-    pub fn is_forbidden(&self) -> bool {
+    pub(crate) fn is_forbidden(&self) -> bool {
         let forbidden = [Refusal::NoPermission, Refusal::Unsupported, Refusal::Other];
         matches!(self, Error::Refused { refusal, .. } if forbidden.contains(refusal))
     }
 
     /// What is at fault: errors with the same cause need to be said once, whoever meets them.
-    pub fn cause(&self) -> String {
+    pub(crate) fn cause(&self) -> String {
         match self {
             Error::Refused { key, refusal: Refusal::WrongType | Refusal::OutOfMemory, .. } => {
                 format!("{} {key}", self.code())
@@ -269,7 +269,7 @@ impl Error {
     }
 
     /// True when the connection on which this came up is still good.
-    pub fn connection_survives(&self) -> bool {
+    pub(crate) fn connection_survives(&self) -> bool {
         match self {
             Error::Unavailable { outage, .. } => *outage == Outage::Passing,
             Error::Refused { .. } | Error::NotRestored(_) => true,
@@ -278,7 +278,7 @@ impl Error {
     }
 
     /// True when the server has answered, and nothing was done.
-    pub fn is_answered(&self) -> bool {
+    pub(crate) fn is_answered(&self) -> bool {
         matches!(self, Error::Refused { .. } | Error::Unavailable { .. } | Error::Moved { .. })
     }
 }

@@ -9,7 +9,12 @@ use crate::engine::address::Address;
 
 impl Error {
     /// Sorts an error of redis-rs, met while sending `command` for `key`.
-    pub fn from_redis(command: &'static str, key: &str, address: &str, error: &RedisError) -> Self {
+    pub(crate) fn from_redis(
+        command: &'static str,
+        key: &str,
+        address: &str,
+        error: &RedisError,
+    ) -> Self {
         if error.code().is_some() {
             return Error::from_reply(command, key, address, &server_words(error));
         }
@@ -28,7 +33,7 @@ impl Error {
     }
 
     /// Sorts an error reply, as the server sent it but for its `-`.
-    pub fn from_reply(command: &'static str, key: &str, address: &str, words: &str) -> Self {
+    pub(crate) fn from_reply(command: &'static str, key: &str, address: &str, words: &str) -> Self {
         if let Some((_, cause)) = words.split_once("Transaction discarded because of: ") {
             return Error::from_reply(command, key, address, cause.trim());
         }
@@ -53,7 +58,7 @@ impl Error {
     }
 
     /// What came is no reply of Redis.
-    pub fn no_reply(command: &'static str, address: &str) -> Self {
+    pub(crate) fn no_reply(command: &'static str, address: &str) -> Self {
         let reason = format!(
             "what comes from {address} is not Redis's protocol: does another service listen there, or does it expect TLS (`rediss://`, or `tls` in the settings)?"
         );
@@ -115,12 +120,12 @@ fn advice_for_command(command: &str) -> Option<&'static str> {
 }
 
 /// What a server says before it hangs up, whatever it was asked.
-pub fn is_turned_away(words: &str) -> bool {
+pub(crate) fn is_turned_away(words: &str) -> bool {
     words.contains("max number of clients") || words.starts_with("DENIED ")
 }
 
 /// The error reply as the server sent it, which redis-rs takes apart.
-pub fn server_words(error: &RedisError) -> String {
+pub(crate) fn server_words(error: &RedisError) -> String {
     let words = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) if !detail.starts_with(code) => format!("{code} {detail}"),
         (_, Some(detail)) => detail.to_owned(),

@@ -24,25 +24,25 @@ use crate::engine::error::{Error, Result, is_turned_away, server_words};
 use crate::engine::warnings::Warnings;
 
 /// Asks JS for the credentials.
-pub type AskCredentials =
+pub(crate) type AskCredentials =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Credentials>> + Send>> + Send + Sync>;
 
 /// For clients with a credentials provider.
-pub struct CredentialsSource {
+pub(crate) struct CredentialsSource {
     /// Asked at each connect.
-    pub ask: AskCredentials,
+    pub(crate) ask: AskCredentials,
     /// Changes when connections that stand are to be authenticated again.
-    pub renewed: watch::Receiver<Option<Credentials>>,
+    pub(crate) renewed: watch::Receiver<Option<Credentials>>,
 }
 
 /// What is called with what the server pushes.
-pub type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
+pub(crate) type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
 
 /// Added when a connection without TLS ends before the server has said anything.
 const IS_IT_PLAIN: &str = " before the first reply (does this port expect TLS? Then use `rediss://`, or `tls` in the settings)";
 
 /// What the servers of one kind take.
-pub struct Access {
+pub(crate) struct Access {
     dialer: Arc<dyn Dial>,
     has_tls: bool,
     credentials: Credentials,
@@ -57,7 +57,7 @@ pub struct Access {
 
 impl Access {
     /// To the servers that hold the data. Nothing is connected yet.
-    pub fn to_data(
+    pub(crate) fn to_data(
         settings: &Settings,
         dialer: Arc<dyn Dial>,
         source: Option<CredentialsSource>,
@@ -77,7 +77,7 @@ impl Access {
     }
 
     /// To the sentinels.
-    pub fn to_sentinels(
+    pub(crate) fn to_sentinels(
         settings: &Settings,
         sentinel: &SentinelSettings,
         dialer: Arc<dyn Dial>,
@@ -98,7 +98,7 @@ impl Access {
 
     /// A connection for commands; with `on_push` in RESP3, else in RESP2. With `asking` each
     /// command follows an ASKING.
-    pub async fn open(
+    pub(crate) async fn open(
         &self,
         address: &Address,
         asking: bool,
@@ -141,7 +141,7 @@ impl Access {
     }
 
     /// A connection whose replies are handed over as bytes, in RESP2.
-    pub async fn open_raw(&self, address: &Address, asking: bool) -> Result<RawConnection> {
+    pub(crate) async fn open_raw(&self, address: &Address, asking: bool) -> Result<RawConnection> {
         let renewal = self.renewal();
         let credentials = self.credentials(address).await?;
         let socket = self.dial(address).await?;

@@ -6,7 +6,7 @@ const FIRST: Duration = Duration::from_millis(50);
 
 /// Counts failed attempts and says how long to wait before the next one.
 #[derive(Debug)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     fixed: Option<Duration>,
     longest: Duration,
     next: Duration,
@@ -14,25 +14,25 @@ pub struct Backoff {
 
 impl Backoff {
     /// Doubling from 50 ms to `longest`, or always `fixed`, in ms, where the user set a number.
-    pub fn new(fixed: Option<u64>, longest: Duration) -> Self {
+    pub(crate) fn new(fixed: Option<u64>, longest: Duration) -> Self {
         Self { fixed: fixed.map(Duration::from_millis), longest, next: FIRST }
     }
 
     /// Called when an attempt succeeded.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = FIRST;
     }
 
     /// The next delay, with up to a half taken off at random, so that the nodes of a cluster do
     /// not come back in step.
-    pub fn delay(&mut self) -> Duration {
+    pub(crate) fn delay(&mut self) -> Duration {
         let full = self.fixed.unwrap_or(self.next).max(Duration::from_millis(1));
         self.next = (self.next * 2).min(self.longest);
         full.mul_f64(1.0 - fastrand::f64() / 2.0)
     }
 
     /// Sleeps for [`Backoff::delay`].
-    pub async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         tokio::time::sleep(self.delay()).await;
     }
 }

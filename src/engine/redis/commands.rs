@@ -11,11 +11,11 @@ use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 
 /// How long the server may take to answer a command that does not block.
-pub const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Sends commands on a connection and waits for their answers.
 #[derive(Clone)]
-pub struct Commands {
+pub(crate) struct Commands {
     inner: MultiplexedConnection,
     address: Arc<str>,
     /// Set on a node that takes over the key's slot: each command, or transaction, follows an
@@ -30,12 +30,17 @@ impl Commands {
     }
 
     /// Sends one command and waits for its answer, at most 5 s. `key` is for the error's words.
-    pub async fn send(&mut self, name: &'static str, key: &str, command: &Cmd) -> Result<Value> {
+    pub(crate) async fn send(
+        &mut self,
+        name: &'static str,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<Value> {
         self.send_within(ANSWER_LIMIT, name, key, command).await
     }
 
     /// The same with a time limit of its own, for commands that block.
-    pub async fn send_within(
+    pub(crate) async fn send_within(
         &mut self,
         limit: Duration,
         name: &'static str,
@@ -54,7 +59,7 @@ impl Commands {
 
     /// Sends a pipeline and waits for all answers. With [`Pipeline::ignore_errors`] single error
     /// replies are [`Value::ServerError`]s among the answers.
-    pub async fn send_all(
+    pub(crate) async fn send_all(
         &mut self,
         name: &'static str,
         key: &str,
@@ -75,7 +80,7 @@ impl Commands {
     }
 
     /// Sends commands in one go: their answers, or the first refusal.
-    pub async fn send_each(
+    pub(crate) async fn send_each(
         &mut self,
         limit: Duration,
         name: &'static str,
@@ -100,12 +105,12 @@ impl Commands {
     }
 
     /// The server's address, for messages.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// Sorts an error reply that stood among a pipeline's answers.
-    pub fn error_reply(&self, name: &'static str, key: &str, reply: ServerError) -> Error {
+    pub(crate) fn error_reply(&self, name: &'static str, key: &str, reply: ServerError) -> Error {
         Error::from_redis(name, key, &self.address, &RedisError::from(reply))
     }
 }

@@ -12,7 +12,7 @@ use super::renewal::Renewal;
 use crate::engine::address::Address;
 
 /// An open connection. The socket closes when this is dropped, whatever is on its way.
-pub struct Connection {
+pub(crate) struct Connection {
     commands: Commands,
     driver: JoinHandle<()>,
     server: ServerOf,
@@ -42,7 +42,7 @@ impl Connection {
     }
 
     /// False when the connection has broken, or another server has taken over.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.driver.is_finished() && self.server.is_current()
     }
 
@@ -52,13 +52,13 @@ impl Connection {
     }
 
     /// The server that it leads to.
-    pub fn server(&mut self) -> &mut ServerOf {
+    pub(crate) fn server(&mut self) -> &mut ServerOf {
         &mut self.server
     }
 
     /// A handle for sending commands while the connection is owned elsewhere. It does not keep the
     /// socket open: commands fail once the connection was dropped.
-    pub fn commands(&self) -> Commands {
+    pub(crate) fn commands(&self) -> Commands {
         self.commands.clone()
     }
 }

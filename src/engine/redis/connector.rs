@@ -34,7 +34,7 @@ const LONGEST_FOR_SEVERAL: Duration = Duration::from_millis(300);
 
 /// Which server a connection leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Target {
+pub(crate) enum Target {
     /// The one server, or the master that the sentinels name when it is connected to.
     Master,
     /// A node of a cluster.
@@ -53,7 +53,7 @@ impl Target {
 }
 
 /// Makes connections as the settings say.
-pub struct Connector {
+pub(crate) struct Connector {
     settings: Settings,
     data: Access,
     sentinels: Option<Access>,
@@ -109,7 +109,7 @@ impl Connector {
     ///
     /// # Errors
     /// [`Error::Settings`] when a certificate or key cannot be used.
-    pub fn new(
+    pub(crate) fn new(
         settings: Settings,
         credentials: Option<CredentialsSource>,
         warnings: Arc<Warnings>,
@@ -126,7 +126,7 @@ impl Connector {
     }
 
     /// Opens its sockets by these: to the servers that hold the data, and to the sentinels.
-    pub fn over(
+    pub(crate) fn over(
         data: Arc<dyn Dial>,
         sentinels: Arc<dyn Dial>,
         settings: Settings,
@@ -150,13 +150,13 @@ impl Connector {
     }
 
     /// The settings that connections are made with.
-    pub fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
     /// The time between two attempts to connect. Where another server may take over, it is looked
     /// for more often than a server would be asked whether it is there again.
-    pub fn backoff(&self) -> Backoff {
+    pub(crate) fn backoff(&self) -> Backoff {
         let longest = match self.settings.kind {
             Kind::Standalone => LONGEST_FOR_ONE,
             Kind::Cluster | Kind::Sentinel => LONGEST_FOR_SEVERAL,
@@ -165,7 +165,7 @@ impl Connector {
     }
 
     /// A connection for commands, in RESP2.
-    pub async fn connect(self: &Arc<Self>, target: &Target) -> Result<Connection> {
+    pub(crate) async fn connect(self: &Arc<Self>, target: &Target) -> Result<Connection> {
         let (address, asking) = self.address(target).await?;
         let mut connection = self.data.open(&address, asking, None).await?;
         self.check_role(&mut connection, &address).await?;
@@ -176,7 +176,7 @@ impl Connector {
 
     /// A connection for PUB/SUB and commands, in RESP3: `on_push` is called with what is pushed,
     /// and told of the end of the connection. It must not block.
-    pub async fn connect_push(
+    pub(crate) async fn connect_push(
         self: &Arc<Self>,
         target: &Target,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
@@ -191,7 +191,7 @@ impl Connector {
 
     /// A connection for subscriptions alone, in RESP2; `on_push` as for
     /// [`Connector::connect_push`].
-    pub async fn connect_subscriber(
+    pub(crate) async fn connect_subscriber(
         self: &Arc<Self>,
         target: &Target,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
@@ -200,7 +200,7 @@ impl Connector {
     }
 
     /// A connection whose replies are handed over as bytes, in RESP2.
-    pub async fn connect_raw(self: &Arc<Self>, target: &Target) -> Result<RawConnection> {
+    pub(crate) async fn connect_raw(self: &Arc<Self>, target: &Target) -> Result<RawConnection> {
         let (address, asking) = self.address(target).await?;
         let mut connection = self.data.open_raw(&address, asking).await?;
         self.check_role(&mut connection, &address).await?;
@@ -210,17 +210,17 @@ impl Connector {
     }
 
     /// Who serves a key, for a new connection.
-    pub async fn target_now(self: &Arc<Self>, key: &str) -> Result<Target> {
+    pub(crate) async fn target_now(self: &Arc<Self>, key: &str) -> Result<Target> {
         self.target(key, None).await
     }
 
     /// Who serves a key, as far as is known.
-    pub async fn target_of(self: &Arc<Self>, key: &str) -> Result<Target> {
+    pub(crate) async fn target_of(self: &Arc<Self>, key: &str) -> Result<Target> {
         self.target(key, Some(RECENT)).await
     }
 
     /// Any server that spreads PUB/SUB messages to the others.
-    pub async fn any_target(self: &Arc<Self>) -> Result<Target> {
+    pub(crate) async fn any_target(self: &Arc<Self>) -> Result<Target> {
         if self.settings.kind != Kind::Cluster {
             return Ok(Target::Master);
         }
@@ -230,7 +230,7 @@ impl Connector {
     }
 
     /// All servers on which somebody may be subscribed.
-    pub async fn all_targets(self: &Arc<Self>) -> Result<Vec<Target>> {
+    pub(crate) async fn all_targets(self: &Arc<Self>) -> Result<Vec<Target>> {
         if self.settings.kind != Kind::Cluster {
             return Ok(vec![Target::Master]);
         }
@@ -239,14 +239,14 @@ impl Connector {
     }
 
     /// Where an error says that the key is, in a cluster.
-    pub fn redirection(&self, error: &Error) -> Option<Target> {
+    pub(crate) fn redirection(&self, error: &Error) -> Option<Target> {
         let Error::Moved { to: Some(address), asking, .. } = error else { return None };
         (self.settings.kind == Kind::Cluster)
             .then(|| Target::Node { address: self.reachable(address.clone()), asking: *asking })
     }
 
     /// What is known of the slots is wrong: they are asked for again.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.is_outdated.store(true, Ordering::Relaxed);
     }
 
@@ -390,7 +390,7 @@ fn unserved(reason: &str) -> Error {
 }
 
 /// A key's way to its server: each connection goes to where the key is then.
-pub struct KeyConnector {
+pub(crate) struct KeyConnector {
     connector: Arc<Connector>,
     key: String,
     /// Where the last error said that the key is.
@@ -399,25 +399,19 @@ pub struct KeyConnector {
 
 impl KeyConnector {
     /// A key's way.
-    pub fn new(connector: Arc<Connector>, key: String) -> Self {
+    pub(crate) fn new(connector: Arc<Connector>, key: String) -> Self {
         Self { connector, key, redirection: None }
     }
 
-    /// A connection for commands.
-    pub async fn connect(&mut self) -> Result<Connection> {
-        let target = self.target().await?;
-        self.connector.connect(&target).await
-    }
-
     /// A connection whose replies are handed over as bytes.
-    pub async fn connect_raw(&mut self) -> Result<RawConnection> {
+    pub(crate) async fn connect_raw(&mut self) -> Result<RawConnection> {
         let target = self.target().await?;
         self.connector.connect_raw(&target).await
     }
 
     /// Takes note of where the key is, and returns true, when an error tells: the next connection
     /// goes there.
-    pub fn heed(&mut self, error: &Error) -> bool {
+    pub(crate) fn heed(&mut self, error: &Error) -> bool {
         self.redirection = self.connector.redirection(error);
         self.redirection.is_some()
     }

@@ -21,7 +21,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The `run_id` of the server to which the last connection was made.
-pub struct CurrentServer {
+pub(crate) struct CurrentServer {
     run_id: watch::Sender<Option<Arc<str>>>,
     changes: Mutex<Changes>,
 }
@@ -33,13 +33,13 @@ struct Changes {
 
 impl CurrentServer {
     /// No connection was made yet.
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let changes = Changes { last: None, wait: Duration::ZERO };
         Arc::new(Self { run_id: watch::Sender::new(None), changes: Mutex::new(changes) })
     }
 
     /// A connection was made, to the server with this `run_id`: that is the current one.
-    pub fn met(self: &Arc<Self>, run_id: &str) -> ServerOf {
+    pub(crate) fn met(self: &Arc<Self>, run_id: &str) -> ServerOf {
         let own: Arc<str> = run_id.into();
         self.run_id.send_if_modified(|current| {
             let before = current.replace(own.clone());
@@ -72,7 +72,7 @@ impl CurrentServer {
 /// The server of one connection, compared with the current one. Nothing is known of it in a cluster,
 /// and if the server does not tell its `run_id`: then it always counts as current.
 #[derive(Default)]
-pub struct ServerOf(Option<Following>);
+pub(crate) struct ServerOf(Option<Following>);
 
 struct Following {
     own: Arc<str>,
@@ -82,19 +82,19 @@ struct Following {
 
 impl ServerOf {
     /// Its `run_id`, if it is known.
-    pub fn run_id(&self) -> Option<&Arc<str>> {
+    pub(crate) fn run_id(&self) -> Option<&Arc<str>> {
         self.0.as_ref().map(|following| &following.own)
     }
 
     /// False when another server has taken over.
-    pub fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         self.0.as_ref().is_none_or(|following| {
             following.current.borrow().as_ref().is_none_or(|current| *current == following.own)
         })
     }
 
     /// Resolves when another server has taken over.
-    pub async fn replaced(&mut self) {
+    pub(crate) async fn replaced(&mut self) {
         let Some(Following { own, current, server }) = &mut self.0 else {
             return std::future::pending().await;
         };

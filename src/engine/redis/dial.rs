@@ -29,7 +29,7 @@ use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 
 /// A socket of any kind.
-pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
 
 /// A dead peer is noticed after about 30 s of silence even when no time limit of ours runs.
@@ -40,22 +40,22 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// Bytes that wait in the kernel to be sent. The rest waits here, where it is seen whether it goes out.
-pub const SEND_BUFFER: usize = 256 << 10;
+pub(crate) const SEND_BUFFER: usize = 256 << 10;
 
 const CHECK_TLS: &str =
     "check `tls.ca`, `tls.cert`, `tls.key` and `tls.servername` of the Redis client";
 const WITHOUT_TLS: &str = "what comes from there is not TLS: for a server without TLS use `redis://`, or settings without `tls`";
-pub const IS_IT_TLS: &str =
+pub(crate) const IS_IT_TLS: &str =
     "does this port take TLS? Otherwise use `redis://`, or settings without `tls`";
 
 /// Opens sockets: the network, or in tests a script that plays the servers.
-pub trait Dial: Send + Sync {
+pub(crate) trait Dial: Send + Sync {
     /// Opens a socket to a server. The caller sets the time limit.
     fn dial<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Socket>>>;
 }
 
 /// The network, with TLS on top where the settings say so.
-pub struct Network {
+pub(crate) struct Network {
     /// 4 or 6 to use only such addresses.
     family: u8,
     tls: Option<Tls>,
@@ -69,7 +69,7 @@ struct Tls {
 
 impl Network {
     /// Reads the certificates and keys once, so that a wrong one is said when the engine is made.
-    pub fn new(family: u8, tls: Option<&TlsSettings>) -> Result<Self> {
+    pub(crate) fn new(family: u8, tls: Option<&TlsSettings>) -> Result<Self> {
         Ok(Self { family, tls: tls.map(read_tls).transpose()? })
     }
 

@@ -8,13 +8,13 @@ use crate::engine::error::{Error, Result};
 
 /// Names a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// CLIENT ID.
-    pub client_id: String,
+    pub(crate) client_id: String,
     /// Our side's address, as the server sees it.
-    pub address: String,
+    pub(crate) address: String,
     /// Which server, and which start of it: IDs start again with the server.
-    pub run_id: String,
+    pub(crate) run_id: String,
 }
 
 /// The server's `run_id`: which server it is, and which start of it.
@@ -26,7 +26,7 @@ pub(super) async fn run_id(connection: &mut impl SendCommand) -> Result<String> 
 
 /// Whether the server is a replica: what is written to it is refused, and what is published on it
 /// reaches nobody else.
-pub async fn is_replica(connection: &mut impl SendCommand) -> Result<bool> {
+pub(crate) async fn is_replica(connection: &mut impl SendCommand) -> Result<bool> {
     let replication = info(connection, "replication").await?;
     Ok(replication.lines().any(|line| line.trim_end() == "role:slave"))
 }
@@ -38,7 +38,7 @@ async fn info(connection: &mut impl SendCommand, section: &'static str) -> Resul
 }
 
 /// Asks the server who we are. Servers that do not tell leave a resend in doubt, no more.
-pub async fn identify(connection: &mut RawConnection) -> Result<Identity> {
+pub(crate) async fn identify(connection: &mut RawConnection) -> Result<Identity> {
     let mut command = redis::cmd("CLIENT");
     command.arg("INFO");
     let client = text("CLIENT", connection.send("CLIENT", "INFO", &command).await?)?;

@@ -23,33 +23,37 @@ mod slots;
 mod subscriber;
 mod transaction;
 
-pub use access::{AskCredentials, CredentialsSource};
-pub use backoff::Backoff;
-pub use commands::{ANSWER_LIMIT, Commands};
-pub use connection::Connection;
-pub use connector::{Connector, KeyConnector, Target};
-pub use current_server::ServerOf;
-pub use dial::SEND_BUFFER;
+pub(crate) use access::CredentialsSource;
+pub(crate) use backoff::Backoff;
+pub(crate) use commands::{ANSWER_LIMIT, Commands};
+pub(crate) use connection::Connection;
+pub(crate) use connector::{Connector, KeyConnector, Target};
+pub(crate) use current_server::ServerOf;
+pub(crate) use dial::SEND_BUFFER;
 #[cfg(test)]
 pub(crate) use dial::{Dial, Socket};
 #[cfg(any(test, fuzzing))]
 pub(crate) use identity::parse_identity;
-pub use identity::{Identity, identify, is_replica};
-pub use pool::{Pool, RoutedCommands};
-pub use raw::RawConnection;
-pub use renewal::RENEWING;
-pub use resp::{Odd, Values};
-pub use settings::{Credentials, Kind, NodeSettings, SentinelSettings, Settings, TlsSettings};
-pub use slots::Slots;
-pub use subscriber::Subscriber;
-pub use transaction::{Packed, Sent};
+pub(crate) use identity::{Identity, identify, is_replica};
+pub(crate) use pool::{Pool, RoutedCommands};
+pub(crate) use raw::RawConnection;
+pub(crate) use renewal::RENEWING;
+pub(crate) use resp::{Odd, Values};
+pub(crate) use settings::{
+    Credentials, Kind, NodeSettings, SentinelSettings, Settings, TlsSettings,
+};
+pub(crate) use slots::Slots;
+pub(crate) use subscriber::Subscriber;
+pub(crate) use transaction::Packed;
+#[cfg(any(test, fuzzing))]
+pub(crate) use transaction::Sent;
 
 use redis::{Cmd, Value};
 
 use super::error::Result;
 
 /// Sends a command that does not block, and waits for its answer.
-pub trait SendCommand {
+pub(crate) trait SendCommand {
     /// `key` is for the error's words.
     fn send_command(
         &mut self,

@@ -17,7 +17,7 @@ use crate::engine::error::{Error, Outage, Result};
 const REDIRECTIONS: usize = 5;
 
 /// Connections by their servers.
-pub struct Pool {
+pub(crate) struct Pool {
     connector: Arc<Connector>,
     slots: Mutex<HashMap<Target, Arc<AsyncMutex<PoolSlot>>>>,
 }
@@ -32,17 +32,17 @@ struct PoolSlot {
 
 impl Pool {
     /// Nothing is connected yet.
-    pub fn new(connector: Arc<Connector>) -> Arc<Self> {
+    pub(crate) fn new(connector: Arc<Connector>) -> Arc<Self> {
         Arc::new(Self { connector, slots: Mutex::default() })
     }
 
     /// Where a key's commands go.
-    pub fn routed(self: &Arc<Self>, key: &str) -> RoutedCommands {
+    pub(crate) fn routed(self: &Arc<Self>, key: &str) -> RoutedCommands {
         RoutedCommands { pool: self.clone(), key: key.to_owned() }
     }
 
     /// The connection to a server.
-    pub async fn at(&self, target: &Target) -> Result<Commands> {
+    pub(crate) async fn at(&self, target: &Target) -> Result<Commands> {
         let slot = self.slot(target);
         let mut slot = slot.lock().await;
         if let Some(connection) = slot.connection.as_ref().filter(|open| open.is_open()) {
@@ -69,7 +69,7 @@ impl Pool {
     }
 
     /// Takes note of an error that a command to this server has met.
-    pub async fn failed(&self, target: &Target, error: &Error) {
+    pub(crate) async fn failed(&self, target: &Target, error: &Error) {
         if !error.connection_survives() || matches!(error, Error::Unavailable { .. }) {
             let slot = self.slot(target);
             let mut slot = slot.lock().await;
@@ -99,7 +99,7 @@ impl PoolSlot {
 }
 
 /// The server of one key, wherever that is: commands follow the key.
-pub struct RoutedCommands {
+pub(crate) struct RoutedCommands {
     pool: Arc<Pool>,
     key: String,
 }
@@ -107,7 +107,7 @@ pub struct RoutedCommands {
 impl RoutedCommands {
     /// Sends commands in one go; see [`Commands::send_each`]. They are sent once more only where the
     /// server has answered that the key is elsewhere.
-    pub async fn send_each(
+    pub(crate) async fn send_each(
         &mut self,
         limit: Duration,
         name: &'static str,

@@ -18,7 +18,7 @@ use crate::engine::error::{Error, Result};
 const READ: usize = 64 << 10;
 
 /// An open connection. The socket closes when this is dropped.
-pub struct RawConnection {
+pub(crate) struct RawConnection {
     socket: Box<dyn Socket>,
     address: String,
     /// What has come of the next reply.
@@ -62,12 +62,12 @@ impl RawConnection {
     }
 
     /// The server that it leads to.
-    pub fn server(&self) -> &ServerOf {
+    pub(crate) fn server(&self) -> &ServerOf {
         &self.server
     }
 
     /// Takes the server that it leads to out of the connection, to wait on both at a time.
-    pub fn take_server(&mut self) -> ServerOf {
+    pub(crate) fn take_server(&mut self) -> ServerOf {
         std::mem::take(&mut self.server)
     }
 
@@ -77,7 +77,7 @@ impl RawConnection {
     }
 
     /// True when it does.
-    pub fn is_asking(&self) -> bool {
+    pub(crate) fn is_asking(&self) -> bool {
         self.asking
     }
 
@@ -90,7 +90,7 @@ impl RawConnection {
     ///
     /// Not to be used any more after an error or when the future was dropped: a late reply would be
     /// taken for that of the next command.
-    pub async fn send_within(
+    pub(crate) async fn send_within(
         &mut self,
         limit: Duration,
         name: &'static str,
@@ -102,7 +102,7 @@ impl RawConnection {
     }
 
     /// Sends a command whose reply [`RawConnection::reply_within`] waits for.
-    pub async fn send_only_within(
+    pub(crate) async fn send_only_within(
         &mut self,
         limit: Duration,
         name: &'static str,
@@ -114,7 +114,7 @@ impl RawConnection {
     }
 
     /// The reply to the command that was sent last.
-    pub async fn reply_within(
+    pub(crate) async fn reply_within(
         &mut self,
         limit: Duration,
         name: &'static str,
@@ -148,7 +148,12 @@ impl RawConnection {
     }
 
     /// Sends a command that does not block, and waits for its reply.
-    pub async fn send(&mut self, name: &'static str, key: &str, command: &Cmd) -> Result<Value> {
+    pub(crate) async fn send(
+        &mut self,
+        name: &'static str,
+        key: &str,
+        command: &Cmd,
+    ) -> Result<Value> {
         let reply = self.send_within(ANSWER_LIMIT, name, key, command).await?;
         redis::parse_redis_value(&reply).map_err(|e| odd(name, &e.to_string()))
     }
@@ -156,7 +161,7 @@ impl RawConnection {
     /// Resolves when the connection should be made again, though nothing is asked on it: another
     /// server has taken over, or, with `also_when_ended`, the connection has ended or says something
     /// all the same. Nothing is lost when the future is dropped.
-    pub async fn outdated(&mut self, also_when_ended: bool) {
+    pub(crate) async fn outdated(&mut self, also_when_ended: bool) {
         let Self { socket, buffer, server, .. } = self;
         tokio::select! {
             () = server.replaced() => {}

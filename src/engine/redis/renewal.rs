@@ -11,10 +11,10 @@ use crate::engine::error::Error;
 use crate::engine::warnings::Warnings;
 
 /// Names logins anew in warnings; cleared with each change of the credentials.
-pub const RENEWING: &str = "credentials";
+pub(crate) const RENEWING: &str = "credentials";
 
 /// One connection's look-out for new credentials.
-pub struct Renewal {
+pub(crate) struct Renewal {
     news: watch::Receiver<Option<Credentials>>,
     warnings: Arc<Warnings>,
 }
@@ -22,21 +22,24 @@ pub struct Renewal {
 impl Renewal {
     /// To be made before the credentials for the connection are asked for: what changes from then
     /// on is news.
-    pub fn new(news: &watch::Receiver<Option<Credentials>>, warnings: &Arc<Warnings>) -> Self {
+    pub(crate) fn new(
+        news: &watch::Receiver<Option<Credentials>>,
+        warnings: &Arc<Warnings>,
+    ) -> Self {
         let mut news = news.clone();
         news.mark_unchanged();
         Self { news, warnings: warnings.clone() }
     }
 
     /// The AUTH to be sent before the next command, if the credentials have changed.
-    pub fn due(&mut self) -> Option<Cmd> {
+    pub(crate) fn due(&mut self) -> Option<Cmd> {
         // An error means that the engine has ended.
         let has_changed = self.news.has_changed().unwrap_or(false);
         has_changed.then(|| self.news.borrow_and_update().as_ref().and_then(auth)).flatten()
     }
 
     /// Sends AUTH whenever the credentials change, on a connection that takes commands at any time.
-    pub async fn keep(mut self, mut commands: Commands) {
+    pub(crate) async fn keep(mut self, mut commands: Commands) {
         while self.news.changed().await.is_ok() {
             let auth = self.news.borrow_and_update().as_ref().and_then(auth);
             if let Some(auth) = auth
@@ -50,7 +53,7 @@ impl Renewal {
     }
 
     /// A refusal is said. The connection goes on as who it was, as long as the server lets it.
-    pub fn refused(&self, address: &str, error: Error) {
+    pub(crate) fn refused(&self, address: &str, error: Error) {
         let error = refused_login(address, error);
         tracing::debug!("not authenticated again: {error}");
         // Whose connection breaks notices, and connects again.
@@ -61,7 +64,7 @@ impl Renewal {
 }
 
 /// AUTH with these credentials; `None` where there is nothing to log in with.
-pub fn auth(credentials: &Credentials) -> Option<Cmd> {
+pub(crate) fn auth(credentials: &Credentials) -> Option<Cmd> {
     let password = credentials.password.as_ref()?;
     let mut command = redis::cmd("AUTH");
     command.arg(&credentials.username).arg(password);
@@ -69,7 +72,7 @@ pub fn auth(credentials: &Credentials) -> Option<Cmd> {
 }
 
 /// What AUTH is refused with, whatever words the server has for it.
-pub fn refused_login(address: &str, error: Error) -> Error {
+pub(crate) fn refused_login(address: &str, error: Error) -> Error {
     match error {
         Error::Refused { reason, .. } => Error::Auth { address: address.to_owned(), reason },
         error => error,

@@ -3,11 +3,11 @@
 use crate::engine::wire::digits;
 
 /// What is wrong with a reply.
-pub type Odd = &'static str;
+pub(crate) type Odd = &'static str;
 
 /// The first line of a value, which is all of it but for strings and arrays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Head<'a> {
+pub(crate) enum Head<'a> {
     /// A status.
     Status,
     /// A number.
@@ -52,7 +52,7 @@ fn length(text: &[u8]) -> Result<Option<usize>, Odd> {
 
 /// Finds the end of replies, without looking at what they hold. Goes on where it stopped when more bytes
 /// have come.
-pub struct Walk {
+pub(crate) struct Walk {
     /// Everything before this is walked.
     at: usize,
     /// How many values are still to come.
@@ -61,12 +61,12 @@ pub struct Walk {
 
 impl Walk {
     /// Over so many replies.
-    pub fn new(replies: usize) -> Self {
+    pub(crate) fn new(replies: usize) -> Self {
         Self { at: 0, values: replies }
     }
 
     /// Where the replies end, once they are whole.
-    pub fn go_on(&mut self, buffer: &[u8]) -> Result<Option<usize>, Odd> {
+    pub(crate) fn go_on(&mut self, buffer: &[u8]) -> Result<Option<usize>, Odd> {
         while self.values > 0 {
             let Some((head, line)) = Head::read(&buffer[self.at..])? else { return Ok(None) };
             let after = self.at + line;
@@ -87,25 +87,25 @@ impl Walk {
 
 /// Values that are whole, one behind the other.
 #[derive(Debug, Clone, Copy)]
-pub struct Values<'a>(pub &'a [u8]);
+pub(crate) struct Values<'a>(pub &'a [u8]);
 
 impl<'a> Values<'a> {
     /// The next line. A string's bytes are read by [`Values::text`], the values of an array one by one.
-    pub fn head(&mut self) -> Result<Head<'a>, Odd> {
+    pub(crate) fn head(&mut self) -> Result<Head<'a>, Odd> {
         let (head, line) = Head::read(self.0)?.ok_or("it is cut off")?;
         self.0 = &self.0[line..];
         Ok(head)
     }
 
     /// The bytes of a string whose head was read.
-    pub fn text(&mut self, length: usize) -> Result<&'a [u8], Odd> {
+    pub(crate) fn text(&mut self, length: usize) -> Result<&'a [u8], Odd> {
         let (text, rest) = self.0.split_at_checked(length).ok_or("a string is cut off")?;
         self.0 = rest.strip_prefix(b"\r\n").ok_or("a string does not end")?;
         Ok(text)
     }
 
     /// The length of an array, whose values come next; `None` for nil.
-    pub fn array(&mut self) -> Result<Option<usize>, Odd> {
+    pub(crate) fn array(&mut self) -> Result<Option<usize>, Odd> {
         match self.head()? {
             Head::Array(length) => Ok(length),
             _ => Err("no array where one is expected"),
@@ -113,7 +113,7 @@ impl<'a> Values<'a> {
     }
 
     /// A string.
-    pub fn string(&mut self) -> Result<&'a [u8], Odd> {
+    pub(crate) fn string(&mut self) -> Result<&'a [u8], Odd> {
         match self.head()? {
             Head::String(Some(length)) => self.text(length),
             _ => Err("no string where one is expected"),

@@ -11,7 +11,7 @@ use crate::engine::warnings::Warnings;
 const ASKING_ROLE: &str = "ROLE";
 
 /// Asks a sentinel for the master of this name.
-pub async fn master(connection: &mut Connection, name: &str) -> Result<Address> {
+pub(crate) async fn master(connection: &mut Connection, name: &str) -> Result<Address> {
     let mut command = redis::cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
     match connection.send("SENTINEL", name, &command).await? {
@@ -24,7 +24,7 @@ pub async fn master(connection: &mut Connection, name: &str) -> Result<Address> 
 }
 
 /// Makes sure that the server is a master: a sentinel may not know yet that it is one no more.
-pub async fn check_role(
+pub(crate) async fn check_role(
     connection: &mut impl SendCommand,
     address: &Address,
     warnings: &Warnings,

@@ -10,56 +10,56 @@ use serde::Deserialize;
 /// Where Redis is and how to get in.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Settings {
+pub(crate) struct Settings {
     /// How servers are found.
     #[serde(default)]
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// A cluster's nodes to begin with.
     #[serde(default)]
-    pub nodes: Vec<NodeSettings>,
+    pub(crate) nodes: Vec<NodeSettings>,
     /// The sentinels, with [`Kind::Sentinel`].
-    pub sentinel: Option<SentinelSettings>,
+    pub(crate) sentinel: Option<SentinelSettings>,
     /// From `host:port`, as servers tell it, to where it is to be found from here.
     #[serde(default)]
-    pub nat_map: HashMap<String, NodeSettings>,
+    pub(crate) nat_map: HashMap<String, NodeSettings>,
     /// Host name or IP address, IPv6 without brackets.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
     /// TCP port, 6379 when not given.
-    pub port: Option<u16>,
+    pub(crate) port: Option<u16>,
     /// Unix socket; wins over host and port.
-    pub path: Option<String>,
+    pub(crate) path: Option<String>,
     /// 4 or 6 to use only that address family.
     #[serde(default)]
-    pub family: u8,
+    pub(crate) family: u8,
     /// Present when TLS is used.
-    pub tls: Option<TlsSettings>,
+    pub(crate) tls: Option<TlsSettings>,
     /// ACL user and password.
     #[serde(flatten)]
-    pub credentials: Credentials,
+    pub(crate) credentials: Credentials,
     /// Database number.
     #[serde(default)]
-    pub database: i64,
+    pub(crate) database: i64,
     /// Name shown by CLIENT LIST.
-    pub client_name: Option<String>,
+    pub(crate) client_name: Option<String>,
     /// Time limit for making a connection, in ms.
-    pub connect_timeout: Option<u64>,
+    pub(crate) connect_timeout: Option<u64>,
     /// Fixed time between two attempts, in ms, in place of the growing one.
-    pub reconnect_delay: Option<u64>,
+    pub(crate) reconnect_delay: Option<u64>,
     /// Put before stream and session keys.
     #[serde(default)]
-    pub key_prefix: String,
+    pub(crate) key_prefix: String,
     /// True when the prefix also goes before sharded PUB/SUB channels (ioredis does that).
     #[serde(default)]
-    pub prefix_sharded_channels: bool,
+    pub(crate) prefix_sharded_channels: bool,
     /// True when JS is to be asked for the credentials at each connect.
     #[serde(default)]
-    pub ask_credentials: bool,
+    pub(crate) ask_credentials: bool,
 }
 
 /// How servers are found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// One server.
     #[default]
     Standalone,
@@ -71,66 +71,66 @@ pub enum Kind {
 
 /// A server among several.
 #[derive(Clone, Deserialize)]
-pub struct NodeSettings {
+pub(crate) struct NodeSettings {
     /// Host name or IP address, IPv6 without brackets.
-    pub host: String,
+    pub(crate) host: String,
     /// TCP port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// Where this one has a user or a password of its own.
     #[serde(flatten)]
-    pub credentials: Credentials,
+    pub(crate) credentials: Credentials,
 }
 
 impl NodeSettings {
     /// Where it listens.
-    pub fn address(&self) -> Address {
+    pub(crate) fn address(&self) -> Address {
         Address::Tcp(self.host.clone(), self.port)
     }
 }
 
 /// The sentinels of a master.
 #[derive(Clone, Deserialize)]
-pub struct SentinelSettings {
+pub(crate) struct SentinelSettings {
     /// The master's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The sentinels.
-    pub nodes: Vec<NodeSettings>,
+    pub(crate) nodes: Vec<NodeSettings>,
     /// ACL user and password of the sentinels, not of the master.
     #[serde(flatten)]
-    pub credentials: Credentials,
+    pub(crate) credentials: Credentials,
     /// Present when sentinels are reached by TLS.
-    pub tls: Option<TlsSettings>,
+    pub(crate) tls: Option<TlsSettings>,
 }
 
 /// User and password; `Debug` shows neither.
 #[derive(Clone, Default, Deserialize)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     /// ACL user; the server's `default` when not given.
-    pub username: Option<String>,
+    pub(crate) username: Option<String>,
     /// Password.
-    pub password: Option<String>,
+    pub(crate) password: Option<String>,
 }
 
 /// TLS as the JS side prepared it: PEM throughout, keys already decrypted.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TlsSettings {
+pub(crate) struct TlsSettings {
     /// Trusted certificate authorities, PEM.
     #[serde(default)]
-    pub ca: Vec<String>,
+    pub(crate) ca: Vec<String>,
     /// Client certificate chain, PEM.
-    pub cert: Option<String>,
+    pub(crate) cert: Option<String>,
     /// The client certificate's private key, PEM.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Name expected in the server's certificate, when it is not the host.
-    pub servername: Option<String>,
+    pub(crate) servername: Option<String>,
     /// False only when the user turned verification off.
-    pub reject_unauthorized: bool,
+    pub(crate) reject_unauthorized: bool,
 }
 
 impl Settings {
     /// The one server, with [`Kind::Standalone`].
-    pub fn address(&self) -> Address {
+    pub(crate) fn address(&self) -> Address {
         match &self.path {
             Some(path) => Address::Unix(path.clone()),
             None => Address::Tcp(
@@ -141,12 +141,12 @@ impl Settings {
     }
 
     /// Time limit for making a connection.
-    pub fn connect_timeout(&self) -> Duration {
+    pub(crate) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout.filter(|ms| *ms > 0).unwrap_or(5_000))
     }
 
     /// A stream or session key with the user's prefix.
-    pub fn key(&self, name: &str) -> String {
+    pub(crate) fn key(&self, name: &str) -> String {
         format!("{}{name}", self.key_prefix)
     }
 }

@@ -10,7 +10,7 @@ const SLOTS: u16 = 16_384;
 
 /// A cluster's slots and nodes, as one of its nodes told.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Slots {
+pub(crate) struct Slots {
     /// First and last slot, and their master.
     ranges: Vec<(u16, u16, Address)>,
     /// Masters and replicas.
@@ -21,7 +21,7 @@ impl Slots {
     /// Takes CLUSTER SLOTS's reply apart: `[[first, last, [host, port, …], …], …]`, the master
     /// first. A host that is nil or empty is that of `writer`, the node that answered; `reachable`
     /// says where an address is to be found from here.
-    pub fn parse(
+    pub(crate) fn parse(
         reply: &Value,
         writer: &Address,
         reachable: impl Fn(Address) -> Address,
@@ -47,24 +47,24 @@ impl Slots {
     }
 
     /// The master that serves a key; `None` while there is none.
-    pub fn master_of(&self, key: &str) -> Option<&Address> {
+    pub(crate) fn master_of(&self, key: &str) -> Option<&Address> {
         let slot = slot_of(key);
         let pins = |(first, last, _): &&(u16, u16, Address)| (*first..=*last).contains(&slot);
         self.ranges.iter().find(pins).map(|(.., master)| master)
     }
 
     /// How many slots have a master.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.ranges.iter().map(|(first, last, _)| (*first..=*last).len()).sum()
     }
 
     /// Whether all have one.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.count() >= SLOTS.into()
     }
 
     /// All masters and replicas.
-    pub fn nodes(&self) -> &[Address] {
+    pub(crate) fn nodes(&self) -> &[Address] {
         &self.nodes
     }
 }

@@ -13,7 +13,7 @@ use crate::engine::error::{Error, Result};
 use crate::engine::redis::ANSWER_LIMIT;
 
 /// An open connection. The socket closes when this is dropped.
-pub struct Subscriber {
+pub(crate) struct Subscriber {
     sink: PubSubSink,
     address: String,
     /// Hands the messages over; it ends with the connection.
@@ -46,17 +46,17 @@ impl Subscriber {
     }
 
     /// False when the connection has broken.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.messages.is_finished()
     }
 
     /// The server's address, for messages.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// Subscribes to channels. What the server refuses stands at the channel's place.
-    pub async fn subscribe(&self, channels: &[&str]) -> Result<Vec<Option<Error>>> {
+    pub(crate) async fn subscribe(&self, channels: &[&str]) -> Result<Vec<Option<Error>>> {
         let answers = channels.iter().map(|channel| {
             let mut sink = self.sink.clone();
             async move { sink.subscribe(*channel).await }
@@ -66,7 +66,7 @@ impl Subscriber {
     }
 
     /// The same to be rid of them.
-    pub async fn unsubscribe(&self, channels: &[&str]) -> Result<Vec<Option<Error>>> {
+    pub(crate) async fn unsubscribe(&self, channels: &[&str]) -> Result<Vec<Option<Error>>> {
         let answers = channels.iter().map(|channel| {
             let mut sink = self.sink.clone();
             async move { sink.unsubscribe(*channel).await }
@@ -76,7 +76,7 @@ impl Subscriber {
     }
 
     /// Makes sure that the server answers, be it with a refusal.
-    pub async fn check(&self) -> Result<()> {
+    pub(crate) async fn check(&self) -> Result<()> {
         let mut sink = self.sink.clone();
         match limited("PING", ANSWER_LIMIT, sink.ping::<Value>()).await? {
             Ok(_) => Ok(()),

@@ -10,7 +10,7 @@ const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
 /// Commands in RESP, one behind the other.
-pub struct Packed {
+pub(crate) struct Packed {
     /// They stand behind a MULTI, so that a transaction leaves in one write.
     bytes: Vec<u8>,
     /// Where each begins.
@@ -19,21 +19,21 @@ pub struct Packed {
 
 impl Packed {
     /// No command yet.
-    pub fn with_capacity(bytes: usize) -> Self {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
         let mut packed = Vec::with_capacity(MULTI.len() + bytes + EXEC.len());
         packed.extend_from_slice(MULTI);
         Self { bytes: packed, starts: Vec::new() }
     }
 
     /// Begins a command that gets so many arguments.
-    pub fn command(&mut self, name: &str, args: usize) -> &mut Self {
+    pub(crate) fn command(&mut self, name: &str, args: usize) -> &mut Self {
         self.starts.push(self.bytes.len());
         self.length(b'*', args + 1);
         self.arg(name)
     }
 
     /// Adds an argument.
-    pub fn arg(&mut self, arg: &str) -> &mut Self {
+    pub(crate) fn arg(&mut self, arg: &str) -> &mut Self {
         self.length(b'$', arg.len());
         self.bytes.extend_from_slice(arg.as_bytes());
         self.bytes.extend_from_slice(b"\r\n");
@@ -41,7 +41,7 @@ impl Packed {
     }
 
     /// Adds a number as an argument.
-    pub fn number(&mut self, arg: u64) -> &mut Self {
+    pub(crate) fn number(&mut self, arg: u64) -> &mut Self {
         self.arg(itoa::Buffer::new().format(arg))
     }
 
@@ -54,11 +54,11 @@ impl Packed {
 
 /// What became of a transaction.
 #[derive(Debug)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// One for each command, which answers with a string.
-    pub answers: Vec<Result<Vec<u8>>>,
+    pub(crate) answers: Vec<Result<Vec<u8>>>,
     /// Set when Redis refused MULTI: each command was executed, or refused, for itself.
-    pub not_as_one: Option<Error>,
+    pub(crate) not_as_one: Option<Error>,
 }
 
 impl RawConnection {
@@ -66,7 +66,7 @@ impl RawConnection {
     /// is refused, each answer is for itself.
     ///
     /// As for [`RawConnection::send_within`], not to be used any more when this was dropped.
-    pub async fn send_transaction(
+    pub(crate) async fn send_transaction(
         &mut self,
         limit: Duration,
         name: &'static str,
@@ -88,7 +88,7 @@ impl RawConnection {
     /// holds for the next command only.
     ///
     /// As for [`RawConnection::send_within`], not to be used any more when this was dropped.
-    pub async fn send_each(
+    pub(crate) async fn send_each(
         &mut self,
         limit: Duration,
         name: &'static str,

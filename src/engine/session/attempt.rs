@@ -22,20 +22,20 @@ const RESTORING: &str = "sessions, restores";
 
 /// What an attempt needs of the session task.
 pub(super) struct Attempt {
-    pub restore: Restore,
+    pub(crate) restore: Restore,
     /// How long it is tried while Redis is away.
-    pub patience: Duration,
-    pub pool: Arc<Pool>,
-    pub inbox: Arc<Inbox>,
-    pub stats: Arc<Stats>,
-    pub warnings: Arc<Warnings>,
-    pub permits: Arc<Semaphore>,
-    pub jobs: mpsc::WeakUnboundedSender<SessionJob>,
+    pub(crate) patience: Duration,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) warnings: Arc<Warnings>,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) jobs: mpsc::WeakUnboundedSender<SessionJob>,
 }
 
 impl Attempt {
     /// Restores the session, or has it tried again where that may help.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let Self { restore, patience, pool, inbox, stats, warnings, permits, jobs } = self;
         let mut taken = None;
         let work = async {

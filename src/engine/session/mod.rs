@@ -41,7 +41,7 @@ const SAVED_BYTES: usize = 4 << 20;
 const RESTORES: usize = 32;
 
 use attempt::Attempt;
-pub use restore::Restore;
+pub(crate) use restore::Restore;
 
 /// Stands for a session's key in errors: the key holds the session ID, which is the client's
 /// secret.
@@ -73,7 +73,7 @@ struct Persist {
 }
 
 /// Asks the session task to do things; callers never wait.
-pub struct Sessions {
+pub(crate) struct Sessions {
     jobs: mpsc::UnboundedSender<SessionJob>,
     /// How many sessions were saved.
     saved: watch::Receiver<u64>,
@@ -92,7 +92,7 @@ struct Pending {
 type Saves = FuturesUnordered<BoxFuture<'static, (Persist, Result<()>)>>;
 
 /// The session task's side.
-pub struct SessionTask {
+pub(crate) struct SessionTask {
     pool: Arc<Pool>,
     inbox: Arc<Inbox>,
     stats: Arc<Stats>,
@@ -120,7 +120,7 @@ pub struct SessionTask {
 
 impl Sessions {
     /// Makes both sides; nothing is connected before the first job.
-    pub fn new(
+    pub(crate) fn new(
         connector: Arc<Connector>,
         inbox: Arc<Inbox>,
         stats: Arc<Stats>,
@@ -150,7 +150,7 @@ impl Sessions {
     }
 
     /// Keeps a session for a time; tried again through an outage until that time is over.
-    pub fn persist(&self, key: String, session: Vec<u8>, keep: Duration) {
+    pub(crate) fn persist(&self, key: String, session: Vec<u8>, keep: Duration) {
         self.enqueue(SessionJob::Persist(Persist {
             key,
             session,
@@ -160,13 +160,13 @@ impl Sessions {
     }
 
     /// Gives a session back once; the answer comes through the inbox.
-    pub fn restore(&self, restore: Restore) {
+    pub(crate) fn restore(&self, restore: Restore) {
         self.enqueue(SessionJob::Restore(restore));
     }
 
     /// Ends once everything asked for before was done; false when no session could be saved for as
     /// long as `limit`.
-    pub async fn stop(&self, limit: Duration) -> bool {
+    pub(crate) async fn stop(&self, limit: Duration) -> bool {
         let (done, mut stopped) = oneshot::channel();
         self.enqueue(SessionJob::Stop { done });
         let mut saved = self.saved.clone();
@@ -195,7 +195,7 @@ impl Sessions {
 
 impl SessionTask {
     /// Runs until it is stopped.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         loop {
             self.save();
             tokio::select! {

@@ -26,21 +26,21 @@ const GONE: &str = "no such session, or it has expired";
 const NO_SESSION: Error = Error::NotRestored(GONE);
 
 /// A client that came back.
-pub struct Restore {
+pub(crate) struct Restore {
     /// The call to answer.
-    pub call: CallId,
+    pub(crate) call: CallId,
     /// The namespace's stream.
-    pub stream: Arc<Stream>,
+    pub(crate) stream: Arc<Stream>,
     /// The namespace's name.
-    pub nsp: String,
+    pub(crate) nsp: String,
     /// The namespace, held open until the socket has joined its rooms.
-    pub namespace: Option<Arc<Namespace>>,
+    pub(crate) namespace: Option<Arc<Namespace>>,
     /// The session's key, prefixes included.
-    pub key: String,
+    pub(crate) key: String,
     /// The last entry that the client has seen, as it says.
-    pub offset: EntryId,
+    pub(crate) offset: EntryId,
     /// When it was asked for.
-    pub asked: Instant,
+    pub(crate) asked: Instant,
 }
 
 impl Restore {

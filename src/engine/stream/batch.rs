@@ -6,22 +6,22 @@ use super::{OwnEntries, Publish};
 use crate::engine::wire::EntryId;
 
 /// A batch on its way.
-pub struct Batch {
+pub(crate) struct Batch {
     /// What it publishes.
-    pub publishes: Vec<Publish>,
+    pub(crate) publishes: Vec<Publish>,
     /// One sequence for each of them.
-    pub seqs: Range<u64>,
+    pub(crate) seqs: Range<u64>,
 }
 
 impl Batch {
     /// A batch whose first entry gets the sequence `first`.
-    pub fn new(first: u64, publishes: Vec<Publish>) -> Self {
+    pub(crate) fn new(first: u64, publishes: Vec<Publish>) -> Self {
         let seqs = first..first + publishes.len() as u64;
         Self { publishes, seqs }
     }
 
     /// Drops the first `count` publishes, and returns their sequences.
-    pub fn forget_first(&mut self, count: usize) -> Range<u64> {
+    pub(crate) fn forget_first(&mut self, count: usize) -> Range<u64> {
         self.publishes.drain(..count);
         let first = self.seqs.start;
         self.seqs.start += count as u64;
@@ -31,7 +31,7 @@ impl Batch {
     /// Leaves what was not taken, where Redis took the entries that have an ID here. What stands
     /// before one that was taken goes to the end with a sequence of its own: readers drop what comes
     /// with a lower sequence than what they have met.
-    pub fn keep_rest(&mut self, ids: &[Option<EntryId>], own: &mut OwnEntries) {
+    pub(crate) fn keep_rest(&mut self, ids: &[Option<EntryId>], own: &mut OwnEntries) {
         let Some(last) = ids.iter().rposition(Option::is_some) else { return };
         let (mut kept, mut moved) = (Vec::new(), Vec::new());
         let publishes = std::mem::take(&mut self.publishes);

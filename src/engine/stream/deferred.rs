@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 /// The requests held, in the order in which they came.
 #[derive(Debug, Default)]
-pub struct DeferredRequests {
+pub(crate) struct DeferredRequests {
     requests: VecDeque<(EntryId, Instant, StreamEvent)>,
     bytes: usize,
 }
@@ -22,23 +22,23 @@ pub struct DeferredRequests {
 impl DeferredRequests {
     /// Holds a request until the reader has come to `until`. What comes behind a held one has to
     /// wait for it: requests do not overtake each other either.
-    pub fn defer(&mut self, until: EntryId, event: StreamEvent) {
+    pub(crate) fn defer(&mut self, until: EntryId, event: StreamEvent) {
         self.bytes += event.size();
         self.requests.push_back((until, Instant::now(), event));
     }
 
     /// True when nothing is held.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
 
     /// Their bytes.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Takes those whose turn it is: the reader is at `position`, or they were held long enough.
-    pub fn release(&mut self, position: EntryId) -> Vec<StreamEvent> {
+    pub(crate) fn release(&mut self, position: EntryId) -> Vec<StreamEvent> {
         let mut released = Vec::new();
         while let Some((.., event)) = self
             .requests

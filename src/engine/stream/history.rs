@@ -13,7 +13,7 @@ use crate::engine::wire::{
 const OVERHEAD: usize = 256;
 
 /// The broadcasts of a stretch of the stream without a gap, up to where reading stands.
-pub struct History {
+pub(crate) struct History {
     /// `None` while nobody needs it.
     covered_from: Option<EntryId>,
     entries: VecDeque<Remembered>,
@@ -42,18 +42,23 @@ struct Index {
 }
 
 /// A client that comes back.
-pub struct Returning<'a> {
+pub(crate) struct Returning<'a> {
     /// Its namespace.
-    pub nsp: &'a str,
+    pub(crate) nsp: &'a str,
     /// Where it was.
-    pub rooms: &'a [Membership],
+    pub(crate) rooms: &'a [Membership],
     /// Whether its packets are encoded here.
-    pub encodes: bool,
+    pub(crate) encodes: bool,
 }
 
 impl Returning<'_> {
     /// The broadcast `id` of the client's namespace; `None` if the client did not miss it.
-    pub fn missed(&self, id: EntryId, data: &Data, head: Option<&BroadcastHead>) -> Option<Missed> {
+    pub(crate) fn missed(
+        &self,
+        id: EntryId,
+        data: &Data,
+        head: Option<&BroadcastHead>,
+    ) -> Option<Missed> {
         let judgement = head.map_or(Judgement::Unknown, |head| head.missed_by(id, self.rooms));
         let packet = match (judgement, head) {
             (Judgement::No, _) => return None,
@@ -80,7 +85,7 @@ impl Remembered {
 
 impl History {
     /// Remembers nothing until [`History::start`].
-    pub fn new(bound: usize) -> Self {
+    pub(crate) fn new(bound: usize) -> Self {
         Self {
             covered_from: None,
             entries: VecDeque::new(),
@@ -92,12 +97,12 @@ impl History {
     }
 
     /// Remembers what comes after `position`. Does nothing when it does so already.
-    pub fn start(&mut self, position: EntryId) {
+    pub(crate) fn start(&mut self, position: EntryId) {
         self.covered_from.get_or_insert(position);
     }
 
     /// Forgets everything: the stream went on without us.
-    pub fn restart(&mut self, position: EntryId) {
+    pub(crate) fn restart(&mut self, position: EntryId) {
         self.dropped += self.entries.len() as u64;
         self.entries.clear();
         self.namespaces.clear();
@@ -108,23 +113,23 @@ impl History {
     }
 
     /// Whether anything is remembered.
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.covered_from.is_some()
     }
 
     /// Everything after this entry is here; `None` when nothing is remembered.
-    pub fn covered_from(&self) -> Option<EntryId> {
+    pub(crate) fn covered_from(&self) -> Option<EntryId> {
         self.covered_from
     }
 
     /// Whether the broadcast with this ID is here.
-    pub fn contains(&self, id: EntryId) -> bool {
+    pub(crate) fn contains(&self, id: EntryId) -> bool {
         self.entries.binary_search_by_key(&id, |entry| entry.id).is_ok()
     }
 
     /// Adds a broadcast that was just read, unless it is never sent again; drops the oldest ones
     /// over the bound.
-    pub fn push(
+    pub(crate) fn push(
         &mut self,
         id: EntryId,
         nsp: &str,
@@ -177,7 +182,7 @@ impl History {
     }
 
     /// What a client missed after `offset`, in order.
-    pub fn missed(&self, client: &Returning<'_>, offset: EntryId) -> Vec<Missed> {
+    pub(crate) fn missed(&self, client: &Returning<'_>, offset: EntryId) -> Vec<Missed> {
         let Some(index) = self.namespaces.get(client.nsp) else { return Vec::new() };
         let first = self.dropped + self.entries.partition_point(|entry| entry.id <= offset) as u64;
         let lists = client.rooms.iter().filter_map(|member| index.rooms.get(member.room.name()?));
@@ -197,17 +202,12 @@ impl History {
     }
 
     /// How many broadcasts are here.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// Bytes in use.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }

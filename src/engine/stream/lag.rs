@@ -10,7 +10,7 @@ use crate::engine::wire::EntryId;
 
 /// What is known of the stream.
 #[derive(Debug)]
-pub struct Lag {
+pub(crate) struct Lag {
     seen: Option<Seen>,
     /// Entries that the stream has had and that we did not and will not read. What else it has had
     /// is read or unread. Known exactly whenever we have read up to its last entry, or none of those
@@ -38,29 +38,35 @@ const EMPTY: Ends =
 
 impl Lag {
     /// Nothing was seen yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = Instant::now();
         Self { seen: None, left_out: None, caught_up: now, heard: now }
     }
 
     /// The reader had an answer of Redis.
-    pub fn hear(&mut self) {
+    pub(crate) fn hear(&mut self) {
         self.heard = Instant::now();
     }
 
     /// How long ago that was.
-    pub fn silence(&self) -> Duration {
+    pub(crate) fn silence(&self) -> Duration {
         self.heard.elapsed()
     }
 
     /// It is another stream from now on, or is read from its start again.
-    pub fn start_over(&mut self) {
+    pub(crate) fn start_over(&mut self) {
         self.left_out = None;
     }
 
     /// What the stream was when it was `asked` for, `None` when it is empty; and how far, and how many
     /// entries, we have read since then or before.
-    pub fn observe(&mut self, ends: Option<Ends>, asked: Instant, position: EntryId, read: u64) {
+    pub(crate) fn observe(
+        &mut self,
+        ends: Option<Ends>,
+        asked: Instant,
+        position: EntryId,
+        read: u64,
+    ) {
         let Ends { first, last, length, added } = ends.unwrap_or(EMPTY);
         if self.seen.and_then(|seen| seen.added).zip(added).is_some_and(|(then, now)| now < then) {
             self.start_over();
@@ -80,7 +86,7 @@ impl Lag {
     }
 
     /// Entries that were not read yet; `None` where the server does not tell.
-    pub fn entries(&self, position: EntryId, read: u64) -> Option<u64> {
+    pub(crate) fn entries(&self, position: EntryId, read: u64) -> Option<u64> {
         let Seen { last, length, added, .. } = self.seen?;
         if length == Some(0) {
             return Some(0);
@@ -92,7 +98,7 @@ impl Lag {
     /// How much older than the stream's last entry is what was read; zero when everything was. Not
     /// longer than it is since everything had been: after a quiet night the last entry that was read
     /// is old, and nothing is late.
-    pub fn time(&self, position: EntryId) -> Option<Duration> {
+    pub(crate) fn time(&self, position: EntryId) -> Option<Duration> {
         let Seen { asked, first, last, .. } = self.seen?;
         if position >= last {
             return Some(Duration::ZERO);
@@ -102,7 +108,7 @@ impl Lag {
     }
 
     /// How many entries the stream has; `None` where the server does not tell.
-    pub fn length(&self) -> Option<u64> {
+    pub(crate) fn length(&self) -> Option<u64> {
         self.seen?.length
     }
 }

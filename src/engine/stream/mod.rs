@@ -20,23 +20,23 @@ mod writer;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use batch::Batch;
-pub use deferred::DeferredRequests;
-pub use history::{History, Returning};
-pub use lag::Lag;
-pub use own::OwnEntries;
-pub use page::{PageEntry, page};
-pub use page_size::PageSize;
-pub use queue::{BATCH_ENTRIES, Publish, WriteQueue};
+pub(crate) use batch::Batch;
+pub(crate) use deferred::DeferredRequests;
+pub(crate) use history::{History, Returning};
+pub(crate) use lag::Lag;
+pub(crate) use own::OwnEntries;
+pub(crate) use page::{PageEntry, page};
+pub(crate) use page_size::PageSize;
+pub(crate) use queue::{BATCH_ENTRIES, Publish, WriteQueue};
 #[cfg(any(test, fuzzing))]
 pub(crate) use range::parse_entries;
-pub use range::{RawEntry, last_before, read_entries, server_time, tail};
-pub use reader::{LARGEST_READ, Reader};
+pub(crate) use range::{last_before, read_entries, server_time, tail};
+pub(crate) use reader::{LARGEST_READ, Reader};
 #[cfg(any(test, fuzzing))]
 pub(crate) use watch::parse_info;
-pub use watch::{Ends, Finding, Watch, ends, ends_by_range};
-pub use writer::{FLUSH_LIMIT, Writer};
-pub use writer_sequences::{Step, WriterSequences};
+pub(crate) use watch::{Ends, Finding, Watch, ends, ends_by_range};
+pub(crate) use writer::{FLUSH_LIMIT, Writer};
+pub(crate) use writer_sequences::{Step, WriterSequences};
 
 use tokio::sync::{Notify, watch as channel};
 use tokio::time::Instant;
@@ -54,73 +54,73 @@ use crate::engine::wire::{ADAPTER_CLOSE, EntryId, MessageType};
 const RESTORE_PAGE: usize = 500;
 
 /// What the reader, the writer, requests and restores of one stream share.
-pub struct Stream {
+pub(crate) struct Stream {
     /// Its place among the engine's streams.
-    pub index: u32,
+    pub(crate) index: u32,
     /// The key in Redis, prefix included.
-    pub key: String,
+    pub(crate) key: String,
     /// Marks our entries in this stream: random, one per engine start and stream.
-    pub writer_id: u64,
+    pub(crate) writer_id: u64,
     /// What waits to be written.
-    pub queue: WriteQueue,
+    pub(crate) queue: WriteQueue,
     /// Where reading stands. Locked while a batch is handed on, so that nobody sees half of one.
     cursor: Mutex<Cursor>,
     /// Follows the reader, for those who wait for it.
-    pub progress: channel::Sender<Progress>,
+    pub(crate) progress: channel::Sender<Progress>,
     /// Told when the position was changed under the reader.
-    pub restart_reader: Notify,
+    pub(crate) restart_reader: Notify,
     /// The reader's connection.
-    pub reader_health: ConnectionHealth,
+    pub(crate) reader_health: ConnectionHealth,
     /// The writer's connection.
-    pub writer_health: ConnectionHealth,
+    pub(crate) writer_health: ConnectionHealth,
     /// How many entries restores read at a time.
-    pub restore_pages: PageSize,
+    pub(crate) restore_pages: PageSize,
 }
 
 /// How far reading has come.
-pub struct Cursor {
+pub(crate) struct Cursor {
     /// ID of the last entry that was read; reading goes on behind it.
-    pub position: EntryId,
+    pub(crate) position: EntryId,
     /// The position at which reading has begun.
-    pub read_since: EntryId,
+    pub(crate) read_since: EntryId,
     /// `run_id` of the server from which the position was read, if it is known.
-    pub read_from: Option<Arc<str>>,
+    pub(crate) read_from: Option<Arc<str>>,
     /// Rises when the position is changed by somebody else than the reader.
-    pub moves: u64,
+    pub(crate) moves: u64,
     /// Our next entries stand behind this one: it was written by us, or read when they were sent.
-    pub written: EntryId,
+    pub(crate) written: EntryId,
     /// How many entries were read.
-    pub read: u64,
+    pub(crate) read: u64,
     /// Set when the stream is read from its start again: up to here what is new is told from what
     /// was read before by its writers' sequences alone.
-    pub read_again_to: Option<EntryId>,
+    pub(crate) read_again_to: Option<EntryId>,
     /// Own entries up to this one were delivered here while nobody could read: a client that has not
     /// seen a later entry may have got them or not.
-    pub delivered_ahead: EntryId,
+    pub(crate) delivered_ahead: EntryId,
     /// Entries were lost behind this one, or before it: no client can be told what it missed since.
-    pub hole_behind: EntryId,
+    pub(crate) hole_behind: EntryId,
     /// Entries may have been trimmed past us: the next read shows how many.
-    pub trimmed: bool,
+    pub(crate) trimmed: bool,
     /// How far each writer of our kind has come.
-    pub sequences: WriterSequences,
+    pub(crate) sequences: WriterSequences,
     /// Own entries that were sent and not read back yet.
-    pub own: OwnEntries,
+    pub(crate) own: OwnEntries,
     /// When everything was heard, where requests travel in the stream.
-    pub listening: Listening,
+    pub(crate) listening: Listening,
     /// Requests that came ahead of the stream.
-    pub deferred: DeferredRequests,
+    pub(crate) deferred: DeferredRequests,
     /// Recent broadcasts, while connection state recovery is on.
-    pub history: History,
+    pub(crate) history: History,
     /// How far reading lies behind.
-    pub lag: Lag,
+    pub(crate) lag: Lag,
     /// Where the events of this stream go. It is reached through this lock only, so the order in
     /// which events are pushed is the order in which the cursor moves.
-    pub inbox: OrderedInbox,
+    pub(crate) inbox: OrderedInbox,
 }
 
 impl Cursor {
     /// Completes own entries that Redis has acknowledged and nobody can read.
-    pub fn complete_unread(&mut self) {
+    pub(crate) fn complete_unread(&mut self) {
         let (done, last) = self.own.take_unread();
         self.delivered_ahead = self.delivered_ahead.max(last);
         self.inbox.push_all(done.into_iter().map(StreamEvent::Published));
@@ -128,19 +128,19 @@ impl Cursor {
 
     /// A packet reaches clients of this node only, and has no place in the stream: a client that was
     /// away must not be told that it has missed nothing.
-    pub fn delivered_without_entry(&mut self) {
+    pub(crate) fn delivered_without_entry(&mut self) {
         self.hole_behind = self.hole_behind.max(self.position);
     }
 
     /// Compares what the stream was when it was `asked` for with what was read.
-    pub fn measure(&mut self, ends: Option<Ends>, asked: Instant) {
+    pub(crate) fn measure(&mut self, ends: Option<Ends>, asked: Instant) {
         self.lag.observe(ends, asked, self.position, self.read);
     }
 }
 
 /// The reader's state, as others need to know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// The first position is not known yet: nothing may be written.
     Starting,
     /// Reading, or trying to: everything up to here was handed on.
@@ -153,7 +153,7 @@ pub enum Progress {
 
 impl Stream {
     /// A stream of which nothing was read yet.
-    pub fn new(
+    pub(crate) fn new(
         index: u32,
         key: String,
         queue_bytes: usize,
@@ -196,7 +196,7 @@ impl Stream {
     /// Waits until everything that was accepted so far is written, or has failed; false when there is
     /// no progress for as long as `limit`. While there is no connection, what nobody waits for, which
     /// says that this node is there, is not waited for.
-    pub async fn flushed(&self, limit: Duration) -> bool {
+    pub(crate) async fn flushed(&self, limit: Duration) -> bool {
         let queue = &self.queue;
         // The reader, which always listens, notices first.
         let is_there = self.reader_health.is_connected() && self.writer_health.is_connected();
@@ -206,7 +206,7 @@ impl Stream {
     /// Tells the other nodes that this one comes, is there, or leaves, when requests travel in the
     /// stream. Nobody here waits for it: this node tells again that it is there, and nodes that did
     /// not hear that it left hear nothing more of it.
-    pub fn say(&self, namespace: &Arc<Namespace>, kind: MessageType) {
+    pub(crate) fn say(&self, namespace: &Arc<Namespace>, kind: MessageType) {
         let mut presence = namespace.presence();
         if !presence.may_write() {
             return;
@@ -223,7 +223,7 @@ impl Stream {
     }
 
     /// Locks the cursor: nobody else moves it or pushes events of this stream meanwhile.
-    pub fn cursor(&self) -> MutexGuard<'_, Cursor> {
+    pub(crate) fn cursor(&self) -> MutexGuard<'_, Cursor> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,7 +16,7 @@ use crate::engine::wire::EntryId;
 
 /// The queue of own entries, in the order of their sequences.
 #[derive(Debug, Default)]
-pub struct OwnEntries {
+pub(crate) struct OwnEntries {
     waiting: VecDeque<Waiting>,
     /// The last entry that the reader did not meet though it met one behind it: trimmed, or refused.
     passed_over: Option<u64>,
@@ -54,7 +54,11 @@ impl Waiting {
 
 impl OwnEntries {
     /// Called before the entries are sent, since the reader may be there before the answer is.
-    pub fn sent<'a>(&mut self, first_seq: u64, publishes: impl IntoIterator<Item = &'a Publish>) {
+    pub(crate) fn sent<'a>(
+        &mut self,
+        first_seq: u64,
+        publishes: impl IntoIterator<Item = &'a Publish>,
+    ) {
         for (seq, publish) in (first_seq..).zip(publishes) {
             let (ticket, changes) = (publish.ticket, publish.changes().cloned());
             self.waiting.push_back(Waiting {
@@ -69,7 +73,7 @@ impl OwnEntries {
     }
 
     /// Redis has answered with the IDs of the entries from `first_seq` on.
-    pub fn acknowledged(&mut self, first_seq: u64, ids: &[EntryId]) {
+    pub(crate) fn acknowledged(&mut self, first_seq: u64, ids: &[EntryId]) {
         for waiting in self.waiting.iter_mut().filter(|w| w.error.is_none()) {
             let place = waiting.seq.checked_sub(first_seq).map(|place| place as usize);
             if let Some(id) = place.and_then(|place| ids.get(place)) {
@@ -80,7 +84,7 @@ impl OwnEntries {
 
     /// Entries were written and trimmed; `behind` stands behind them. They complete when the reader
     /// has come there, without an ID: nobody knows theirs.
-    pub fn trimmed(&mut self, seqs: &Range<u64>, behind: EntryId) {
+    pub(crate) fn trimmed(&mut self, seqs: &Range<u64>, behind: EntryId) {
         for waiting in self.waiting.iter_mut().filter(|w| w.error.is_none()) {
             if seqs.contains(&waiting.seq) {
                 waiting.id = Some(behind);
@@ -90,13 +94,13 @@ impl OwnEntries {
     }
 
     /// Entries that were not written go back to where they came from.
-    pub fn take_back(&mut self, seqs: &Range<u64>) {
+    pub(crate) fn take_back(&mut self, seqs: &Range<u64>) {
         self.waiting.retain(|w| w.error.is_some() || !seqs.contains(&w.seq));
     }
 
     /// Redis has refused the entries from `first_seq` on: they keep their place behind what was
     /// published before them.
-    pub fn refused(&mut self, first_seq: u64, error: &Error) -> Vec<Completion> {
+    pub(crate) fn refused(&mut self, first_seq: u64, error: &Error) -> Vec<Completion> {
         for waiting in self.waiting.iter_mut().filter(|w| w.error.is_none() && w.seq >= first_seq) {
             waiting.error = Some(error.clone());
             waiting.seq = first_seq.saturating_sub(1);
@@ -107,14 +111,14 @@ impl OwnEntries {
     /// The entry `seq` was not taken, though others behind it were: it is sent again as `new_seq`,
     /// behind everything else. Where the reader has met one behind it, it was completed as trimmed;
     /// it waits a second time then, and JS ignores that completion.
-    pub fn moved(&mut self, seq: u64, new_seq: u64, publish: &Publish) {
+    pub(crate) fn moved(&mut self, seq: u64, new_seq: u64, publish: &Publish) {
         self.waiting.retain(|w| w.error.is_some() || w.seq != seq);
         self.sent(new_seq, [publish]);
     }
 
     /// The reader has met our entry `seq`. What stands before it and was not met was trimmed
     /// before the reader came by, and completes as well. `local` is this entry's local part.
-    pub fn read(
+    pub(crate) fn read(
         &mut self,
         seq: u64,
         id: EntryId,
@@ -140,7 +144,7 @@ impl OwnEntries {
     }
 
     /// The reader has passed `position`: what was acknowledged at or before it was trimmed.
-    pub fn passed(&mut self, position: EntryId) -> Vec<Completion> {
+    pub(crate) fn passed(&mut self, position: EntryId) -> Vec<Completion> {
         let mut done = Vec::new();
         while let Some(waiting) = self
             .waiting
@@ -152,7 +156,7 @@ impl OwnEntries {
     }
 
     /// Completes all that Redis has acknowledged: for when nobody reads the stream.
-    pub fn take_acknowledged(&mut self) -> Vec<Completion> {
+    pub(crate) fn take_acknowledged(&mut self) -> Vec<Completion> {
         let mut done = Vec::new();
         while let Some(waiting) = self.waiting.pop_front_if(|w| w.error.is_some() || w.id.is_some())
         {
@@ -163,7 +167,7 @@ impl OwnEntries {
 
     /// Completes all that Redis has acknowledged, without IDs, and returns the last of these: they are
     /// delivered ahead of entries that nobody here can read, so they must not pass for their places.
-    pub fn take_unread(&mut self) -> (Vec<Completion>, EntryId) {
+    pub(crate) fn take_unread(&mut self) -> (Vec<Completion>, EntryId) {
         let last = self.waiting.iter().filter_map(|w| w.id).max().unwrap_or(EntryId::ZERO);
         let mut done = self.take_acknowledged();
         for completion in &mut done {
@@ -175,7 +179,7 @@ impl OwnEntries {
     }
 
     /// Completes everything: the engine ends.
-    pub fn take_all(&mut self, error: &Error) -> Vec<Completion> {
+    pub(crate) fn take_all(&mut self, error: &Error) -> Vec<Completion> {
         let fail = |mut waiting: Waiting| {
             if waiting.id.is_none() {
                 waiting.error.get_or_insert_with(|| error.clone());
@@ -186,18 +190,19 @@ impl OwnEntries {
     }
 
     /// True when the reader has met all entries of the last batch, which has these sequences.
-    pub fn has_read(&self, seqs: &Range<u64>) -> bool {
+    pub(crate) fn has_read(&self, seqs: &Range<u64>) -> bool {
         !self.is_waiting_for(seqs.end - 1)
             && self.passed_over.is_none_or(|passed_over| passed_over < seqs.start)
     }
 
     /// True while the entry `seq` was neither read back nor refused.
-    pub fn is_waiting_for(&self, seq: u64) -> bool {
+    pub(crate) fn is_waiting_for(&self, seq: u64) -> bool {
         self.waiting.iter().any(|w| w.error.is_none() && w.seq == seq)
     }
 
     /// True when nothing is on its way.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 

@@ -6,9 +6,9 @@ use crate::engine::wire::EntryId;
 
 /// An entry in a page.
 #[derive(Debug, Clone, Copy)]
-pub struct PageEntry<'a> {
+pub(crate) struct PageEntry<'a> {
     /// Its ID.
-    pub id: EntryId,
+    pub(crate) id: EntryId,
     /// From its first field to the page's end.
     fields: &'a [u8],
     /// How many names and values there are.
@@ -17,7 +17,7 @@ pub struct PageEntry<'a> {
 
 impl<'a> PageEntry<'a> {
     /// Names and values.
-    pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let mut rest = Values(self.fields);
         // The page was read once: its fields are whole.
         std::iter::from_fn(move || Some((rest.string().ok()?, rest.string().ok()?)))
@@ -26,7 +26,7 @@ impl<'a> PageEntry<'a> {
 }
 
 /// Finds the entries of a whole reply; nil is an empty page.
-pub fn page(reply: &[u8]) -> Result<Vec<PageEntry<'_>>> {
+pub(crate) fn page(reply: &[u8]) -> Result<Vec<PageEntry<'_>>> {
     entries(reply).map_err(|reason| Error::Protocol { command: "XREAD", reason: reason.to_owned() })
 }
 

@@ -8,36 +8,36 @@ use crate::engine::error::Error;
 
 /// A number of entries: halved when a connection broke over them, doubled when they came through.
 #[derive(Debug)]
-pub struct PageSize {
+pub(crate) struct PageSize {
     now: AtomicUsize,
     largest: usize,
 }
 
 impl PageSize {
     /// Starts with the largest number.
-    pub fn new(largest: usize) -> Self {
+    pub(crate) fn new(largest: usize) -> Self {
         Self { now: AtomicUsize::new(largest), largest }
     }
 
     /// How many entries to take now, at least 1.
-    pub fn now(&self) -> usize {
+    pub(crate) fn now(&self) -> usize {
         self.now.load(Ordering::Relaxed)
     }
 
     /// So many entries came through.
-    pub fn worked(&self) {
+    pub(crate) fn worked(&self) {
         self.now.store(self.now().saturating_mul(2).min(self.largest), Ordering::Relaxed);
     }
 
     /// The connection broke over `tried` entries, or nothing came in time. Several who have tried the
     /// same at once have found out one thing.
-    pub fn broke(&self, tried: usize) {
+    pub(crate) fn broke(&self, tried: usize) {
         self.now.store(self.now().min(tried / 2).max(1), Ordering::Relaxed);
     }
 
     /// A request for `tried` entries has failed: they were too much for the link, or for what the
     /// server lets a client wait for, if the connection broke or nothing came in time.
-    pub fn failed(&self, tried: usize, error: &Error) {
+    pub(crate) fn failed(&self, tried: usize, error: &Error) {
         if matches!(error, Error::Connection { .. } | Error::Timeout { .. }) {
             self.broke(tried);
         }

@@ -13,40 +13,40 @@ use crate::engine::namespaces::Namespace;
 use crate::engine::wire::{BROADCAST, DISCONNECT_SOCKETS, Data, MessageType};
 
 /// Bounds of one batch.
-pub const BATCH_ENTRIES: usize = 1_000;
+pub(crate) const BATCH_ENTRIES: usize = 1_000;
 const BATCH_BYTES: usize = 512 << 10;
 /// Bookkeeping per publish, roughly.
 const OVERHEAD: usize = 128;
 
 /// A message to be written.
-pub struct Publish {
+pub(crate) struct Publish {
     /// Comes back with the completion; heartbeats have none, since nobody waits for them.
-    pub ticket: Option<Ticket>,
+    pub(crate) ticket: Option<Ticket>,
     /// For which namespace.
-    pub namespace: Arc<Namespace>,
+    pub(crate) namespace: Arc<Namespace>,
     /// Type of the message.
-    pub kind: MessageType,
+    pub(crate) kind: MessageType,
     /// Its data.
-    pub data: Option<Data>,
+    pub(crate) data: Option<Data>,
     /// When it was published.
-    pub at: Instant,
+    pub(crate) at: Instant,
 }
 
 impl Publish {
     /// Bytes that it counts for.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         OVERHEAD + self.namespace.name.len() + self.data.as_ref().map_or(0, Data::len)
     }
 
     /// The namespace whose rooms it may change.
-    pub fn changes(&self) -> Option<&Arc<Namespace>> {
+    pub(crate) fn changes(&self) -> Option<&Arc<Namespace>> {
         let changes = self.kind > BROADCAST && self.kind <= DISCONNECT_SOCKETS;
         changes.then_some(&self.namespace)
     }
 }
 
 /// What waits to be written, bounded in bytes.
-pub struct WriteQueue {
+pub(crate) struct WriteQueue {
     state: Mutex<QueueState>,
     bound: usize,
     filled: Notify,
@@ -65,7 +65,7 @@ struct QueueState {
 
 impl WriteQueue {
     /// An empty queue.
-    pub fn new(bound: usize) -> Self {
+    pub(crate) fn new(bound: usize) -> Self {
         Self { state: Mutex::default(), bound, filled: Notify::new(), ended: watch::Sender::new(0) }
     }
 
@@ -73,7 +73,7 @@ impl WriteQueue {
     ///
     /// # Errors
     /// [`Error::QueueFull`] when it does not fit the bound.
-    pub fn push(&self, publish: Publish) -> Result<()> {
+    pub(crate) fn push(&self, publish: Publish) -> Result<()> {
         let mut state = self.lock();
         let size = publish.size();
         if state.bytes + size > self.bound {
@@ -91,34 +91,34 @@ impl WriteQueue {
     }
 
     /// Number of publishes that have not ended, and bytes of those not yet in a batch.
-    pub fn len_and_bytes(&self) -> (u64, usize) {
+    pub(crate) fn len_and_bytes(&self) -> (u64, usize) {
         let state = self.lock();
         (state.accepted - *self.ended.borrow(), state.bytes)
     }
 
     /// How many publishes were accepted so far.
-    pub fn accepted(&self) -> u64 {
+    pub(crate) fn accepted(&self) -> u64 {
         self.lock().accepted
     }
 
     /// The same up to the last one that somebody waits for.
-    pub fn awaited(&self) -> u64 {
+    pub(crate) fn awaited(&self) -> u64 {
         self.lock().awaited
     }
 
     /// Whether the first `count` publishes that were accepted have been written or failed.
-    pub fn has_ended(&self, count: u64) -> bool {
+    pub(crate) fn has_ended(&self, count: u64) -> bool {
         *self.ended.borrow() >= count
     }
 
     /// Waits until the first `count` publishes that were accepted have been written or failed.
-    pub async fn ended(&self, count: u64) {
+    pub(crate) async fn ended(&self, count: u64) {
         // The sender lives as long as `self`: this cannot fail.
         let _ = self.ended.subscribe().wait_for(|ended| *ended >= count).await;
     }
 
     /// The same; false when none of them ends for as long as `limit`.
-    pub async fn ended_or_stuck(&self, count: u64, limit: Duration) -> bool {
+    pub(crate) async fn ended_or_stuck(&self, count: u64, limit: Duration) -> bool {
         let mut ended = self.ended.subscribe();
         while *ended.borrow_and_update() < count {
             if timeout(limit, ended.changed()).await.is_err() {
@@ -129,7 +129,7 @@ impl WriteQueue {
     }
 
     /// Fails everything that no batch has taken: the engine ends.
-    pub fn take_rest(&self) -> Vec<Completion> {
+    pub(crate) fn take_rest(&self) -> Vec<Completion> {
         let mut state = self.lock();
         state.bytes = 0;
         self.ended.send_replace(state.accepted);
@@ -145,7 +145,7 @@ impl WriteQueue {
     }
 
     /// Waits for publishes and takes a batch of them. Nothing is lost when the future is dropped.
-    pub async fn next_batch(&self) -> Vec<Publish> {
+    pub(crate) async fn next_batch(&self) -> Vec<Publish> {
         loop {
             let batch = self.take_batch();
             if !batch.is_empty() {
@@ -172,7 +172,7 @@ impl WriteQueue {
     }
 
     /// The next `count` publishes have ended.
-    pub fn end(&self, count: usize) {
+    pub(crate) fn end(&self, count: usize) {
         self.ended.send_modify(|ended| *ended += count as u64);
     }
 

@@ -7,15 +7,15 @@ use crate::engine::redis::SendCommand;
 use crate::engine::wire::EntryId;
 
 /// An entry whose fields were not looked at yet.
-pub struct RawEntry {
+pub(crate) struct RawEntry {
     /// Its ID.
-    pub id: EntryId,
+    pub(crate) id: EntryId,
     /// Names and values in turn.
-    pub fields: Vec<Value>,
+    pub(crate) fields: Vec<Value>,
 }
 
 /// The ID of a stream's last entry; `None` when it has none.
-pub async fn tail(connection: &mut impl SendCommand, key: &str) -> Result<Option<EntryId>> {
+pub(crate) async fn tail(connection: &mut impl SendCommand, key: &str) -> Result<Option<EntryId>> {
     let mut command = redis::cmd("XREVRANGE");
     command.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
     let reply = connection.send_command("XREVRANGE", key, &command).await?;
@@ -23,7 +23,7 @@ pub async fn tail(connection: &mut impl SendCommand, key: &str) -> Result<Option
 }
 
 /// The ID of the last entry that is older than `ms`, by the server's clock; `None` when there is none.
-pub async fn last_before(
+pub(crate) async fn last_before(
     connection: &mut impl SendCommand,
     key: &str,
     ms: u64,
@@ -36,7 +36,7 @@ pub async fn last_before(
 }
 
 /// The server's clock, in ms: that of entry IDs.
-pub async fn server_time(connection: &mut impl SendCommand) -> Result<u64> {
+pub(crate) async fn server_time(connection: &mut impl SendCommand) -> Result<u64> {
     let reply = connection.send_command("TIME", "", &redis::cmd("TIME")).await?;
     let (seconds, micros) = <(u64, u64)>::from_redis_value(reply)
         .map_err(|_| unexpected("TIME", "no seconds and microseconds"))?;
@@ -44,7 +44,7 @@ pub async fn server_time(connection: &mut impl SendCommand) -> Result<u64> {
 }
 
 /// Up to `count` entries from `first` to `last`, both included; without `last` to the end.
-pub async fn read_entries(
+pub(crate) async fn read_entries(
     connection: &mut impl SendCommand,
     key: &str,
     first: EntryId,

@@ -12,20 +12,20 @@ use crate::engine::wire::EntryId;
 
 /// A stream's state as the server sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ends {
+pub(crate) struct Ends {
     /// ID of the first entry.
-    pub first: EntryId,
+    pub(crate) first: EntryId,
     /// ID of the last entry.
-    pub last: EntryId,
+    pub(crate) last: EntryId,
     /// How many entries the stream has, where XINFO is permitted.
-    pub length: Option<u64>,
+    pub(crate) length: Option<u64>,
     /// How many entries the stream has had in its life, where the server tells (Redis 7.0).
-    pub added: Option<u64>,
+    pub(crate) added: Option<u64>,
 }
 
 /// What is known of a stream between two looks.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub(crate) struct Watch {
     added: Option<u64>,
     /// Entries that the stream had and we did not read: the same at each look at which we have read
     /// everything, as long as it is the same stream.
@@ -34,7 +34,7 @@ pub struct Watch {
 
 /// What a look has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// Nothing that was not expected.
     Sound,
     /// The first entry lies behind our position: what was between is gone, if there was anything.
@@ -49,7 +49,7 @@ pub enum Finding {
 impl Watch {
     /// Compares the stream, `None` when it is empty, with our position and the number of entries
     /// that we have read, at the same moment.
-    pub fn compare(&mut self, ends: Option<Ends>, position: EntryId, read: u64) -> Finding {
+    pub(crate) fn compare(&mut self, ends: Option<Ends>, position: EntryId, read: u64) -> Finding {
         let finding = self.judge(ends, position, read);
         if finding != Finding::Sound {
             self.not_read = None;
@@ -85,7 +85,7 @@ impl Watch {
 }
 
 /// Asks for a stream's state; `None` when it is empty or not there.
-pub async fn ends(connection: &mut RawConnection, key: &str) -> Result<Option<Ends>> {
+pub(crate) async fn ends(connection: &mut RawConnection, key: &str) -> Result<Option<Ends>> {
     let mut info = redis::cmd("XINFO");
     info.arg("STREAM").arg(key);
     match connection.send("XINFO", key, &info).await {
@@ -95,7 +95,10 @@ pub async fn ends(connection: &mut RawConnection, key: &str) -> Result<Option<En
 }
 
 /// The same where XINFO is refused, as far as XRANGE and XREVRANGE tell.
-pub async fn ends_by_range(connection: &mut RawConnection, key: &str) -> Result<Option<Ends>> {
+pub(crate) async fn ends_by_range(
+    connection: &mut RawConnection,
+    key: &str,
+) -> Result<Option<Ends>> {
     let first = read_entries(connection, key, EntryId::ZERO, None, 1).await?;
     let last = tail(connection, key).await?;
     let ends = first.first().zip(last);

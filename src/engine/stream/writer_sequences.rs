@@ -15,7 +15,7 @@ const KEPT: usize = 256;
 
 /// What an entry is, by its writer's mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// The first one of its writer that we see: what came before it cannot be told.
     First,
     /// The next one.
@@ -28,13 +28,13 @@ pub enum Step {
 
 /// The highest sequence of each writer.
 #[derive(Debug, Default)]
-pub struct WriterSequences {
+pub(crate) struct WriterSequences {
     sequences: HashMap<u64, (u64, Instant)>,
 }
 
 impl WriterSequences {
     /// Advances a writer's mark.
-    pub fn step(&mut self, origin: Origin) -> Step {
+    pub(crate) fn step(&mut self, origin: Origin) -> Step {
         let now = Instant::now();
         let Some((mark, heard)) = self.sequences.get_mut(&origin.writer) else {
             if self.sequences.len() >= KEPT {
@@ -53,7 +53,7 @@ impl WriterSequences {
     }
 
     /// Whether this writer was heard of.
-    pub fn knows(&self, writer: u64) -> bool {
+    pub(crate) fn knows(&self, writer: u64) -> bool {
         self.sequences.contains_key(&writer)
     }
 }

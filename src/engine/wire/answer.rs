@@ -14,7 +14,7 @@ struct Head<'a> {
 }
 
 /// The ID of the request that is answered; `None` when it cannot be read here.
-pub fn request_of(data: DataView<'_>) -> Option<Cow<'_, str>> {
+pub(crate) fn request_of(data: DataView<'_>) -> Option<Cow<'_, str>> {
     let head: Head<'_> = match data {
         DataView::Json(text) => from_json(text),
         DataView::Msgpack(bytes) => from_msgpack(bytes),

@@ -19,16 +19,16 @@ const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 const PROTO: &str = "__proto__";
 
 /// Binary that was taken out of a payload.
-pub struct Attachment {
+pub(crate) struct Attachment {
     /// Where its placeholder stands in the JSON.
-    pub place: usize,
+    pub(crate) place: usize,
     /// What it was.
-    pub bytes: Box<[u8]>,
+    pub(crate) bytes: Box<[u8]>,
 }
 
 /// The JSON that `JSON.stringify` would write for what JS decodes from `msgpack`, with
 /// placeholders in place of binary, numbered in order.
-pub fn to_json(msgpack: &[u8]) -> Option<(String, Vec<Attachment>)> {
+pub(crate) fn to_json(msgpack: &[u8]) -> Option<(String, Vec<Attachment>)> {
     let mut transcoder = ToJson { rest: msgpack, json: Vec::new(), attachments: Vec::new() };
     transcoder.value(0)?;
     if !transcoder.rest.is_empty() {
@@ -39,7 +39,7 @@ pub fn to_json(msgpack: &[u8]) -> Option<(String, Vec<Attachment>)> {
 
 /// The msgpack of `json`, with binary in place of placeholders, `{"<placeholder>": <number>}`. The
 /// name is one that no user's object has.
-pub fn to_msgpack(json: &str, placeholder: &str, attachments: &[&[u8]]) -> Option<Vec<u8>> {
+pub(crate) fn to_msgpack(json: &str, placeholder: &str, attachments: &[&[u8]]) -> Option<Vec<u8>> {
     let value = serde_json::from_str(json).ok()?;
     let binary = attachments.iter().map(|bytes| bytes.len()).sum::<usize>();
     let mut msgpack = Vec::with_capacity(json.len() + binary + 5 * attachments.len());

@@ -15,7 +15,7 @@ const EVENT: f64 = 2.0;
 
 /// What of a broadcast decides where it goes.
 #[derive(Debug, Clone)]
-pub struct BroadcastHead {
+pub(crate) struct BroadcastHead {
     opts: TargetOptions,
     kind: f64,
     /// It wants an acknowledgement.
@@ -60,7 +60,7 @@ struct TargetOptions {
 
 /// Flags that decide how a packet is sent.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub struct Flags {
+pub(crate) struct Flags {
     #[serde(default, deserialize_with = "present")]
     volatile: Option<bool>,
     compress: Option<bool>,
@@ -68,19 +68,19 @@ pub struct Flags {
 
 impl Flags {
     /// Whether the packet may be dropped for clients that cannot take it at once.
-    pub fn is_volatile(&self) -> bool {
+    pub(crate) fn is_volatile(&self) -> bool {
         self.volatile == Some(true)
     }
 
     /// Whether it is to be compressed, when that was said.
-    pub fn compress(&self) -> Option<bool> {
+    pub(crate) fn compress(&self) -> Option<bool> {
         self.compress
     }
 }
 
 /// Whether a client that comes back gets a broadcast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judgement {
+pub(crate) enum Judgement {
     /// It does.
     Yes,
     /// It does not.
@@ -92,7 +92,7 @@ pub enum Judgement {
 impl BroadcastHead {
     /// Reads the head; `None` when the data cannot be read here. JS may still be able to (a
     /// doubled key, a lone surrogate), or not.
-    pub fn decode(data: DataView<'_>) -> Option<Self> {
+    pub(crate) fn decode(data: DataView<'_>) -> Option<Self> {
         match data {
             DataView::Json(text) => Self::from_json(text),
             DataView::Msgpack(bytes) => Some(Self::new::<IgnoredAny>(from_msgpack(bytes)?, None)),
@@ -100,7 +100,7 @@ impl BroadcastHead {
     }
 
     /// Reads the head out of JSON.
-    pub fn from_json(text: &str) -> Option<Self> {
+    pub(crate) fn from_json(text: &str) -> Option<Self> {
         let message: Message<&RawValue> = from_json(text)?;
         let data = message.packet.data.map(|data| {
             // Borrowed from the text: its place is the distance between the two.
@@ -120,50 +120,50 @@ impl BroadcastHead {
     }
 
     /// True for an event that wants no acknowledgement.
-    pub fn is_plain_event(&self) -> bool {
+    pub(crate) fn is_plain_event(&self) -> bool {
         self.kind == EVENT && !self.wants_ack
     }
 
     /// True when each node has to answer, whether it has a recipient or not.
-    pub fn is_request(&self) -> bool {
+    pub(crate) fn is_request(&self) -> bool {
         self.is_request
     }
 
     /// The packet's data, out of the JSON that this head was read from.
-    pub fn event_data<'a>(&self, json: &'a str) -> Option<&'a str> {
+    pub(crate) fn event_data<'a>(&self, json: &'a str) -> Option<&'a str> {
         json.get(self.data_place()?)
     }
 
     /// Where that stands.
-    pub fn data_place(&self) -> Option<Range<usize>> {
+    pub(crate) fn data_place(&self) -> Option<Range<usize>> {
         self.data.clone()
     }
 
     /// The rooms whose members do not get it.
-    pub fn except(&self) -> &[Room] {
+    pub(crate) fn except(&self) -> &[Room] {
         &self.opts.except
     }
 
     /// How it is to be sent.
-    pub fn flags(&self) -> Option<&Flags> {
+    pub(crate) fn flags(&self) -> Option<&Flags> {
         self.opts.flags.as_ref()
     }
 
     /// The rooms that it is for; none means everyone.
-    pub fn rooms(&self) -> &[Room] {
+    pub(crate) fn rooms(&self) -> &[Room] {
         &self.opts.rooms
     }
 
     /// Whether a client that was away gets it when it comes back: not when it was volatile, or
     /// wanted an acknowledgement, or was no event.
-    pub fn is_sent_again(&self) -> bool {
+    pub(crate) fn is_sent_again(&self) -> bool {
         let flags = self.opts.flags.as_ref();
         self.is_plain_event() && flags.is_none_or(|flags| flags.volatile.is_none())
     }
 
     /// Whether a client with these memberships that was away gets this broadcast, which is the
     /// entry `id`.
-    pub fn missed_by(&self, id: EntryId, rooms: &[Membership]) -> Judgement {
+    pub(crate) fn missed_by(&self, id: EntryId, rooms: &[Membership]) -> Judgement {
         if !self.is_sent_again() {
             return Judgement::No;
         }
@@ -183,11 +183,11 @@ impl BroadcastHead {
 /// A room that a client is in, and since which entry: what was sent to it up to there was not for
 /// this client.
 #[derive(Debug, Clone)]
-pub struct Membership {
+pub(crate) struct Membership {
     /// The room.
-    pub room: Room,
+    pub(crate) room: Room,
     /// The last entry from before it was joined.
-    pub since: EntryId,
+    pub(crate) since: EntryId,
 }
 
 /// Whether the client was in one of `rooms` when the entry `id` was written.

@@ -9,51 +9,51 @@ use base64::engine::general_purpose::STANDARD;
 use redis::Value;
 
 /// The sender in what an emitter writes, upstream's or ours.
-pub const EMITTER: &str = "emitter";
+pub(crate) const EMITTER: &str = "emitter";
 
 /// Type of a message, by upstream's numbers.
-pub type MessageType = u32;
+pub(crate) type MessageType = u32;
 
 /// Type 1: a node has opened the namespace (0.1 and 0.2 only, as 2 and 13).
-pub const INITIAL_HEARTBEAT: MessageType = 1;
+pub(crate) const INITIAL_HEARTBEAT: MessageType = 1;
 /// Type 2: a node is there.
-pub const HEARTBEAT: MessageType = 2;
+pub(crate) const HEARTBEAT: MessageType = 2;
 /// Type 3: a broadcast; with a `requestId` one whose acknowledgements are wanted.
-pub const BROADCAST: MessageType = 3;
+pub(crate) const BROADCAST: MessageType = 3;
 /// Type 6: the last one of those that change rooms, which begin behind [`BROADCAST`].
-pub const DISCONNECT_SOCKETS: MessageType = 6;
+pub(crate) const DISCONNECT_SOCKETS: MessageType = 6;
 /// Types 8, 10, 11 and 12: answers, each for the node that has asked.
-pub const ANSWERS: [MessageType; 4] = [8, 10, 11, 12];
+pub(crate) const ANSWERS: [MessageType; 4] = [8, 10, 11, 12];
 /// Type 13: a node has closed the namespace.
-pub const ADAPTER_CLOSE: MessageType = 13;
+pub(crate) const ADAPTER_CLOSE: MessageType = 13;
 
 /// An entry, as far as it was decoded. Most end where they were read, so nothing is copied.
 #[derive(Debug, Clone)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// Its ID, which is also the offset of connection state recovery.
-    pub id: EntryId,
+    pub(crate) id: EntryId,
     /// The sender, [`EMITTER`] for emitters.
-    pub uid: &'a str,
+    pub(crate) uid: &'a str,
     /// Namespace.
-    pub nsp: &'a str,
+    pub(crate) nsp: &'a str,
     /// Type of the message.
-    pub kind: MessageType,
+    pub(crate) kind: MessageType,
     /// The message's data, not decoded.
-    pub data: Option<EntryData<'a>>,
+    pub(crate) data: Option<EntryData<'a>>,
     /// Present when a node or an emitter of our kind wrote the entry.
-    pub origin: Option<Origin>,
+    pub(crate) origin: Option<Origin>,
 }
 
 impl Entry<'_> {
     /// The data of a broadcast.
-    pub fn broadcast(&self) -> Option<&EntryData<'_>> {
+    pub(crate) fn broadcast(&self) -> Option<&EntryData<'_>> {
         self.data.as_ref().filter(|_| self.kind == BROADCAST)
     }
 }
 
 /// Data of an entry, where it stands in the reply.
 #[derive(Debug, Clone)]
-pub enum EntryData<'a> {
+pub(crate) enum EntryData<'a> {
     /// JSON, starts with `{`.
     Json(&'a str),
     /// msgpack, out of its base64.
@@ -62,7 +62,7 @@ pub enum EntryData<'a> {
 
 impl EntryData<'_> {
     /// To be looked at.
-    pub fn view(&self) -> DataView<'_> {
+    pub(crate) fn view(&self) -> DataView<'_> {
         match self {
             EntryData::Json(text) => DataView::Json(text),
             EntryData::Msgpack(bytes) => DataView::Msgpack(bytes),
@@ -70,7 +70,7 @@ impl EntryData<'_> {
     }
 
     /// To be kept.
-    pub fn keep(&self) -> Data {
+    pub(crate) fn keep(&self) -> Data {
         match self {
             EntryData::Json(text) => Data::Json((*text).into()),
             EntryData::Msgpack(bytes) => Data::Msgpack(bytes.clone()),
@@ -80,7 +80,7 @@ impl EntryData<'_> {
 
 /// Data of a message, for those who only look at it.
 #[derive(Debug, Clone, Copy)]
-pub enum DataView<'a> {
+pub(crate) enum DataView<'a> {
     /// JSON, starts with `{`.
     Json(&'a str),
     /// msgpack.
@@ -89,7 +89,7 @@ pub enum DataView<'a> {
 
 /// Data of a message: JSON text, or msgpack when the payload holds binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Data {
+pub(crate) enum Data {
     /// JSON, starts with `{`.
     Json(Arc<str>),
     /// msgpack, out of its base64.
@@ -98,20 +98,15 @@ pub enum Data {
 
 impl Data {
     /// Size in bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Data::Json(text) => text.len(),
             Data::Msgpack(bytes) => bytes.len(),
         }
     }
 
-    /// True when there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// To be looked at.
-    pub fn view(&self) -> DataView<'_> {
+    pub(crate) fn view(&self) -> DataView<'_> {
         match self {
             Data::Json(text) => DataView::Json(text),
             Data::Msgpack(bytes) => DataView::Msgpack(bytes),
@@ -119,7 +114,7 @@ impl Data {
     }
 
     /// As it stands in the entry's field `data`.
-    pub fn to_field(&self) -> std::borrow::Cow<'_, str> {
+    pub(crate) fn to_field(&self) -> std::borrow::Cow<'_, str> {
         match self {
             Data::Json(text) => text.as_ref().into(),
             Data::Msgpack(bytes) => STANDARD.encode(bytes).into(),
@@ -130,16 +125,16 @@ impl Data {
 /// Who of our own kind wrote an entry, and as which one: what was doubled by a resend is dropped
 /// by these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// Random, one per engine start and stream.
-    pub writer: u64,
+    pub(crate) writer: u64,
     /// Rises by one from entry to entry.
-    pub seq: u64,
+    pub(crate) seq: u64,
 }
 
 /// Why an entry is left out.
 #[derive(Debug, PartialEq, Eq)]
-pub enum EntryError {
+pub(crate) enum EntryError {
     /// No field `nsp`: not for us, upstream skips it too.
     Foreign,
     /// Something that a node of the cluster would not have written.
@@ -156,7 +151,7 @@ impl fmt::Display for EntryError {
 }
 
 /// The fields of an entry as redis-rs has them, `[name, value, …]`.
-pub fn fields_of(values: &[Value]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(crate) fn fields_of(values: &[Value]) -> impl Iterator<Item = (&[u8], &[u8])> {
     values.chunks_exact(2).filter_map(|pair| match pair {
         [Value::BulkString(name), Value::BulkString(value)] => {
             Some((name.as_slice(), value.as_slice()))
@@ -166,7 +161,7 @@ pub fn fields_of(values: &[Value]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 /// Decodes the fields of one entry. Where a name stands twice, the last one counts, as in JS.
-pub fn parse_entry<'a>(
+pub(crate) fn parse_entry<'a>(
     id: EntryId,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
 ) -> Result<Entry<'a>, EntryError> {

@@ -5,26 +5,26 @@ use std::str::FromStr;
 
 /// ID of a stream entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntryId {
+pub(crate) struct EntryId {
     /// Server time in ms.
-    pub ms: u64,
+    pub(crate) ms: u64,
     /// Counts entries within the same ms.
-    pub seq: u64,
+    pub(crate) seq: u64,
 }
 
 impl EntryId {
     /// Before every entry.
-    pub const ZERO: EntryId = EntryId { ms: 0, seq: 0 };
+    pub(crate) const ZERO: EntryId = EntryId { ms: 0, seq: 0 };
 
     /// Whether both parts are integers that a JS number (a double) holds exactly, as all IDs made
     /// from clocks are.
-    pub fn fits_doubles(self) -> bool {
+    pub(crate) fn fits_doubles(self) -> bool {
         const LARGEST: u64 = (1 << 53) - 1;
         self.ms <= LARGEST && self.seq <= LARGEST
     }
 
     /// The smallest ID above this one, for exclusive ranges on servers without `(`.
-    pub fn next(self) -> Self {
+    pub(crate) fn next(self) -> Self {
         match self.seq.checked_add(1) {
             Some(seq) => Self { ms: self.ms, seq },
             None => Self { ms: self.ms.saturating_add(1), seq: 0 },
@@ -40,7 +40,7 @@ impl fmt::Display for EntryId {
 
 /// The text is no entry ID.
 #[derive(Debug, PartialEq, Eq)]
-pub struct NotAnEntryId;
+pub(crate) struct NotAnEntryId;
 
 impl FromStr for EntryId {
     type Err = NotAnEntryId;
@@ -54,7 +54,7 @@ impl FromStr for EntryId {
 
 impl EntryId {
     /// The same out of bytes; `None` for what is no entry ID.
-    pub fn from_bytes(text: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(text: &[u8]) -> Option<Self> {
         let hyphen = text.iter().position(|byte| *byte == b'-')?;
         let (ms, seq) = (&text[..hyphen], &text[hyphen + 1..]);
         Some(Self { ms: digits(ms)?, seq: digits(seq)? })
@@ -62,7 +62,7 @@ impl EntryId {
 }
 
 /// A number without a sign; `None` for what is none.
-pub fn digits(text: &[u8]) -> Option<u64> {
+pub(crate) fn digits(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
     }

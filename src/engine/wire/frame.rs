@@ -6,7 +6,7 @@ const FINAL_TEXT: u8 = 0x81;
 const MESSAGE: u8 = b'4';
 
 /// Adds the frame of an Engine.IO message with this text.
-pub fn text_frame(frames: &mut Vec<u8>, text: &str) {
+pub(crate) fn text_frame(frames: &mut Vec<u8>, text: &str) {
     let length = 1 + text.len();
     frames.reserve(10 + length);
     frames.push(FINAL_TEXT);

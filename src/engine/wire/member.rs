@@ -4,17 +4,17 @@ use serde::{Deserialize, Serialize};
 
 /// A message on the members channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MemberMessage {
+pub(crate) struct MemberMessage {
     /// The node.
-    pub uid: String,
+    pub(crate) uid: String,
     /// What it says.
-    pub news: MemberNews,
+    pub(crate) news: MemberNews,
 }
 
 /// What a node says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum MemberNews {
+pub(crate) enum MemberNews {
     /// It has just come (back): the others answer with [`MemberNews::Alive`].
     Hello,
     /// It is there.

@@ -17,7 +17,7 @@ struct Head<'a> {
 }
 
 /// The message with its position added. What is no msgpack map is left as it is.
-pub fn with_position(mut message: Vec<u8>, position: EntryId) -> Vec<u8> {
+pub(crate) fn with_position(mut message: Vec<u8>, position: EntryId) -> Vec<u8> {
     match message.first().copied() {
         // Up to 14 fields are counted in the first byte.
         Some(head @ 0x80..=0x8e) => message[0] = head + 1,
@@ -32,7 +32,7 @@ pub fn with_position(mut message: Vec<u8>, position: EntryId) -> Vec<u8> {
 }
 
 /// The sender's position; `None` for messages of upstream nodes and for what cannot be read.
-pub fn position(message: &[u8]) -> Option<EntryId> {
+pub(crate) fn position(message: &[u8]) -> Option<EntryId> {
     from_msgpack::<Head<'_>>(message)?.pos?.parse().ok()
 }
 

@@ -15,19 +15,19 @@ mod room;
 mod session;
 mod shape;
 
-pub use answer::request_of;
-pub use binary::{to_json, to_msgpack};
-pub use broadcast::{BroadcastHead, Flags, Judgement, Membership};
-pub use entry::{
+pub(crate) use answer::request_of;
+pub(crate) use binary::{to_json, to_msgpack};
+pub(crate) use broadcast::{BroadcastHead, Flags, Judgement, Membership};
+pub(crate) use entry::{
     ADAPTER_CLOSE, ANSWERS, BROADCAST, DISCONNECT_SOCKETS, Data, DataView, EMITTER, Entry,
     EntryData, EntryError, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, Origin, fields_of,
     parse_entry,
 };
-pub use entry_id::{EntryId, digits};
-pub use frame::text_frame;
-pub use member::{MemberMessage, MemberNews};
-pub use message::{position, with_position};
-pub use msgpack::is_msgpack;
-pub use packet::Packet;
-pub use room::Room;
-pub use session::{SessionHead, decode_session, encode_session};
+pub(crate) use entry_id::{EntryId, digits};
+pub(crate) use frame::text_frame;
+pub(crate) use member::{MemberMessage, MemberNews};
+pub(crate) use message::{position, with_position};
+pub(crate) use msgpack::is_msgpack;
+pub(crate) use packet::Packet;
+pub(crate) use room::Room;
+pub(crate) use session::{SessionHead, decode_session, encode_session};

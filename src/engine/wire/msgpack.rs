@@ -11,7 +11,7 @@ const DEEPEST: usize = 16_384;
 ///
 /// All elements that headers announce must fit into the bytes that follow, together: a value takes a
 /// byte at least. Whoever decodes the value makes room for no more elements than it has bytes.
-pub fn is_msgpack(bytes: &[u8]) -> bool {
+pub(crate) fn is_msgpack(bytes: &[u8]) -> bool {
     walk(bytes).is_some()
 }
 

@@ -5,17 +5,17 @@ use super::{BroadcastHead, DataView, EntryId, to_json};
 
 /// An event packet, encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packet {
+pub(crate) struct Packet {
     /// `2[/nsp,]["event",…]`, or `5<attachments>-…` where there is binary.
-    pub text: String,
+    pub(crate) text: String,
     /// What the placeholders in the text stand for.
-    pub attachments: Vec<Box<[u8]>>,
+    pub(crate) attachments: Vec<Box<[u8]>>,
 }
 
 impl Packet {
     /// The packet of a broadcast; with `offset`, the entry's ID becomes its last argument. `None`
     /// for what is no event, or wants an acknowledgement, or holds what only JS knows how to encode.
-    pub fn of(
+    pub(crate) fn of(
         head: &BroadcastHead,
         data: DataView<'_>,
         nsp: &str,
@@ -45,13 +45,8 @@ impl Packet {
     }
 
     /// Size in bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.text.len() + self.attachments.iter().map(|bytes| bytes.len()).sum::<usize>()
-    }
-
-    /// True when there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

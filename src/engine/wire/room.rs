@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 
 /// A room.
 #[derive(Debug, Clone)]
-pub enum Room {
+pub(crate) enum Room {
     /// A name, or a socket's ID.
     Name(Box<str>),
     /// Bytes, or msgpack's string that is not UTF-8: JS may make a name of it.
@@ -17,7 +17,7 @@ pub enum Room {
 
 impl Room {
     /// The name, when it has one.
-    pub fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Room::Name(name) => Some(name),
             Room::Unreadable | Room::Other => None,
@@ -25,7 +25,7 @@ impl Room {
     }
 
     /// Whether both are the same room; `None` when that cannot be told here.
-    pub fn same(&self, other: &Room) -> Option<bool> {
+    pub(crate) fn same(&self, other: &Room) -> Option<bool> {
         match (self, other) {
             (Room::Name(a), Room::Name(b)) => Some(a == b),
             (Room::Name(_), Room::Other) | (Room::Other, Room::Name(_)) => Some(false),

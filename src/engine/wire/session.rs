@@ -10,11 +10,11 @@ use super::shape::{array, from_msgpack};
 use super::{EntryId, Membership, Room, is_msgpack};
 
 /// What is looked at in a session.
-pub struct SessionHead {
+pub(crate) struct SessionHead {
     /// The client's rooms.
-    pub rooms: Vec<Membership>,
+    pub(crate) rooms: Vec<Membership>,
     /// The last entry from before the session began, as far as it says so.
-    pub began: EntryId,
+    pub(crate) began: EntryId,
 }
 
 /// As it is in the msgpack.
@@ -31,7 +31,7 @@ struct Fields {
 
 impl SessionHead {
     /// Reads a session's msgpack.
-    pub fn decode(msgpack: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(msgpack: &[u8]) -> Option<Self> {
         let Fields { sid, rooms, since } = from_msgpack(msgpack)?;
         let mut since = since.iter().map(|id| id.parse().unwrap_or(EntryId::ZERO));
         let membership = |room| Membership { room, since: since.next().unwrap_or(EntryId::ZERO) };
@@ -44,12 +44,12 @@ impl SessionHead {
 }
 
 /// The value of a session key.
-pub fn encode_session(msgpack: &[u8]) -> String {
+pub(crate) fn encode_session(msgpack: &[u8]) -> String {
     STANDARD.encode(msgpack)
 }
 
 /// The msgpack of a session key's value; `None` when it is something else.
-pub fn decode_session(value: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode_session(value: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(value).ok().filter(|session| is_msgpack(session))
 }
 

@@ -15,26 +15,28 @@ use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqA
 const DEEPEST: usize = 256;
 
 /// Reads a struct out of a msgpack object; `None` when it is something else.
-pub fn from_msgpack<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
+pub(crate) fn from_msgpack<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
     let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
     decoder.set_max_depth(DEEPEST);
     object(&mut decoder).ok()
 }
 
 /// Reads a struct out of a JSON object; `None` when it is something else.
-pub fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
+pub(crate) fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
     let mut decoder = serde_json::Deserializer::from_str(text);
     let value = object(&mut decoder).ok()?;
     decoder.end().ok().map(|()| value)
 }
 
 /// For `deserialize_with`: a struct whose type is an object in JS.
-pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
     from.deserialize_map(ObjectVisitor(PhantomData))
 }
 
 /// The same for a property that may be left out, or null.
-pub fn object_or_null<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+pub(crate) fn object_or_null<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -44,13 +46,15 @@ where
 }
 
 /// For `deserialize_with`: an array.
-pub fn array<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+pub(crate) fn array<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
     // Whatever is there: asked for a sequence, the msgpack decoder makes one of bytes.
     from.deserialize_any(ArrayVisitor(PhantomData))
 }
 
 /// For a property whose presence counts: serde takes null for absent, JS does not.
-pub fn present<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+pub(crate) fn present<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

@@ -5,20 +5,20 @@ use super::Js;
 use crate::engine::wire::EntryId;
 
 /// A broadcast that JS takes for well-formed.
-pub struct Broadcast<'a> {
+pub(crate) struct Broadcast<'a> {
     data: &'a Js,
     /// The rooms that it is for.
-    pub rooms: &'a [Js],
+    pub(crate) rooms: &'a [Js],
     /// The rooms whose members do not get it.
-    pub except: &'a [Js],
+    pub(crate) except: &'a [Js],
     /// The packet's data.
-    pub payload: &'a [Js],
+    pub(crate) payload: &'a [Js],
     kind: f64,
 }
 
 impl<'a> Broadcast<'a> {
     /// `None` when it is not well-formed: JS skips it.
-    pub fn new(data: &'a Js) -> Option<Self> {
+    pub(crate) fn new(data: &'a Js) -> Option<Self> {
         let (opts, packet) = (data.get("opts")?, data.get("packet")?);
         let Some(Js::Number(kind)) = packet.get("type") else { return None };
         if !kind.is_finite() || kind.fract() != 0.0 {
@@ -38,18 +38,18 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Whether it is an event that wants no acknowledgement.
-    pub fn is_plain_event(&self) -> bool {
+    pub(crate) fn is_plain_event(&self) -> bool {
         let id = self.data.get("packet").and_then(|packet| packet.get("id"));
         self.kind == 2.0 && id.is_none() && self.data.get("requestId").is_none()
     }
 
     /// Whether a client that was away gets it when it comes back.
-    pub fn is_sent_again(&self) -> bool {
+    pub(crate) fn is_sent_again(&self) -> bool {
         self.is_plain_event() && self.flag("volatile").is_none()
     }
 
     /// Whether it may be dropped for clients that cannot take it at once.
-    pub fn is_volatile(&self) -> bool {
+    pub(crate) fn is_volatile(&self) -> bool {
         match self.flag("volatile") {
             None | Some(Js::Null | Js::Bool(false)) => false,
             Some(Js::Number(number)) => *number != 0.0 && !number.is_nan(),
@@ -59,7 +59,7 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Whether a client that was away, in these rooms since these entries, gets the entry `id`.
-    pub fn missed_by(&self, id: EntryId, memberships: &[(Js, EntryId)]) -> bool {
+    pub(crate) fn missed_by(&self, id: EntryId, memberships: &[(Js, EntryId)]) -> bool {
         let was_in = |room: &Js| {
             let joined = memberships.iter().rev().find(|(name, _)| name.same(room));
             joined.is_some_and(|(_, since)| *since < id)
@@ -69,7 +69,7 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Whether nothing in it is odd, so that it can be judged without JS.
-    pub fn is_usual(&self) -> bool {
+    pub(crate) fn is_usual(&self) -> bool {
         let is_name = |room: &Js| matches!(room, Js::Text(_));
         let flags = self.data.get("opts").and_then(|opts| opts.get("flags"));
         let is_switch = |name| matches!(self.flag(name), None | Some(Js::Bool(_)));

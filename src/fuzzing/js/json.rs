@@ -4,7 +4,7 @@
 use super::{DEEPEST, Js, Parsed};
 
 /// The value of a JSON text, unless it is nested too deeply to be judged.
-pub fn parse_json(text: &str) -> Parsed {
+pub(crate) fn parse_json(text: &str) -> Parsed {
     let mut rest = Rest { text, is_too_deep: false };
     let value = rest.value(0);
     rest.space();

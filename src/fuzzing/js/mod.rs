@@ -6,9 +6,9 @@ mod broadcast;
 mod json;
 mod msgpack;
 
-pub use broadcast::Broadcast;
-pub use json::parse_json;
-pub use msgpack::{parse_msgpack, to_msgpack};
+pub(crate) use broadcast::Broadcast;
+pub(crate) use json::parse_json;
+pub(crate) use msgpack::{parse_msgpack, to_msgpack};
 
 /// Messages nested deeper are not judged: nodes refuse to write what is more than 100 levels deep,
 /// and the decoders may leave it to JS.
@@ -16,7 +16,7 @@ const DEEPEST: usize = 90;
 
 /// What comes of a message.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Parsed {
+pub(crate) enum Parsed {
     /// A value.
     Value(Js),
     /// JS throws.
@@ -27,14 +27,14 @@ pub enum Parsed {
 
 impl Parsed {
     /// The value, when there is one.
-    pub fn value(self) -> Option<Js> {
+    pub(crate) fn value(self) -> Option<Js> {
         if let Parsed::Value(value) = self { Some(value) } else { None }
     }
 }
 
 /// A value of JS.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Js {
+pub(crate) enum Js {
     /// `null`, also for msgpack's nil.
     Null,
     /// A boolean.
@@ -55,34 +55,34 @@ pub enum Js {
 
 impl Js {
     /// A string.
-    pub fn text(text: &str) -> Self {
+    pub(crate) fn text(text: &str) -> Self {
         Js::Text(text.encode_utf16().collect())
     }
 
     /// A property; `None` is `undefined`.
-    pub fn get(&self, name: &str) -> Option<&Js> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Js> {
         let Js::Object(fields) = self else { return None };
         let name: Vec<u16> = name.encode_utf16().collect();
         fields.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// The elements of an array.
-    pub fn elements(&self) -> Option<&[Js]> {
+    pub(crate) fn elements(&self) -> Option<&[Js]> {
         if let Js::Array(elements) = self { Some(elements) } else { None }
     }
 
     /// The text of a string that is well-formed Unicode.
-    pub fn as_text(&self) -> Option<String> {
+    pub(crate) fn as_text(&self) -> Option<String> {
         if let Js::Text(units) = self { String::from_utf16(units).ok() } else { None }
     }
 
     /// Whether `typeof` says "object" and it is not null.
-    pub fn is_object(&self) -> bool {
+    pub(crate) fn is_object(&self) -> bool {
         matches!(self, Js::Bytes(_) | Js::Odd | Js::Array(_) | Js::Object(_))
     }
 
     /// Whether a `Map` or a `Set` takes both for the same key, when they come from two messages.
-    pub fn same(&self, other: &Js) -> bool {
+    pub(crate) fn same(&self, other: &Js) -> bool {
         match (self, other) {
             (Js::Number(a), Js::Number(b)) => a == b || (a.is_nan() && b.is_nan()),
             (a, b) => !a.is_object() && a == b,
@@ -90,7 +90,7 @@ impl Js {
     }
 
     /// How many times there are bytes in it.
-    pub fn count_bytes(&self) -> usize {
+    pub(crate) fn count_bytes(&self) -> usize {
         match self {
             Js::Bytes(_) => 1,
             Js::Array(elements) => elements.iter().map(Js::count_bytes).sum(),
@@ -101,7 +101,7 @@ impl Js {
 
     /// Whether every decoder has to read it: no doubled property, no lone surrogate, no infinity, no
     /// extension, and no name that may have been a number in msgpack.
-    pub fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         let is_unicode =
             |units: &[u16]| char::decode_utf16(units.iter().copied()).all(|c| c.is_ok());
         match self {

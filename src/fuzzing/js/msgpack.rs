@@ -4,7 +4,7 @@ use super::{DEEPEST, Js, Parsed};
 
 /// The value of one msgpack message, unless it is nested too deeply to be judged, or has strings
 /// that are not UTF-8.
-pub fn parse_msgpack(bytes: &[u8]) -> Parsed {
+pub(crate) fn parse_msgpack(bytes: &[u8]) -> Parsed {
     let mut rest = Rest { bytes, is_odd: false };
     match rest.value(0) {
         // `decode` refuses what stands behind the message.
@@ -15,7 +15,7 @@ pub fn parse_msgpack(bytes: &[u8]) -> Parsed {
 }
 
 /// The shortest msgpack of a value; `None` for what is not plain.
-pub fn to_msgpack(value: &Js) -> Option<Vec<u8>> {
+pub(crate) fn to_msgpack(value: &Js) -> Option<Vec<u8>> {
     let head = |short: u8, below: usize, long: u8, length: usize| match length {
         _ if length < below => vec![short + length as u8],
         _ => [&[long][..], &(length as u32).to_be_bytes()].concat(),

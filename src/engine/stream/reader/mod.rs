@@ -27,7 +27,7 @@ use waiting::{Answered, Waiting};
 const GRACE: Duration = Duration::from_secs(5);
 /// A reader that is behind asks for up to this many entries at a time, where the option asks for
 /// less: XADD trims what it leaves.
-pub const LARGEST_READ: u32 = 1_000;
+pub(crate) const LARGEST_READ: u32 = 1_000;
 /// It does not ask for more than the option says when replies are larger than this already.
 const LARGEST_REPLY: usize = 1 << 20;
 /// Longer reads, and those without limit, are asked for again after this: a dead server is noticed.
@@ -50,37 +50,37 @@ struct ReadPosition {
 }
 
 /// Reads a stream and hands its entries on.
-pub struct Reader {
+pub(crate) struct Reader {
     /// This node.
-    pub uid: Arc<str>,
+    pub(crate) uid: Arc<str>,
     /// The stream.
-    pub stream: Arc<Stream>,
+    pub(crate) stream: Arc<Stream>,
     /// Makes the connection.
-    pub connector: Arc<Connector>,
+    pub(crate) connector: Arc<Connector>,
     /// Where entries go.
-    pub inbox: Arc<Inbox>,
+    pub(crate) inbox: Arc<Inbox>,
     /// Which entries are wanted.
-    pub namespaces: Arc<Namespaces>,
+    pub(crate) namespaces: Arc<Namespaces>,
     /// Counters.
-    pub stats: Arc<Stats>,
+    pub(crate) stats: Arc<Stats>,
     /// For refusals and outages.
-    pub warnings: Arc<Warnings>,
+    pub(crate) warnings: Arc<Warnings>,
     /// Entries per read.
-    pub count: u32,
+    pub(crate) count: u32,
     /// How many entries come through at a time.
-    pub pages: PageSize,
+    pub(crate) pages: PageSize,
     /// How long one read waits; zero is without limit.
-    pub block: Duration,
+    pub(crate) block: Duration,
     /// When this node was started: what is written from then on is read, however long it takes to
     /// connect.
-    pub started: Instant,
+    pub(crate) started: Instant,
     /// Where requests travel in the stream: how long a pause in reading may be.
-    pub pace: Option<Pace>,
+    pub(crate) pace: Option<Pace>,
 }
 
 impl Reader {
     /// Runs until it is dropped.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let mut backoff = self.connector.backoff();
         // The first position is known. It is never asked for again: what came meanwhile would be left
         // out.

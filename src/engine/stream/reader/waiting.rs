@@ -13,7 +13,7 @@ const EARLY: u32 = 3;
 
 /// What becomes of a read that was answered.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answered {
+pub(crate) enum Answered {
     /// It does not show yet whether the server waits.
     NotAsked,
     /// There were entries.
@@ -25,7 +25,7 @@ pub enum Answered {
 }
 
 /// How one connection waits for entries.
-pub struct Waiting {
+pub(crate) struct Waiting {
     block: Duration,
     /// The first read does not wait: its answer shows that we can read here.
     is_first: bool,
@@ -36,18 +36,18 @@ pub struct Waiting {
 
 impl Waiting {
     /// On a new connection, with reads that wait for so long.
-    pub fn new(block: Duration) -> Self {
+    pub(crate) fn new(block: Duration) -> Self {
         let pauses = Backoff::new(None, LONGEST_PAUSE);
         Self { block, is_first: true, is_refused: false, early: 0, pauses }
     }
 
     /// How long the next read is to wait; `None` if it is not to be asked to.
-    pub fn block(&self) -> Option<Duration> {
+    pub(crate) fn block(&self) -> Option<Duration> {
         (!self.is_first && !self.is_refused).then_some(self.block)
     }
 
     /// Whether this error means that the server lets us read, but not wait: reads go on without BLOCK.
-    pub fn is_refused(&mut self, error: &Error) -> bool {
+    pub(crate) fn is_refused(&mut self, error: &Error) -> bool {
         // A permission would be for XREAD as a whole.
         let refuses = |refusal: &Refusal| matches!(refusal, Refusal::Unsupported | Refusal::Other);
         let is_refused = self.block().is_some()
@@ -57,7 +57,7 @@ impl Waiting {
     }
 
     /// Takes note of the answer to a read: what was read, and how long it took.
-    pub fn answered(&mut self, is_empty: bool, took: Duration) -> Answered {
+    pub(crate) fn answered(&mut self, is_empty: bool, took: Duration) -> Answered {
         if std::mem::take(&mut self.is_first) {
             return Answered::NotAsked;
         }
@@ -72,7 +72,7 @@ impl Waiting {
     }
 
     /// An error when the server does not wait although it was asked to.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.is_refused || self.early < EARLY {
             return Ok(());
         }

@@ -45,7 +45,7 @@ const IDENTIFYING: &str = "writer, CLIENT INFO and INFO";
 const EXECUTING: &str = "writer, EXEC";
 
 /// Writes what is queued.
-pub struct Writer {
+pub(crate) struct Writer {
     /// This node.
     uid: Arc<str>,
     /// The stream's writer ID, as it stands in entries.
@@ -103,7 +103,7 @@ struct Sent {
 
 impl Writer {
     /// A writer that has written nothing.
-    pub fn new(
+    pub(crate) fn new(
         uid: Arc<str>,
         stream: Arc<Stream>,
         connector: Arc<Connector>,
@@ -143,7 +143,7 @@ impl Writer {
     /// Runs until it is dropped. Nothing is written before the reader knows where it starts, or
     /// it would miss our own entries. Where nobody reads, there is no position to look for losses at,
     /// and no connection before there is something to write.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut progress = self.stream.progress.subscribe();
         let started = progress.wait_for(|progress| *progress != Progress::Starting).await;
         if let Ok(Progress::At(position)) = started.map(|progress| *progress) {
@@ -418,4 +418,4 @@ async fn outdated(
 }
 
 /// How long a flush may go without progress when the engine ends.
-pub const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const FLUSH_LIMIT: Duration = Duration::from_secs(5);
