@@ -7,7 +7,7 @@
 const { requireSupported } = require("./lib/socket-io");
 
 const { RedisStreamsAdapter } = require("./lib/adapter");
-const { connectionSettings } = require("./lib/connection");
+const { connectionSettings, refuseSecondClient } = require("./lib/connection");
 const { Emitter } = require("./lib/emitter");
 const { Engine } = require("./lib/engine");
 const { resolveOptions } = require("./lib/options");
@@ -19,6 +19,7 @@ const { warn } = require("./lib/warnings");
  * @returns {any} for the option `adapter` of a Socket.IO server, which calls it with `new`
  */
 function createAdapter(redisClient, opts) {
+  refuseSecondClient(opts, "createAdapter");
   const settings = connectionSettings(redisClient, { warn });
   const options = resolveOptions(opts, { warn });
   /** One engine per Socket.IO server, started with its first namespace, and again after its end.

@@ -6,6 +6,7 @@ const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const vm = require("node:vm");
 
+const { createAdapter } = require("../..");
 const { connectionSettings } = require("../../lib/connection");
 const { disconnect } = require("./versions");
 
@@ -47,6 +48,31 @@ describe("what is no client is refused", () => {
   for (const [name, input, message] of inputs) {
     test(name, () => assertRefused(input, message));
   }
+
+  test("a mock of ioredis, whose settings would lead to a real Redis", () => {
+    // What ioredis-mock has of a client: all commands and the options, but no status.
+    const { Redis } = require("ioredis");
+    const mock = Object.create(Redis.prototype, {
+      options: { value: { host: "localhost", port: 6379 } },
+    });
+    assertRefused(mock, /a mock of a Redis client was passed/);
+  });
+
+  test("two clients, as for the adapter over Redis PUB/SUB", () => {
+    const { Redis } = require("ioredis");
+    const clients = [
+      require("redis").createClient({ socket: { port: 1 } }),
+      new Redis({ lazyConnect: true }),
+    ];
+    for (const second of clients) {
+      assert.throws(() => createAdapter("redis://localhost", /** @type {any} */ (second)), {
+        name: "TypeError",
+        code: "ERR_SIO_REDIS_CLIENT",
+        message: /two clients were passed/,
+      });
+      disconnect(second);
+    }
+  });
 
   test("a client created and not awaited", async () => {
     const client = require("redis").createClient({ socket: { port: 1, reconnectStrategy: false } });

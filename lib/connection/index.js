@@ -11,7 +11,7 @@ const {
   nodeRedisPoolSettings,
   nodeRedisSentinelSettings,
 } = require("./node-redis-several.js");
-const { clientKind } = require("./recognize.js");
+const { clientKind, isMock } = require("./recognize.js");
 const { plainSettings, urlSettings } = require("./settings.js");
 const { isUrl } = require("./url.js");
 const { typeName } = require("./values.js");
@@ -112,7 +112,31 @@ function withoutClient(input, context) {
   if (typeof (/** @type {any} */ (input)?.then) === "function") {
     throw clientError(context, `a promise was passed: await it first, then pass ${INSTEAD}`);
   }
+  if (isMock(input)) {
+    throw clientError(
+      context,
+      "a mock of a Redis client was passed, which leads to no server: test without an adapter, or " +
+        `with a real Redis (see docs/testing.md); else pass ${INSTEAD}`,
+    );
+  }
   throw clientError(context, `${typeName(input)} was passed: pass ${INSTEAD}`);
+}
+
+/**
+ * `@socket.io/redis-adapter` takes two clients; here options come second.
+ *
+ * @param {unknown} opts
+ * @param {string} caller what messages begin with
+ * @throws {TypeError} with the code ERR_SIO_REDIS_CLIENT
+ */
+function refuseSecondClient(opts, caller) {
+  if (clientKind(opts) !== undefined || isMock(opts)) {
+    throw clientError(
+      { caller },
+      "two clients were passed, as to the adapter over Redis PUB/SUB: pass one client, then options; " +
+        "the connections for publishing and subscribing are made from its settings",
+    );
+  }
 }
 
 /**
@@ -127,4 +151,4 @@ function isPlainObject(input) {
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-module.exports = { connectionSettings };
+module.exports = { connectionSettings, refuseSecondClient };

@@ -44,15 +44,30 @@ function ioredisKind(client) {
   if (client.isCluster === true && client.startupNodes) {
     return "ioredis cluster";
   }
-  if (
-    typeof client.xread !== "function" ||
-    typeof client.duplicate !== "function" ||
-    typeof client.options !== "object" ||
-    client.options === null
-  ) {
+  if (!looksLikeIoredis(client) || isMock(client)) {
     return undefined;
   }
   return client.options.sentinels ? "ioredis sentinel" : "ioredis";
 }
 
-module.exports = { clientKind };
+/** @param {any} client */
+function looksLikeIoredis(client) {
+  return (
+    typeof client.xread === "function" &&
+    typeof client.duplicate === "function" &&
+    typeof client.options === "object" &&
+    client.options !== null
+  );
+}
+
+/**
+ * Whether it plays an ioredis client without a server, as ioredis-mock does: a client always has a
+ * status. The settings of a mock would lead to a real Redis.
+ *
+ * @param {any} client
+ */
+function isMock(client) {
+  return looksLikeIoredis(client ?? {}) && typeof client.status !== "string";
+}
+
+module.exports = { clientKind, isMock };
