@@ -425,8 +425,40 @@ export interface RedisStreamsAdapter extends ClusterAdapter {
   off(event: AdapterEvent, listener: (...args: any[]) => void): this;
   /** Counters of this node, and the state of this namespace's stream. */
   stats(): AdapterStats;
+  /**
+   * The rooms of the namespace on all nodes, those of single sockets included, in one round trip.
+   *
+   * @example const rooms = await io.of("/").adapter.allRooms();
+   * @throws as `countSockets()`
+   */
+  allRooms(): Promise<Set<string>>;
+  /**
+   * How many sockets there are on all nodes, in one round trip, without their data. (Beside nodes of
+   * upstream, and with `requestsVia: "stream"`, the sockets are fetched and counted.)
+   *
+   * @param opts which sockets; all by default
+   * @example const online = await io.of("/chat").adapter.countSockets({ rooms: ["lobby"] });
+   * @throws Error if a node does not answer in time: `responses` holds what the others answered
+   */
+  countSockets(opts?: SocketSelection): Promise<number>;
+  /**
+   * The IDs of sockets on all nodes, likewise.
+   *
+   * @param opts which sockets; all by default
+   * @example const ids = await io.of("/").adapter.socketIds({ except: ["admins"] });
+   * @throws as `countSockets()`
+   */
+  socketIds(opts?: SocketSelection): Promise<Set<string>>;
   /** Resolves once everything published is out, or after 5 s without Redis. Never rejects. */
   close(): Promise<void>;
+}
+
+/** Which sockets of a namespace: those in any of `rooms` (all if there is none), and in none of `except`. */
+export interface SocketSelection {
+  rooms?: Iterable<string>;
+  except?: Iterable<string>;
+  /** `timeout` in ms, 5,000 by default; with `local`, only sockets of this node. */
+  flags?: { timeout?: number; local?: boolean };
 }
 
 /** The events of every Socket.IO adapter. */

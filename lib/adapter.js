@@ -11,6 +11,7 @@ const { EncodedPacket } = require("./encoded-packet");
 const { FOR_NOBODY } = require("./events");
 const { canBeSent, canEncode, canFanOut, fanOut, hasRecipients } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
+const { OVERVIEW, OVERVIEW_RESPONSE, overviewAnswer, targetsOf } = require("./overview");
 const { emitToAll } = require("./listeners");
 const { Publisher } = require("./publisher");
 const { Recovery } = require("./recovery");
@@ -57,7 +58,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
     // One uid for all namespaces of a node, so that nodes can tell each other apart everywhere.
     // Read-only in its types only.
     /** @type {any} */ (this).uid = engine.uid;
-    this.#requests = new Requests(this, (asked) => engine.countSubscribers(nsp.name, asked));
+    this.#requests = new Requests(this, options.requestsVia, (asked) =>
+      engine.countSubscribers(nsp.name, asked),
+    );
     if (nsp.server.opts.connectionStateRecovery) {
       this.#recovery = new Recovery(nsp, engine);
     }
@@ -160,6 +163,12 @@ class RedisStreamsAdapter extends ClusterAdapter {
     }
     if (type === MessageType.BROADCAST && data.requestId === undefined) {
       return this.#broadcastLocally(data.packet, decodeTargets(data.opts), offset);
+    }
+    if (type === OVERVIEW) {
+      return this.publishResponse(uid, overviewAnswer(this, data));
+    }
+    if (type === OVERVIEW_RESPONSE) {
+      return this.onResponse(message);
     }
     this.onMessage(message, /** @type {any} */ (offset));
   }
@@ -337,6 +346,28 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   fetchSockets(opts) {
     return this.#requests.fetchSockets(opts);
+  }
+
+  /** @returns {Promise<Set<any>>} the rooms of the namespace on all nodes */
+  async allRooms() {
+    return new Set((await this.#requests.overview("rooms", targetsOf())).flat());
+  }
+
+  /**
+   * @param {Parameters<typeof targetsOf>[0]} [opts] which sockets; all by default
+   * @returns {Promise<Set<any>>} their IDs, on all nodes
+   */
+  async socketIds(opts) {
+    return new Set((await this.#requests.overview("ids", targetsOf(opts))).flat());
+  }
+
+  /**
+   * @param {Parameters<typeof targetsOf>[0]} [opts] which sockets; all by default
+   * @returns {Promise<number>} how many there are on all nodes
+   */
+  async countSockets(opts) {
+    const counts = await this.#requests.overview("count", targetsOf(opts));
+    return counts.map(Number).reduce((sum, count) => sum + count, 0);
   }
 
   /**

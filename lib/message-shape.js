@@ -4,6 +4,8 @@
 
 const { MessageType } = require("socket.io-adapter");
 
+const { OVERVIEW, OVERVIEW_RESPONSE, isOverview, isSubject } = require("./overview");
+
 /** @param {any} value */
 const isObject = (value) => typeof value === "object" && value !== null;
 
@@ -32,6 +34,9 @@ const SHAPES = {
   [MessageType.BROADCAST_CLIENT_COUNT]: (data) =>
     isAnswer(data) && Number.isInteger(data.clientCount),
   [MessageType.BROADCAST_ACK]: isAnswer,
+  [OVERVIEW]: ({ opts, requestId, subject }) =>
+    hasTargets(opts) && typeof requestId === "string" && isSubject(subject),
+  [OVERVIEW_RESPONSE]: (data) => isAnswer(data) && isOverview(data.overview),
 };
 
 /**

@@ -5,6 +5,7 @@
 const { randomBytes } = require("node:crypto");
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
+const { OF_SOCKETS, OVERVIEW, localOverview } = require("./overview");
 const { encodeTargets } = require("./targets");
 const { PendingRequests } = require("./pending-requests");
 const { clearTimeout, setTimeout } = require("./timers");
@@ -35,7 +36,7 @@ const COUNT_TIMEOUT = 5_000;
  */
 
 /** What wants answers, or nobody who was away needs. */
-const REQUESTS = new Set([MessageType.SERVER_SIDE_EMIT, MessageType.FETCH_SOCKETS]);
+const REQUESTS = new Set([MessageType.SERVER_SIDE_EMIT, MessageType.FETCH_SOCKETS, OVERVIEW]);
 
 /** @param {any} message */
 const isRequest = ({ type, data }) =>
@@ -43,6 +44,7 @@ const isRequest = ({ type, data }) =>
 
 class Requests {
   #adapter;
+  #requestsVia;
   #pending;
   #lastCount = 1;
   #closed = false;
@@ -50,10 +52,12 @@ class Requests {
   /**
    * @param {any} adapter whose `requests` and `ackRequests` hold what is open, as suites written
    * for upstream expect
+   * @param {import("./options").Options["requestsVia"]} requestsVia
    * @param {(asked: string[]) => Promise<SubscriberCount>} countSubscribers
    */
-  constructor(adapter, countSubscribers) {
+  constructor(adapter, requestsVia, countSubscribers) {
     this.#adapter = adapter;
+    this.#requestsVia = requestsVia;
     this.#pending = new PendingRequests(countSubscribers);
   }
 
@@ -119,10 +123,42 @@ class Requests {
         responses: [],
         pick: (data) => data.sockets,
         resolve,
-        fail: reject,
+        fail: (error, responses) => reject(Object.assign(error, { responses })),
       });
     });
     return (await Promise.all([local, remote])).flat();
+  }
+
+  /**
+   * @param {import("./overview").Subject} subject
+   * @param {Targets} opts
+   * @returns {Promise<import("./overview").Overview[]>} one of each node, or one of all together
+   */
+  async overview(subject, opts) {
+    const isLocal = opts.flags?.local || this.#closed;
+    if (!isLocal && !(await this.#isAmongOwnKind())) {
+      return [OF_SOCKETS[subject](await this.fetchSockets(opts))];
+    }
+    const local = await this.#whenOrdered(() => localOverview(this.#adapter, subject, opts));
+    if (isLocal) {
+      return [local];
+    }
+    return new Promise((resolve, reject) => {
+      this.#collect({
+        type: OVERVIEW,
+        data: { opts: encodeTargets(opts), subject },
+        timeout: opts.flags?.timeout || DEFAULT_TIMEOUT,
+        responses: [local],
+        pick: (data) => [data.overview],
+        resolve,
+        fail: (error, responses) => reject(Object.assign(error, { responses })),
+      });
+    });
+  }
+
+  /** Whether all others are known nodes of this package, which over PUB/SUB understand OVERVIEW. */
+  async #isAmongOwnKind() {
+    return this.#requestsVia === "pubsub" && (await this.#pending.count()).others === 0;
   }
 
   /**

@@ -118,6 +118,13 @@ adapter.on("loss", ({ reason, entries }: Loss) => {
   expectTypeOf(reason).toEqualTypeOf<"trimmed" | "deleted" | "fellBack" | "wrongType">();
   expectTypeOf(entries).toEqualTypeOf<number | undefined>();
 });
+expectTypeOf(adapter.allRooms()).resolves.toEqualTypeOf<Set<string>>();
+expectTypeOf(
+  adapter.countSockets({ rooms: new Set(["a"]), flags: { timeout: 100 } }),
+).resolves.toBeNumber();
+expectTypeOf(adapter.socketIds({ except: ["a"] })).resolves.toEqualTypeOf<Set<string>>();
+// @ts-expect-error
+adapter.countSockets({ rooms: "a", flags: { timeout: "soon" } });
 // @ts-expect-error
 adapter.stats().position.length;
 // @ts-expect-error: a type, not a class
