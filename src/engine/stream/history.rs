@@ -12,7 +12,7 @@ use crate::engine::wire::{
 /// Approximate bytes of bookkeeping per entry, in addition to its data.
 const OVERHEAD: usize = 256;
 
-/// All broadcasts of the stream from `covered_from` to the position, without a gap.
+/// The broadcasts that restores may send, from `covered_from` to the position, without a gap.
 pub(crate) struct History {
     /// Everything after this entry is here. `None` while nobody needs the history.
     covered_from: Option<EntryId>,

@@ -61,7 +61,7 @@ pub(crate) struct Stream {
     pub(crate) key: String,
     /// Marks our entries in this stream. A random number, one per engine start and stream.
     pub(crate) writer_id: u64,
-    /// What waits to be written.
+    /// The publishes that wait for the writer.
     pub(crate) queue: WriteQueue,
     /// The reader locks it while it hands a page on, so that nobody sees half of a page.
     cursor: Mutex<Cursor>,

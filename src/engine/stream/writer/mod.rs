@@ -26,7 +26,7 @@ use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::EntryId;
 
-/// How often the stream's ends are compared with our position.
+/// How often the writer compares the stream's ends with our position.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long batches go without MULTI and EXEC after Redis refused EXEC, or MULTI while a slot
@@ -223,7 +223,7 @@ impl Writer {
             self.warnings.warn(if is_exec { EXECUTING } else { TASK }, error);
         }
         if is_exec && !error.is_out_of_memory() {
-            // Nothing was executed, and the connection may still be within the transaction.
+            // Redis executed nothing, and the connection may still be within the transaction.
             self.drop_connection();
             self.each_alone_until = Some(Instant::now() + EACH_ALONE);
             return false;

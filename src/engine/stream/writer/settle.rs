@@ -13,8 +13,8 @@ const KILLING: &str = "writer, CLIENT KILL";
 const STARTING: &str = "writer, XREVRANGE";
 
 impl Writer {
-    /// For an emitter, which has no reader: its first batch is behind the stream's tail of the
-    /// moment at which it first connects. If Redis refuses to report the tail, [`Writer::settle`]
+    /// For an emitter, which has no reader: notes the stream's tail when it first connects, since
+    /// its first batch will be behind that. If Redis refuses to report the tail, [`Writer::settle`]
     /// searches the whole stream.
     pub(super) async fn find_start(&mut self, connection: &mut RawConnection) -> Result<()> {
         match tail(connection, &self.stream.key).await {
@@ -25,9 +25,9 @@ impl Writer {
         Ok(())
     }
 
-    /// For an emitter, which has no reader: it does not notice that the stream was deleted or fell
-    /// back. New entries may then have lower IDs than the last one that it wrote, so the search
-    /// must begin at the start.
+    /// For an emitter, which has no reader: checks whether the stream was deleted or fell back. If
+    /// so, new entries may have lower IDs than the last one that it wrote, so the search must begin
+    /// at the stream's start.
     async fn heed_fall(&mut self) -> Result<()> {
         let stream = self.stream.clone();
         let tail = tail(self.connection()?, &stream.key).await?.unwrap_or(EntryId::ZERO);
