@@ -5,11 +5,9 @@ use std::ops::Range;
 use super::{OwnEntries, Publish};
 use crate::engine::wire::EntryId;
 
-/// A batch on its way.
 pub(crate) struct Batch {
-    /// What it publishes.
     pub(crate) publishes: Vec<Publish>,
-    /// One sequence for each of them.
+    /// One sequence for each publish.
     pub(crate) seqs: Range<u64>,
 }
 
@@ -28,9 +26,9 @@ impl Batch {
         first..self.seqs.start
     }
 
-    /// Leaves what was not taken, where Redis took the entries that have an ID here. What stands
-    /// before one that was taken goes to the end with a sequence of its own: readers drop what comes
-    /// with a lower sequence than what they have met.
+    /// Keeps the publishes that Redis did not take; those that it took have an ID in `ids`. A
+    /// publish before one that Redis took moves to the end and gets a new sequence: readers drop an
+    /// entry whose sequence is below the highest one that they have met.
     pub(crate) fn keep_rest(&mut self, ids: &[Option<EntryId>], own: &mut OwnEntries) {
         let Some(last) = ids.iter().rposition(Option::is_some) else { return };
         let (mut kept, mut moved) = (Vec::new(), Vec::new());
@@ -61,7 +59,7 @@ mod tests {
     use crate::engine::namespaces::Namespace;
     use crate::engine::wire::BROADCAST;
 
-    /// What is left of a batch of four, by ticket, and its sequences.
+    /// The tickets and the sequences that are left of a batch of four.
     fn rest_of(taken: [bool; 4]) -> (Vec<u32>, Range<u64>) {
         let namespace = Arc::new(Namespace::new(0, "/", false, true));
         let publish = |ticket| Publish {

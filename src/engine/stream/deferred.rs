@@ -1,5 +1,5 @@
-//! Requests that came by PUB/SUB ahead of the stream: deferred, for a bounded time, until the
-//! reader has read what their sender had written before.
+//! Requests that arrived over PUB/SUB before the entries that their sender had written earlier.
+//! They are deferred until the reader has read those entries, but for a bounded time only.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,10 +9,11 @@ use tokio::time::Instant;
 use crate::engine::event::StreamEvent;
 use crate::engine::wire::EntryId;
 
-/// How long a request is held. Its sender's entries may be lost, or our reader cut off.
+/// The longest time for which a request is deferred: its sender's entries may be lost, or our
+/// reader may have no connection.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// The requests held, in the order in which they came.
+/// Deferred requests, in the order in which they arrived.
 #[derive(Debug, Default)]
 pub(crate) struct DeferredRequests {
     requests: VecDeque<(EntryId, Instant, StreamEvent)>,
@@ -20,24 +21,24 @@ pub(crate) struct DeferredRequests {
 }
 
 impl DeferredRequests {
-    /// Holds a request until the reader has come to `until`. What comes behind a held one has to
-    /// wait for it: requests do not overtake each other either.
+    /// Defers a request until the reader has read the entry `until`. A later request waits behind
+    /// it, since requests must not overtake each other.
     pub(crate) fn defer(&mut self, until: EntryId, event: StreamEvent) {
         self.bytes += event.size();
         self.requests.push_back((until, Instant::now(), event));
     }
 
-    /// True when nothing is held.
     pub(crate) fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
 
-    /// Their bytes.
+    /// The requests' size in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Takes those whose turn it is: the reader is at `position`, or they were held long enough.
+    /// Takes the requests that need not wait any more: the reader is at `position`, or their time
+    /// is over.
     pub(crate) fn release(&mut self, position: EntryId) -> Vec<StreamEvent> {
         let mut released = Vec::new();
         while let Some((.., event)) = self

@@ -1,5 +1,5 @@
-//! Recent broadcasts of one stream, as read, bounded in bytes: what a client that comes back
-//! missed is found here, without asking Redis.
+//! Recent broadcasts of one stream, as they were read, bounded in bytes. A restore finds here what
+//! a client missed, without asking Redis.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use crate::engine::wire::{
     BroadcastHead, Data, EntryData, EntryId, Judgement, Membership, Packet, Room,
 };
 
-/// Bookkeeping per entry, roughly, on top of its data.
+/// Approximate bytes of bookkeeping per entry, in addition to its data.
 const OVERHEAD: usize = 256;
 
-/// The broadcasts of a stretch of the stream without a gap, up to where reading stands.
+/// The broadcasts that restores may send, from `covered_from` to the position, without a gap.
 pub(crate) struct History {
-    /// `None` while nobody needs it.
+    /// Everything after this entry is here. `None` while nobody needs the history.
     covered_from: Option<EntryId>,
     entries: VecDeque<Remembered>,
-    /// How many entries were dropped: the place of the first one that is there.
+    /// How many entries were dropped. It is also the place of the first entry in `entries`.
     dropped: u64,
     namespaces: HashMap<Arc<str>, Index>,
     bytes: usize,
@@ -28,31 +28,31 @@ struct Remembered {
     id: EntryId,
     nsp: Arc<str>,
     data: Data,
-    /// `None` when the head cannot be read here.
+    /// `None` if Rust cannot parse the head.
     head: Option<BroadcastHead>,
 }
 
-/// Places of a namespace's entries, by who they are for. A place is counted from the first entry
-/// ever remembered, so that it stays when older ones are dropped.
+/// Places of a namespace's entries, by the rooms that they are for. A place is counted from the
+/// first entry ever kept, so it does not change when older entries are dropped.
 #[derive(Default)]
 struct Index {
-    /// For everyone, or for whom cannot be told here.
+    /// Entries for everyone, and entries whose rooms Rust cannot tell.
     everyone: VecDeque<u64>,
     rooms: HashMap<Box<str>, VecDeque<u64>>,
 }
 
 /// A client that comes back.
 pub(crate) struct Returning<'a> {
-    /// Its namespace.
     pub(crate) nsp: &'a str,
-    /// Where it was.
+    /// The rooms that it was in.
     pub(crate) rooms: &'a [Membership],
-    /// Whether its packets are encoded here.
+    /// Whether Rust encodes the packets of its namespace.
     pub(crate) encodes: bool,
 }
 
 impl Returning<'_> {
-    /// The broadcast `id` of the client's namespace; `None` if the client did not miss it.
+    /// What the client gets of the broadcast `id`, which is of its namespace. `None` if the client
+    /// did not miss it.
     pub(crate) fn missed(
         &self,
         id: EntryId,
@@ -72,7 +72,7 @@ impl Returning<'_> {
 }
 
 impl Remembered {
-    /// The rooms that it is listed under; `None` for everyone's list.
+    /// The rooms to list it under; `None` if it belongs in `Index::everyone`.
     fn rooms(&self) -> Option<impl Iterator<Item = &str>> {
         let rooms = self.head.as_ref()?.rooms();
         let name = |room: &'_ Room| matches!(room, Room::Name(_));
@@ -84,7 +84,7 @@ impl Remembered {
 }
 
 impl History {
-    /// Remembers nothing until [`History::start`].
+    /// An empty history, which keeps nothing until [`History::start`].
     pub(crate) fn new(bound: usize) -> Self {
         Self {
             covered_from: None,
@@ -96,12 +96,13 @@ impl History {
         }
     }
 
-    /// Remembers what comes after `position`. Does nothing when it does so already.
+    /// Keeps what comes after `position`. Does nothing if the history has already started.
     pub(crate) fn start(&mut self, position: EntryId) {
         self.covered_from.get_or_insert(position);
     }
 
-    /// Forgets everything: the stream went on without us.
+    /// If the history has started, drops everything and starts again at `position`: entries before
+    /// that may be missing.
     pub(crate) fn restart(&mut self, position: EntryId) {
         self.dropped += self.entries.len() as u64;
         self.entries.clear();
@@ -112,12 +113,12 @@ impl History {
         }
     }
 
-    /// Whether anything is remembered.
+    /// Whether the history has started.
     pub(crate) fn is_on(&self) -> bool {
         self.covered_from.is_some()
     }
 
-    /// Everything after this entry is here; `None` when nothing is remembered.
+    /// Everything after this entry is here; `None` if the history has not started.
     pub(crate) fn covered_from(&self) -> Option<EntryId> {
         self.covered_from
     }
@@ -127,8 +128,8 @@ impl History {
         self.entries.binary_search_by_key(&id, |entry| entry.id).is_ok()
     }
 
-    /// Adds a broadcast that was just read, unless it is never sent again; drops the oldest ones
-    /// over the bound.
+    /// Adds a broadcast that was just read, unless no restore would send it. Drops the oldest
+    /// broadcasts if the bound is exceeded.
     pub(crate) fn push(
         &mut self,
         id: EntryId,

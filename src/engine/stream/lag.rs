@@ -1,4 +1,4 @@
-//! How far the reader is behind the stream: what the writer's last check has shown, compared with
+//! How far the reader is behind the stream. Compares what the writer's last check has shown with
 //! the reader's position at the moment when somebody asks.
 
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::engine::wire::EntryId;
 #[derive(Debug)]
 pub(crate) struct Lag {
     seen: Option<Seen>,
-    /// Entries that the stream has had and that we did not and will not read. What else it has had
-    /// is read or unread. Known exactly whenever we have read up to its last entry, or none of those
-    /// that it holds; between these it is known that it is not less.
+    /// How many entries of the stream we have not read and never will. All others that it has had
+    /// are either read or still to be read. The number is exact if, at the check, we had read up to
+    /// the last entry or none of those that the stream holds. Otherwise it is a lower bound.
     left_out: Option<i64>,
-    /// When we had last read everything. The first position is the stream's tail, so that is the
-    /// case at the start.
+    /// When we had last read everything. At the start we have, since the first position is the
+    /// stream's tail.
     caught_up: Instant,
-    /// When the reader last had an answer of Redis.
+    /// When Redis last replied to the reader.
     heard: Instant,
 }
 
@@ -37,29 +37,29 @@ const EMPTY: Ends =
     Ends { first: EntryId::ZERO, last: EntryId::ZERO, length: Some(0), added: None };
 
 impl Lag {
-    /// Nothing was seen yet.
+    /// Nothing is known of the stream yet.
     pub(crate) fn new() -> Self {
         let now = Instant::now();
         Self { seen: None, left_out: None, caught_up: now, heard: now }
     }
 
-    /// The reader had an answer of Redis.
+    /// Notes that Redis has replied to the reader.
     pub(crate) fn hear(&mut self) {
         self.heard = Instant::now();
     }
 
-    /// How long ago that was.
+    /// How long ago Redis last replied to the reader.
     pub(crate) fn silence(&self) -> Duration {
         self.heard.elapsed()
     }
 
-    /// It is another stream from now on, or is read from its start again.
+    /// Notes that this is another stream from now on, or that the reader starts over.
     pub(crate) fn start_over(&mut self) {
         self.left_out = None;
     }
 
-    /// What the stream was when it was `asked` for, `None` when it is empty; and how far, and how many
-    /// entries, we have read since then or before.
+    /// Takes the stream's state, which Redis was asked for at `asked`; `None` if it is empty.
+    /// `position` and `read` (a number of entries) are how far we have read by now.
     pub(crate) fn observe(
         &mut self,
         ends: Option<Ends>,
@@ -85,7 +85,7 @@ impl Lag {
         });
     }
 
-    /// Entries that were not read yet; `None` where the server does not tell.
+    /// How many entries we have not read yet; `None` if the server does not report its count.
     pub(crate) fn entries(&self, position: EntryId, read: u64) -> Option<u64> {
         let Seen { last, length, added, .. } = self.seen?;
         if length == Some(0) {
@@ -95,9 +95,9 @@ impl Lag {
         Some(if position >= last { 0 } else { unread.max(0).cast_unsigned() })
     }
 
-    /// How much older than the stream's last entry is what was read; zero when everything was. Not
-    /// longer than it is since everything had been: after a quiet night the last entry that was read
-    /// is old, and nothing is late.
+    /// How much older the entry at our position is than the stream's last entry; zero if we have
+    /// read everything. Never more than the time since we had last read everything: after a quiet
+    /// night the entry at our position is old, although we are not late.
     pub(crate) fn time(&self, position: EntryId) -> Option<Duration> {
         let Seen { asked, first, last, .. } = self.seen?;
         if position >= last {
@@ -107,7 +107,7 @@ impl Lag {
         Some(by_ids.min(asked.saturating_duration_since(self.caught_up)))
     }
 
-    /// How many entries the stream has; `None` where the server does not tell.
+    /// How many entries the stream has; `None` if the server does not report it.
     pub(crate) fn length(&self) -> Option<u64> {
         self.seen?.length
     }
@@ -143,10 +143,10 @@ mod tests {
     async fn counts_what_is_not_read_yet_and_comes_back_to_zero() {
         let mut lag = Lag::new();
         assert_eq!(lag.entries(id(0), 0), None, "nothing was seen");
-        // 500 were there before us.
+        // The stream had 500 entries before we started.
         assert_eq!(observe(&mut lag, stream(1, 500, 500, 500), 500, 0), Some(0));
         assert_eq!(observe(&mut lag, stream(1, 900, 900, 900), 600, 100), Some(300));
-        // Between two looks it falls as we read.
+        // Between two checks the number falls as we read.
         assert_eq!(lag.entries(id(800), 300), Some(100));
         assert_eq!(lag.entries(id(900), 400), Some(0));
         assert_eq!(lag.entries(id(950), 450), Some(0));
@@ -156,10 +156,10 @@ mod tests {
     async fn what_was_trimmed_unread_is_not_waited_for() {
         let mut lag = Lag::new();
         observe(&mut lag, stream(1, 500, 500, 500), 500, 0);
-        // All that it holds is unread, and 400 more have gone.
+        // We have read none of the entries that it holds, and 400 more were trimmed.
         assert_eq!(observe(&mut lag, stream(900, 1_000, 100, 1_000), 500, 0), Some(100));
         assert_eq!(lag.entries(id(950), 50), Some(50));
-        // Trimmed past us and read on between two looks: not more than the stream holds.
+        // Redis trimmed past us, and we read on, between two checks: at most what the stream holds.
         assert_eq!(observe(&mut lag, stream(4_900, 5_000, 100, 5_000), 4_950, 150), Some(100));
         assert_eq!(lag.entries(id(4_960), 160), Some(90));
         assert_eq!(observe(&mut lag, stream(4_900, 5_000, 100, 5_000), 5_000, 200), Some(0));
@@ -169,10 +169,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_never_stands_still_is_not_behind() {
         let mut lag = Lag::new();
-        // What came in while the server was asked was read, too.
+        // We have also read entries that came in after the server replied.
         assert_eq!(observe(&mut lag, stream(1, 500, 500, 500), 510, 10), Some(0));
         assert_eq!(observe(&mut lag, stream(1, 600, 600, 600), 620, 120), Some(0));
-        // Known too high by what came in meanwhile, but not lower than it is.
+        // Too high by the entries that came in meanwhile, but never too low.
         assert_eq!(observe(&mut lag, stream(1, 900, 900, 900), 620, 120), Some(290));
         assert_eq!(lag.entries(id(900), 400), Some(0));
     }
@@ -207,7 +207,7 @@ mod tests {
         advance(Duration::from_millis(700)).await;
         observe(&mut lag, stream(1, 500 + night, 501, 501), 500, 0);
         assert_eq!(lag.time(id(500)), Some(Duration::from_millis(700)));
-        // Trimmed past us: the first entry is the oldest that waits.
+        // Redis trimmed past us: the first entry is the oldest one that we have not read.
         advance(Duration::from_secs(10)).await;
         observe(&mut lag, stream(night, 500 + night, 2, 600), 500, 0);
         assert_eq!(lag.time(id(500)), Some(Duration::from_millis(500)));

@@ -1,5 +1,5 @@
-//! The streams: what the reader, the writer, requests and restores of one stream share, the cursor
-//! among it.
+//! The streams: what the reader, the writer, requests and restores of one stream share, including
+//! the cursor.
 
 mod batch;
 mod deferred;
@@ -50,109 +50,108 @@ use crate::engine::presence::Listening;
 use crate::engine::random::random_name;
 use crate::engine::wire::{ADAPTER_CLOSE, EntryId, MessageType};
 
-/// Entries that a restore reads at a time, at most.
+/// The most entries that a restore reads at a time.
 const RESTORE_PAGE: usize = 500;
 
 /// What the reader, the writer, requests and restores of one stream share.
 pub(crate) struct Stream {
     /// Its place among the engine's streams.
     pub(crate) index: u32,
-    /// The key in Redis, prefix included.
+    /// The key in Redis, including the prefix.
     pub(crate) key: String,
-    /// Marks our entries in this stream: random, one per engine start and stream.
+    /// Marks our entries in this stream. A random number, one per engine start and stream.
     pub(crate) writer_id: u64,
-    /// What waits to be written.
+    /// The publishes that wait for the writer.
     pub(crate) queue: WriteQueue,
-    /// Where reading stands. Locked while a batch is handed on, so that nobody sees half of one.
+    /// The reader locks it while it hands a page on, so that nobody sees half of a page.
     cursor: Mutex<Cursor>,
-    /// Follows the reader, for those who wait for it.
+    /// Follows the reader, for tasks that wait for it.
     pub(crate) progress: channel::Sender<Progress>,
-    /// Told when the position was changed under the reader.
+    /// Tells the reader to connect again: somebody else has changed the position, or the reader may
+    /// be connected to the wrong server.
     pub(crate) restart_reader: Notify,
-    /// The reader's connection.
     pub(crate) reader_health: ConnectionHealth,
-    /// The writer's connection.
     pub(crate) writer_health: ConnectionHealth,
     /// How many entries restores read at a time.
     pub(crate) restore_pages: PageSize,
 }
 
-/// How far reading has come.
+/// The position, and everything that moves with it.
 pub(crate) struct Cursor {
-    /// ID of the last entry that was read; reading goes on behind it.
+    /// ID of the last entry that the reader has read.
     pub(crate) position: EntryId,
-    /// The position at which reading has begun.
+    /// The position at which the reader began.
     pub(crate) read_since: EntryId,
-    /// `run_id` of the server from which the position was read, if it is known.
+    /// `run_id` of the server that the reader reads from, if it is known.
     pub(crate) read_from: Option<Arc<str>>,
-    /// Rises when the position is changed by somebody else than the reader.
+    /// How often somebody other than the reader has changed the position.
     pub(crate) moves: u64,
-    /// Our next entries stand behind this one: it was written by us, or read when they were sent.
+    /// Our next entries are behind this one: the last entry that Redis has acknowledged or, if that
+    /// is later, the position when the last batch was sent.
     pub(crate) written: EntryId,
-    /// How many entries were read.
     pub(crate) read: u64,
-    /// Set when the stream is read from its start again: up to here what is new is told from what
-    /// was read before by its writers' sequences alone.
+    /// Set while the reader reads the stream from its start again. Up to this entry, the reader
+    /// takes an entry only if the sequences of a known writer show that it is new.
     pub(crate) read_again_to: Option<EntryId>,
-    /// Own entries up to this one were delivered here while nobody could read: a client that has not
-    /// seen a later entry may have got them or not.
+    /// The last own entry that this node delivered while it could not read. A client that has not
+    /// seen a later entry may or may not have received the own entries up to here.
     pub(crate) delivered_ahead: EntryId,
-    /// Entries were lost behind this one, or before it: no client can be told what it missed since.
+    /// The last position behind which entries are missing here. A client whose offset is not after
+    /// it cannot get everything that it missed.
     pub(crate) hole_behind: EntryId,
-    /// Entries may have been trimmed past us: the next read shows how many.
+    /// Redis may have trimmed entries that the reader has not read. The next page shows how many.
     pub(crate) trimmed: bool,
-    /// How far each writer of our kind has come.
+    /// The highest sequence of each writer of our kind.
     pub(crate) sequences: WriterSequences,
-    /// Own entries that were sent and not read back yet.
+    /// Own entries that the writer has sent and the reader has not read back.
     pub(crate) own: OwnEntries,
-    /// When everything was heard, where requests travel in the stream.
+    /// When the reader had read everything. Used if requests travel in the stream.
     pub(crate) listening: Listening,
-    /// Requests that came ahead of the stream.
+    /// Requests that arrived before the entries that their senders had written.
     pub(crate) deferred: DeferredRequests,
-    /// Recent broadcasts, while connection state recovery is on.
+    /// Recent broadcasts. Empty unless connection state recovery is on.
     pub(crate) history: History,
-    /// How far reading lies behind.
+    /// How far the reader is behind.
     pub(crate) lag: Lag,
-    /// Where the events of this stream go. It is reached through this lock only, so the order in
-    /// which events are pushed is the order in which the cursor moves.
+    /// Takes the events of this stream. It can be reached through this lock only, so events are
+    /// pushed in the order in which the cursor moves.
     pub(crate) inbox: OrderedInbox,
 }
 
 impl Cursor {
-    /// Completes own entries that Redis has acknowledged and nobody can read.
+    /// Completes own entries that Redis has acknowledged, for a node that cannot read.
     pub(crate) fn complete_unread(&mut self) {
         let (done, last) = self.own.take_unread();
         self.delivered_ahead = self.delivered_ahead.max(last);
         self.inbox.push_all(done.into_iter().map(StreamEvent::Published));
     }
 
-    /// A packet reaches clients of this node only, and has no place in the stream: a client that was
-    /// away must not be told that it has missed nothing.
+    /// Notes that clients of this node get a packet that has no entry in the stream. A client that
+    /// was away at that moment must not be told that it missed nothing.
     pub(crate) fn delivered_without_entry(&mut self) {
         self.hole_behind = self.hole_behind.max(self.position);
     }
 
-    /// Compares what the stream was when it was `asked` for with what was read.
+    /// Compares what was read with the stream's state, which Redis was asked for at `asked`.
     pub(crate) fn measure(&mut self, ends: Option<Ends>, asked: Instant) {
         self.lag.observe(ends, asked, self.position, self.read);
     }
 }
 
-/// The reader's state, as others need to know it.
+/// The reader's state, for other tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// The first position is not known yet: nothing may be written.
+    /// The first position is not known yet: the writer must not write.
     Starting,
-    /// Reading, or trying to: everything up to here was handed on.
+    /// The reader reads or tries to. It has handed on everything up to this entry.
     At(EntryId),
-    /// Redis refuses to let us read: own entries are delivered when they are written.
+    /// Redis refuses to let us read: own entries are delivered when Redis acknowledges them.
     Refused,
-    /// Nobody here reads, since this is an emitter.
+    /// This is an emitter, which does not read.
     Unread,
 }
 
 impl Stream {
-    /// A stream of which nothing was read yet.
     pub(crate) fn new(
         index: u32,
         key: String,
@@ -193,19 +192,19 @@ impl Stream {
         }
     }
 
-    /// Waits until everything that was accepted so far is written, or has failed; false when there is
-    /// no progress for as long as `limit`. While there is no connection, what nobody waits for, which
-    /// says that this node is there, is not waited for.
+    /// Waits until every publish accepted so far is written or has failed. Returns false if there
+    /// is no progress for `limit`. Without a connection, it does not wait for heartbeats behind the
+    /// last publish that has a ticket.
     pub(crate) async fn flushed(&self, limit: Duration) -> bool {
         let queue = &self.queue;
-        // The reader, which always listens, notices first.
+        // The reader always waits for a reply, so it notices a broken connection first.
         let is_there = self.reader_health.is_connected() && self.writer_health.is_connected();
         queue.ended_or_stuck(if is_there { queue.accepted() } else { queue.awaited() }, limit).await
     }
 
-    /// Tells the other nodes that this one comes, is there, or leaves, when requests travel in the
-    /// stream. Nobody here waits for it: this node tells again that it is there, and nodes that did
-    /// not hear that it left hear nothing more of it.
+    /// If requests travel in the stream, tells the other nodes that this one starts, is alive, or
+    /// leaves. Nobody here waits for that entry. If it is not written, the next heartbeat makes up
+    /// for it, and nodes that do not learn that this one has left notice its silence.
     pub(crate) fn say(&self, namespace: &Arc<Namespace>, kind: MessageType) {
         let mut presence = namespace.presence();
         if !presence.may_write() {
@@ -214,7 +213,7 @@ impl Stream {
         if kind == ADAPTER_CLOSE {
             presence.leave();
         }
-        // While `presence` is locked: nothing may follow the message that this node leaves.
+        // `presence` stays locked, so that nothing follows the message that this node leaves.
         let at = Instant::now();
         let publish = Publish { ticket: None, namespace: namespace.clone(), kind, data: None, at };
         if let Err(error) = self.queue.push(publish) {
@@ -222,7 +221,7 @@ impl Stream {
         }
     }
 
-    /// Locks the cursor: nobody else moves it or pushes events of this stream meanwhile.
+    /// Locks the cursor. Meanwhile nobody else can move it or push events of this stream.
     pub(crate) fn cursor(&self) -> MutexGuard<'_, Cursor> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,8 +1,7 @@
-//! Our own entries between being written and being read back.
+//! Own entries that the writer has sent and the reader has not read back.
 //!
-//! A local broadcast is delivered at its entry's place in the stream, so each publish waits here
-//! until the reader comes by. Entries are written and read in the same order, which makes this a
-//! queue.
+//! The local part of a publish is due when the reader meets its entry, so each publish waits here
+//! until then. Entries are written and read in the same order, so a queue is enough.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -18,28 +17,29 @@ use crate::engine::wire::EntryId;
 #[derive(Debug, Default)]
 pub(crate) struct OwnEntries {
     waiting: VecDeque<Waiting>,
-    /// The last entry that the reader did not meet though it met one behind it: trimmed, or refused.
+    /// Sequence of the last own entry that the reader did not meet although it met a later one:
+    /// Redis has trimmed it or refused it.
     passed_over: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    /// `None` when nobody waits for it.
+    /// `None` if nobody waits for the publish.
     ticket: Option<Ticket>,
-    /// Sequence in the stream; that of the entry before it for a publish that failed.
+    /// The entry's sequence. A publish that failed has the sequence of the entry before it.
     seq: u64,
-    /// Known once Redis has answered. If `is_trimmed`, that of an entry behind it.
+    /// The entry's ID, once Redis has replied. If `is_trimmed`, the ID of a later entry.
     id: Option<EntryId>,
-    /// It was written, and trimmed before its own ID was known.
+    /// The entry was written, and Redis trimmed it before we knew its ID.
     is_trimmed: bool,
-    /// Set for a publish that failed and waits for its turn.
+    /// Set if the publish failed. It still waits for its turn.
     error: Option<Error>,
     /// The namespace whose rooms it may change.
     changes: Option<Arc<Namespace>>,
 }
 
 impl Waiting {
-    /// Nothing when nobody waits for it.
+    /// The publish's completion; `None` if nobody waits for it.
     fn complete(self, id: Option<EntryId>) -> Option<Completion> {
         let ticket = self.ticket?;
         let outcome = match self.error {
@@ -53,7 +53,8 @@ impl Waiting {
 }
 
 impl OwnEntries {
-    /// Called before the entries are sent, since the reader may be there before the answer is.
+    /// Adds entries. The writer calls this before it sends them, since the reader may meet them
+    /// before the writer gets the reply.
     pub(crate) fn sent<'a>(
         &mut self,
         first_seq: u64,
@@ -72,7 +73,7 @@ impl OwnEntries {
         }
     }
 
-    /// Redis has answered with the IDs of the entries from `first_seq` on.
+    /// Notes the IDs that Redis gave to the entries from `first_seq` on.
     pub(crate) fn acknowledged(&mut self, first_seq: u64, ids: &[EntryId]) {
         for waiting in self.waiting.iter_mut().filter(|w| w.error.is_none()) {
             let place = waiting.seq.checked_sub(first_seq).map(|place| place as usize);
@@ -82,8 +83,8 @@ impl OwnEntries {
         }
     }
 
-    /// Entries were written and trimmed; `behind` stands behind them. They complete when the reader
-    /// has come there, without an ID: nobody knows theirs.
+    /// Notes that these entries were written and trimmed. Their IDs are not known, so they complete
+    /// without one when the reader has reached `behind`, which is a later entry.
     pub(crate) fn trimmed(&mut self, seqs: &Range<u64>, behind: EntryId) {
         for waiting in self.waiting.iter_mut().filter(|w| w.error.is_none()) {
             if seqs.contains(&waiting.seq) {
@@ -93,13 +94,13 @@ impl OwnEntries {
         }
     }
 
-    /// Entries that were not written go back to where they came from.
+    /// Removes entries that were not written: the writer sends their publishes in other batches.
     pub(crate) fn take_back(&mut self, seqs: &Range<u64>) {
         self.waiting.retain(|w| w.error.is_some() || !seqs.contains(&w.seq));
     }
 
-    /// Redis has refused the entries from `first_seq` on: they keep their place behind what was
-    /// published before them.
+    /// Notes that Redis has refused the entries from `first_seq` on. Their publishes complete
+    /// behind those that were published before them.
     pub(crate) fn refused(&mut self, first_seq: u64, error: &Error) -> Vec<Completion> {
         for waiting in self.waiting.iter_mut().filter(|w| w.error.is_none() && w.seq >= first_seq) {
             waiting.error = Some(error.clone());
@@ -108,16 +109,17 @@ impl OwnEntries {
         self.take_failed()
     }
 
-    /// The entry `seq` was not taken, though others behind it were: it is sent again as `new_seq`,
-    /// behind everything else. Where the reader has met one behind it, it was completed as trimmed;
-    /// it waits a second time then, and JS ignores that completion.
+    /// Notes that Redis did not take the entry `seq` although it took later ones. The writer sends
+    /// it again as `new_seq`, behind everything else. If the reader has met a later one already,
+    /// the publish has completed as trimmed; it then completes a second time, which JS ignores.
     pub(crate) fn moved(&mut self, seq: u64, new_seq: u64, publish: &Publish) {
         self.waiting.retain(|w| w.error.is_some() || w.seq != seq);
         self.sent(new_seq, [publish]);
     }
 
-    /// The reader has met our entry `seq`. What stands before it and was not met was trimmed
-    /// before the reader came by, and completes as well. `local` is this entry's local part.
+    /// Completes what the reader has passed by meeting our entry `seq`. Redis has trimmed the own
+    /// entries before it that the reader did not meet: they complete as well. `local` makes the
+    /// local part of this entry.
     pub(crate) fn read(
         &mut self,
         seq: u64,
@@ -143,7 +145,8 @@ impl OwnEntries {
         done
     }
 
-    /// The reader has passed `position`: what was acknowledged at or before it was trimmed.
+    /// Completes acknowledged entries up to `position`, which the reader has passed: it did not
+    /// meet them, so Redis has trimmed them.
     pub(crate) fn passed(&mut self, position: EntryId) -> Vec<Completion> {
         let mut done = Vec::new();
         while let Some(waiting) = self
@@ -155,7 +158,7 @@ impl OwnEntries {
         done
     }
 
-    /// Completes all that Redis has acknowledged: for when nobody reads the stream.
+    /// Completes all entries that Redis has acknowledged. For a stream that nobody reads.
     pub(crate) fn take_acknowledged(&mut self) -> Vec<Completion> {
         let mut done = Vec::new();
         while let Some(waiting) = self.waiting.pop_front_if(|w| w.error.is_some() || w.id.is_some())
@@ -165,8 +168,9 @@ impl OwnEntries {
         done
     }
 
-    /// Completes all that Redis has acknowledged, without IDs, and returns the last of these: they are
-    /// delivered ahead of entries that nobody here can read, so they must not pass for their places.
+    /// Completes all entries that Redis has acknowledged, without IDs, and returns the last of
+    /// their IDs. This node delivers them before earlier entries that it cannot read, so clients
+    /// must not get these IDs as offsets.
     pub(crate) fn take_unread(&mut self) -> (Vec<Completion>, EntryId) {
         let last = self.waiting.iter().filter_map(|w| w.id).max().unwrap_or(EntryId::ZERO);
         let mut done = self.take_acknowledged();
@@ -178,7 +182,7 @@ impl OwnEntries {
         (done, last)
     }
 
-    /// Completes everything: the engine ends.
+    /// Completes everything, since the engine ends. Entries that Redis has not acknowledged fail.
     pub(crate) fn take_all(&mut self, error: &Error) -> Vec<Completion> {
         let fail = |mut waiting: Waiting| {
             if waiting.id.is_none() {
@@ -189,18 +193,17 @@ impl OwnEntries {
         self.waiting.drain(..).filter_map(fail).collect()
     }
 
-    /// True when the reader has met all entries of the last batch, which has these sequences.
+    /// True if the reader has met all entries of the last batch, whose sequences are `seqs`.
     pub(crate) fn has_read(&self, seqs: &Range<u64>) -> bool {
         !self.is_waiting_for(seqs.end - 1)
             && self.passed_over.is_none_or(|passed_over| passed_over < seqs.start)
     }
 
-    /// True while the entry `seq` was neither read back nor refused.
+    /// True if the entry `seq` was neither read back nor refused so far.
     pub(crate) fn is_waiting_for(&self, seq: u64) -> bool {
         self.waiting.iter().any(|w| w.error.is_none() && w.seq == seq)
     }
 
-    /// True when nothing is on its way.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()

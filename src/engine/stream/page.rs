@@ -1,4 +1,4 @@
-//! XREAD's reply, read in place: `*1 *2 $key *n` and n times `*2 $id *2m` with 2m strings.
+//! Parses XREAD's reply in place: `*1 *2 $key *n`, then n times `*2 $id *2m` with 2m strings.
 
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{Odd, Values};
@@ -7,9 +7,8 @@ use crate::engine::wire::EntryId;
 /// An entry in a page.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageEntry<'a> {
-    /// Its ID.
     pub(crate) id: EntryId,
-    /// From its first field to the page's end.
+    /// The reply's bytes from the entry's first field to the end of the page.
     fields: &'a [u8],
     /// How many names and values there are.
     strings: usize,
@@ -19,13 +18,13 @@ impl<'a> PageEntry<'a> {
     /// Names and values.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let mut rest = Values(self.fields);
-        // The page was read once: its fields are whole.
+        // `page` has checked that the fields are complete.
         std::iter::from_fn(move || Some((rest.string().ok()?, rest.string().ok()?)))
             .take(self.strings / 2)
     }
 }
 
-/// Finds the entries of a whole reply; nil is an empty page.
+/// Finds the entries of a complete reply. Nil is an empty page.
 pub(crate) fn page(reply: &[u8]) -> Result<Vec<PageEntry<'_>>> {
     entries(reply).map_err(|reason| Error::Protocol { command: "XREAD", reason: reason.to_owned() })
 }
@@ -42,7 +41,7 @@ fn entries(reply: &[u8]) -> std::result::Result<Vec<PageEntry<'_>>, Odd> {
     }
     rest.string()?;
     let count = rest.array()?.ok_or("no entries")?;
-    // An entry takes more than ten bytes: a lie about the number asks for no memory.
+    // An entry takes more than ten bytes, so a wrong count cannot make us allocate much memory.
     let mut entries = Vec::with_capacity(count.min(reply.len() / 10));
     for _ in 0..count {
         if rest.array()? != Some(2) {

@@ -1,12 +1,12 @@
-//! How much is asked for, or sent, at a time over a link whose limits nobody knows: a slow link, or an
-//! output buffer limit of the server. What was too much once is halved, so that nothing is tried in
-//! the same way for ever.
+//! How many entries to ask for or to send at a time. The limit is not known: the link may be slow,
+//! or the server may limit its output buffers. If a connection breaks, the number is halved, so
+//! that nothing is repeated for ever in the same way.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::engine::error::Error;
 
-/// A number of entries: halved when a connection broke over them, doubled when they came through.
+/// A number of entries. It is halved if a connection breaks over them, and doubled if they arrive.
 #[derive(Debug)]
 pub(crate) struct PageSize {
     now: AtomicUsize,
@@ -14,29 +14,28 @@ pub(crate) struct PageSize {
 }
 
 impl PageSize {
-    /// Starts with the largest number.
     pub(crate) fn new(largest: usize) -> Self {
         Self { now: AtomicUsize::new(largest), largest }
     }
 
-    /// How many entries to take now, at least 1.
+    /// How many entries to ask for or to send now, at least 1.
     pub(crate) fn now(&self) -> usize {
         self.now.load(Ordering::Relaxed)
     }
 
-    /// So many entries came through.
+    /// Notes that this number of entries arrived.
     pub(crate) fn worked(&self) {
         self.now.store(self.now().saturating_mul(2).min(self.largest), Ordering::Relaxed);
     }
 
-    /// The connection broke over `tried` entries, or nothing came in time. Several who have tried the
-    /// same at once have found out one thing.
+    /// Notes that the connection broke over `tried` entries, or that nothing arrived in time. If
+    /// several tasks tried the same number at once, it is halved once.
     pub(crate) fn broke(&self, tried: usize) {
         self.now.store(self.now().min(tried / 2).max(1), Ordering::Relaxed);
     }
 
-    /// A request for `tried` entries has failed: they were too much for the link, or for what the
-    /// server lets a client wait for, if the connection broke or nothing came in time.
+    /// Notes that a request for `tried` entries has failed. If the connection broke or nothing
+    /// arrived in time, they were too many for the link or for the server's output buffer limit.
     pub(crate) fn failed(&self, tried: usize, error: &Error) {
         if matches!(error, Error::Connection { .. } | Error::Timeout { .. }) {
             self.broke(tried);

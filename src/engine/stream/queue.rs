@@ -1,4 +1,5 @@
-//! What waits to be written, bounded in bytes, and handed out in batches.
+//! The queue of publishes that wait for the writer, bounded in bytes. The writer takes them in
+//! batches.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,28 +13,26 @@ use crate::engine::event::{Completion, Local, Ticket};
 use crate::engine::namespaces::Namespace;
 use crate::engine::wire::{BROADCAST, DISCONNECT_SOCKETS, Data, MessageType};
 
-/// Bounds of one batch.
+/// The most publishes in one batch.
 pub(crate) const BATCH_ENTRIES: usize = 1_000;
 const BATCH_BYTES: usize = 512 << 10;
-/// Bookkeeping per publish, roughly.
+/// Approximate bytes of bookkeeping per publish.
 const OVERHEAD: usize = 128;
 
-/// A message to be written.
+/// A message for the writer to write.
 pub(crate) struct Publish {
-    /// Comes back with the completion; heartbeats have none, since nobody waits for them.
+    /// Names the publish in its completion. `None` for heartbeats, since nobody waits for them.
     pub(crate) ticket: Option<Ticket>,
-    /// For which namespace.
     pub(crate) namespace: Arc<Namespace>,
-    /// Type of the message.
+    /// The message's type.
     pub(crate) kind: MessageType,
-    /// Its data.
     pub(crate) data: Option<Data>,
-    /// When it was published.
+    /// When it was published. Latencies count from here.
     pub(crate) at: Instant,
 }
 
 impl Publish {
-    /// Bytes that it counts for.
+    /// How many bytes of the bounds of a queue and of a batch it uses.
     pub(crate) fn size(&self) -> usize {
         OVERHEAD + self.namespace.name.len() + self.data.as_ref().map_or(0, Data::len)
     }
@@ -45,12 +44,12 @@ impl Publish {
     }
 }
 
-/// What waits to be written, bounded in bytes.
+/// The publishes that wait for the writer, bounded in bytes.
 pub(crate) struct WriteQueue {
     state: Mutex<QueueState>,
     bound: usize,
     filled: Notify,
-    /// How many publishes have ended, written or failed, of those accepted so far.
+    /// How many of the accepted publishes have ended: they were written, or they failed.
     ended: watch::Sender<u64>,
 }
 
@@ -59,12 +58,11 @@ struct QueueState {
     waiting: VecDeque<Publish>,
     bytes: usize,
     accepted: u64,
-    /// Of those, up to the last one that has a ticket.
+    /// How many were accepted up to the last one that has a ticket.
     awaited: u64,
 }
 
 impl WriteQueue {
-    /// An empty queue.
     pub(crate) fn new(bound: usize) -> Self {
         Self { state: Mutex::default(), bound, filled: Notify::new(), ended: watch::Sender::new(0) }
     }
@@ -72,7 +70,7 @@ impl WriteQueue {
     /// Adds a publish.
     ///
     /// # Errors
-    /// [`Error::QueueFull`] when it does not fit the bound.
+    /// [`Error::QueueFull`] if the publish would exceed the bound.
     pub(crate) fn push(&self, publish: Publish) -> Result<()> {
         let mut state = self.lock();
         let size = publish.size();
@@ -90,7 +88,7 @@ impl WriteQueue {
         Ok(())
     }
 
-    /// Number of publishes that have not ended, and bytes of those not yet in a batch.
+    /// The number of publishes that have not ended, and the bytes of those that no batch has taken.
     pub(crate) fn len_and_bytes(&self) -> (u64, usize) {
         let state = self.lock();
         (state.accepted - *self.ended.borrow(), state.bytes)
@@ -101,23 +99,23 @@ impl WriteQueue {
         self.lock().accepted
     }
 
-    /// The same up to the last one that somebody waits for.
+    /// How many publishes were accepted up to the last one that somebody waits for.
     pub(crate) fn awaited(&self) -> u64 {
         self.lock().awaited
     }
 
-    /// Whether the first `count` publishes that were accepted have been written or failed.
+    /// Whether the first `count` publishes that were accepted have been written or have failed.
     pub(crate) fn has_ended(&self, count: u64) -> bool {
         *self.ended.borrow() >= count
     }
 
-    /// Waits until the first `count` publishes that were accepted have been written or failed.
+    /// Waits until the first `count` publishes that were accepted have been written or have failed.
     pub(crate) async fn ended(&self, count: u64) {
-        // The sender lives as long as `self`: this cannot fail.
+        // This cannot fail, since the sender lives as long as `self`.
         let _ = self.ended.subscribe().wait_for(|ended| *ended >= count).await;
     }
 
-    /// The same; false when none of them ends for as long as `limit`.
+    /// The same. Returns false if none of them ends for `limit`.
     pub(crate) async fn ended_or_stuck(&self, count: u64, limit: Duration) -> bool {
         let mut ended = self.ended.subscribe();
         while *ended.borrow_and_update() < count {
@@ -128,7 +126,7 @@ impl WriteQueue {
         true
     }
 
-    /// Fails everything that no batch has taken: the engine ends.
+    /// Fails every publish that no batch has taken, since the engine ends.
     pub(crate) fn take_rest(&self) -> Vec<Completion> {
         let mut state = self.lock();
         state.bytes = 0;
@@ -144,7 +142,7 @@ impl WriteQueue {
         state.waiting.drain(..).filter_map(fail).collect()
     }
 
-    /// Waits for publishes and takes a batch of them. Nothing is lost when the future is dropped.
+    /// Waits for publishes and takes a batch of them. Nothing is lost if the future is dropped.
     pub(crate) async fn next_batch(&self) -> Vec<Publish> {
         loop {
             let batch = self.take_batch();
@@ -155,7 +153,7 @@ impl WriteQueue {
         }
     }
 
-    /// A batch of what waits; empty when nothing does.
+    /// Takes a batch; an empty one if nothing waits.
     pub(crate) fn take_batch(&self) -> Vec<Publish> {
         let mut state = self.lock();
         let mut batch = Vec::new();
@@ -171,7 +169,7 @@ impl WriteQueue {
         batch
     }
 
-    /// The next `count` publishes have ended.
+    /// Notes that the next `count` publishes have ended.
     pub(crate) fn end(&self, count: usize) {
         self.ended.send_modify(|ended| *ended += count as u64);
     }

@@ -1,4 +1,4 @@
-//! Parts of a stream by XRANGE and XREVRANGE, for everyone but the reader's hot path.
+//! Reads parts of a stream by XRANGE and XREVRANGE. The reader's hot path uses XREAD instead.
 
 use redis::{FromRedisValue, Value};
 
@@ -6,15 +6,14 @@ use crate::engine::error::{Error, Result};
 use crate::engine::redis::SendCommand;
 use crate::engine::wire::EntryId;
 
-/// An entry whose fields were not looked at yet.
+/// An entry whose fields are not parsed yet.
 pub(crate) struct RawEntry {
-    /// Its ID.
     pub(crate) id: EntryId,
-    /// Names and values in turn.
+    /// Names and values, alternating.
     pub(crate) fields: Vec<Value>,
 }
 
-/// The ID of a stream's last entry; `None` when it has none.
+/// The ID of a stream's last entry; `None` if the stream is empty.
 pub(crate) async fn tail(connection: &mut impl SendCommand, key: &str) -> Result<Option<EntryId>> {
     let mut command = redis::cmd("XREVRANGE");
     command.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
@@ -22,7 +21,7 @@ pub(crate) async fn tail(connection: &mut impl SendCommand, key: &str) -> Result
     Ok(parse_entries("XREVRANGE", reply)?.first().map(|entry| entry.id))
 }
 
-/// The ID of the last entry that is older than `ms`, by the server's clock; `None` when there is none.
+/// The ID of the last entry older than `ms` by the server's clock; `None` if there is none.
 pub(crate) async fn last_before(
     connection: &mut impl SendCommand,
     key: &str,
@@ -35,7 +34,7 @@ pub(crate) async fn last_before(
     Ok(parse_entries("XREVRANGE", reply)?.first().map(|entry| entry.id))
 }
 
-/// The server's clock, in ms: that of entry IDs.
+/// The server's clock, in ms. Redis makes entry IDs from the same clock.
 pub(crate) async fn server_time(connection: &mut impl SendCommand) -> Result<u64> {
     let reply = connection.send_command("TIME", "", &redis::cmd("TIME")).await?;
     let (seconds, micros) = <(u64, u64)>::from_redis_value(reply)
@@ -43,7 +42,7 @@ pub(crate) async fn server_time(connection: &mut impl SendCommand) -> Result<u64
     Ok(seconds.saturating_mul(1_000).saturating_add(micros / 1_000))
 }
 
-/// Up to `count` entries from `first` to `last`, both included; without `last` to the end.
+/// Up to `count` entries from `first` to `last`, both included. Without `last`, up to the end.
 pub(crate) async fn read_entries(
     connection: &mut impl SendCommand,
     key: &str,
@@ -57,7 +56,8 @@ pub(crate) async fn read_entries(
     parse_entries("XRANGE", connection.send_command("XRANGE", key, &command).await?)
 }
 
-/// `[[id, [name, value, …]], …]`. An entry deleted under the range's hands has nil for its fields.
+/// Parses `[[id, [name, value, …]], …]`. An entry that was deleted meanwhile has nil for its
+/// fields.
 pub(crate) fn parse_entries(command: &'static str, reply: Value) -> Result<Vec<RawEntry>> {
     let Value::Array(entries) = reply else {
         return Err(unexpected(command, "no array of entries"));

@@ -10,7 +10,7 @@ use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 const SENTINEL: &str = r#"{"kind":"sentinel","sentinel":{"name":"mymaster",
     "nodes":[{"host":"s","port":1}]}}"#;
 
-/// The sentinel names the master to one who connects.
+/// The next task that connects to the sentinel gets `host` as the master.
 async fn name(redis: &mut ScriptedRedis, host: &str) {
     let mut sentinel = redis.accept_at("s:1").await;
     let command = sentinel.expect("SENTINEL GET-MASTER-ADDR-BY-NAME mymaster").await;
@@ -21,7 +21,8 @@ fn entry(ms: u64) -> Vec<u8> {
     reply::entry_of_upstream(&format!("{ms}-0"))
 }
 
-/// A node that reads and writes at `m1`, whose stream ends at `5-0`; the connections of both.
+/// A node that reads and writes at `m1`, where the stream ends at `5-0`. Returns the connections of
+/// its reader and its writer.
 async fn node_at_m1() -> (ScriptedRedis, TestNode, ScriptedConnection, ScriptedConnection) {
     let mut redis = ScriptedRedis::new();
     redis.answer("XINFO", reply::info("1-0", "5-0", 5, 5));
@@ -51,7 +52,7 @@ async fn a_master_that_became_a_replica_is_left_by_both() {
     name(&mut redis, "m2").await;
     let mut other = redis.accept_at("m2:7").await;
     reader.closed().await;
-    // The reader, which was told, is first.
+    // The reader was told to connect again, so it is the first one to connect.
     one.expect("XREAD").await.reply(reply::no_page()).await;
     one.expect("XREAD").await.reply(reply::page(&[entry(6)])).await;
     assert!(matches!(node.warning().await, Error::Unavailable { .. }));
@@ -66,7 +67,7 @@ async fn a_batch_in_doubt_is_looked_for_at_the_next_master_and_the_reader_leaves
     node.publish(1);
     writer.expect_batch(1).await;
     drop(writer);
-    // The sentinels do not know yet.
+    // The sentinel does not know the new master yet.
     name(&mut redis, "m1").await;
     redis.refuse().await;
     name(&mut redis, "m2").await;

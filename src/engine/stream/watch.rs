@@ -1,7 +1,8 @@
-//! Notices what XREAD does not tell: that the stream was trimmed past us, deleted, or fell back.
+//! Notices what XREAD does not show: that the stream was trimmed past us, was deleted, or fell
+//! back.
 //!
-//! After a DEL, entries with lower IDs stay invisible to XREAD, and trimming leaves no trace. So
-//! the stream's ends are compared with our position about once a second.
+//! XREAD returns no entries with lower IDs, which new entries may have after a DEL, and trimming
+//! leaves no trace. So the writer compares the stream's ends with our position about once a second.
 
 use redis::{FromRedisValue, Value};
 
@@ -13,42 +14,41 @@ use crate::engine::wire::EntryId;
 /// A stream's state as the server sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ends {
-    /// ID of the first entry.
     pub(crate) first: EntryId,
-    /// ID of the last entry.
     pub(crate) last: EntryId,
-    /// How many entries the stream has, where XINFO is permitted.
+    /// How many entries the stream has; `None` if Redis refuses XINFO.
     pub(crate) length: Option<u64>,
-    /// How many entries the stream has had in its life, where the server tells (Redis 7.0).
+    /// How many entries were ever added to the stream; `None` if the server does not report it (it
+    /// does since Redis 7.0).
     pub(crate) added: Option<u64>,
 }
 
-/// What is known of a stream between two looks.
+/// What is known of a stream between two checks.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     added: Option<u64>,
-    /// Entries that the stream had and we did not read: the same at each look at which we have read
-    /// everything, as long as it is the same stream.
+    /// How many entries the stream had that we did not read, at the last check at which we had read
+    /// everything. While it is the same stream, this number does not fall.
     not_read: Option<i64>,
 }
 
-/// What a look has shown.
+/// What a check has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// Nothing that was not expected.
+    /// Nothing unexpected.
     Sound,
-    /// The first entry lies behind our position: what was between is gone, if there was anything.
+    /// The first entry is behind our position: if there were entries between, they are gone.
     Trimmed,
-    /// The stream has gone, or is another one than before.
+    /// The stream is gone, or it is another one than before.
     Deleted,
-    /// The last entry lies before our position: a replica without the latest took over, or the
-    /// clock went back.
+    /// The last entry is before our position: a replica without the latest entries took over, or
+    /// the clock went back.
     FellBack,
 }
 
 impl Watch {
-    /// Compares the stream, `None` when it is empty, with our position and the number of entries
-    /// that we have read, at the same moment.
+    /// Compares the stream (`None` if it is empty) with our position and with the number of entries
+    /// that we have read. All of them must be of the same moment.
     pub(crate) fn compare(&mut self, ends: Option<Ends>, position: EntryId, read: u64) -> Finding {
         let finding = self.judge(ends, position, read);
         if finding != Finding::Sound {
@@ -65,7 +65,7 @@ impl Watch {
         if last < position {
             return Finding::FellBack;
         }
-        // This number only rises while it is the same stream.
+        // While it is the same stream, this number does not fall.
         if added_before.zip(added).is_some_and(|(before, now)| now < before) {
             return Finding::Deleted;
         }
@@ -84,7 +84,7 @@ impl Watch {
     }
 }
 
-/// Asks for a stream's state; `None` when it is empty or not there.
+/// Asks for a stream's state; `None` if it is empty or does not exist.
 pub(crate) async fn ends(connection: &mut RawConnection, key: &str) -> Result<Option<Ends>> {
     let mut info = redis::cmd("XINFO");
     info.arg("STREAM").arg(key);
@@ -94,7 +94,7 @@ pub(crate) async fn ends(connection: &mut RawConnection, key: &str) -> Result<Op
     }
 }
 
-/// The same where XINFO is refused, as far as XRANGE and XREVRANGE tell.
+/// The same by XRANGE and XREVRANGE, without counts. For servers that refuse XINFO.
 pub(crate) async fn ends_by_range(
     connection: &mut RawConnection,
     key: &str,
@@ -105,7 +105,7 @@ pub(crate) async fn ends_by_range(
     Ok(ends.map(|(first, last)| Ends { first: first.id, last, length: None, added: None }))
 }
 
-/// `[name, value, …]`; the first and the last entry are `[id, fields]`, or nil.
+/// Parses `[name, value, …]`. The first and the last entry are `[id, fields]`, or nil.
 pub(crate) fn parse_info(reply: Value) -> Result<Option<Ends>> {
     let odd = |reason: &str| Error::Protocol { command: "XINFO", reason: reason.to_owned() };
     let Value::Array(fields) = reply else { return Err(odd("no array")) };
@@ -158,7 +158,7 @@ mod tests {
         watch.compare(ends(1, 5, 5), id(5), 5);
         assert_eq!(watch.compare(None, id(5), 5), Finding::Deleted);
         assert_eq!(watch.compare(ends(6, 7, 2), id(7), 7), Finding::Sound);
-        // Deleted and written again between two looks, with fewer entries and with more.
+        // Deleted and written again between two checks, with fewer entries and with more.
         assert_eq!(watch.compare(ends(8, 8, 1), id(8), 8), Finding::Deleted);
         assert_eq!(watch.compare(ends(8, 9, 2), id(9), 9), Finding::Sound);
         assert_eq!(watch.compare(ends(10, 30, 20), id(30), 29), Finding::Deleted);

@@ -1,5 +1,5 @@
-//! The highest sequence of each writer of our kind, by the entries that were read. An entry whose
-//! sequence is not above it is a duplicate; one that is more than one above it has a gap before it.
+//! The highest sequence that the reader has met of each writer of our kind. An entry whose sequence
+//! is not above it is a duplicate. If it is more than one above it, entries are missing before it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,32 +8,31 @@ use tokio::time::Instant;
 
 use crate::engine::wire::Origin;
 
-/// A writer unheard of for this long is forgotten. It resends within seconds or never.
+/// A writer may be forgotten after this silence, since it resends within seconds or never.
 const IDLE: Duration = Duration::from_secs(3600);
-/// Idle writers are swept when there are more than this.
+/// If this many writers are known, a new one makes the reader forget the idle ones.
 const KEPT: usize = 256;
 
-/// What an entry is, by its writer's mark.
+/// What the sequence of an entry shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The first one of its writer that we see: what came before it cannot be told.
+    /// This is the first entry of its writer that we meet: earlier ones may be missing.
     First,
-    /// The next one.
+    /// This is the next entry of its writer.
     Next,
-    /// There are entries of this writer before it that we have not seen.
+    /// This number of entries of its writer is missing before it.
     Gap(u64),
-    /// Seen before.
+    /// We have met this sequence before.
     Duplicate,
 }
 
-/// The highest sequence of each writer.
 #[derive(Debug, Default)]
 pub(crate) struct WriterSequences {
     sequences: HashMap<u64, (u64, Instant)>,
 }
 
 impl WriterSequences {
-    /// Advances a writer's mark.
+    /// Compares an entry's sequence with the highest one of its writer, and takes note of it.
     pub(crate) fn step(&mut self, origin: Origin) -> Step {
         let now = Instant::now();
         let Some((mark, heard)) = self.sequences.get_mut(&origin.writer) else {
@@ -52,7 +51,7 @@ impl WriterSequences {
         if missing == 0 { Step::Next } else { Step::Gap(missing) }
     }
 
-    /// Whether this writer was heard of.
+    /// Whether we have met an entry of this writer.
     pub(crate) fn knows(&self, writer: u64) -> bool {
         self.sequences.contains_key(&writer)
     }

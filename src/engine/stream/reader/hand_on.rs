@@ -1,5 +1,5 @@
-//! What becomes of the entries of a page: left out, remembered, delivered, or the end of a publish of
-//! our own.
+//! Decides for each entry of a page whether the reader leaves it out, adds it to the history, gives
+//! it to JS, or completes a publish with it.
 
 use std::sync::Arc;
 
@@ -13,23 +13,24 @@ use crate::engine::wire::{
     HEARTBEAT, INITIAL_HEARTBEAT, Packet, Room, parse_entry, request_of,
 };
 
-/// Messages that JS handles.
+/// Types of messages that JS handles.
 const HANDLED: std::ops::RangeInclusive<u32> = 3..=12;
-/// Messages of the 0.1 and 0.2 protocol that say who is there.
+/// Messages of the 0.1 and 0.2 protocol that tell which nodes are alive.
 const HEARTBEATS: [u32; 3] = [INITIAL_HEARTBEAT, HEARTBEAT, ADAPTER_CLOSE];
 
-/// A cause that is said once: it is never cleared.
+/// Cause of a warning that is given only once, since nothing clears it.
 const OLD_NODES: &str = "reader, nodes of 0.1 and 0.2";
 
 impl Reader {
-    /// Hands a page on, all of it under the cursor's lock, so that restores see whole pages.
+    /// Hands a page on. Holds the cursor's lock for the whole page, so that restores see whole
+    /// pages.
     pub(crate) fn hand_on(&self, page: &[PageEntry<'_>], moves: u64) {
         let remembers = self.stream.cursor().history.is_on();
         let entries = self.decode(page, remembers);
         let mut cursor = self.stream.cursor();
         cursor.lag.hear();
         if cursor.moves != moves {
-            // Read from a position that does not count any more: it is read again.
+            // Somebody has changed the position since this page was asked for.
             return;
         }
         let before = cursor.position;
@@ -37,7 +38,7 @@ impl Reader {
             reader: self,
             namespaces: Open::new(&self.namespaces),
             events: Vec::new(),
-            // Nothing of this stream comes into the inbox while the cursor is locked.
+            // Nobody else pushes events of this stream while the cursor is locked.
             is_idle: self.inbox.is_idle(),
             missing: 0,
             is_unsure: false,
@@ -80,8 +81,8 @@ impl Reader {
         self.stream.progress.send_replace(Progress::At(position));
     }
 
-    /// Decodes entries as far as somebody needs them: before the cursor is locked, for which others
-    /// wait.
+    /// Decodes entries as far as somebody needs them. Done before the cursor is locked, since
+    /// others wait for that lock.
     fn decode<'a>(&self, page: &[PageEntry<'a>], remembers: bool) -> Vec<Decoded<'a>> {
         let mut namespaces = Open::new(&self.namespaces);
         let decode = |raw: &PageEntry<'a>| {
@@ -95,8 +96,10 @@ impl Reader {
         page.iter().map(decode).collect()
     }
 
-    /// Who writes is there. Over PUB/SUB we learn that otherwise, and heartbeats in the stream are
-    /// those of nodes that we cannot work with. What is to be said when a node has come or gone.
+    /// If requests travel in the stream, notes that the node that wrote this entry is alive.
+    /// Returns what JS must be told if a node has come or has left. If requests travel over
+    /// PUB/SUB, only warns of heartbeats in the stream: they are from nodes that this one cannot
+    /// work with.
     fn hear(&self, entry: &Entry<'_>, namespace: &Arc<Namespace>) -> Option<Notice> {
         if self.pace.is_none() {
             if HEARTBEATS.contains(&entry.kind) {
@@ -120,18 +123,19 @@ struct Decoded<'a> {
     entry: std::result::Result<(Entry<'a>, Head), EntryError>,
 }
 
-/// What decides who gets an entry.
+/// The part of an entry that decides who gets it.
 enum Head {
-    /// Nobody needed it.
+    /// Not decoded, since nobody needed it.
     NotRead,
     /// The answer to another node's request.
     AnswerToOthers,
-    /// `None` for what is no broadcast, and for one that cannot be read here.
+    /// `None` if the entry is no broadcast, or if Rust cannot parse it.
     Read(Option<BroadcastHead>),
 }
 
 impl Head {
-    /// The IDs of our requests begin with our uid (`lib/requests.js`).
+    /// Tells answers to our own requests by the request's ID: it begins with our uid
+    /// (`lib/requests.js`).
     fn of(entry: &Entry<'_>, uid: &str) -> Self {
         let data = entry.data.as_ref().filter(|_| ANSWERS.contains(&entry.kind));
         let request = data.and_then(|data| request_of(data.view()));
@@ -146,7 +150,7 @@ impl Head {
     }
 }
 
-/// The open namespaces. Entries that stand together are mostly of the same one.
+/// Looks up open namespaces. Keeps the last one, since neighbouring entries often share theirs.
 struct Open<'a, 'n> {
     namespaces: &'n Namespaces,
     last: Option<(&'a str, Option<Arc<Namespace>>)>,
@@ -165,26 +169,26 @@ impl<'a, 'n> Open<'a, 'n> {
     }
 }
 
-/// A page while it is sorted.
+/// A page while the reader sorts it.
 struct Sorting<'a, 'n> {
     reader: &'n Reader,
     namespaces: Open<'a, 'n>,
     /// For JS, in order.
     events: Vec<StreamEvent>,
-    /// Nothing that came before this page waits for JS.
+    /// JS has handled everything that came before this page.
     is_idle: bool,
-    /// Entries that are missing, by the sequences of their writers.
+    /// How many entries are missing, by the sequences of their writers.
     missing: u64,
-    /// There are entries that cannot show what is missing before them.
+    /// Some entries cannot show whether others are missing before them.
     is_unsure: bool,
-    /// Nodes have come or gone.
+    /// Which nodes have come or have left.
     changes: Vec<Notice>,
-    /// Entries that nobody here wants.
+    /// How many entries nobody here wants.
     skipped: u64,
 }
 
 impl<'a> Sorting<'a, '_> {
-    /// Decides what becomes of an entry.
+    /// Decides what to do with an entry, and does it.
     fn sort(&mut self, entry: Entry<'a>, head: Head, cursor: &mut Cursor) {
         if is_old(&entry, cursor) {
             self.skipped += 1;
@@ -197,7 +201,8 @@ impl<'a> Sorting<'a, '_> {
                 return;
             }
             Some(Step::Gap(missing)) => {
-                // What a client that comes back has missed cannot be told across a hole.
+                // Entries are missing here, so a client with an earlier offset cannot get all that
+                // it missed.
                 cursor.hole_behind = cursor.position;
                 self.missing = self.missing.saturating_add(missing);
             }
@@ -208,14 +213,15 @@ impl<'a> Sorting<'a, '_> {
         let is_for_others = matches!(head, Head::AnswerToOthers);
         let head = match head {
             Head::Read(head) => head,
-            // The namespace was opened meanwhile.
+            // The namespace was opened after `decode` looked for it.
             Head::NotRead if namespace.is_some() => Head::read(&entry),
             Head::NotRead | Head::AnswerToOthers => None,
         };
         if let Some(data) = entry.broadcast() {
             cursor.history.push(entry.id, entry.nsp, data, head.as_ref());
         }
-        // While something waits for JS, whether somebody wants it is seen when JS comes to it.
+        // What waits for JS may change rooms. Then `Inbox::drain` decides whether this entry is
+        // wanted.
         let is_idle = self.is_idle && self.events.is_empty();
         if let Some(origin) = entry.origin
             && origin.writer == self.reader.stream.writer_id
@@ -247,7 +253,7 @@ impl<'a> Sorting<'a, '_> {
         }
     }
 
-    /// An entry of a type that is not for us.
+    /// Counts an entry of a type that JS does not handle.
     fn leave_out(&mut self, entry: &Entry<'_>) {
         if HEARTBEATS.contains(&entry.kind) {
             self.skipped += 1;
@@ -258,8 +264,8 @@ impl<'a> Sorting<'a, '_> {
     }
 }
 
-/// While the stream is read again from its start: whether the entry is from before, as far as its
-/// writer's mark does not tell.
+/// While the reader reads the stream from its start again: whether the entry counts as read before.
+/// If the reader knows the entry's writer, this is false, and its sequence decides.
 fn is_old(entry: &Entry<'_>, cursor: &mut Cursor) -> bool {
     let Some(limit) = cursor.read_again_to else { return false };
     if entry.id > limit {
@@ -269,7 +275,7 @@ fn is_old(entry: &Entry<'_>, cursor: &mut Cursor) -> bool {
     !entry.origin.is_some_and(|origin| cursor.sequences.knows(origin.writer))
 }
 
-/// Another node's entry, for JS.
+/// The event for another node's entry.
 fn delivery(
     entry: &Entry<'_>,
     head: Option<BroadcastHead>,
@@ -289,8 +295,8 @@ fn delivery(
     }
 }
 
-/// The local part of one of our own broadcasts; everything else is done by JS. `is_idle`: nothing
-/// waits for JS that may be for a socket before this is.
+/// The local part of one of our own entries. Rust prepares it only for broadcasts. `is_idle` is
+/// true if nothing waits for JS before this entry.
 fn local_part(
     entry: &Entry<'_>,
     head: Option<BroadcastHead>,
@@ -304,7 +310,7 @@ fn local_part(
     packet_of(entry, Some(&head), namespace).map_or(Local::Js, Local::Packet)
 }
 
-/// The packet that clients get, where it can be made here.
+/// The packet that clients get; `None` if JS must make it.
 fn packet_of(
     entry: &Entry<'_>,
     head: Option<&BroadcastHead>,

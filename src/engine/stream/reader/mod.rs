@@ -1,4 +1,5 @@
-//! Reads one stream, on a connection of its own, from an explicit position from the first read on.
+//! Reads one stream on a connection of its own. Each read, including the first one, names the
+//! position that it starts from.
 
 mod hand_on;
 #[cfg(test)]
@@ -23,58 +24,56 @@ use crate::engine::warnings::Warnings;
 use crate::engine::wire::EntryId;
 use waiting::{Answered, Waiting};
 
-/// How much later than asked an XREAD may answer before the connection counts as dead.
+/// How long after the end of its BLOCK an XREAD may reply before the connection counts as dead.
 const GRACE: Duration = Duration::from_secs(5);
-/// A reader that is behind asks for up to this many entries at a time, where the option asks for
-/// less: XADD trims what it leaves.
+/// A reader that is behind asks for up to this many entries at a time, even if the option is lower:
+/// XADD may trim those that it leaves.
 pub(crate) const LARGEST_READ: u32 = 1_000;
-/// It does not ask for more than the option says when replies are larger than this already.
+/// After a reply of this many bytes or more, the reader does not ask for more entries than the
+/// option allows.
 const LARGEST_REPLY: usize = 1 << 20;
-/// Longer reads, and those without limit, are asked for again after this: a dead server is noticed.
+/// The longest BLOCK that the reader sends, even if the option is longer or unlimited. So it
+/// notices a dead server.
 const LONGEST_BLOCK: Duration = Duration::from_secs(30);
 
 const TASK: &str = "reader";
-/// Names servers that do not wait in warnings.
+/// Cause of warnings about servers that refuse or ignore BLOCK.
 const WAITING: &str = "reader, BLOCK";
-/// Names the question for the server's clock in warnings.
+/// Cause of warnings about TIME.
 const STARTING: &str = "reader, TIME";
 
-/// A place in the stream.
+/// The position that a read starts from.
 #[derive(Clone, Copy)]
 struct ReadPosition {
     position: EntryId,
-    /// How often the position had been changed under the reader.
+    /// `Cursor::moves` when the position was taken.
     moves: u64,
-    /// When what stands behind it was asked for.
+    /// When the reader asked for the entries behind it.
     sent: Instant,
 }
 
 /// Reads a stream and hands its entries on.
 pub(crate) struct Reader {
-    /// This node.
+    /// Names this node.
     pub(crate) uid: Arc<str>,
-    /// The stream.
     pub(crate) stream: Arc<Stream>,
-    /// Makes the connection.
     pub(crate) connector: Arc<Connector>,
-    /// Where entries go.
+    /// Takes the events.
     pub(crate) inbox: Arc<Inbox>,
-    /// Which entries are wanted.
+    /// They decide which entries are wanted.
     pub(crate) namespaces: Arc<Namespaces>,
-    /// Counters.
     pub(crate) stats: Arc<Stats>,
-    /// For refusals and outages.
     pub(crate) warnings: Arc<Warnings>,
-    /// Entries per read.
+    /// How many entries one read asks for, unless the reader is behind.
     pub(crate) count: u32,
-    /// How many entries come through at a time.
+    /// The most entries that one read may ask for on this link.
     pub(crate) pages: PageSize,
-    /// How long one read waits; zero is without limit.
+    /// How long one read waits; zero means no limit.
     pub(crate) block: Duration,
-    /// When this node was started: what is written from then on is read, however long it takes to
+    /// When this node was started. It reads everything written since then, however long it takes to
     /// connect.
     pub(crate) started: Instant,
-    /// Where requests travel in the stream: how long a pause in reading may be.
+    /// How long a pause in reading may be. `None` if requests travel over PUB/SUB.
     pub(crate) pace: Option<Pace>,
 }
 
@@ -82,11 +81,12 @@ impl Reader {
     /// Runs until it is dropped.
     pub(crate) async fn run(self) {
         let mut backoff = self.connector.backoff();
-        // The first position is known. It is never asked for again: what came meanwhile would be left
-        // out.
+        // Whether the first position is known. The reader never asks for it again: it would leave
+        // out the entries that were written meanwhile.
         let mut has_started = false;
-        // The last connection ended with the first read that was to wait: a server may let us read, and
-        // hang up on that. Then a first read proves nothing.
+        // Whether the last connection broke at its first read with BLOCK. A server may reply to a
+        // read without BLOCK and close the connection at one with it. Then the first reply proves
+        // nothing.
         let mut is_suspect = false;
         let mut route = KeyConnector::new(self.connector.clone(), self.stream.key.clone());
         loop {
@@ -106,7 +106,7 @@ impl Reader {
         }
     }
 
-    /// Connects and reads until something fails, or the position was moved under the reader.
+    /// Connects and reads until something fails, or until the reader must connect again.
     async fn read(
         &self,
         route: &mut KeyConnector,
@@ -138,7 +138,8 @@ impl Reader {
             };
             let reply = tokio::select! {
                 reply = self.read_reply(&mut connection) => reply,
-                // The read that is under way would not end: a new connection starts over.
+                // The read under way might not end by itself, so the reader starts over on a new
+                // connection.
                 () = self.stream.restart_reader.notified() => return Ok(()),
                 () = server.replaced() => return Ok(()),
             };
@@ -181,8 +182,9 @@ impl Reader {
                 if self.was_outrun(&mut connection, asked.position, &entries).await? {
                     self.stream.cursor().trimmed = true;
                 }
-                // Redis gathers the next page while this one is handed on. One that had to wait for
-                // space here would look as if it had been trimmed past us.
+                // Redis gathers the next page while the reader hands this one on. If the inbox has
+                // little space, the reader does not ask ahead: while that page waited for space,
+                // Redis might trim the entry at our position, which would look like a loss.
                 if self.inbox.has_room_for(reply.len().saturating_mul(4)) {
                     let behind = ReadPosition { position: last.id, sent: Instant::now(), ..asked };
                     ahead = Some(
@@ -200,7 +202,7 @@ impl Reader {
         }
     }
 
-    /// Where reading goes on.
+    /// The position for the next read. Also reports it to those who watch `Stream::progress`.
     fn place(&self) -> ReadPosition {
         let place = {
             let cursor = self.stream.cursor();
@@ -213,9 +215,10 @@ impl Reader {
         place
     }
 
-    /// The first position is where the stream's tail was when this node was started: clients may
-    /// have come since. It is the tail as it is now where the server's clock cannot be asked for, or
-    /// went back behind the tail. It is not read with `$`: between two reads with `$`, entries vanish.
+    /// Sets the first position to the stream's tail as it was when this node was started, since
+    /// clients may have connected since then. If Redis refuses TIME, or if its clock went back
+    /// behind the tail, takes the present tail instead. Does not read with `$`: between two reads
+    /// with `$`, entries vanish.
     async fn find_start(&self, connection: &mut RawConnection) -> Result<()> {
         let key = &self.stream.key;
         let tail = tail(connection, key).await?.unwrap_or(EntryId::ZERO);
@@ -243,8 +246,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Asks for the page behind a place, which is given back. Where there is none, Redis waits for so
-    /// long.
+    /// Asks for the page behind `place`, and returns `place`. If there are no entries, Redis waits
+    /// for `block`.
     async fn send_read(
         &self,
         connection: &mut RawConnection,
@@ -266,12 +269,12 @@ impl Reader {
         Ok(place)
     }
 
-    /// The page that was asked for.
+    /// Receives the page that was asked for.
     async fn read_reply(&self, connection: &mut RawConnection) -> Result<Vec<u8>> {
         connection.reply_within(self.block() + GRACE, "XREAD", &self.stream.key).await
     }
 
-    /// How many entries one read may ask for.
+    /// The most entries that one read may ask for.
     fn most(&self) -> u32 {
         u32::try_from(self.pages.now()).unwrap_or(u32::MAX)
     }
@@ -281,8 +284,9 @@ impl Reader {
         if self.block.is_zero() { longest } else { self.block.min(longest) }
     }
 
-    /// Whether entries may have been trimmed between our position and a full page: when the last
-    /// entry that we had read has gone, and the page's own entries cannot show what is missing.
+    /// Whether Redis may have trimmed entries between our position and a full page. True if the
+    /// last entry that we had read is gone, and some entries of the page have no sequence to show
+    /// what is missing.
     async fn was_outrun(
         &self,
         connection: &mut RawConnection,
@@ -297,7 +301,8 @@ impl Reader {
         Ok(read_entries(connection, key, position, Some(position), 1).await?.is_empty())
     }
 
-    /// Redis does not let us read: what is written is delivered at the reply from now on.
+    /// Notes that Redis refuses to let us read. From now on, own entries are delivered when Redis
+    /// acknowledges them.
     fn refused(&self) {
         let mut cursor = self.stream.cursor();
         self.stream.progress.send_replace(Progress::Refused);

@@ -1,5 +1,4 @@
-//! The reader, against servers that the test plays. "The reader" in docs/architecture.md names the
-//! branches.
+//! The reader against scripted servers. "The reader" in docs/architecture.md lists the branches.
 
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::engine::stream::{Progress, Publish};
 use crate::engine::wire::{BROADCAST, EntryId};
 use crate::testing::{NOW_MS, ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
-/// A reader that has found its start at `5-0`, and its connection.
+/// A node whose reader has found its start at `5-0`, and the reader's connection.
 async fn reading() -> (ScriptedRedis, TestNode, ScriptedConnection) {
     let mut redis = ScriptedRedis::new();
     let node = TestNode::new(&redis);
@@ -23,7 +22,7 @@ async fn reading() -> (ScriptedRedis, TestNode, ScriptedConnection) {
     (redis, node, connection)
 }
 
-/// The last entry up to an ID is asked for.
+/// The reader asks for the last entry up to `from`. The server returns `ids`.
 async fn last(connection: &mut ScriptedConnection, from: &str, ids: &[&str]) {
     let command = connection.expect("XREVRANGE").await;
     assert_eq!(command.words[2], from);
@@ -35,7 +34,7 @@ fn entries(ids: &[&str]) -> Vec<u8> {
     reply::array(&entries)
 }
 
-/// The page behind `from` is asked for, and has these entries.
+/// The reader asks for the page behind `from`. The server returns `entries`.
 async fn page(connection: &mut ScriptedConnection, from: &str, entries: &[Vec<u8>]) {
     let command = connection.expect("XREAD").await;
     assert_eq!(command.words.last().unwrap(), from);
@@ -48,12 +47,12 @@ async fn no_page(connection: &mut ScriptedConnection, from: &str) {
     command.reply(reply::no_page()).await;
 }
 
-/// Entries by a node of upstream.
+/// Entries that a node of upstream wrote.
 fn theirs(ids: impl IntoIterator<Item = u64>) -> Vec<Vec<u8>> {
     ids.into_iter().map(|ms| reply::entry_of_upstream(&format!("{ms}-0"))).collect()
 }
 
-/// What a writer of our kind wrote with this sequence.
+/// An entry that a writer of our kind wrote with this sequence.
 fn by_writer(ms: u64, seq: u64) -> Vec<u8> {
     reply::entry_of(&format!("{ms}-0"), 77, seq)
 }
@@ -317,7 +316,7 @@ async fn a_slot_that_has_moved_is_followed_without_a_warning() {
     assert_eq!(node.delivered().await, id(6));
 }
 
-/// As many entries as asked for, from `ms` on.
+/// A full page: `count` entries, the first one with the ID `from`-0.
 fn full(count: u64, from: u64) -> Vec<Vec<u8>> {
     (0..count).map(|place| by_writer(from + place, from + place)).collect()
 }
@@ -342,7 +341,7 @@ async fn a_reader_that_is_behind_asks_for_more_at_a_time() {
 #[tokio::test(start_paused = true)]
 async fn large_replies_are_not_asked_for_in_larger_numbers() {
     let (_redis, node, mut connection) = reading().await;
-    // Nobody here wants them, so that they do not fill the inbox.
+    // Nobody here wants these entries, so they do not fill the inbox.
     let large = "x".repeat(12 << 10);
     let fields = ["uid", "theirs", "nsp", "/other", "type", "3", "data", &large];
     let entries: Vec<_> = (6..106).map(|ms| reply::entry(&format!("{ms}-0"), &fields)).collect();

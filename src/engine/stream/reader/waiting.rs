@@ -1,33 +1,35 @@
-//! Who waits until there are entries: Redis does, if a read asks for it with BLOCK. Services and proxies
-//! may refuse that, or answer at once all the same. Then the reader pauses between its reads.
+//! How the reader waits for entries. Usually Redis waits, since the read has BLOCK. A service or a
+//! proxy may refuse BLOCK, or ignore it and reply at once. Then the reader pauses between its
+//! reads.
 
 use std::time::Duration;
 
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::redis::Backoff;
 
-/// The longest pause between two reads of a server that does not wait.
+/// The longest pause between two reads if the server does not wait.
 const LONGEST_PAUSE: Duration = Duration::from_millis(300);
-/// So many answers that came too early are no chance any more: somebody may have unblocked us.
+/// The reader warns after this many early replies in a row. Fewer may have another cause, such as
+/// CLIENT UNBLOCK.
 const EARLY: u32 = 3;
 
-/// What becomes of a read that was answered.
+/// What the reply to a read shows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answered {
-    /// It does not show yet whether the server waits.
+    /// The read had no BLOCK, as it was the connection's first one: it shows nothing about waiting.
     NotAsked,
     /// There were entries.
     Entries,
-    /// There was nothing to read, and the server has waited.
+    /// There were no entries, and the server has waited.
     Waited,
-    /// There was nothing to read, and the next read is to be sent after this time.
+    /// There were no entries, and the server has not waited. The reader must pause for this long.
     Pause(Duration),
 }
 
 /// How one connection waits for entries.
 pub(crate) struct Waiting {
     block: Duration,
-    /// The first read does not wait: its answer shows that we can read here.
+    /// The first read has no BLOCK: its reply shows at once that we can read from this server.
     is_first: bool,
     is_refused: bool,
     early: u32,
@@ -35,20 +37,21 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// On a new connection, with reads that wait for so long.
+    /// For a new connection. `block` is how long one read waits.
     pub(crate) fn new(block: Duration) -> Self {
         let pauses = Backoff::new(None, LONGEST_PAUSE);
         Self { block, is_first: true, is_refused: false, early: 0, pauses }
     }
 
-    /// How long the next read is to wait; `None` if it is not to be asked to.
+    /// How long the next read must wait; `None` if it must not have BLOCK.
     pub(crate) fn block(&self) -> Option<Duration> {
         (!self.is_first && !self.is_refused).then_some(self.block)
     }
 
-    /// Whether this error means that the server lets us read, but not wait: reads go on without BLOCK.
+    /// Whether this error means that the server refuses BLOCK only. If so, the next reads have
+    /// none.
     pub(crate) fn is_refused(&mut self, error: &Error) -> bool {
-        // A permission would be for XREAD as a whole.
+        // A missing permission would be one for XREAD as a whole.
         let refuses = |refusal: &Refusal| matches!(refusal, Refusal::Unsupported | Refusal::Other);
         let is_refused = self.block().is_some()
             && matches!(error, Error::Refused { refusal, .. } if refuses(refusal));
@@ -56,7 +59,7 @@ impl Waiting {
         is_refused
     }
 
-    /// Takes note of the answer to a read: what was read, and how long it took.
+    /// Takes note of the reply to a read: whether it was empty, and how long it took.
     pub(crate) fn answered(&mut self, is_empty: bool, took: Duration) -> Answered {
         if std::mem::take(&mut self.is_first) {
             return Answered::NotAsked;
@@ -71,7 +74,7 @@ impl Waiting {
         if is_empty { Answered::Waited } else { Answered::Entries }
     }
 
-    /// An error when the server does not wait although it was asked to.
+    /// Returns an error if the server ignores BLOCK.
     pub(crate) fn check(&self) -> Result<()> {
         if self.is_refused || self.early < EARLY {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Checks once a second whether the stream is still the one that was read, which XREAD does not
-//! show, and whether the writer's server is still a master.
+//! Checks two things once a second: whether the stream is still the one that the reader has read,
+//! which XREAD does not show, and whether the writer's server is still a master.
 
 use tokio::time::Instant;
 
@@ -10,12 +10,12 @@ use crate::engine::redis::is_replica;
 use crate::engine::stream::{Cursor, Ends, Finding, ends, ends_by_range, server_time};
 use crate::engine::wire::EntryId;
 
-/// Names XINFO in warnings.
+/// Cause of warnings about XINFO.
 const CHECKING: &str = "writer, XINFO";
 
 impl Writer {
-    /// Looks whether the stream is still the one that we read. What stands in the way is met, and
-    /// said, by the reader or by the next batch as well.
+    /// Checks whether the stream is still the one that we read. Most errors are only logged for
+    /// debugging, since the reader or the next batch meets them as well and reports them.
     pub(super) async fn check_stream(&mut self) {
         let result = match self.ensure_connection().await {
             Ok(()) => self.compare().await,
@@ -33,7 +33,8 @@ impl Writer {
 
     async fn compare(&mut self) -> Result<()> {
         if self.is_on_replica().await? {
-            // A master that was replaced keeps its connections, also those on which nothing is written.
+            // A master that was replaced keeps its connections open, and an idle one would not
+            // notice.
             tracing::debug!("{}: the server has become a replica", self.stream.key);
             self.drop_connection();
             return Ok(());
@@ -52,7 +53,7 @@ impl Writer {
         let mut cursor = stream.cursor();
         cursor.measure(ends, asked);
         if cursor.position != position || cursor.moves != moves {
-            // Entries came in meanwhile, which is a good sign; the next look compares.
+            // The position has changed meanwhile, so the next check compares.
             return Ok(());
         }
         let finding = self.watch.compare(ends, cursor.position, cursor.read);
@@ -71,8 +72,9 @@ impl Writer {
         };
         let goes_on = finding == Finding::Deleted && ends.is_some();
         if !goes_on {
-            // New entries may have lower IDs than what we have read. A stream that is not there may come
-            // back as it was, out of a backup: what it had when we last saw it is not new then.
+            // New entries may have lower IDs than those that we have read. A stream that is gone
+            // may come back out of a backup: the entries that it had at the last sound check are
+            // not new then.
             let read = cursor.position;
             cursor.read_again_to = ends.map(|ends| ends.last).or(old_until.map(|id| id.min(read)));
             cursor.position = EntryId::ZERO;
@@ -82,7 +84,7 @@ impl Writer {
         }
         cursor.lag.start_over();
         cursor.measure(ends, asked);
-        // What is read again is not remembered: a restore finds it in the stream.
+        // The history does not cover what is read again: a restore finds it in the stream.
         let covered_from = if goes_on { Some(cursor.position) } else { cursor.read_again_to };
         cursor.history.restart(covered_from.unwrap_or(EntryId::ZERO));
         cursor.hole_behind = covered_from.unwrap_or(EntryId::ZERO).max(cursor.hole_behind);
@@ -92,7 +94,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Servers that do not tell count as masters: they refuse to write when they are none.
+    /// Whether the server is a replica. One that does not report its role counts as a master: if it
+    /// is a replica, it refuses to write.
     async fn is_on_replica(&mut self) -> Result<bool> {
         match is_replica(self.connection()?).await {
             Err(Error::Refused { .. } | Error::Protocol { .. }) => Ok(false),
@@ -100,16 +103,16 @@ impl Writer {
         }
     }
 
-    /// True while the reader and the writer are connected to different servers: the position of one
-    /// says nothing about the stream of the other. One of them is about to follow.
+    /// True while the reader and the writer are connected to different servers. Then the position
+    /// of one shows nothing about the stream of the other. One of them will soon follow the other.
     fn is_of_other_server(&self, cursor: &Cursor) -> bool {
         let ours =
             self.connection.as_ref().and_then(|(connection, _)| connection.server().run_id());
         cursor.read_from.as_ref().zip(ours).is_some_and(|(read_from, ours)| read_from != ours)
     }
 
-    /// The moment at which the stream was last found sound, as the server's clock would have put it into
-    /// an entry ID. `None` if the clock cannot be asked.
+    /// The entry ID that the server's clock would have given at the last sound check. `None` if
+    /// there was no such check, or if Redis refuses TIME.
     async fn sound_until(&mut self) -> Result<Option<EntryId>> {
         let Some(sound_at) = self.sound_at else { return Ok(None) };
         match server_time(self.connection()?).await {

@@ -1,8 +1,9 @@
-//! Writes one stream: what is queued goes out in batches, each all or nothing, one at a time.
+//! Writes one stream. Sends what is queued in batches, one at a time. Redis takes all of a batch or
+//! nothing.
 //!
-//! After a connection broke it is not known whether the last batch arrived. The writer then makes
-//! sure that nothing more comes out of the old connection, looks for the batch in the stream, and
-//! sends again only what is not there. New publishes wait meanwhile.
+//! After a connection broke, the last batch is in doubt. The writer then makes sure that the server
+//! reads nothing more from the old connection, searches the stream for the batch, and sends again
+//! only what is missing. New publishes wait meanwhile.
 
 mod check_stream;
 mod send;
@@ -25,30 +26,31 @@ use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::EntryId;
 
-/// How often the stream's ends are compared with our position.
+/// How often the writer compares the stream's ends with our position.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long batches go without MULTI and EXEC where EXEC was refused, or MULTI while a slot moves.
+/// How long batches go without MULTI and EXEC after Redis refused EXEC, or MULTI while a slot
+/// moved.
 const EACH_ALONE: Duration = Duration::from_secs(30);
 
-/// A packet fails after this many connections broke over it alone,
+/// A large packet fails after this many connections broke over it alone.
 const MOST_BREAKS: u32 = 3;
-/// if it has at least this many bytes: Redis's own limits are not below 1 MB.
+/// A packet is large from this many bytes on: Redis's own limits are not below 1 MB.
 const LARGE: usize = 512 << 10;
 
-/// Entries per page when looking for a batch in doubt.
+/// The most entries per page when the writer searches for a batch in doubt.
 const PAGE: usize = 1_000;
 
-/// Causes of warnings, each cleared by itself.
+/// Causes of warnings. Each is cleared separately.
 const TASK: &str = "writer";
 const IDENTIFYING: &str = "writer, CLIENT INFO and INFO";
 const EXECUTING: &str = "writer, EXEC";
 
-/// Writes what is queued.
+/// Writes the publishes of a stream's queue.
 pub(crate) struct Writer {
-    /// This node.
+    /// Names this node.
     uid: Arc<str>,
-    /// The stream's writer ID, as it stands in entries.
+    /// The stream's writer ID, as entries contain it.
     wid: String,
     stream: Arc<Stream>,
     route: KeyConnector,
@@ -57,52 +59,51 @@ pub(crate) struct Writer {
     warnings: Arc<Warnings>,
     max_len: u64,
     connection: Option<(RawConnection, Option<Identity>)>,
-    /// Where nobody reads: whether it is known behind which entry ours stand.
+    /// For an emitter: whether [`Writer::find_start`] has succeeded.
     knows_start: bool,
-    /// The server that we were connected to last.
+    /// `run_id` of the server that we were last connected to.
     run_id: Option<String>,
     backoff: Backoff,
-    /// A refused connection is not tried again before this: publishes fail at once until then.
+    /// Set if a connection was refused. Until this time the writer does not connect, and publishes
+    /// fail at once with this error.
     refused_until: Option<(Instant, Error)>,
-    /// Where Redis refuses EXEC, or MULTI while the slot is on its way, batches go without both until it
-    /// is time to try again.
+    /// Set if Redis has refused EXEC, or MULTI while the slot moved. Until this time batches go
+    /// without both.
     each_alone_until: Option<Instant>,
-    /// Redis has refused MULTI: what is sent as a batch may be executed in part.
+    /// Redis has refused MULTI, so it may execute only a part of a batch.
     is_multi_refused: bool,
-    /// How many entries a batch may have.
     batches: PageSize,
-    /// How many entries are looked through at a time.
+    /// How many entries per page the writer asks for when it searches for a batch in doubt.
     pages: Arc<PageSize>,
-    /// Entries with lower sequences may still come out of an old connection, which could not be ended.
+    /// Entries with lower sequences may still arrive from an old connection that the writer could
+    /// not end.
     may_arrive_until: u64,
-    /// The sequence of the next entry.
     next_seq: u64,
     watch: Watch,
-    /// When the stream was last found to be the one that we read.
+    /// When a check last found that the stream is the one that we read.
     sound_at: Option<Instant>,
-    /// A loss that goes on, and was said.
+    /// A loss that was reported and has not ended yet.
     reported: Option<Loss>,
 }
 
 /// A batch on its way.
 struct Delivery {
     batch: Batch,
-    /// Set while it is not known whether it arrived.
+    /// Set while the batch is in doubt.
     doubt: Option<Sent>,
     /// How often a connection broke over it.
     breaks: u32,
 }
 
-/// A batch was sent on a connection that broke: it may have arrived, or still arrive.
+/// How a batch in doubt was sent. It may have arrived, or may still arrive.
 struct Sent {
-    /// Who that connection was for the server.
+    /// Names the connection that broke. `None` if the server did not report it.
     identity: Option<Identity>,
-    /// The batch was one transaction: all of it arrived, or nothing.
+    /// The batch was one transaction: all of it has arrived, or nothing.
     as_one: bool,
 }
 
 impl Writer {
-    /// A writer that has written nothing.
     pub(crate) fn new(
         uid: Arc<str>,
         stream: Arc<Stream>,
@@ -140,9 +141,9 @@ impl Writer {
         }
     }
 
-    /// Runs until it is dropped. Nothing is written before the reader knows where it starts, or
-    /// it would miss our own entries. Where nobody reads, there is no position to look for losses at,
-    /// and no connection before there is something to write.
+    /// Runs until it is dropped. Writes nothing before the reader knows its first position: the
+    /// reader would miss our own entries. An emitter has no reader. So it does not check for
+    /// losses, and it connects only when there is something to write.
     pub(crate) async fn run(mut self) {
         let mut progress = self.stream.progress.subscribe();
         let started = progress.wait_for(|progress| *progress != Progress::Starting).await;
@@ -156,7 +157,7 @@ impl Writer {
         loop {
             tokio::select! {
                 biased;
-                // A node's connection that has ended is noticed by the check, once a second.
+                // On a node, the check notices once a second if the connection has ended.
                 () = outdated(&mut self.connection, !is_read) => self.drop_connection(),
                 publishes = stream.queue.next_batch() => self.deliver(publishes).await,
                 _ = check.tick(), if is_read => self.check_stream().await,
@@ -164,7 +165,7 @@ impl Writer {
         }
     }
 
-    /// Writes publishes, in one batch unless smaller ones are all that comes through.
+    /// Writes publishes, in one batch or, after connections broke over large ones, in smaller ones.
     async fn deliver(&mut self, publishes: Vec<Publish>) {
         let mut waiting = VecDeque::from(publishes);
         while !waiting.is_empty() {
@@ -181,8 +182,8 @@ impl Writer {
         }
     }
 
-    /// Sends a batch until Redis has taken or refused it. Gives back what is to be sent in smaller
-    /// batches, since a connection broke over this one.
+    /// Sends a batch until Redis has taken or refused it. If a connection broke over it, returns
+    /// the publishes that the writer must send in smaller batches.
     async fn deliver_batch(&mut self, batch: Batch) -> Vec<Publish> {
         let mut delivery = Delivery { batch, doubt: None, breaks: 0 };
         loop {
@@ -214,14 +215,15 @@ impl Writer {
         }
     }
 
-    /// Handles what stands in the way of a batch; true when the batch has failed for good.
+    /// Handles an error that kept a batch from being written. Returns true if the batch has failed
+    /// for good.
     fn give_up(&mut self, delivery: &Delivery, error: &Error) -> bool {
         let is_exec = matches!(error, Error::Refused { command: "EXEC", .. });
         if !self.route.heed(error) {
             self.warnings.warn(if is_exec { EXECUTING } else { TASK }, error);
         }
         if is_exec && !error.is_out_of_memory() {
-            // Nothing was executed, and the connection may still be within the transaction.
+            // Redis executed nothing, and the connection may still be within the transaction.
             self.drop_connection();
             self.each_alone_until = Some(Instant::now() + EACH_ALONE);
             return false;
@@ -234,14 +236,14 @@ impl Writer {
             return true;
         }
         if !error.connection_survives() && error.is_answered() {
-            // Not the master any more: the reader is to look for it as well.
+            // The server is not the master any more: the reader must look for the new one as well.
             self.stream.restart_reader.notify_one();
         }
         false
     }
 
-    /// The entries' IDs. `None` when nothing of the batch was written though it was sent: the
-    /// connection broke over it.
+    /// Sends a batch or, if it is in doubt, settles it. Returns the entries' IDs. Returns `None` if
+    /// the connection broke over the batch and what is left of it was not written.
     async fn try_to_deliver(&mut self, delivery: &mut Delivery) -> Result<Option<Vec<EntryId>>> {
         self.ensure_connection().await?;
         let Delivery { batch, doubt, breaks } = delivery;
@@ -264,8 +266,8 @@ impl Writer {
         result.map(Some)
     }
 
-    /// The error of a single large packet over which fresh connections broke again and again: the
-    /// server, or something before it, has a limit. Small packets break for other reasons.
+    /// The error of a single large packet over which several connections broke: the server, or
+    /// something before it, has a limit. Connections with small packets break for other reasons.
     fn too_large(&self, delivery: &Delivery) -> Option<Error> {
         let bytes: usize = delivery.batch.publishes.iter().map(Publish::size).sum();
         (delivery.breaks >= MOST_BREAKS && bytes >= LARGE).then(|| Error::TooLarge {
@@ -311,10 +313,10 @@ impl Writer {
         let run_id = identity.as_ref().map(|identity| identity.run_id.clone());
         let last_run_id = std::mem::replace(&mut self.run_id, run_id);
         if last_run_id.is_some() && last_run_id != self.run_id {
-            // Its counts are not those of the server before.
+            // The counts of this server cannot be compared with those of the last one.
             self.watch = Watch::default();
             if connection.server().run_id().is_none() {
-                // In a cluster the reader may still wait for an answer of a server that hangs.
+                // In a cluster, the reader may still wait for a reply from a server that hangs.
                 self.stream.restart_reader.notify_one();
             }
         }
@@ -322,7 +324,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Where we were refused, publishes fail at once until it is time to try again.
+    /// If the connection was refused, publishes fail at once until it is time to try again.
     fn not_connected(&mut self, error: Error) -> Error {
         if error.is_refusal() {
             let until = Instant::now() + self.backoff.delay();
@@ -331,7 +333,7 @@ impl Writer {
         error
     }
 
-    /// Whether this is an emitter's.
+    /// Whether this is the writer of an emitter.
     fn is_unread(&self) -> bool {
         *self.stream.progress.borrow() == Progress::Unread
     }
@@ -352,23 +354,25 @@ impl Writer {
         self.warnings.clear(TASK);
         self.measure(&batch.publishes);
         let mut cursor = self.stream.cursor();
-        // Without IDs the batch was read back: it stands before our position.
+        // Without IDs, the reader has met the batch: our position is not before it.
         cursor.written = ids.last().copied().unwrap_or(cursor.position);
         cursor.own.acknowledged(batch.seqs.start, ids);
         self.written(cursor, batch.publishes.len());
     }
 
-    /// How long publishes took that Redis has acknowledged now.
+    /// Counts how long these publishes took until now, when Redis has acknowledged them.
     fn measure<'a>(&self, publishes: impl IntoIterator<Item = &'a Publish>) {
         let now = Instant::now();
         let latencies = publishes.into_iter().map(|publish| now - publish.at);
         self.stats.publish_latency.add(latencies);
     }
 
-    /// So many publishes are in the stream.
+    /// Notes that `count` publishes are in the stream, and completes what nobody else will
+    /// complete.
     fn written(&self, mut cursor: MutexGuard<'_, Cursor>, count: usize) {
         self.stats.published.add(count as u64);
-        // If the reader has passed already, or reads nothing at all, nobody else completes.
+        // If the reader has already passed the entries, or does not read, it will not complete
+        // them.
         let progress = *self.stream.progress.borrow();
         let done = match progress {
             Progress::Refused => {
@@ -388,11 +392,12 @@ impl Writer {
 
     fn refused(&mut self, batch: &Batch, error: &Error, is_in_doubt: bool) {
         if is_in_doubt || batch.seqs.start < self.may_arrive_until {
-            // They may be in the stream after all: these sequences are used up.
+            // The entries may be in the stream after all, so their sequences must not be used
+            // again.
             self.next_seq = batch.seqs.end;
         }
         if matches!(error, Error::Refused { command: "EXEC", .. }) {
-            // The connection is still within the transaction.
+            // The server is still within the transaction on this connection.
             self.drop_connection();
         }
         let of_js = batch.publishes.iter().filter(|publish| publish.ticket.is_some());
@@ -406,7 +411,8 @@ impl Writer {
     }
 }
 
-/// Resolves when an idle connection should be made again: what is written then is in no doubt.
+/// Resolves when an idle connection should be replaced, so that the next batch does not get in
+/// doubt on it.
 async fn outdated(
     connection: &mut Option<(RawConnection, Option<Identity>)>,
     also_when_ended: bool,
@@ -417,5 +423,5 @@ async fn outdated(
     }
 }
 
-/// How long a flush may go without progress when the engine ends.
+/// How long the last flush may go without progress when the engine ends.
 pub(crate) const FLUSH_LIMIT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! A batch as one transaction: written in RESP in place, since it is the hot path.
+//! Sends a batch as one transaction. Writes RESP directly, since this is the hot path.
 
 use std::time::Duration;
 
@@ -10,16 +10,17 @@ use crate::engine::redis::{ANSWER_LIMIT, Packed, SEND_BUFFER};
 use crate::engine::stream::{Batch, Publish};
 use crate::engine::wire::EntryId;
 
-/// Bytes per second at which what the kernel has taken may go out, at the least: the server answers
-/// behind it. That it goes out at all, TCP checks.
+/// The lowest rate, in bytes per second, at which the kernel may send what it has taken. The server
+/// replies only behind these bytes. TCP itself notices if they do not leave at all.
 const SLOWEST_UPLOAD: f64 = 4_096.0;
 
-/// Names a refused MULTI in warnings.
+/// Cause of warnings about a refused MULTI.
 const AS_ONE: &str = "writer, MULTI";
 
 impl Writer {
-    /// The entries' IDs. Where Redis takes a part of a batch that was not one transaction, the error
-    /// is that of the rest, which is left in `batch`.
+    /// Sends a batch and returns the entries' IDs. If the batch was not one transaction, Redis may
+    /// take only a part of it. Then this returns the error of the rest, and leaves the rest in
+    /// `batch`.
     pub(super) async fn send(&mut self, batch: &mut Batch) -> Result<Vec<EntryId>> {
         let bytes: usize = batch.publishes.iter().map(Publish::size).sum();
         let unseen = bytes.min(SEND_BUFFER);
@@ -37,7 +38,7 @@ impl Writer {
             self.is_multi_refused = sent.not_as_one.is_some();
             if let Some(error) = sent.not_as_one {
                 self.warnings.warn(AS_ONE, &error);
-                // The refused MULTI has used up the ASKING.
+                // ASKING holds for one command, and that was the refused MULTI.
                 if is_asking && error.is_forbidden() {
                     self.each_alone_until = Some(Instant::now() + EACH_ALONE);
                 }
@@ -72,7 +73,7 @@ impl Writer {
         self.each_alone_until.is_none_or(|until| Instant::now() >= until)
     }
 
-    /// Leaves in a batch what Redis did not take.
+    /// Notes what Redis took of a batch, and leaves the rest in it.
     pub(super) fn taken_in_part(&mut self, batch: &mut Batch, ids: &[Option<EntryId>]) {
         let Some(last) = ids.iter().copied().flatten().next_back() else { return };
         let taken = ids.iter().zip(&batch.publishes).filter(|(id, _)| id.is_some());
@@ -83,7 +84,7 @@ impl Writer {
         cursor.written = last;
         self.next_seq = batch.seqs.start;
         self.written(cursor, before - batch.publishes.len());
-        // The rest does not wait longer for that.
+        // Redis has taken something, so the rest need not wait longer.
         self.backoff.reset();
     }
 

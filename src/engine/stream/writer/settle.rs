@@ -1,6 +1,5 @@
-//! Finds out whether a batch in doubt has arrived, after its connection broke. If so, it stands
-//! behind the last entry that Redis had acknowledged or the reader had read when the batch was
-//! sent.
+//! Finds out whether a batch in doubt has arrived. If it has, it is behind the last entry that
+//! Redis had acknowledged or the reader had read when the writer sent the batch.
 
 use super::{Sent, Writer};
 use crate::engine::error::{Error, Result};
@@ -8,14 +7,15 @@ use crate::engine::redis::{Identity, RawConnection};
 use crate::engine::stream::{Batch, read_entries, tail};
 use crate::engine::wire::{EntryId, Origin, fields_of, parse_entry};
 
-/// Names the end of old connections in warnings.
+/// Cause of warnings about CLIENT KILL, which ends old connections.
 const KILLING: &str = "writer, CLIENT KILL";
-/// Names the question where to begin in warnings.
+/// Cause of warnings about XREVRANGE, which finds the start for an emitter.
 const STARTING: &str = "writer, XREVRANGE";
 
 impl Writer {
-    /// Where nobody reads: the first batch stands behind the tail of the moment at which we connect
-    /// first. Where Redis does not tell, all of the stream will be looked at.
+    /// For an emitter, which has no reader: notes the stream's tail when it first connects, since
+    /// its first batch will be behind that. If Redis refuses to report the tail, [`Writer::settle`]
+    /// searches the whole stream.
     pub(super) async fn find_start(&mut self, connection: &mut RawConnection) -> Result<()> {
         match tail(connection, &self.stream.key).await {
             Ok(tail) => self.stream.cursor().written = tail.unwrap_or(EntryId::ZERO),
@@ -25,8 +25,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Where nobody reads, nobody notices that the stream was deleted or fell back either: new entries
-    /// may have lower IDs than the last one that we have written.
+    /// For an emitter, which has no reader: checks whether the stream was deleted or fell back. If
+    /// so, new entries may have lower IDs than the last one that it wrote, so the search must begin
+    /// at the stream's start.
     async fn heed_fall(&mut self) -> Result<()> {
         let stream = self.stream.clone();
         let tail = tail(self.connection()?, &stream.key).await?.unwrap_or(EntryId::ZERO);
@@ -37,8 +38,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Finds out whether a batch in doubt has arrived: its entries' IDs, or `None` when what is left
-    /// in `batch` has not and cannot any more.
+    /// Finds out whether a batch in doubt has arrived. Returns its entries' IDs, or no IDs if the
+    /// reader has met all of it. Returns `None` if the writer must send what is left in `batch`.
     pub(super) async fn settle(
         &mut self,
         batch: &mut Batch,
@@ -49,7 +50,8 @@ impl Writer {
         if !sure {
             self.may_arrive_until = batch.seqs.end;
         }
-        // What was read from a master that died may not have come to the replica that took over.
+        // What the reader read from a master that died may not have reached the replica that took
+        // over.
         if !self.is_elsewhere(old) && self.stream.cursor().own.has_read(&batch.seqs) {
             return Ok(Some(Vec::new()));
         }
@@ -62,8 +64,8 @@ impl Writer {
         let connection = self.connection()?;
         let mut ids = vec![None; batch.publishes.len()];
         let mut from = written.next();
-        // One size for all pages: the next attempt begins at the first page again, and with pages that
-        // grow on the way it would break at the same place for ever.
+        // All pages have one size. After a break the next attempt begins at the first page again:
+        // if pages grew on the way, each attempt would break at the same place.
         let count = pages.now();
         loop {
             let page = read_entries(connection, &key, from, None, count).await;
@@ -83,7 +85,8 @@ impl Writer {
         }
         pages.worked();
         if doubt.as_one && ids.iter().any(Option::is_some) {
-            // All or nothing: all of it was written, and what is missing was trimmed since.
+            // It was one transaction, so all of it was written, and Redis has trimmed what is
+            // missing.
             let trimmed = ids.iter().take_while(|id| id.is_none()).count();
             self.trimmed(batch, trimmed, &ids);
             ids.drain(..trimmed);
@@ -91,8 +94,8 @@ impl Writer {
         if !ids.contains(&None) {
             return Ok(Some(ids.into_iter().flatten().collect()));
         }
-        // It is not there, or without MULTI in part. What was trimmed behind our last entry could
-        // have held it.
+        // The batch is not there or, if it went without MULTI, only a part is. If Redis has trimmed
+        // entries behind our last one, the batch may have been among them.
         let connection = self.connection()?;
         let first = read_entries(connection, &key, EntryId::ZERO, None, 1).await?;
         let trimmed = first.first().is_some_and(|first| first.id > written)
@@ -106,7 +109,8 @@ impl Writer {
         Ok(None)
     }
 
-    /// The first `count` entries of a batch were written, and trimmed before they were looked for.
+    /// Takes the first `count` publishes out of a batch: they were written, and Redis trimmed their
+    /// entries before the writer searched for them.
     fn trimmed(&mut self, batch: &mut Batch, count: usize, ids: &[Option<EntryId>]) {
         let Some(found) = ids.get(count).copied().flatten().filter(|_| count > 0) else { return };
         tracing::debug!("the first {count} entries of a batch were written and trimmed");
@@ -117,21 +121,21 @@ impl Writer {
         self.written(cursor, count);
     }
 
-    /// True when the connection leads to another server, or another start of it, than before.
+    /// True if the connection leads to another server than before, or to another start of it.
     fn is_elsewhere(&self, old: Option<&Identity>) -> bool {
         let new = self.connection.as_ref().and_then(|(_, identity)| identity.as_ref());
         old.zip(new).is_some_and(|(old, new)| old.run_id != new.run_id)
     }
 
-    /// Makes sure that the server reads nothing more from the old connection. False when that
-    /// could not be made sure.
+    /// Makes sure that the server reads nothing more from the old connection. Returns false if it
+    /// cannot make sure.
     async fn end_old_connection(&mut self, old: Option<&Identity>) -> Result<bool> {
         let Some((connection, new)) = &mut self.connection else { return Err(Error::Closed) };
         let (Some(old), Some(new)) = (old, new) else { return Ok(false) };
         if old.run_id != new.run_id {
-            // It was started again, and the old connection ended with it. Or another server is the
-            // key's master: what still comes out of the old connection is refused, or goes into a
-            // stream that is not the one any more.
+            // The server was started again, which ended the old connection. Or another server is
+            // the key's master now: the old one refuses what it still reads from the old
+            // connection, or writes it to a stream that does not count any more.
             return Ok(true);
         }
         let mut command = redis::cmd("CLIENT");

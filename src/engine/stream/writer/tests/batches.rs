@@ -1,4 +1,4 @@
-//! What becomes of a batch that Redis answers.
+//! What the writer does with a batch after Redis has replied.
 
 use std::time::Duration;
 

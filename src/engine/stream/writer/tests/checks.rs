@@ -1,4 +1,4 @@
-//! Once a second: is the stream still the one that we read?
+//! The check, once a second, whether the stream is still the one that we read.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::engine::error::Error;
 use crate::engine::event::Loss;
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
-/// A node whose reader stands at `5-0` and has read five entries; the first check is answered.
+/// A node whose reader is at `5-0` and has read five entries. Its first check is done.
 async fn checked() -> (ScriptedRedis, TestNode, ScriptedConnection) {
     let mut redis = ScriptedRedis::new();
     let node = TestNode::new(&redis);
@@ -23,7 +23,7 @@ async fn checked() -> (ScriptedRedis, TestNode, ScriptedConnection) {
     (redis, node, connection)
 }
 
-/// The reader was told that its position is another one.
+/// Whether the writer has told the reader to connect again.
 async fn is_restarted(node: &TestNode) -> bool {
     timeout(Duration::from_secs(1), node.stream.restart_reader.notified()).await.is_ok()
 }
@@ -60,10 +60,10 @@ async fn a_stream_that_has_gone_is_a_loss_and_read_from_its_start() {
     {
         let cursor = node.stream.cursor();
         assert_eq!((cursor.position, cursor.moves), (id(0), 1));
-        // If it comes back as it was, out of a backup, what was read is not new.
+        // If the stream comes back out of a backup, the entries that were read are not new.
         assert_eq!((cursor.written, cursor.read_again_to), (id(0), Some(id(5))));
     }
-    // It is reported once, not each second.
+    // The writer reports the loss once, not each second.
     connection.expect("XINFO").await.reply(reply::no_stream()).await;
     connection.expect("XINFO").await.reply(reply::no_stream()).await;
     assert_eq!(node.stats.resets.get(), 1);

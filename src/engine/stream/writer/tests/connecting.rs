@@ -1,4 +1,4 @@
-//! How the writer gets to its server.
+//! How the writer connects to its server.
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ async fn it_does_without_client_and_info() {
     assert!(matches!(node.warning().await, Error::Refused { command: "INFO", .. }));
 }
 
-/// A cluster of which `a` answers for all slots.
+/// A node in a cluster in which `a` serves all slots.
 fn cluster(redis: &ScriptedRedis) -> TestNode {
     TestNode::with_settings(redis, r#"{"kind":"cluster","nodes":[{"host":"a","port":1}]}"#)
 }
@@ -125,7 +125,7 @@ async fn where_multi_is_refused_while_a_slot_moves_each_command_follows_an_askin
     let mut connection = redis.accept_at("a:1").await;
     connection.expect_batch(2).await.refuse("ASK 1234 b:2").await;
     let mut connection = redis.accept_at("b:2").await;
-    // The refused MULTI has used up the ASKING.
+    // ASKING holds for one command, and that was the refused MULTI.
     let moved = [reply::error("MOVED 1234 a:1"), reply::error("MOVED 1234 a:1")];
     connection.expect_batch(2).await.refuse_multi("NOPERM no permissions", &moved).await;
     let mut connection = redis.accept_at("a:1").await;

@@ -1,11 +1,11 @@
-//! After a connection broke: did the batch arrive?
+//! How the writer settles a batch after its connection broke.
 
 use super::{advance, node_at_the_end, publish};
 use crate::engine::error::Error;
 use crate::engine::event::Local;
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
-/// Two publishes are sent, with the sequences 1 and 2, and the connection breaks.
+/// The writer sends two publishes with the sequences 1 and 2. Then the connection breaks.
 async fn cut(redis: &mut ScriptedRedis, node: &TestNode) {
     publish(node, [1, 2]);
     let mut connection = redis.accept().await;
@@ -14,28 +14,28 @@ async fn cut(redis: &mut ScriptedRedis, node: &TestNode) {
     assert!(matches!(node.warning().await, Error::Connection { .. }));
 }
 
-/// The old connection is ended.
+/// The writer ends the old connection.
 async fn kill(connection: &mut ScriptedConnection) {
     let command = connection.expect("CLIENT KILL").await;
     assert_eq!(command.words[2..], ["ID", "1", "ADDR", "10.0.0.1:1"]);
     command.reply(reply::int(1)).await;
 }
 
-/// The writer looks for its batch behind `5-0`, and finds these.
+/// The writer searches for its batch behind `5-0`, and finds `entries`.
 async fn look(connection: &mut ScriptedConnection, entries: &[Vec<u8>]) {
     let command = connection.expect("XRANGE").await;
     assert_eq!(command.words[2..4], ["5-1", "+"]);
     command.reply(reply::array(entries)).await;
 }
 
-/// It looks whether the stream was trimmed past the place: its first entry is this.
+/// The writer checks whether Redis has trimmed the stream past `5-0`: its first entry is `id`.
 async fn first(connection: &mut ScriptedConnection, id: &str) {
     let command = connection.expect("XRANGE").await;
     assert_eq!(command.words[2..], ["0-0", "+", "COUNT", "1"]);
     command.reply(reply::array(&[reply::entry_of_upstream(id)])).await;
 }
 
-/// The two publishes are sent once more, one by one, since a connection broke over both.
+/// The writer sends the two publishes again, one by one, since a connection broke over both.
 async fn resend(connection: &mut ScriptedConnection, ids: [&str; 2]) {
     for (seq, id) in (1..).zip(ids) {
         let batch = connection.expect_batch(1).await;
@@ -61,7 +61,7 @@ async fn what_is_not_there_once_the_old_connection_has_ended_is_sent_again() {
     resend(&mut connection, ["7-0", "8-0"]).await;
     assert_eq!(node.published().await.1.unwrap(), Some(id(7)));
     assert_eq!(node.stats.doubtful.get(), 0);
-    // The first sequence of the next batch is behind it.
+    // The next batch begins with the next sequence.
     publish(&node, [3]);
     assert_eq!(connection.expect_batch(1).await.seqs(), [3]);
 }
@@ -99,7 +99,7 @@ async fn it_is_looked_for_page_by_page() {
     assert_eq!(node.stream.cursor().written, id(8));
 }
 
-/// The same two where Redis has refused MULTI: their sequences are 3 and 4.
+/// The same after Redis has refused MULTI. The sequences of the two publishes are 3 and 4.
 async fn cut_without_multi(redis: &mut ScriptedRedis, node: &TestNode) {
     publish(node, [8, 9]);
     let mut connection = redis.accept().await;
@@ -194,7 +194,7 @@ async fn on_another_server_nothing_is_ended() {
     assert_eq!(node.stats.doubtful.get(), 0);
 }
 
-/// As if the reader had met both entries.
+/// Acts as if the reader had met both entries.
 fn meet(node: &TestNode) {
     let mut cursor = node.stream.cursor();
     for seq in [1, 2] {

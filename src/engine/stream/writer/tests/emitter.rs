@@ -1,4 +1,4 @@
-//! The writer of an emitter, which nobody reads for.
+//! The writer of an emitter, which has no reader.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn emitter() -> (ScriptedRedis, TestNode) {
     (redis, node)
 }
 
-/// The stream's last entry is asked for.
+/// The writer asks for the stream's last entry, which has the ID `id`.
 async fn tail(connection: &mut ScriptedConnection, id: &str) {
     let entries = reply::array(&[reply::entry_of_upstream(id)]);
     connection.expect("XREVRANGE").await.reply(entries).await;
@@ -33,7 +33,7 @@ async fn it_connects_with_the_first_publish_and_is_done_at_the_reply() {
     tail(&mut connection, "5-0").await;
     connection.expect_batch(1).await.execute(&["6-0"]).await;
     assert_eq!(node.published().await.1.unwrap(), Some(id(6)));
-    // Nothing is asked while there is nothing to write.
+    // The writer asks for nothing while there is nothing to write.
     connection.while_answering(sleep(Duration::from_secs(60))).await;
     assert!(!connection.has_answered("XINFO"));
 }

@@ -1,5 +1,4 @@
-//! The writer, against servers that the test plays. "The writer" in docs/architecture.md names the
-//! branches.
+//! The writer against scripted servers. "The writer" in docs/architecture.md lists the branches.
 
 mod batches;
 mod checks;
@@ -9,7 +8,7 @@ mod emitter;
 
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
-/// A node whose reader stands at `5-0`, the end of the stream, and servers where the stream is so.
+/// Servers with a stream that ends at `5-0`, and a node whose reader is at that end.
 fn node_at_the_end() -> (ScriptedRedis, TestNode) {
     let mut redis = ScriptedRedis::new();
     redis.answer("XINFO", reply::info("1-0", "5-0", 5, 5));
@@ -18,13 +17,13 @@ fn node_at_the_end() -> (ScriptedRedis, TestNode) {
     (redis, node)
 }
 
-/// As if the reader had come to `ms`, the end of the stream, without having met entries of our own.
+/// Acts as if the reader had reached the stream's end at `ms` without meeting own entries.
 fn advance(node: &TestNode, connection: &mut ScriptedConnection, ms: u64) {
     node.stream.cursor().position = id(ms);
     connection.answer("XINFO", reply::info("1-0", &format!("{ms}-0"), 5, 5));
 }
 
-/// Publishes these.
+/// Publishes one message for each ticket.
 fn publish<const N: usize>(node: &TestNode, tickets: [u32; N]) {
     tickets.into_iter().for_each(|ticket| node.publish(ticket));
 }
