@@ -12,8 +12,9 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// `host:port`, as servers of a cluster write it, IPv6 without brackets as well. Without a host
-    /// it is the one of the server that wrote it; a `?` stands for a server without a known address.
+    /// `host:port`, as servers of a cluster write it, IPv6 without brackets as well. If the host is
+    /// missing, it is the host of `writer`, the server that wrote the text. `None` if the host is
+    /// `?`: the server's address is not known.
     pub(crate) fn parse(text: &str, writer: &Address) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']');

@@ -1,6 +1,6 @@
 //! Every way in which the engine can fail, with stable codes for the JS side.
 //!
-//! - `reply`: which of them an error reply of Redis is, and what to do about it.
+//! - `reply`: makes an [`Error`] of an error reply of Redis, with advice.
 
 mod reply;
 
@@ -9,53 +9,52 @@ use std::time::Duration;
 use super::address::Address;
 pub(crate) use reply::{is_turned_away, server_words};
 
-/// Result of the engine's own operations.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong. `Display` says what to do; [`Error::code`] is stable and meant for programs.
+/// What went wrong. `Display` tells users what to do. [`Error::code`] is stable and meant for
+/// programs.
 ///
-/// No variant carries a password or a key.
+/// No variant carries a password or a private key.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Error {
-    /// The settings or options handed over by JS could not be used.
+    /// The engine cannot use the settings or options that JS passed.
     #[error("invalid {what}: {reason}")]
     Settings {
-        /// Which setting.
+        /// The setting or option, by the name that users know.
         what: &'static str,
-        /// Why it cannot be used.
         reason: String,
     },
-    /// No connection to Redis: it is down or unreachable, or the connection broke.
+    /// There is no connection to Redis: the server is down or unreachable, or the connection broke.
     #[error("no connection to Redis at {address}: {reason}; {TRIED_AGAIN}")]
     Connection {
         /// `host:port` or the unix socket's path.
         address: String,
-        /// The operating system's or the client library's words.
+        /// The message of the operating system or of the client library.
         reason: String,
     },
-    /// The server hangs up on us before it does anything: on everybody, as when a herd comes back after
-    /// a restart, or on those from elsewhere.
+    /// The server ends the connection before it executes anything. It does so to everybody when it
+    /// has too many clients, for example when all come back after a restart. In protected mode it
+    /// does so to clients from other hosts.
     #[error("Redis at {address} turns connections away: {reason}; {TRIED_AGAIN}")]
     TurnedAway {
         /// `host:port` or the unix socket's path.
         address: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
-    /// The credentials provider gives none.
+    /// The credentials provider has failed.
     #[error("the credentials provider has failed: {reason}")]
     Provider {
-        /// Its words.
+        /// The provider's message.
         reason: String,
     },
-    /// TLS was refused by one of the two sides.
+    /// One of the two sides refused the TLS handshake.
     #[error("TLS handshake with Redis at {address} failed: {reason}; {advice}")]
     Tls {
         /// `host:port`.
         address: String,
-        /// rustls's words.
+        /// rustls's message.
         reason: String,
-        /// What to do about it.
         advice: &'static str,
     },
     /// Redis refused the user or the password.
@@ -65,89 +64,82 @@ pub(crate) enum Error {
     Auth {
         /// `host:port` or the unix socket's path.
         address: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
     /// Redis refused a command, and would refuse it again.
     #[error("Redis refused {command}{}: {reason}; {advice}", on(.key))]
     Refused {
-        /// The command's name.
         command: &'static str,
-        /// The key or channel that it was for; empty when it was for none.
+        /// The key or channel of the command; empty if it has none.
         key: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
-        /// What to do about it.
         advice: String,
-        /// Which refusal this is.
         refusal: Refusal,
     },
-    /// Redis cannot serve the command now (loading, failing over, busy): it is tried again.
+    /// Redis cannot serve the command now (loading, failing over, busy). The engine tries again.
     #[error("Redis cannot serve {command} now: {reason}")]
     Unavailable {
-        /// The command's name.
         command: &'static str,
-        /// The server's words.
+        /// The server's message.
         reason: String,
-        /// Who may be able to.
+        /// Whether the same server can serve it later, or only another one.
         outage: Outage,
     },
-    /// Another node of a cluster serves the key: MOVED or ASK.
+    /// Another server of the cluster serves the key: MOVED or ASK.
     #[error(
         "another node of the Redis Cluster serves `{key}` ({reason}): with a client, a URL or settings of a single server, pass those of a cluster instead"
     )]
     Moved {
         /// The key or channel.
         key: String,
-        /// The server's words.
+        /// The server's message.
         reason: String,
-        /// Where it is, as the server says.
+        /// The address of that server, if the reply names one.
         to: Option<Address>,
-        /// Its slot is on its way there: ASK.
+        /// True for ASK: that server is taking over the slot.
         asking: bool,
     },
-    /// An answer did not come in time.
+    /// Redis did not answer in time.
     #[error("Redis did not answer {command} within {} ms", .after.as_millis())]
     Timeout {
-        /// The command's name.
         command: &'static str,
-        /// How long was waited.
+        /// The time limit that passed.
         after: Duration,
     },
-    /// The server sent something that the command cannot answer.
+    /// The server sent something that is no answer to the command.
     #[error("Redis answered {command} with something unexpected: {reason}")]
     Protocol {
-        /// The command's name.
         command: &'static str,
-        /// What was wrong about it.
+        /// What is wrong with it.
         reason: String,
     },
-    /// Too much waits to be published, or the packet alone is too large.
+    /// Too many bytes wait to be published, or the packet alone is too large.
     #[error(
         "{}: the packet is not published and goes to clients of this process only",
         too_much(*.size, *.queued, *.bound)
     )]
     QueueFull {
-        /// What the packet takes.
+        /// Size of the packet in bytes.
         size: usize,
-        /// What waits.
+        /// Bytes that wait already.
         queued: usize,
-        /// The bound, option `publishQueueBytes`.
+        /// The option `publishQueueBytes`, in bytes.
         bound: usize,
     },
-    /// Connections break over one large packet: a limit of the server, or of something before it.
+    /// The connection breaks each time that the writer sends a large packet. The server, or
+    /// something before it, has a limit.
     #[error(
         "Redis ended the connection each time that {command} with {bytes} bytes was sent for `{key}`: the packet is not published and goes to clients of this process only; is it larger than Redis's `proto-max-bulk-len` or `client-query-buffer-limit`, or than a limit of the service or proxy?"
     )]
     TooLarge {
-        /// The command's name.
         command: &'static str,
-        /// The key.
         key: String,
-        /// How large the packet is.
+        /// The packet's size.
         bytes: usize,
     },
-    /// Nodes of the 0.1/0.2 protocol write to the stream, and this one speaks that of 0.3.
+    /// Nodes of the 0.1/0.2 protocol write to the stream, and this node speaks that of 0.3.
     #[error(
         "nodes of @socket.io/redis-streams-adapter 0.1 or 0.2, or of this package with `requestsVia: \"stream\"`, share the stream `{key}`: requests and acknowledgements do not reach them; set `requestsVia: \"stream\"` on all nodes to work with them"
     )]
@@ -155,7 +147,7 @@ pub(crate) enum Error {
         /// The stream's key.
         key: String,
     },
-    /// A session cannot be restored, or not provably without a hole.
+    /// A session cannot be restored, or the engine cannot prove that no packet is missing.
     #[error("session not restored: {0}")]
     NotRestored(&'static str),
     /// The engine was closed.
@@ -163,7 +155,7 @@ pub(crate) enum Error {
     Closed,
 }
 
-/// What operators have to know of an outage.
+/// What operators have to know about an outage.
 const TRIED_AGAIN: &str = "this is tried again until it works; meanwhile packets wait, up to `publishQueueBytes`, and clients get them afterwards";
 
 fn on(key: &str) -> String {
@@ -181,22 +173,22 @@ fn too_much(size: usize, queued: usize, bound: usize) -> String {
     )
 }
 
-/// What stands in the way of a server that cannot serve a command now.
+/// Why a server cannot serve a command now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outage {
-    /// It passes on this server: it loads its data, is busy, or cannot write to its disk.
+    /// It passes on the same server, which loads its data, is busy, or cannot write to its disk.
     Passing,
-    /// This server is not the master, or is cut off from the others: by now another one may be the
-    /// master.
+    /// This server is not the master, or is cut off from the others. Another one may be the master
+    /// by now.
     NotMaster,
 }
 
-/// The refusals that users meet, each with a code of its own.
+/// The kinds of refusals that users meet. Each has its own code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Refusal {
     /// An ACL rule forbids the command, the key or the channel.
     NoPermission,
-    /// The key holds something that is no stream.
+    /// The key holds something that is not a stream.
     WrongType,
     /// `maxmemory` is reached.
     OutOfMemory,
@@ -207,7 +199,7 @@ pub(crate) enum Refusal {
 }
 
 impl Error {
-    /// Stable code, carried by JS errors and warnings as `code`.
+    /// A stable code, which JS errors and warnings carry as `code`.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Error::Settings { .. } => "ERR_SIO_REDIS_SETTING",
@@ -234,7 +226,7 @@ impl Error {
         }
     }
 
-    /// True when trying the same again cannot help until somebody changes Redis or the settings.
+    /// True if another attempt cannot succeed until somebody changes Redis or the settings.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(
             self,
@@ -242,33 +234,33 @@ impl Error {
         )
     }
 
-    /// True when Redis has reached its `maxmemory`.
     pub(crate) fn is_out_of_memory(&self) -> bool {
         matches!(self, Error::Refused { refusal: Refusal::OutOfMemory, .. })
     }
 
-    /// True when the server does not let this command through, for this user or for anybody.
+    /// True if the server does not allow this command, for this user or for anybody.
     pub(crate) fn is_forbidden(&self) -> bool {
         let forbidden = [Refusal::NoPermission, Refusal::Unsupported, Refusal::Other];
         matches!(self, Error::Refused { refusal, .. } if forbidden.contains(refusal))
     }
 
-    /// What is at fault: errors with the same cause need to be said once, whoever meets them.
+    /// What is at fault. The engine warns once of all errors with the same cause, whichever task
+    /// meets them.
     pub(crate) fn cause(&self) -> String {
         match self {
             Error::Refused { key, refusal: Refusal::WrongType | Refusal::OutOfMemory, .. } => {
                 format!("{} {key}", self.code())
             }
             Error::Provider { .. } => format!("{} provider", self.code()),
-            // Not the same as that the connection before has broken.
+            // This is another cause than a broken connection.
             Error::TurnedAway { .. } => format!("{} turned away", self.code()),
-            // Each names another right or command.
+            // Each command may need another permission.
             Error::Refused { command, .. } => format!("{} {command}", self.code()),
             _ => self.code().to_owned(),
         }
     }
 
-    /// True when the connection on which this came up is still good.
+    /// True if the connection on which this error came up can still be used.
     pub(crate) fn connection_survives(&self) -> bool {
         match self {
             Error::Unavailable { outage, .. } => *outage == Outage::Passing,
@@ -277,7 +269,7 @@ impl Error {
         }
     }
 
-    /// True when the server has answered, and nothing was done.
+    /// True if the server answered and executed nothing.
     pub(crate) fn is_answered(&self) -> bool {
         matches!(self, Error::Refused { .. } | Error::Unavailable { .. } | Error::Moved { .. })
     }

@@ -1,6 +1,7 @@
-//! Sorts error replies of Redis by their codes: which [`Error`] each is, and what to do about it.
+//! Sorts error replies of Redis by their codes: which [`Error`] each is, and what users can do
+//! about it.
 //!
-//! Most of what is wrong with a command has the same code, `ERR`. Only for that the words count.
+//! Most errors have the same code, `ERR`. For those, the words of the message decide.
 
 use redis::{ErrorKind, RedisError};
 
@@ -8,7 +9,7 @@ use super::{Error, Outage, Refusal};
 use crate::engine::address::Address;
 
 impl Error {
-    /// Sorts an error of redis-rs, met while sending `command` for `key`.
+    /// Makes an [`Error`] of an error of redis-rs, which came up while sending `command` for `key`.
     pub(crate) fn from_redis(
         command: &'static str,
         key: &str,
@@ -32,7 +33,7 @@ impl Error {
         }
     }
 
-    /// Sorts an error reply, as the server sent it but for its `-`.
+    /// Makes an [`Error`] of an error reply: `words` is the reply without its `-`.
     pub(crate) fn from_reply(command: &'static str, key: &str, address: &str, words: &str) -> Self {
         if let Some((_, cause)) = words.split_once("Transaction discarded because of: ") {
             return Error::from_reply(command, key, address, cause.trim());
@@ -51,13 +52,13 @@ impl Error {
             "MOVED" | "ASK" => Error::moved(key, address, reason, code == "ASK"),
             "NOAUTH" | "WRONGPASS" => Error::Auth { address: at(), reason },
             _ if is_turned_away(words) => Error::TurnedAway { address: at(), reason },
-            // What Redis says to a long command before the login.
+            // Redis replies this if a long command comes before the login.
             "ERR" if words.contains("unauthenticated") => Error::Auth { address: at(), reason },
             _ => Error::refused(command, key, code, reason),
         }
     }
 
-    /// What came is no reply of Redis.
+    /// For bytes that are not a reply of Redis.
     pub(crate) fn no_reply(command: &'static str, address: &str) -> Self {
         let reason = format!(
             "what comes from {address} is not Redis's protocol: does another service listen there, or does it expect TLS (`rediss://`, or `tls` in the settings)?"
@@ -65,7 +66,7 @@ impl Error {
         Error::Protocol { command, reason }
     }
 
-    /// `reason` is `MOVED slot host:port`, or the same with ASK.
+    /// `reason` is `MOVED slot host:port` or `ASK slot host:port`.
     fn moved(key: &str, address: &str, reason: String, asking: bool) -> Self {
         let to = reason.split_ascii_whitespace().nth(2).and_then(|to| {
             let writer = Address::Tcp(address.rsplit_once(':')?.0.to_owned(), 0);
@@ -90,8 +91,8 @@ impl Error {
     }
 }
 
-/// What is lost when a server refuses a command that is not needed: managed services and proxies do
-/// not let everything through.
+/// What is lost if a server refuses a command that the engine can do without. Managed services and
+/// proxies refuse many commands.
 fn loss_without(command: &str) -> Option<&'static str> {
     Some(match command {
         "CLIENT" | "INFO" => "after a cut a packet may be written twice",
@@ -105,8 +106,8 @@ fn loss_without(command: &str) -> Option<&'static str> {
     })
 }
 
-/// What to do when a server does not know, or does not take, a command that an option or a setting asks
-/// for.
+/// Advice if a server does not know or does not accept a command that an option or a setting
+/// requires.
 fn advice_for_command(command: &str) -> Option<&'static str> {
     Some(match command {
         "SSUBSCRIBE" | "SUNSUBSCRIBE" | "SPUBLISH" => {
@@ -119,12 +120,13 @@ fn advice_for_command(command: &str) -> Option<&'static str> {
     })
 }
 
-/// What a server says before it hangs up, whatever it was asked.
+/// True for the messages that a server sends before it ends the connection, whatever the command
+/// was.
 pub(crate) fn is_turned_away(words: &str) -> bool {
     words.contains("max number of clients") || words.starts_with("DENIED ")
 }
 
-/// The error reply as the server sent it, which redis-rs takes apart.
+/// Puts an error reply together again as the server sent it: redis-rs takes it apart.
 pub(crate) fn server_words(error: &RedisError) -> String {
     let words = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) if !detail.starts_with(code) => format!("{code} {detail}"),
@@ -135,7 +137,7 @@ pub(crate) fn server_words(error: &RedisError) -> String {
     without_arguments(&words).to_owned()
 }
 
-/// Without the arguments of a command that the server does not know: they hold users' data.
+/// Cuts off the arguments of a command that the server does not know: they hold users' data.
 fn without_arguments(words: &str) -> &str {
     words.find(", with args beginning with").map_or(words, |end| &words[..end])
 }
@@ -158,7 +160,7 @@ fn advice_for(code: &str, reason: &str) -> (Refusal, &'static str) {
     }
 }
 
-/// For errors without a code of their own, and the words of proxies. `reason` is in lower case.
+/// For errors without their own code, and for the messages of proxies. `reason` is in lower case.
 fn advice_for_words(reason: &str) -> (Refusal, &'static str) {
     const ADVICE: &[(&str, Refusal, &str)] = &[
         (
@@ -252,7 +254,7 @@ mod tests {
             ("READONLY You can't write against a read only replica.", false),
             ("MASTERDOWN Link with MASTER is down", false),
             ("CLUSTERDOWN The cluster is down", false),
-            // A master that was cut off from its replicas: others may have made one the master.
+            // The master was cut off from its replicas, and one of them may be the master by now.
             ("NOREPLICAS Not enough good replicas to write.", false),
             ("LOADING Redis is loading the dataset in memory", true),
             ("TRYAGAIN Multiple keys request during rehashing of slot", true),

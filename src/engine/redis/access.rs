@@ -27,26 +27,27 @@ use crate::engine::warnings::Warnings;
 pub(crate) type AskCredentials =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Credentials>> + Send>> + Send + Sync>;
 
-/// For clients with a credentials provider.
+/// Credentials from the client's credentials provider.
 pub(crate) struct CredentialsSource {
-    /// Asked at each connect.
+    /// Called at each connect.
     pub(crate) ask: AskCredentials,
-    /// Changes when connections that stand are to be authenticated again.
+    /// Changes when open connections must authenticate again.
     pub(crate) renewed: watch::Receiver<Option<Credentials>>,
 }
 
-/// What is called with what the server pushes.
+/// Called with each message that the server pushes.
 pub(crate) type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
 
-/// Added when a connection without TLS ends before the server has said anything.
+/// Added to the error if a connection without TLS ends before the server has replied.
 const IS_IT_PLAIN: &str = " before the first reply (does this port expect TLS? Then use `rediss://`, or `tls` in the settings)";
 
-/// What the servers of one kind take.
+/// What is needed to connect and log in to servers of one kind: those that hold the data, or the
+/// sentinels.
 pub(crate) struct Access {
     dialer: Arc<dyn Dial>,
     has_tls: bool,
     credentials: Credentials,
-    /// Of servers that have a login of their own.
+    /// Credentials of servers that have their own.
     own_credentials: HashMap<Address, Credentials>,
     source: Option<CredentialsSource>,
     warnings: Arc<Warnings>,
@@ -56,7 +57,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// To the servers that hold the data. Nothing is connected yet.
+    /// Access to the servers that hold the data. Does not connect yet.
     pub(crate) fn to_data(
         settings: &Settings,
         dialer: Arc<dyn Dial>,
@@ -76,7 +77,7 @@ impl Access {
         }
     }
 
-    /// To the sentinels.
+    /// Access to the sentinels. Does not connect yet.
     pub(crate) fn to_sentinels(
         settings: &Settings,
         sentinel: &SentinelSettings,
@@ -96,7 +97,7 @@ impl Access {
         }
     }
 
-    /// A connection for commands; with `on_push` in RESP3, else in RESP2. With `asking` each
+    /// A connection for commands, in RESP3 with `on_push` and in RESP2 without. With `asking`, each
     /// command follows an ASKING.
     pub(crate) async fn open(
         &self,
@@ -108,7 +109,7 @@ impl Access {
         let credentials = self.credentials(address).await?;
         let protocol =
             if on_push.is_some() { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
-        // The database is selected afterwards: redis-rs does not tell which command was refused.
+        // The database is selected later, since redis-rs does not tell which command was refused.
         let mut info =
             RedisConnectionInfo::default().set_protocol(protocol).set_skip_set_lib_name();
         if let Some(username) = credentials.username {
@@ -140,7 +141,7 @@ impl Access {
         Ok(connection)
     }
 
-    /// A connection whose replies are handed over as bytes, in RESP2.
+    /// A connection that returns replies as bytes, in RESP2.
     pub(crate) async fn open_raw(&self, address: &Address, asking: bool) -> Result<RawConnection> {
         let renewal = self.renewal();
         let credentials = self.credentials(address).await?;
@@ -194,7 +195,7 @@ impl Access {
         }
     }
 
-    /// Errors of the first commands: HELLO and AUTH.
+    /// Makes an error of a refused HELLO or AUTH.
     fn handshake_error(&self, address: &str, error: &RedisError) -> Error {
         let reason = server_words(error);
         let refused_login = ["WRONGPASS", "NOAUTH", "invalid password", "no password is set"];
@@ -227,7 +228,7 @@ fn set_name(name: &str) -> Cmd {
     command
 }
 
-/// A connection's name only helps humans: servers that forbid CLIENT do not matter.
+/// A connection's name only helps humans, so a server may refuse CLIENT SETNAME.
 fn ignore_refusal(named: Result<Value>) -> Result<()> {
     match named {
         Err(error) if !error.connection_survives() => Err(error),

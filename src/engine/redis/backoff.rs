@@ -1,10 +1,9 @@
-//! Time between two attempts to connect: grows, has jitter, never gives up.
+//! The time between two attempts to connect. It grows and has jitter. There is no last attempt.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(50);
 
-/// Counts failed attempts and says how long to wait before the next one.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     fixed: Option<Duration>,
@@ -13,18 +12,19 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Doubling from 50 ms to `longest`, or always `fixed`, in ms, where the user set a number.
+    /// The delay doubles from 50 ms to `longest`. If the user set a number, `fixed`, in ms, the
+    /// delay is always that.
     pub(crate) fn new(fixed: Option<u64>, longest: Duration) -> Self {
         Self { fixed: fixed.map(Duration::from_millis), longest, next: FIRST }
     }
 
-    /// Called when an attempt succeeded.
+    /// Starts again from the first delay. Called when an attempt has succeeded.
     pub(crate) fn reset(&mut self) {
         self.next = FIRST;
     }
 
-    /// The next delay, with up to a half taken off at random, so that the nodes of a cluster do
-    /// not come back in step.
+    /// The next delay. A random part, up to a half, is taken off, so that many nodes do not
+    /// reconnect at the same moment.
     pub(crate) fn delay(&mut self) -> Duration {
         let full = self.fixed.unwrap_or(self.next).max(Duration::from_millis(1));
         self.next = (self.next * 2).min(self.longest);

@@ -1,4 +1,5 @@
-//! Commands on a connection that somebody else owns: each is sent at once and waits for its answer.
+//! Commands on a connection that another object owns. Each command is sent at once and waits for
+//! its answer.
 
 use std::slice;
 use std::sync::Arc;
@@ -13,23 +14,23 @@ use crate::engine::error::{Error, Result};
 /// How long the server may take to answer a command that does not block.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Sends commands on a connection and waits for their answers.
 #[derive(Clone)]
 pub(crate) struct Commands {
     inner: MultiplexedConnection,
     address: Arc<str>,
-    /// Set on a node that takes over the key's slot: each command, or transaction, follows an
-    /// ASKING.
+    /// True if the server is taking over the key's slot. Each command, or transaction, then follows
+    /// an ASKING.
     asking: bool,
 }
 
 impl Commands {
-    /// Sends on `inner`, which leads to the server at `address`.
+    /// `inner` leads to the server at `address`.
     pub(super) fn new(inner: MultiplexedConnection, address: &Address, asking: bool) -> Self {
         Self { inner, address: address.to_string().into(), asking }
     }
 
-    /// Sends one command and waits for its answer, at most 5 s. `key` is for the error's words.
+    /// Sends one command and waits for its answer, at most 5 s. `key` only appears in error
+    /// messages.
     pub(crate) async fn send(
         &mut self,
         name: &'static str,
@@ -39,7 +40,7 @@ impl Commands {
         self.send_within(ANSWER_LIMIT, name, key, command).await
     }
 
-    /// The same with a time limit of its own, for commands that block.
+    /// Like [`Commands::send`], with a time limit of its own, for commands that block.
     pub(crate) async fn send_within(
         &mut self,
         limit: Duration,
@@ -57,8 +58,8 @@ impl Commands {
             .map_err(|e| Error::from_redis(name, key, &self.address, &e))
     }
 
-    /// Sends a pipeline and waits for all answers. With [`Pipeline::ignore_errors`] single error
-    /// replies are [`Value::ServerError`]s among the answers.
+    /// Sends a pipeline and waits for all answers. With [`Pipeline::ignore_errors`], an error reply
+    /// to a single command is a [`Value::ServerError`] among the answers.
     pub(crate) async fn send_all(
         &mut self,
         name: &'static str,
@@ -79,7 +80,7 @@ impl Commands {
         answers.await?.map_err(|e| Error::from_redis(name, key, &self.address, &e))
     }
 
-    /// Sends commands in one go: their answers, or the first refusal.
+    /// Sends commands in one go. Returns their answers, or the first refusal.
     pub(crate) async fn send_each(
         &mut self,
         limit: Duration,
@@ -88,7 +89,7 @@ impl Commands {
         commands: &[Cmd],
     ) -> Result<Vec<Value>> {
         let mut pipeline = Pipeline::with_capacity(2 * commands.len());
-        // Or the server's words were wrapped into others.
+        // Otherwise redis-rs wraps the server's message into its own.
         pipeline.ignore_errors();
         for command in commands {
             if self.asking {
@@ -104,18 +105,18 @@ impl Commands {
         answers.into_iter().map(sort).collect()
     }
 
-    /// The server's address, for messages.
+    /// The server's address, for error messages.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Sorts an error reply that stood among a pipeline's answers.
+    /// Makes an [`Error`] of an error reply among a pipeline's answers.
     pub(crate) fn error_reply(&self, name: &'static str, key: &str, reply: ServerError) -> Error {
         Error::from_redis(name, key, &self.address, &RedisError::from(reply))
     }
 }
 
-/// Waits for `work` up to `limit`; then it is [`Error::Timeout`] of `command`.
+/// Waits for `work` up to `limit`. Then it fails with [`Error::Timeout`] of `command`.
 pub(super) async fn limited<T>(
     command: &'static str,
     limit: Duration,

@@ -1,4 +1,4 @@
-//! One connection: made by a [`super::Connector`], closed when dropped.
+//! A connection that a [`super::Connector`] makes, and that closes when it is dropped.
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
@@ -11,7 +11,7 @@ use super::current_server::ServerOf;
 use super::renewal::Renewal;
 use crate::engine::address::Address;
 
-/// An open connection. The socket closes when this is dropped, whatever is on its way.
+/// An open connection. Dropping it closes the socket, even if answers are still missing.
 pub(crate) struct Connection {
     commands: Commands,
     driver: JoinHandle<()>,
@@ -19,8 +19,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Owns what drives the connection. With `asking` each command follows an ASKING; with
-    /// `renewal` it is authenticated again when the credentials change.
+    /// Spawns `driver`, which moves the bytes of the connection. With `asking`, each command
+    /// follows an ASKING. With `renewal`, the connection authenticates again when the credentials
+    /// change.
     pub(super) fn new(
         inner: MultiplexedConnection,
         driver: impl Future<Output = ()> + Send + 'static,
@@ -41,23 +42,22 @@ impl Connection {
         Self { commands, driver, server: ServerOf::default() }
     }
 
-    /// False when the connection has broken, or another server has taken over.
+    /// False if the connection has broken or another server has taken over.
     pub(crate) fn is_open(&self) -> bool {
         !self.driver.is_finished() && self.server.is_current()
     }
 
-    /// The server that it leads to is this one.
+    /// Sets the server that the connection leads to.
     pub(super) fn leads_to(&mut self, server: ServerOf) {
         self.server = server;
     }
 
-    /// The server that it leads to.
     pub(crate) fn server(&mut self) -> &mut ServerOf {
         &mut self.server
     }
 
-    /// A handle for sending commands while the connection is owned elsewhere. It does not keep the
-    /// socket open: commands fail once the connection was dropped.
+    /// A handle that sends commands while another object owns the connection. It does not keep the
+    /// socket open: commands fail once the connection is dropped.
     pub(crate) fn commands(&self) -> Commands {
         self.commands.clone()
     }

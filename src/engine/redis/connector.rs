@@ -1,7 +1,8 @@
-//! Finds the server that a key is served by, and connects to it.
+//! Finds the server of a key and connects to it.
 //!
-//! Each connection is looked for anew: a task whose connection broke, or whose server says that the
-//! key is elsewhere, comes here again, and gets to where the key is then.
+//! The connector looks for the server anew at each connect. A task whose connection broke, or whose
+//! server has replied that another one serves the key, connects again and reaches the server that
+//! has the key then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,25 +24,24 @@ use crate::engine::address::Address;
 use crate::engine::error::{Error, Outage, Result};
 use crate::engine::warnings::Warnings;
 
-/// Those who connect anew do it by slots that were told not longer ago than this, if the slots have
-/// just changed. While they stay the same, the time doubles up to [`LONGEST_FOR_SEVERAL`].
+/// A new connection uses slots that are at most this old, if the slots have just changed. Each time
+/// that they have not changed, this time doubles, up to [`LONGEST_FOR_SEVERAL`].
 const FRESH: Duration = Duration::from_millis(100);
-/// Those who have connections open go by slots that old, or until an error tells otherwise.
+/// Open connections use slots that are at most this old, until an error shows that they are wrong.
 const RECENT: Duration = Duration::from_secs(5);
-/// The longest time between two attempts to connect, to a single server and to one of several.
+/// The longest time between two attempts to connect: to a single server, and to one of several.
 const LONGEST_FOR_ONE: Duration = Duration::from_secs(2);
 const LONGEST_FOR_SEVERAL: Duration = Duration::from_millis(300);
 
 /// Which server a connection leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
-    /// The one server, or the master that the sentinels name when it is connected to.
+    /// The only server, or the master that the sentinels name at the time of the connect.
     Master,
-    /// A node of a cluster.
+    /// A server of a cluster.
     Node {
-        /// Where it is.
         address: Address,
-        /// The key's slot is on its way there: each command follows an ASKING.
+        /// True if this server is taking over the key's slot. Each command then follows an ASKING.
         asking: bool,
     },
 }
@@ -52,27 +52,27 @@ impl Target {
     }
 }
 
-/// Makes connections as the settings say.
 pub(crate) struct Connector {
     settings: Settings,
     data: Access,
     sentinels: Option<Access>,
     warnings: Arc<Warnings>,
-    /// Locked while slots are asked for, so that all who need them then get the same answer.
+    /// Locked while the connector asks for slots, so that all callers that wait get the same
+    /// answer.
     slots: Mutex<Told>,
-    /// The slots have to be asked for before they are used again.
+    /// True if the connector must ask for the slots before it uses them again.
     is_outdated: AtomicBool,
     current_server: Arc<CurrentServer>,
 }
 
-/// What is known of a cluster.
+/// What the connector knows of a cluster's slots.
 struct Told {
     slots: Option<Arc<Slots>>,
     /// The last answer, and when it came.
     answer: Option<(Result<()>, Instant)>,
-    /// Nobody is asked again before this much time has passed, however many callers find that what is
-    /// known is wrong: when a master dies, all who need it come at once, and what is left of the
-    /// cluster has enough to do.
+    /// The connector asks no server again before this time has passed, however many callers find
+    /// that the slots are wrong. When a master dies, all its callers come at once, and the other
+    /// servers are busy already.
     pause: Duration,
 }
 
@@ -83,7 +83,8 @@ impl Default for Told {
 }
 
 impl Told {
-    /// The last answer, unless it is older than that; `None` stands for as new as can be had.
+    /// The last answer, unless it is older than `age`. `None` asks for the newest, which may still
+    /// be as old as [`Told::pause`].
     fn at_most(&self, age: Option<Duration>) -> Option<Result<Arc<Slots>>> {
         let (answer, at) = self.answer.as_ref()?;
         let age = age.unwrap_or_default().max(self.pause);
@@ -94,7 +95,7 @@ impl Told {
         }
     }
 
-    /// Takes note of an answer.
+    /// Stores an answer.
     fn hear(&mut self, answer: Result<Slots>) -> Result<Arc<Slots>> {
         let is_new = answer.as_ref().is_ok_and(|slots| self.slots.as_deref() != Some(slots));
         self.pause = if is_new { FRESH } else { (self.pause * 2).min(LONGEST_FOR_SEVERAL) };
@@ -105,7 +106,7 @@ impl Told {
 }
 
 impl Connector {
-    /// Reads certificates and keys; nothing is connected yet.
+    /// Reads certificates and keys. Does not connect yet.
     ///
     /// # Errors
     /// [`Error::Settings`] when a certificate or key cannot be used.
@@ -125,7 +126,8 @@ impl Connector {
         Ok(Self::over(data, sentinels, settings, credentials, warnings))
     }
 
-    /// Opens its sockets by these: to the servers that hold the data, and to the sentinels.
+    /// Opens sockets with `data` to the servers that hold the data, and with `sentinels` to the
+    /// sentinels.
     pub(crate) fn over(
         data: Arc<dyn Dial>,
         sentinels: Arc<dyn Dial>,
@@ -149,13 +151,12 @@ impl Connector {
         }
     }
 
-    /// The settings that connections are made with.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The time between two attempts to connect. Where another server may take over, it is looked
-    /// for more often than a server would be asked whether it is there again.
+    /// The time between two attempts to connect. It is shorter with sentinels and in a cluster,
+    /// since another server may take over.
     pub(crate) fn backoff(&self) -> Backoff {
         let longest = match self.settings.kind {
             Kind::Standalone => LONGEST_FOR_ONE,
@@ -174,8 +175,8 @@ impl Connector {
         Ok(connection)
     }
 
-    /// A connection for PUB/SUB and commands, in RESP3: `on_push` is called with what is pushed,
-    /// and told of the end of the connection. It must not block.
+    /// A connection for PUB/SUB and commands, in RESP3. Calls `on_push` with each message that the
+    /// server pushes, and when the connection ends. `on_push` must not block.
     pub(crate) async fn connect_push(
         self: &Arc<Self>,
         target: &Target,
@@ -189,7 +190,7 @@ impl Connector {
         Ok(connection)
     }
 
-    /// A connection for subscriptions alone, in RESP2; `on_push` as for
+    /// A connection for subscriptions only, in RESP2. `on_push` is called as by
     /// [`Connector::connect_push`].
     pub(crate) async fn connect_subscriber(
         self: &Arc<Self>,
@@ -199,7 +200,7 @@ impl Connector {
         Subscriber::new(self.connect_raw(target).await?, on_push).await
     }
 
-    /// A connection whose replies are handed over as bytes, in RESP2.
+    /// A connection that returns replies as bytes, in RESP2.
     pub(crate) async fn connect_raw(self: &Arc<Self>, target: &Target) -> Result<RawConnection> {
         let (address, asking) = self.address(target).await?;
         let mut connection = self.data.open_raw(&address, asking).await?;
@@ -209,17 +210,17 @@ impl Connector {
         Ok(connection)
     }
 
-    /// Who serves a key, for a new connection.
+    /// The server of a key, by slots that are fresh enough for a new connection.
     pub(crate) async fn target_now(self: &Arc<Self>, key: &str) -> Result<Target> {
         self.target(key, None).await
     }
 
-    /// Who serves a key, as far as is known.
+    /// The server of a key, by slots that may be up to 5 s old.
     pub(crate) async fn target_of(self: &Arc<Self>, key: &str) -> Result<Target> {
         self.target(key, Some(RECENT)).await
     }
 
-    /// Any server that spreads PUB/SUB messages to the others.
+    /// A random server of the cluster. A message that is published on any of them reaches all.
     pub(crate) async fn any_target(self: &Arc<Self>) -> Result<Target> {
         if self.settings.kind != Kind::Cluster {
             return Ok(Target::Master);
@@ -229,7 +230,7 @@ impl Connector {
         node.map(Target::node).ok_or_else(|| unserved("CLUSTER SLOTS names no node"))
     }
 
-    /// All servers on which somebody may be subscribed.
+    /// All servers that may have subscribers.
     pub(crate) async fn all_targets(self: &Arc<Self>) -> Result<Vec<Target>> {
         if self.settings.kind != Kind::Cluster {
             return Ok(vec![Target::Master]);
@@ -238,14 +239,14 @@ impl Connector {
         Ok(slots.nodes().iter().cloned().map(Target::node).collect())
     }
 
-    /// Where an error says that the key is, in a cluster.
+    /// The server that MOVED or ASK names, in a cluster.
     pub(crate) fn redirection(&self, error: &Error) -> Option<Target> {
         let Error::Moved { to: Some(address), asking, .. } = error else { return None };
         (self.settings.kind == Kind::Cluster)
             .then(|| Target::Node { address: self.reachable(address.clone()), asking: *asking })
     }
 
-    /// What is known of the slots is wrong: they are asked for again.
+    /// Makes the connector ask for the slots again, since they are wrong.
     pub(crate) fn forget(&self) {
         self.is_outdated.store(true, Ordering::Relaxed);
     }
@@ -259,7 +260,7 @@ impl Connector {
         master.map(Target::node).ok_or_else(|| unserved("no node serves the slot"))
     }
 
-    /// The slots as they were told not longer ago than `age`; `None` stands for as new as can be had.
+    /// The slots, unless they are older than `age`. `None` asks for the newest.
     async fn slots(self: &Arc<Self>, age: Option<Duration>) -> Result<Arc<Slots>> {
         let mut told = self.slots.lock().await;
         let age = age.filter(|_| !self.is_outdated.load(Ordering::Relaxed));
@@ -296,7 +297,8 @@ impl Connector {
         Slots::parse(&reply, address, |address| self.reachable(address))
     }
 
-    /// Where a server that others know by this address is to be found from here.
+    /// The address to connect to for a server that other servers know by `address`; see
+    /// [`Settings::nat_map`].
     fn reachable(&self, address: Address) -> Address {
         let mapped = self.settings.nat_map.get(&address.to_string());
         mapped.map_or(address, |node| node.address())
@@ -327,7 +329,8 @@ impl Connector {
         sentinel::master(&mut connection, &settings.name).await
     }
 
-    /// Learns which server a connection leads to. Nothing more depends on the answer if it is refused.
+    /// Learns which server a connection leads to. If the server refuses to tell, the connection is
+    /// used all the same.
     async fn server_of(&self, connection: &mut impl super::SendCommand) -> Result<ServerOf> {
         if self.settings.kind == Kind::Cluster {
             return Ok(ServerOf::default());
@@ -342,7 +345,7 @@ impl Connector {
         }
     }
 
-    /// A sentinel may not know yet that its master is one no more.
+    /// Checks that the server is a master: a sentinel may not know yet that it no longer is one.
     async fn check_role(
         &self,
         connection: &mut impl super::SendCommand,
@@ -355,8 +358,8 @@ impl Connector {
     }
 }
 
-/// Of answers that are not whole, the one with the most slots. A node that is not in the cluster yet,
-/// or was taken out of it, knows no slots or only its own.
+/// If no answer covers all slots, takes the one with the most. A server that has not joined the
+/// cluster yet, or was removed from it, knows no slots or only its own.
 fn widest(answers: Vec<Result<Slots>>) -> Result<Slots> {
     let (mut widest, mut failures) = (None::<Slots>, Vec::new());
     for answer in answers {
@@ -377,7 +380,7 @@ fn widest(answers: Vec<Result<Slots>>) -> Result<Slots> {
     }
 }
 
-/// What has to be changed is more telling than who could not be reached.
+/// Prefers a refusal, which somebody has to fix, to a server that could not be reached.
 fn most_telling(mut failures: Vec<Error>) -> Error {
     match failures.iter().position(Error::is_refusal) {
         Some(refusal) => failures.swap_remove(refusal),
@@ -389,28 +392,27 @@ fn unserved(reason: &str) -> Error {
     Error::Unavailable { command: "CLUSTER", reason: reason.to_owned(), outage: Outage::Passing }
 }
 
-/// A key's way to its server: each connection goes to where the key is then.
+/// Connects to the server of one key.
 pub(crate) struct KeyConnector {
     connector: Arc<Connector>,
     key: String,
-    /// Where the last error said that the key is.
+    /// The server that the last error named.
     redirection: Option<Target>,
 }
 
 impl KeyConnector {
-    /// A key's way.
     pub(crate) fn new(connector: Arc<Connector>, key: String) -> Self {
         Self { connector, key, redirection: None }
     }
 
-    /// A connection whose replies are handed over as bytes.
+    /// A connection that returns replies as bytes.
     pub(crate) async fn connect_raw(&mut self) -> Result<RawConnection> {
         let target = self.target().await?;
         self.connector.connect_raw(&target).await
     }
 
-    /// Takes note of where the key is, and returns true, when an error tells: the next connection
-    /// goes there.
+    /// Remembers the server that an error names, for the next connection only. Returns true if the
+    /// error names one.
     pub(crate) fn heed(&mut self, error: &Error) -> bool {
         self.redirection = self.connector.redirection(error);
         self.redirection.is_some()
@@ -434,7 +436,7 @@ mod told_tests {
 
     use super::*;
 
-    /// CLUSTER SLOTS's reply of a cluster of one.
+    /// The reply to CLUSTER SLOTS of a cluster with one server.
     fn slots(last: i64) -> Slots {
         let server = vec![Value::BulkString(b"h".to_vec()), Value::Int(1)];
         let range = vec![Value::Int(0), Value::Int(last), Value::Array(server)];
@@ -464,7 +466,7 @@ mod told_tests {
         let mut told = Told::default();
         assert!(told.at_most(None).is_none(), "nothing is known yet");
         told.hear(Ok(slots(16_383))).unwrap();
-        // What is asked for anew by many, all the time, while a master is down.
+        // While a master is down, many callers ask again and again.
         let mut asked = Vec::new();
         for ms in 0..3_000 {
             if told.at_most(None).is_none() {
@@ -475,7 +477,7 @@ mod told_tests {
         }
         assert_eq!(asked[..3], [100, 300, 600]);
         assert_eq!(asked.len(), 10);
-        // A change counts at once, and may not be the last one.
+        // A change is returned at once. Another one may follow soon, so the pause is short again.
         told.hear(Ok(slots(16_382))).unwrap();
         advance(FRESH).await;
         assert!(told.at_most(None).is_none());

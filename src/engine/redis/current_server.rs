@@ -1,11 +1,12 @@
-//! Which server holds the data now: one answer for all connections of an engine.
+//! Knows which server holds the data now: one answer for all connections of an engine.
 //!
-//! An address may lead to another server from one moment to the next, while the old server lives on as
-//! a replica and keeps its clients: a virtual IP, a Kubernetes Service, DNS, a proxy, a managed
-//! service. So each connection learns the `run_id` of its server. The connection that was made last
-//! shows where the address leads now, and connections to any other server are replaced.
+//! An address may lead to another server from one moment to the next, while the old server goes on
+//! as a replica and keeps its clients. That happens with a virtual IP, a Kubernetes Service, DNS, a
+//! proxy or a managed service. So each connection learns the `run_id` of its server. The connection
+//! that was made last shows where the address leads now. Connections to any other server are
+//! replaced.
 //!
-//! In a cluster, keys have different servers, which tell by MOVED when they are the wrong ones.
+//! In a cluster, keys have different servers. A wrong server corrects the client with MOVED.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,10 +14,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-/// When the current server changes again within this time, connections wait before they follow. An
-/// address behind which several masters take turns would make them go to and fro.
+/// If the current server changes again within this time, connections wait before they follow.
+/// Otherwise they would go to and fro when several masters take turns behind one address.
 const CALM: Duration = Duration::from_secs(60);
-/// The first and the longest such wait.
+/// The first wait. Each further change within [`CALM`] doubles it, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
@@ -32,13 +33,13 @@ struct Changes {
 }
 
 impl CurrentServer {
-    /// No connection was made yet.
     pub(crate) fn new() -> Arc<Self> {
         let changes = Changes { last: None, wait: Duration::ZERO };
         Arc::new(Self { run_id: watch::Sender::new(None), changes: Mutex::new(changes) })
     }
 
-    /// A connection was made, to the server with this `run_id`: that is the current one.
+    /// Records that a connection was made to the server with this `run_id`, which is the current
+    /// one from now on.
     pub(crate) fn met(self: &Arc<Self>, run_id: &str) -> ServerOf {
         let own: Arc<str> = run_id.into();
         self.run_id.send_if_modified(|current| {
@@ -69,8 +70,8 @@ impl CurrentServer {
     }
 }
 
-/// The server of one connection, compared with the current one. Nothing is known of it in a cluster,
-/// and if the server does not tell its `run_id`: then it always counts as current.
+/// The server of one connection, compared with the current one. In a cluster, and if the server
+/// does not report its `run_id`, nothing is known and it always counts as current.
 #[derive(Default)]
 pub(crate) struct ServerOf(Option<Following>);
 
@@ -86,7 +87,7 @@ impl ServerOf {
         self.0.as_ref().map(|following| &following.own)
     }
 
-    /// False when another server has taken over.
+    /// False if another server has taken over.
     pub(crate) fn is_current(&self) -> bool {
         self.0.as_ref().is_none_or(|following| {
             following.current.borrow().as_ref().is_none_or(|current| *current == following.own)

@@ -1,7 +1,7 @@
-//! Opens the socket: TCP or unix, with TLS on top where the settings say so.
+//! Opens a socket: TCP or unix, with TLS if the settings ask for it.
 //!
-//! Done here and not by redis-rs because of `servername`, `family`, keepalive and TCP_NODELAY,
-//! which it does not let us set together.
+//! redis-rs could do this, but cannot set `servername`, `family`, keepalive and TCP_NODELAY
+//! together.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -28,18 +28,20 @@ use super::race::race;
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 
-/// A socket of any kind.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
 
-/// A dead peer is noticed after about 30 s of silence even when no time limit of ours runs.
+/// With these two, the kernel notices a dead peer after about 30 s of silence, even if no time
+/// limit of ours runs.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// What was sent and is not acknowledged for this long was sent to a host that has gone. Without it,
-/// how long a large packet may take would have to bound how long a vanished host is waited for.
+/// If the host does not acknowledge sent bytes for this long, the kernel ends the connection.
+/// Without it, one time limit would have to serve both a large packet on a slow link and a host
+/// that is gone.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
-/// Bytes that wait in the kernel to be sent. The rest waits here, where it is seen whether it goes out.
+/// Bytes that wait in the kernel to be sent. The rest waits in this process, which sees whether it
+/// makes progress.
 pub(crate) const SEND_BUFFER: usize = 256 << 10;
 
 const CHECK_TLS: &str =
@@ -48,27 +50,28 @@ const WITHOUT_TLS: &str = "what comes from there is not TLS: for a server withou
 pub(crate) const IS_IT_TLS: &str =
     "does this port take TLS? Otherwise use `redis://`, or settings without `tls`";
 
-/// Opens sockets: the network, or in tests a script that plays the servers.
+/// Opens sockets: over the network, or in tests to a script in place of the servers.
 pub(crate) trait Dial: Send + Sync {
     /// Opens a socket to a server. The caller sets the time limit.
     fn dial<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Socket>>>;
 }
 
-/// The network, with TLS on top where the settings say so.
+/// The network, with TLS if the settings ask for it.
 pub(crate) struct Network {
-    /// 4 or 6 to use only such addresses.
+    /// 4 or 6 to use only addresses of that family.
     family: u8,
     tls: Option<Tls>,
 }
 
-/// What TLS takes: the certificates, and the name to expect where it is not the host.
+/// The TLS configuration, and the name to expect in the certificate if it is not the host.
 struct Tls {
     connector: TlsConnector,
     servername: Option<String>,
 }
 
 impl Network {
-    /// Reads the certificates and keys once, so that a wrong one is said when the engine is made.
+    /// Reads the certificates and keys once, so that a wrong one is an error when the engine is
+    /// made.
     pub(crate) fn new(family: u8, tls: Option<&TlsSettings>) -> Result<Self> {
         Ok(Self { family, tls: tls.map(read_tls).transpose()? })
     }
@@ -90,7 +93,8 @@ impl Network {
         let name = ServerName::try_from(name).map_err(|e| refused(e.to_string(), CHECK_TLS))?;
         match connector.connect(name, tcp).await {
             Ok(stream) => Ok(Box::new(stream)),
-            // The handshake fails with the peer's or our verdict, or because the connection broke.
+            // The handshake fails because one side rejects the other, or because the connection
+            // broke.
             Err(e) if e.kind() == io::ErrorKind::InvalidData => {
                 let advice = if is_no_tls(&e) { WITHOUT_TLS } else { CHECK_TLS };
                 Err(refused(e.to_string(), advice))
@@ -106,14 +110,14 @@ impl Dial for Network {
     }
 }
 
-/// Whether the peer has sent something else than TLS.
+/// True if the peer sent something other than TLS.
 fn is_no_tls(error: &io::Error) -> bool {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     matches!(cause, Some(rustls::Error::InvalidMessage(_)))
 }
 
 async fn dial_tcp(host: &str, port: u16, family: u8) -> io::Result<TcpStream> {
-    // An address has the family that it has.
+    // `family` does not apply to an IP address.
     let family = if host.parse::<IpAddr>().is_ok() { 0 } else { family };
     let is_wanted = |address: &SocketAddr| match family {
         4 => address.is_ipv4(),
@@ -133,8 +137,8 @@ async fn dial_tcp(host: &str, port: u16, family: u8) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// One address of a host may be out of reach from here without a word, such as that of a network
-/// that firewalls cut off.
+/// Races the addresses. One of them may drop all packets without an answer, for example if a
+/// firewall cuts off its network.
 async fn connect_to_any(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
     race(addresses, TcpStream::connect).await.map_err(|failures| {
         let no_address = || io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
@@ -192,7 +196,7 @@ fn certificates(pems: &[String]) -> Result<Vec<CertificateDer<'static>>> {
 
 fn roots(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
-    // Among the many that Node trusts there may be one that rustls cannot read.
+    // Node trusts many certificates, and rustls may not be able to read all of them.
     let (added, ignored) = store.add_parsable_certificates(certificates.iter().cloned());
     if added == 0 && ignored > 0 {
         return Err(unusable("tls.ca", "no certificate in it can be read"));
@@ -204,9 +208,9 @@ fn unusable(what: &'static str, reason: impl ToString) -> Error {
     Error::Settings { what, reason: reason.to_string() }
 }
 
-/// Verifies server certificates as Node does: also accepts one that is itself in `tls.ca`. Many
-/// set-up guides make a single self-signed certificate, which says that it is an authority, for
-/// both; webpki refuses those as a server's own.
+/// Verifies server certificates as Node does: it also accepts one that is itself in `tls.ca`. Many
+/// set-up guides make a single self-signed certificate, marked as an authority, and use it as both.
+/// webpki refuses such a certificate as a server's own.
 #[derive(Debug)]
 struct Verified {
     webpki: Arc<WebPkiServerVerifier>,
@@ -230,7 +234,8 @@ impl ServerCertVerifier for Verified {
             now,
         );
         match verdict {
-            // webpki says this after it has checked the dates, and before the name.
+            // webpki returns this error after it has checked the dates, and before it checks the
+            // name.
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(cause)))
                 if is_ca_used_as_end_entity(&cause) && self.trusted.contains(end_entity) =>
             {
@@ -265,12 +270,13 @@ impl ServerCertVerifier for Verified {
     }
 }
 
-/// A verdict that rustls has no word of its own for.
+/// True if webpki refused the certificate since it is marked as an authority. rustls has no variant
+/// of its own for that error.
 fn is_ca_used_as_end_entity(OtherError(cause): &OtherError) -> bool {
     matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-/// Accepts any server certificate: only for users who set `rejectUnauthorized: false` themselves.
+/// Accepts any server certificate. Only for users who set `rejectUnauthorized: false` themselves.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 
@@ -320,8 +326,8 @@ mod tests {
 
     use super::*;
 
-    /// A real address that drops what comes to it, and what keeps it so: a socket whose backlog is
-    /// full, as Linux has it.
+    /// A real address that drops what is sent to it, and the sockets that keep it so. On Linux a
+    /// socket whose backlog is full behaves like that.
     #[cfg(target_os = "linux")]
     async fn black_hole() -> (SocketAddr, impl Sized) {
         use socket2::{Domain, Socket, Type};
@@ -344,7 +350,7 @@ mod tests {
         let (black_hole, _open) = black_hole().await;
         let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addresses = [black_hole, server.local_addr().unwrap()];
-        // Far less than the time after which a system gives up an address.
+        // A system gives up an address after a far longer time.
         let connected = timeout(Duration::from_secs(20), connect_to_any(addresses.into_iter()));
         let connected = connected.await.expect("it waits for the first address").unwrap();
         assert_eq!(connected.peer_addr().unwrap(), addresses[1]);

@@ -1,31 +1,30 @@
-//! The identity of a connection on its server, by which another connection can end it; which server
-//! that is, and whether it is a replica.
+//! Questions to a server about itself and a connection: the connection's identity, by which another
+//! connection can end it, the server's `run_id`, and whether the server is a replica.
 
 use redis::{FromRedisValue, Value};
 
 use super::{RawConnection, SendCommand};
 use crate::engine::error::{Error, Result};
 
-/// Names a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// CLIENT ID.
+    /// The ID that the server gave the connection (CLIENT ID).
     pub(crate) client_id: String,
-    /// Our side's address, as the server sees it.
+    /// The address of our end of the connection, as the server sees it.
     pub(crate) address: String,
-    /// Which server, and which start of it: IDs start again with the server.
+    /// The server's `run_id`. After a restart of the server it differs, and client IDs start again.
     pub(crate) run_id: String,
 }
 
-/// The server's `run_id`: which server it is, and which start of it.
+/// The server's `run_id`. It identifies the server and changes with each restart.
 pub(super) async fn run_id(connection: &mut impl SendCommand) -> Result<String> {
     let server = info(connection, "server").await?;
     run_id_in(&server)
         .ok_or_else(|| Error::Protocol { command: "INFO", reason: "no run_id".to_owned() })
 }
 
-/// Whether the server is a replica: what is written to it is refused, and what is published on it
-/// reaches nobody else.
+/// True if the server is a replica. A replica refuses writes, and what is published on it reaches
+/// no other server.
 pub(crate) async fn is_replica(connection: &mut impl SendCommand) -> Result<bool> {
     let replication = info(connection, "replication").await?;
     Ok(replication.lines().any(|line| line.trim_end() == "role:slave"))
@@ -37,7 +36,8 @@ async fn info(connection: &mut impl SendCommand, section: &'static str) -> Resul
     text("INFO", connection.send_command("INFO", section, &command).await?)
 }
 
-/// Asks the server who we are. Servers that do not tell leave a resend in doubt, no more.
+/// Asks the server for this connection's identity. If the server does not tell, the writer may
+/// write a batch in doubt twice. Nothing else changes.
 pub(crate) async fn identify(connection: &mut RawConnection) -> Result<Identity> {
     let mut command = redis::cmd("CLIENT");
     command.arg("INFO");
@@ -49,7 +49,7 @@ pub(crate) async fn identify(connection: &mut RawConnection) -> Result<Identity>
     })
 }
 
-/// Out of the texts of CLIENT INFO and INFO.
+/// Parses the replies to CLIENT INFO and INFO.
 pub(crate) fn parse_identity(client: &str, server: &str) -> Option<Identity> {
     let field = |name: &str| {
         client.split_whitespace().find_map(|field| field.strip_prefix(name)).map(str::to_owned)

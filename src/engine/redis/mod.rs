@@ -1,8 +1,8 @@
 //! Connections to Redis: settings, finding the server, dialling, one connection, backoff between
 //! attempts.
 //!
-//! Everything above this module asks for a connection for a key and sends commands on it; how the
-//! server is found (one address, a cluster's slots, a sentinel's answer) stays in here.
+//! The modules above this one ask for a connection for a key and send commands on it. Only this
+//! module knows how the server is found: by one address, by a cluster's slots, or from a sentinel.
 
 mod access;
 mod backoff;
@@ -54,7 +54,7 @@ use super::error::Result;
 
 /// Sends a command that does not block, and waits for its answer.
 pub(crate) trait SendCommand {
-    /// `key` is for the error's words.
+    /// `key` only appears in error messages.
     fn send_command(
         &mut self,
         name: &'static str,

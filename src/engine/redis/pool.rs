@@ -1,5 +1,5 @@
-//! One connection to each server that is needed, opened when it is needed first: for keys that are
-//! all over a cluster, and for questions to all of its nodes.
+//! One connection per server, opened when it is first needed. Used for keys that are spread over a
+//! cluster, and for commands to each of its servers.
 
 use std::collections::HashMap;
 use std::slice;
@@ -13,35 +13,33 @@ use tokio::time::Instant;
 use super::{ANSWER_LIMIT, Backoff, Commands, Connection, Connector, SendCommand, Target};
 use crate::engine::error::{Error, Outage, Result};
 
-/// How often a command follows MOVED and ASK.
+/// The most redirections (MOVED or ASK) that one command follows.
 const REDIRECTIONS: usize = 5;
 
-/// Connections by their servers.
 pub(crate) struct Pool {
     connector: Arc<Connector>,
     slots: Mutex<HashMap<Target, Arc<AsyncMutex<PoolSlot>>>>,
 }
 
-/// The connection to one server. Locked while it is made.
+/// The connection to one server. Locked while the pool connects.
 struct PoolSlot {
     connection: Option<Connection>,
     backoff: Backoff,
-    /// After a failure nothing is tried before this.
+    /// After a failure, the pool does not connect before this time and returns this error instead.
     unavailable_until: Option<(Instant, Error)>,
 }
 
 impl Pool {
-    /// Nothing is connected yet.
     pub(crate) fn new(connector: Arc<Connector>) -> Arc<Self> {
         Arc::new(Self { connector, slots: Mutex::default() })
     }
 
-    /// Where a key's commands go.
+    /// Commands that always go to the server of `key`.
     pub(crate) fn routed(self: &Arc<Self>, key: &str) -> RoutedCommands {
         RoutedCommands { pool: self.clone(), key: key.to_owned() }
     }
 
-    /// The connection to a server.
+    /// The open connection to a server. Connects if there is none.
     pub(crate) async fn at(&self, target: &Target) -> Result<Commands> {
         let slot = self.slot(target);
         let mut slot = slot.lock().await;
@@ -68,7 +66,8 @@ impl Pool {
         }
     }
 
-    /// Takes note of an error that a command to this server has met.
+    /// Handles an error of a command to this server: the pool waits before it connects again, and
+    /// drops the connection if it is no longer good.
     pub(crate) async fn failed(&self, target: &Target, error: &Error) {
         if !error.connection_survives() || matches!(error, Error::Unavailable { .. }) {
             let slot = self.slot(target);
@@ -98,15 +97,15 @@ impl PoolSlot {
     }
 }
 
-/// The server of one key, wherever that is: commands follow the key.
+/// Commands to the server of one key. They follow the key when it moves to another server.
 pub(crate) struct RoutedCommands {
     pool: Arc<Pool>,
     key: String,
 }
 
 impl RoutedCommands {
-    /// Sends commands in one go; see [`Commands::send_each`]. They are sent once more only where the
-    /// server has answered that the key is elsewhere.
+    /// Sends commands in one go; see [`Commands::send_each`]. Sends them again only if the server
+    /// has answered that another one serves the key.
     pub(crate) async fn send_each(
         &mut self,
         limit: Duration,
@@ -126,7 +125,7 @@ impl RoutedCommands {
                 Err(error) => error,
             };
             if !error.connection_survives() {
-                // What is known of the slots is wrong, or will be.
+                // What the connector knows of the slots is wrong, or soon will be.
                 connector.forget();
             }
             match connector.redirection(&error) {

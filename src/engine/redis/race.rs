@@ -1,17 +1,16 @@
-//! Tries several ways to the same end, staggered, so that one that does not answer holds up none of
-//! the others.
+//! Starts several attempts at the same thing, staggered. An attempt that hangs delays no other.
 
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// An attempt has this long before the next one is made as well.
+/// After this time without a result the next attempt starts as well.
 const STAGGER: Duration = Duration::from_millis(300);
 
-/// Tries the first candidate, and the next one when that has failed or takes long, until one has
-/// succeeded; the attempts that are still under way are dropped. `Err` holds all failures, in the
-/// order in which they came.
+/// Tries the first candidate. Tries the next one as well when an attempt fails or takes longer than
+/// [`STAGGER`], until one succeeds. Drops the attempts that are still running then. `Err` holds all
+/// failures, in the order in which they came.
 pub(super) async fn race<C, T, E, F>(
     candidates: impl IntoIterator<Item = C>,
     attempt: impl Fn(C) -> F,
@@ -40,7 +39,7 @@ where
             Some(Ok(Ok(value))) => return Ok(value),
             Some(Ok(Err(failure))) => failures.push(failure),
             None if is_last => return Err(failures),
-            // It takes long, or has panicked.
+            // The attempt takes long or has panicked.
             None | Some(Err(_)) => {}
         }
     }

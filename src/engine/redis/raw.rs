@@ -1,5 +1,5 @@
-//! A connection that returns replies as bytes: for the reader, whose replies are large and need no
-//! tree of values, and for the writer, which reads its replies in place.
+//! A connection that returns replies as bytes. The reader's replies are large, and the writer reads
+//! its replies directly from the bytes. Neither needs a tree of values.
 
 use std::time::Duration;
 
@@ -14,26 +14,27 @@ use super::renewal::Renewal;
 use super::resp::Walk;
 use crate::engine::error::{Error, Result};
 
-/// Room made for each read from the socket.
+/// The space in bytes to reserve for each read from the socket.
 const READ: usize = 64 << 10;
 
 /// An open connection. The socket closes when this is dropped.
 pub(crate) struct RawConnection {
     socket: Box<dyn Socket>,
     address: String,
-    /// What has come of the next reply.
+    /// Bytes that have come of the next reply.
     buffer: Vec<u8>,
-    /// Set on a node that takes over the key's slot: each command follows an ASKING.
+    /// True if the server is taking over the key's slot. Each command, or transaction, then follows
+    /// an ASKING.
     asking: bool,
-    /// Set where the credentials may change.
+    /// Set if the credentials may change.
     renewal: Option<Renewal>,
     server: ServerOf,
-    /// What may have been wrong when the connection ends before anything came.
+    /// Added to the error if the connection ends before the first reply.
     before_first_reply: &'static str,
 }
 
 impl RawConnection {
-    /// Over a socket on which nothing was said yet.
+    /// Takes a socket on which nothing was sent yet.
     pub(crate) fn new(socket: Box<dyn Socket>, address: String) -> Self {
         Self {
             socket,
@@ -46,50 +47,50 @@ impl RawConnection {
         }
     }
 
-    /// Said when the connection ends before anything came.
+    /// Sets what is added to the error if the connection ends before the first reply.
     pub(super) fn explain_silence(&mut self, why: &'static str) {
         self.before_first_reply = why;
     }
 
-    /// The socket, when all that was asked is answered, and the server's address.
+    /// Returns the socket and the server's address. All replies must have been read: bytes in the
+    /// buffer are lost.
     pub(super) fn into_parts(self) -> (Box<dyn Socket>, String) {
         (self.socket, self.address)
     }
 
-    /// The server that it leads to is this one.
+    /// Sets the server that the connection leads to.
     pub(super) fn leads_to(&mut self, server: ServerOf) {
         self.server = server;
     }
 
-    /// The server that it leads to.
     pub(crate) fn server(&self) -> &ServerOf {
         &self.server
     }
 
-    /// Takes the server that it leads to out of the connection, to wait on both at a time.
+    /// Takes the server out of the connection, so that a caller can wait for both at once.
     pub(crate) fn take_server(&mut self) -> ServerOf {
         std::mem::take(&mut self.server)
     }
 
-    /// From now on each command, or transaction, follows an ASKING.
+    /// From now on, each command or transaction follows an ASKING.
     pub(super) fn prefix_with_asking(&mut self) {
         self.asking = true;
     }
 
-    /// True when it does.
     pub(crate) fn is_asking(&self) -> bool {
         self.asking
     }
 
-    /// From now on it is authenticated again, before the next command, when the credentials change.
+    /// From now on, when the credentials have changed, the connection authenticates before its next
+    /// command.
     pub(super) fn stay_logged_in(&mut self, renewal: Option<Renewal>) {
         self.renewal = renewal;
     }
 
     /// Sends a command and waits for its reply, in RESP2. An error reply is an error.
     ///
-    /// Not to be used any more after an error or when the future was dropped: a late reply would be
-    /// taken for that of the next command.
+    /// After an error, or if this future is dropped, the connection must not be used any more: a
+    /// late reply would be taken for the reply to the next command.
     pub(crate) async fn send_within(
         &mut self,
         limit: Duration,
@@ -101,7 +102,8 @@ impl RawConnection {
         self.reply_within(limit, name, key).await
     }
 
-    /// Sends a command whose reply [`RawConnection::reply_within`] waits for.
+    /// Sends a command without waiting for its reply, which [`RawConnection::reply_within`]
+    /// returns.
     pub(crate) async fn send_only_within(
         &mut self,
         limit: Duration,
@@ -113,7 +115,7 @@ impl RawConnection {
         self.write(&bytes, limit).await.map_err(|e| self.broken(name, limit, &e))
     }
 
-    /// The reply to the command that was sent last.
+    /// Waits for the reply to the command that was sent last.
     pub(crate) async fn reply_within(
         &mut self,
         limit: Duration,
@@ -127,7 +129,7 @@ impl RawConnection {
         Ok(reply)
     }
 
-    /// Sends bytes and waits for so many replies.
+    /// Sends bytes and waits for `replies` replies.
     pub(super) async fn exchange_within(
         &mut self,
         limit: Duration,
@@ -142,7 +144,7 @@ impl RawConnection {
         replies.map_err(|e| self.broken(name, limit, &e))
     }
 
-    /// Sorts an error reply by its words.
+    /// Makes an [`Error`] of an error reply.
     pub(super) fn error(&self, name: &'static str, key: &str, words: &[u8]) -> Error {
         Error::from_reply(name, key, &self.address, &String::from_utf8_lossy(words))
     }
@@ -158,14 +160,14 @@ impl RawConnection {
         redis::parse_redis_value(&reply).map_err(|e| odd(name, &e.to_string()))
     }
 
-    /// Resolves when the connection should be made again, though nothing is asked on it: another
-    /// server has taken over, or, with `also_when_ended`, the connection has ended or says something
-    /// all the same. Nothing is lost when the future is dropped.
+    /// Resolves when an idle connection should be replaced: another server has taken over, or, with
+    /// `also_when_ended`, the connection has ended or the server sends something. Nothing is lost
+    /// if this future is dropped.
     pub(crate) async fn outdated(&mut self, also_when_ended: bool) {
         let Self { socket, buffer, server, .. } = self;
         tokio::select! {
             () = server.replaced() => {}
-            // What it reads, or why it cannot, makes no difference.
+            // The result makes no difference.
             _ = socket.read_buf(buffer), if also_when_ended => {}
         }
     }
@@ -180,7 +182,8 @@ impl RawConnection {
         self.write_bytes(commands, limit).await
     }
 
-    /// Writes as long as the socket takes something within `limit`, however slow the link is.
+    /// Writes all bytes, as long as the socket takes some of them within each `limit`. A slow link
+    /// may take longer in total.
     async fn write_bytes(&mut self, mut bytes: &[u8], limit: Duration) -> std::io::Result<()> {
         while !bytes.is_empty() {
             let written = within(limit, self.socket.write(bytes)).await?;
@@ -208,8 +211,8 @@ impl RawConnection {
         Ok(())
     }
 
-    /// Reads as long as something comes: the first byte within `limit`, which may be long for a command
-    /// that blocks, and each further part of the replies within [`ANSWER_LIMIT`].
+    /// Reads until all replies are complete. The first bytes must come within `limit`, which may be
+    /// long for a command that blocks. Each further part must come within [`ANSWER_LIMIT`].
     async fn next_replies(&mut self, count: usize, limit: Duration) -> std::io::Result<Vec<u8>> {
         let mut limit = limit;
         let mut walk = Walk::new(count);
@@ -245,7 +248,7 @@ impl RawConnection {
     }
 }
 
-/// Time limits are for silence: a whole reply may take long over a slow link.
+/// Time limits are for silence: a complete reply may take longer over a slow link.
 async fn within<T>(
     limit: Duration,
     work: impl Future<Output = std::io::Result<T>>,

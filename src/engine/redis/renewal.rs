@@ -1,4 +1,4 @@
-//! Authenticates a connection that stands again when the credentials change.
+//! Authenticates an open connection again when the credentials change.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use super::{Commands, Credentials};
 use crate::engine::error::Error;
 use crate::engine::warnings::Warnings;
 
-/// Names logins anew in warnings; cleared with each change of the credentials.
+/// The task in warnings about new credentials. Each change of the credentials clears them.
 pub(crate) const RENEWING: &str = "credentials";
 
-/// One connection's look-out for new credentials.
+/// The changes of the credentials, as one connection receives them.
 pub(crate) struct Renewal {
     news: watch::Receiver<Option<Credentials>>,
     warnings: Arc<Warnings>,
 }
 
 impl Renewal {
-    /// To be made before the credentials for the connection are asked for: what changes from then
-    /// on is news.
+    /// Must be made before the connection asks for its own credentials. Only later changes count as
+    /// new.
     pub(crate) fn new(
         news: &watch::Receiver<Option<Credentials>>,
         warnings: &Arc<Warnings>,
@@ -31,14 +31,15 @@ impl Renewal {
         Self { news, warnings: warnings.clone() }
     }
 
-    /// The AUTH to be sent before the next command, if the credentials have changed.
+    /// The AUTH to send before the next command, if the credentials have changed.
     pub(crate) fn due(&mut self) -> Option<Cmd> {
         // An error means that the engine has ended.
         let has_changed = self.news.has_changed().unwrap_or(false);
         has_changed.then(|| self.news.borrow_and_update().as_ref().and_then(auth)).flatten()
     }
 
-    /// Sends AUTH whenever the credentials change, on a connection that takes commands at any time.
+    /// Sends AUTH each time that the credentials change. For a connection that takes commands at
+    /// any time.
     pub(crate) async fn keep(mut self, mut commands: Commands) {
         while self.news.changed().await.is_ok() {
             let auth = self.news.borrow_and_update().as_ref().and_then(auth);
@@ -48,22 +49,23 @@ impl Renewal {
                 self.refused(commands.address(), error);
             }
         }
-        // The engine has ended, and the connection will with it.
+        // The engine has ended, and the connection ends with it.
         pending().await
     }
 
-    /// A refusal is said. The connection goes on as who it was, as long as the server lets it.
+    /// Warns of a refused AUTH. The connection keeps its old login, as long as the server allows
+    /// it.
     pub(crate) fn refused(&self, address: &str, error: Error) {
         let error = refused_login(address, error);
         tracing::debug!("not authenticated again: {error}");
-        // Whose connection breaks notices, and connects again.
+        // If the connection broke, its owner notices and connects again.
         if error.is_refusal() {
             self.warnings.warn(RENEWING, &error);
         }
     }
 }
 
-/// AUTH with these credentials; `None` where there is nothing to log in with.
+/// AUTH with these credentials; `None` if they have no password.
 pub(crate) fn auth(credentials: &Credentials) -> Option<Cmd> {
     let password = credentials.password.as_ref()?;
     let mut command = redis::cmd("AUTH");
@@ -71,7 +73,8 @@ pub(crate) fn auth(credentials: &Credentials) -> Option<Cmd> {
     Some(command)
 }
 
-/// What AUTH is refused with, whatever words the server has for it.
+/// Turns a refused AUTH into [`Error::Auth`], whatever the server's message is. Leaves other errors
+/// as they are.
 pub(crate) fn refused_login(address: &str, error: Error) -> Error {
     match error {
         Error::Refused { reason, .. } => Error::Auth { address: address.to_owned(), reason },

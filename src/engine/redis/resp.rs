@@ -1,28 +1,26 @@
-//! RESP2, as far as replies need it, read in place: where replies end, and what their values are.
+//! Reads replies in RESP2: finds where they end, and reads their values directly from the bytes.
 
 use crate::engine::wire::digits;
 
 /// What is wrong with a reply.
 pub(crate) type Odd = &'static str;
 
-/// The first line of a value, which is all of it but for strings and arrays.
+/// The first line of a value. For all but strings and arrays it is the whole value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Head<'a> {
-    /// A status.
     Status,
-    /// A number.
     Number,
-    /// An error: its words.
+    /// An error reply, without its `-`.
     Error(&'a [u8]),
-    /// So many bytes follow, and the end of a line; `None` stands for nil.
+    /// This many bytes follow, and the end of a line; `None` is nil.
     String(Option<usize>),
-    /// So many values follow; `None` stands for nil.
+    /// This many values follow; `None` is nil.
     Array(Option<usize>),
 }
 
 impl<'a> Head<'a> {
-    /// Reads the line with which `bytes` begin, and how long it is with its end; `None` while it is not
-    /// whole.
+    /// Reads the line with which `bytes` begin. Returns the head and the line's length in bytes,
+    /// its end included; `None` if the line is not complete yet.
     fn read(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, Odd> {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\r') else { return Ok(None) };
         if bytes.get(end + 1) != Some(&b'\n') {
@@ -41,7 +39,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// `None` for -1, which stands for nil.
+/// `None` for -1, which is nil.
 fn length(text: &[u8]) -> Result<Option<usize>, Odd> {
     if text == b"-1" {
         return Ok(None);
@@ -50,22 +48,22 @@ fn length(text: &[u8]) -> Result<Option<usize>, Odd> {
     digits.map(Some).ok_or("a length is no number")
 }
 
-/// Finds the end of replies, without looking at what they hold. Goes on where it stopped when more bytes
-/// have come.
+/// Finds the end of replies without reading what they hold. When more bytes have come, it continues
+/// from where it stopped.
 pub(crate) struct Walk {
-    /// Everything before this is walked.
+    /// The walk has passed all bytes before this offset.
     at: usize,
-    /// How many values are still to come.
+    /// The number of values that are still missing.
     values: usize,
 }
 
 impl Walk {
-    /// Over so many replies.
+    /// Walks over this many replies.
     pub(crate) fn new(replies: usize) -> Self {
         Self { at: 0, values: replies }
     }
 
-    /// Where the replies end, once they are whole.
+    /// The offset at which the replies end; `None` if they are not complete yet.
     pub(crate) fn go_on(&mut self, buffer: &[u8]) -> Result<Option<usize>, Odd> {
         while self.values > 0 {
             let Some((head, line)) = Head::read(&buffer[self.at..])? else { return Ok(None) };
@@ -85,26 +83,27 @@ impl Walk {
     }
 }
 
-/// Values that are whole, one behind the other.
+/// Complete values, one after the other.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Values<'a>(pub &'a [u8]);
 
 impl<'a> Values<'a> {
-    /// The next line. A string's bytes are read by [`Values::text`], the values of an array one by one.
+    /// Reads the next line. [`Values::text`] then reads the bytes of a string; the values of an
+    /// array are read one by one.
     pub(crate) fn head(&mut self) -> Result<Head<'a>, Odd> {
         let (head, line) = Head::read(self.0)?.ok_or("it is cut off")?;
         self.0 = &self.0[line..];
         Ok(head)
     }
 
-    /// The bytes of a string whose head was read.
+    /// The bytes of a string whose head has been read.
     pub(crate) fn text(&mut self, length: usize) -> Result<&'a [u8], Odd> {
         let (text, rest) = self.0.split_at_checked(length).ok_or("a string is cut off")?;
         self.0 = rest.strip_prefix(b"\r\n").ok_or("a string does not end")?;
         Ok(text)
     }
 
-    /// The length of an array, whose values come next; `None` for nil.
+    /// The length of an array, whose values come next; `None` if it is nil.
     pub(crate) fn array(&mut self) -> Result<Option<usize>, Odd> {
         match self.head()? {
             Head::Array(length) => Ok(length),
@@ -112,7 +111,6 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// A string.
     pub(crate) fn string(&mut self) -> Result<&'a [u8], Odd> {
         match self.head()? {
             Head::String(Some(length)) => self.text(length),
@@ -125,7 +123,7 @@ impl<'a> Values<'a> {
 mod tests {
     use super::*;
 
-    /// Where a reply ends, fed byte by byte.
+    /// The offset at which a reply ends. The walk gets the reply byte by byte.
     fn end_of(reply: &[u8]) -> Result<Option<usize>, Odd> {
         let mut walk = Walk::new(1);
         for end in 0..=reply.len() {

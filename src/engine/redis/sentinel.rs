@@ -1,4 +1,4 @@
-//! What sentinels are asked, and the master that they name.
+//! Asks sentinels for the master, and checks the one that they name.
 
 use redis::{FromRedisValue, Value};
 
@@ -7,10 +7,9 @@ use crate::engine::address::Address;
 use crate::engine::error::{Error, Outage, Result};
 use crate::engine::warnings::Warnings;
 
-/// Names the question in warnings.
+/// The task in warnings about this check.
 const ASKING_ROLE: &str = "ROLE";
 
-/// Asks a sentinel for the master of this name.
 pub(crate) async fn master(connection: &mut Connection, name: &str) -> Result<Address> {
     let mut command = redis::cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
@@ -23,7 +22,7 @@ pub(crate) async fn master(connection: &mut Connection, name: &str) -> Result<Ad
     }
 }
 
-/// Makes sure that the server is a master: a sentinel may not know yet that it is one no more.
+/// Checks that the server is a master: a sentinel may not know yet that it no longer is one.
 pub(crate) async fn check_role(
     connection: &mut impl SendCommand,
     address: &Address,
@@ -31,7 +30,7 @@ pub(crate) async fn check_role(
 ) -> Result<()> {
     let reply = match connection.send_command("ROLE", "", &redis::cmd("ROLE")).await {
         Ok(reply) => reply,
-        // Writing to a replica is refused all the same.
+        // Without the check, a replica still refuses writes.
         Err(error @ Error::Refused { .. }) => {
             warnings.warn(ASKING_ROLE, &error);
             return Ok(());

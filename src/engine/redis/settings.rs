@@ -1,4 +1,4 @@
-//! Connection settings as `lib/connection/` makes them out of a JS client, a URL or an object.
+//! Connection settings, which `lib/connection/` makes from a JS client, a URL or an object.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,31 +7,30 @@ use std::time::Duration;
 use crate::engine::address::Address;
 use serde::Deserialize;
 
-/// Where Redis is and how to get in.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Settings {
     /// How servers are found.
     #[serde(default)]
     pub(crate) kind: Kind,
-    /// A cluster's nodes to begin with.
+    /// Servers of the cluster to connect to first.
     #[serde(default)]
     pub(crate) nodes: Vec<NodeSettings>,
-    /// The sentinels, with [`Kind::Sentinel`].
+    /// Present with [`Kind::Sentinel`].
     pub(crate) sentinel: Option<SentinelSettings>,
-    /// From `host:port`, as servers tell it, to where it is to be found from here.
+    /// Maps `host:port`, as servers report it, to the address to connect to.
     #[serde(default)]
     pub(crate) nat_map: HashMap<String, NodeSettings>,
     /// Host name or IP address, IPv6 without brackets.
     pub(crate) host: Option<String>,
-    /// TCP port, 6379 when not given.
+    /// TCP port; 6379 if missing.
     pub(crate) port: Option<u16>,
-    /// Unix socket; wins over host and port.
+    /// Unix socket. Takes precedence over host and port.
     pub(crate) path: Option<String>,
     /// 4 or 6 to use only that address family.
     #[serde(default)]
     pub(crate) family: u8,
-    /// Present when TLS is used.
+    /// Present if TLS is used.
     pub(crate) tls: Option<TlsSettings>,
     /// ACL user and password.
     #[serde(flatten)]
@@ -43,15 +42,15 @@ pub(crate) struct Settings {
     pub(crate) client_name: Option<String>,
     /// Time limit for making a connection, in ms.
     pub(crate) connect_timeout: Option<u64>,
-    /// Fixed time between two attempts, in ms, in place of the growing one.
+    /// Fixed time between two attempts, in ms. Without it the time grows.
     pub(crate) reconnect_delay: Option<u64>,
-    /// Put before stream and session keys.
+    /// Goes before stream and session keys.
     #[serde(default)]
     pub(crate) key_prefix: String,
-    /// True when the prefix also goes before sharded PUB/SUB channels (ioredis does that).
+    /// True if the prefix also goes before sharded PUB/SUB channels (ioredis does that).
     #[serde(default)]
     pub(crate) prefix_sharded_channels: bool,
-    /// True when JS is to be asked for the credentials at each connect.
+    /// True if the engine must ask JS for the credentials at each connect.
     #[serde(default)]
     pub(crate) ask_credentials: bool,
 }
@@ -63,55 +62,51 @@ pub(crate) enum Kind {
     /// One server.
     #[default]
     Standalone,
-    /// A cluster: each key has a slot, and each slot a master.
+    /// A cluster: each key has a slot, and each slot has a master.
     Cluster,
-    /// One master, which sentinels know.
+    /// One master, whose address sentinels know.
     Sentinel,
 }
 
-/// A server among several.
+/// One of several servers.
 #[derive(Clone, Deserialize)]
 pub(crate) struct NodeSettings {
     /// Host name or IP address, IPv6 without brackets.
     pub(crate) host: String,
     /// TCP port.
     pub(crate) port: u16,
-    /// Where this one has a user or a password of its own.
+    /// Set if this server has its own user or password.
     #[serde(flatten)]
     pub(crate) credentials: Credentials,
 }
 
 impl NodeSettings {
-    /// Where it listens.
     pub(crate) fn address(&self) -> Address {
         Address::Tcp(self.host.clone(), self.port)
     }
 }
 
-/// The sentinels of a master.
 #[derive(Clone, Deserialize)]
 pub(crate) struct SentinelSettings {
-    /// The master's name.
+    /// The name that the sentinels know the master by.
     pub(crate) name: String,
-    /// The sentinels.
     pub(crate) nodes: Vec<NodeSettings>,
     /// ACL user and password of the sentinels, not of the master.
     #[serde(flatten)]
     pub(crate) credentials: Credentials,
-    /// Present when sentinels are reached by TLS.
+    /// Present if the sentinels are reached by TLS.
     pub(crate) tls: Option<TlsSettings>,
 }
 
-/// User and password; `Debug` shows neither.
+/// User and password. `Debug` shows neither.
 #[derive(Clone, Default, Deserialize)]
 pub(crate) struct Credentials {
-    /// ACL user; the server's `default` when not given.
+    /// ACL user; without it the server uses `default`.
     pub(crate) username: Option<String>,
-    /// Password.
     pub(crate) password: Option<String>,
 }
 
-/// TLS as the JS side prepared it: PEM throughout, keys already decrypted.
+/// TLS as the JS side prepared it. Everything is PEM, and keys are already decrypted.
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TlsSettings {
@@ -122,14 +117,14 @@ pub(crate) struct TlsSettings {
     pub(crate) cert: Option<String>,
     /// The client certificate's private key, PEM.
     pub(crate) key: Option<String>,
-    /// Name expected in the server's certificate, when it is not the host.
+    /// The name expected in the server's certificate, if it is not the host.
     pub(crate) servername: Option<String>,
-    /// False only when the user turned verification off.
+    /// False only if the user turned verification off.
     pub(crate) reject_unauthorized: bool,
 }
 
 impl Settings {
-    /// The one server, with [`Kind::Standalone`].
+    /// The address of the only server, with [`Kind::Standalone`].
     pub(crate) fn address(&self) -> Address {
         match &self.path {
             Some(path) => Address::Unix(path.clone()),
@@ -140,7 +135,7 @@ impl Settings {
         }
     }
 
-    /// Time limit for making a connection.
+    /// Time limit for making a connection: 5 s if the setting is missing or 0.
     pub(crate) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout.filter(|ms| *ms > 0).unwrap_or(5_000))
     }

@@ -1,26 +1,25 @@
-//! Which master of a cluster serves which keys.
+//! Knows which master of a cluster serves which keys.
 
 use redis::Value;
 
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 
-/// How many slots a cluster has.
 const SLOTS: u16 = 16_384;
 
-/// A cluster's slots and nodes, as one of its nodes told.
+/// The slots and servers of a cluster, as one of its servers reported them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Slots {
-    /// First and last slot, and their master.
+    /// First slot, last slot and their master.
     ranges: Vec<(u16, u16, Address)>,
     /// Masters and replicas.
     nodes: Vec<Address>,
 }
 
 impl Slots {
-    /// Takes CLUSTER SLOTS's reply apart: `[[first, last, [host, port, …], …], …]`, the master
-    /// first. A host that is nil or empty is that of `writer`, the node that answered; `reachable`
-    /// says where an address is to be found from here.
+    /// Parses the reply to CLUSTER SLOTS: `[[first, last, [host, port, …], …], …]`, with the master
+    /// first. If a host is nil or empty, it is the host of `writer`, the server that answered.
+    /// `reachable` maps an address to the one that this node connects to.
     pub(crate) fn parse(
         reply: &Value,
         writer: &Address,
@@ -46,19 +45,19 @@ impl Slots {
         Ok(Self { ranges, nodes })
     }
 
-    /// The master that serves a key; `None` while there is none.
+    /// The master of a key's slot; `None` if the slot has no master.
     pub(crate) fn master_of(&self, key: &str) -> Option<&Address> {
         let slot = slot_of(key);
         let pins = |(first, last, _): &&(u16, u16, Address)| (*first..=*last).contains(&slot);
         self.ranges.iter().find(pins).map(|(.., master)| master)
     }
 
-    /// How many slots have a master.
+    /// The number of slots that have a master.
     pub(crate) fn count(&self) -> usize {
         self.ranges.iter().map(|(first, last, _)| (*first..=*last).len()).sum()
     }
 
-    /// Whether all have one.
+    /// True if all slots have a master.
     pub(crate) fn is_whole(&self) -> bool {
         self.count() >= SLOTS.into()
     }
@@ -69,14 +68,14 @@ impl Slots {
     }
 }
 
-/// A key's slot: of what stands between the first braces, where there is something.
+/// A key's slot. If there is text between the first `{` and the next `}`, only that text is hashed.
 fn slot_of(key: &str) -> u16 {
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     let hashed = tag.filter(|tag| !tag.is_empty()).unwrap_or(key);
     crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % SLOTS
 }
 
-/// `[host, port, …]`; `None` for a node without a known address.
+/// Parses `[host, port, …]`. `None` if the server's address is not known.
 fn node(server: &Value, writer: &Address) -> Option<Address> {
     let Value::Array(server) = server else { return None };
     let [host, Value::Int(port), ..] = server.as_slice() else { return None };

@@ -1,5 +1,5 @@
-//! A connection for subscriptions in RESP2, for servers that do not know RESP3: once it is subscribed
-//! it takes no other commands.
+//! A connection for subscriptions in RESP2, for servers that do not know RESP3. Once it has
+//! subscribed, it takes no other commands.
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -16,19 +16,19 @@ use crate::engine::redis::ANSWER_LIMIT;
 pub(crate) struct Subscriber {
     sink: PubSubSink,
     address: String,
-    /// Hands the messages over; it ends with the connection.
+    /// Calls `on_push` with each message. Ends with the connection.
     messages: JoinHandle<()>,
 }
 
 impl Subscriber {
-    /// Out of a connection that has logged in. `on_push` is called with each message as RESP3 would
-    /// push it, and told of the end of the connection. It must not block.
+    /// Makes one of a connection that has logged in. Calls `on_push` with each message in RESP3's
+    /// form, and when the connection ends. `on_push` must not block.
     pub(super) async fn new(
         connection: RawConnection,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Self> {
         let (socket, address) = connection.into_parts();
-        // Nothing is left to be said before the first SUBSCRIBE.
+        // redis-rs must send no command of its own before the first SUBSCRIBE.
         let info = RedisConnectionInfo::default().set_skip_set_lib_name();
         let pub_sub = PubSub::new(&info, socket).await;
         let pub_sub = pub_sub.map_err(|e| Error::from_redis("SUBSCRIBE", "", &address, &e))?;
@@ -45,17 +45,17 @@ impl Subscriber {
         Ok(Self { sink, address, messages })
     }
 
-    /// False when the connection has broken.
+    /// False if the connection has broken.
     pub(crate) fn is_open(&self) -> bool {
         !self.messages.is_finished()
     }
 
-    /// The server's address, for messages.
+    /// The server's address, for error messages.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Subscribes to channels. What the server refuses stands at the channel's place.
+    /// Subscribes to channels. Returns for each channel the server's refusal, if there was one.
     pub(crate) async fn subscribe(&self, channels: &[&str]) -> Result<Vec<Option<Error>>> {
         let answers = channels.iter().map(|channel| {
             let mut sink = self.sink.clone();
@@ -65,7 +65,7 @@ impl Subscriber {
         self.refusals("SUBSCRIBE", channels, answers)
     }
 
-    /// The same to be rid of them.
+    /// Unsubscribes from channels. Returns the same as [`Subscriber::subscribe`].
     pub(crate) async fn unsubscribe(&self, channels: &[&str]) -> Result<Vec<Option<Error>>> {
         let answers = channels.iter().map(|channel| {
             let mut sink = self.sink.clone();
@@ -75,7 +75,7 @@ impl Subscriber {
         self.refusals("UNSUBSCRIBE", channels, answers)
     }
 
-    /// Makes sure that the server answers, be it with a refusal.
+    /// Checks that the server answers. A refusal is an answer too.
     pub(crate) async fn check(&self) -> Result<()> {
         let mut sink = self.sink.clone();
         match limited("PING", ANSWER_LIMIT, sink.ping::<Value>()).await? {
@@ -104,7 +104,7 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        // The stream of messages goes with it, and with that the connection.
+        // The task owns the stream of messages. Aborting it closes the connection.
         self.messages.abort();
     }
 }

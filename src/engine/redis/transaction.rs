@@ -1,4 +1,5 @@
-//! Many commands as one transaction over a [`RawConnection`]: written and read in place.
+//! Sends many commands as one transaction over a [`RawConnection`]. They are written as bytes, and
+//! the replies are read from the bytes.
 
 use std::time::Duration;
 
@@ -9,30 +10,28 @@ use crate::engine::error::{Error, Result};
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
-/// Commands in RESP, one behind the other.
+/// Commands in RESP, one after the other.
 pub(crate) struct Packed {
-    /// They stand behind a MULTI, so that a transaction leaves in one write.
+    /// Begins with MULTI, so that the whole transaction leaves in one write.
     bytes: Vec<u8>,
-    /// Where each begins.
+    /// The offset in `bytes` at which each command begins.
     starts: Vec<usize>,
 }
 
 impl Packed {
-    /// No command yet.
     pub(crate) fn with_capacity(bytes: usize) -> Self {
         let mut packed = Vec::with_capacity(MULTI.len() + bytes + EXEC.len());
         packed.extend_from_slice(MULTI);
         Self { bytes: packed, starts: Vec::new() }
     }
 
-    /// Begins a command that gets so many arguments.
+    /// Begins a command with `args` arguments, which the caller adds.
     pub(crate) fn command(&mut self, name: &str, args: usize) -> &mut Self {
         self.starts.push(self.bytes.len());
         self.length(b'*', args + 1);
         self.arg(name)
     }
 
-    /// Adds an argument.
     pub(crate) fn arg(&mut self, arg: &str) -> &mut Self {
         self.length(b'$', arg.len());
         self.bytes.extend_from_slice(arg.as_bytes());
@@ -40,7 +39,6 @@ impl Packed {
         self
     }
 
-    /// Adds a number as an argument.
     pub(crate) fn number(&mut self, arg: u64) -> &mut Self {
         self.arg(itoa::Buffer::new().format(arg))
     }
@@ -52,20 +50,21 @@ impl Packed {
     }
 }
 
-/// What became of a transaction.
+/// The result of a transaction.
 #[derive(Debug)]
 pub(crate) struct Sent {
-    /// One for each command, which answers with a string.
+    /// One answer for each command: the string that Redis replied, or its error.
     pub(crate) answers: Vec<Result<Vec<u8>>>,
-    /// Set when Redis refused MULTI: each command was executed, or refused, for itself.
+    /// Set if Redis refused MULTI. Then Redis executed or refused each command by itself.
     pub(crate) not_as_one: Option<Error>,
 }
 
 impl RawConnection {
-    /// Sends commands as one transaction: their answers, or the first refusal. Where MULTI itself
-    /// is refused, each answer is for itself.
+    /// Sends commands as one transaction. Returns their answers, or the first refusal. If Redis
+    /// refuses MULTI itself, the commands run one by one and each has its own answer.
     ///
-    /// As for [`RawConnection::send_within`], not to be used any more when this was dropped.
+    /// If this future is dropped, the connection must not be used any more, as for
+    /// [`RawConnection::send_within`].
     pub(crate) async fn send_transaction(
         &mut self,
         limit: Duration,
@@ -84,10 +83,12 @@ impl RawConnection {
         Replies { values: Values(&reply), sort: &sort }.transaction(name, count)
     }
 
-    /// Sends commands, each for itself: their answers. In one go, but for a slot on its way: an ASKING
-    /// holds for the next command only.
+    /// Sends commands without a transaction and returns an answer for each. They leave in one
+    /// write, except if the server is taking over the slot: an ASKING is valid for one command
+    /// only.
     ///
-    /// As for [`RawConnection::send_within`], not to be used any more when this was dropped.
+    /// If this future is dropped, the connection must not be used any more, as for
+    /// [`RawConnection::send_within`].
     pub(crate) async fn send_each(
         &mut self,
         limit: Duration,
@@ -110,17 +111,17 @@ impl RawConnection {
     }
 }
 
-/// Whole replies.
+/// Replies that have arrived completely.
 struct Replies<'a, F> {
     values: Values<'a>,
-    /// Makes an error of the words of an error reply.
+    /// Makes an error of an error reply.
     sort: &'a F,
 }
 
 impl<'a, F: Fn(&'static str, &[u8]) -> Error> Replies<'a, F> {
     fn transaction(&mut self, name: &'static str, count: usize) -> Result<Sent> {
         if let Some(error) = self.status("MULTI")? {
-            // Without MULTI the commands were executed as they came, each for itself.
+            // Without MULTI, Redis has executed each command by itself.
             return Ok(Sent { answers: self.strings(name, count)?, not_as_one: Some(error) });
         }
         let mut refused = None;
@@ -139,7 +140,7 @@ impl<'a, F: Fn(&'static str, &[u8]) -> Error> Replies<'a, F> {
         }
     }
 
-    /// The error of a reply that is `+OK` or `+QUEUED` otherwise.
+    /// Reads a reply that should be `+OK` or `+QUEUED`. Returns the error if it is one.
     fn status(&mut self, name: &'static str) -> Result<Option<Error>> {
         match self.head(name)? {
             Head::Status => Ok(None),
@@ -152,7 +153,7 @@ impl<'a, F: Fn(&'static str, &[u8]) -> Error> Replies<'a, F> {
         (0..count).map(|_| self.string(name)).collect()
     }
 
-    /// A string, or the error that stands in its place.
+    /// Reads a string, or an error reply in its place.
     fn string(&mut self, name: &'static str) -> Result<Result<Vec<u8>>> {
         match self.head(name)? {
             Head::Error(words) => Ok(Err((self.sort)(name, words))),
@@ -177,7 +178,7 @@ mod tests {
     use super::*;
     use crate::engine::error::Outage;
 
-    /// What becomes of two commands.
+    /// The results of two commands.
     fn sent(replies: &str) -> Result<(Vec<Option<String>>, bool)> {
         let sort = |command, line: &[u8]| {
             let reason = String::from_utf8(line.to_vec()).unwrap();

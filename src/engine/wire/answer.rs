@@ -1,4 +1,4 @@
-//! Answers in the stream, which every node sees: which request each is for.
+//! Finds out which request an answer in the stream is for: every node sees all answers.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ struct Head<'a> {
     request_id: Cow<'a, str>,
 }
 
-/// The ID of the request that is answered; `None` when it cannot be read here.
+/// The ID of the request; `None` if it cannot be read here.
 pub(crate) fn request_of(data: DataView<'_>) -> Option<Cow<'_, str>> {
     let head: Head<'_> = match data {
         DataView::Json(text) => from_json(text),

@@ -1,7 +1,8 @@
-//! Payloads with binary: msgpack in entries, JSON with placeholders and attachments in packets.
+//! Converts payloads with binary. Entries hold them as msgpack; packets hold them as JSON with
+//! placeholders and attachments.
 //!
-//! What JS would read differently (extensions, keys that are no strings, invalid UTF-8) is left to
-//! JS: `None`.
+//! Returns `None` for what JS would read differently (extensions, keys that are not strings,
+//! invalid UTF-8). JS then handles it.
 
 use rmp::Marker;
 use rmp::decode::{RmpRead, read_marker};
@@ -11,7 +12,7 @@ use rmp::encode::{
 };
 use serde_json::{Map, Value};
 
-/// Nested deeper than that it is left to JS, as serde_json would refuse it.
+/// Deeper values are left to JS, since serde_json would refuse them.
 const DEEPEST: usize = 100;
 /// The largest integer that a JS number holds exactly.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
@@ -20,14 +21,13 @@ const PROTO: &str = "__proto__";
 
 /// Binary that was taken out of a payload.
 pub(crate) struct Attachment {
-    /// Where its placeholder stands in the JSON.
+    /// The offset of its placeholder in the JSON.
     pub(crate) place: usize,
-    /// What it was.
     pub(crate) bytes: Box<[u8]>,
 }
 
-/// The JSON that `JSON.stringify` would write for what JS decodes from `msgpack`, with
-/// placeholders in place of binary, numbered in order.
+/// Converts msgpack to the JSON that `JSON.stringify` would write for it. Binary is replaced by
+/// placeholders, numbered in order.
 pub(crate) fn to_json(msgpack: &[u8]) -> Option<(String, Vec<Attachment>)> {
     let mut transcoder = ToJson { rest: msgpack, json: Vec::new(), attachments: Vec::new() };
     transcoder.value(0)?;
@@ -37,8 +37,8 @@ pub(crate) fn to_json(msgpack: &[u8]) -> Option<(String, Vec<Attachment>)> {
     Some((String::from_utf8(transcoder.json).ok()?, transcoder.attachments))
 }
 
-/// The msgpack of `json`, with binary in place of placeholders, `{"<placeholder>": <number>}`. The
-/// name is one that no user's object has.
+/// Converts JSON to msgpack. An object `{"<placeholder>": <number>}` is replaced by the attachment
+/// of that number. `placeholder` must be a name that no user's object has.
 pub(crate) fn to_msgpack(json: &str, placeholder: &str, attachments: &[&[u8]]) -> Option<Vec<u8>> {
     let value = serde_json::from_str(json).ok()?;
     let binary = attachments.iter().map(|bytes| bytes.len()).sum::<usize>();
@@ -50,7 +50,7 @@ pub(crate) fn to_msgpack(json: &str, placeholder: &str, attachments: &[&[u8]]) -
     Some(msgpack)
 }
 
-/// `binary` is what an object is a placeholder for.
+/// `binary` returns the bytes that replace an object, if the object is a placeholder.
 fn write_msgpack<'a>(
     to: &mut Vec<u8>,
     value: &Value,
@@ -138,7 +138,7 @@ impl<'a> ToJson<'a> {
         Some(bytes)
     }
 
-    /// A string behind its marker.
+    /// The string after its marker, which has been read.
     fn text(&mut self, marker: Marker) -> Option<&'a str> {
         let len = match marker {
             Marker::FixStr(len) => len.into(),
@@ -272,7 +272,7 @@ mod tests {
         let msgpack = to_msgpack(&json, "?", &attachments).unwrap();
         let (back, binary) = to_json(&msgpack).unwrap();
         let placeholder = |num| format!(r#"{{"_placeholder":true,"num":{num}}}"#);
-        // In the order in which they stand.
+        // In the order in which they are in the JSON.
         let expected = json
             .replace(r#"{"?":1}"#, &placeholder(0))
             .replace(r#"{"?":0}"#, &placeholder(1))

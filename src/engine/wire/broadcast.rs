@@ -1,5 +1,5 @@
-//! The head of a broadcast: who gets it, and whether it may be sent again to a client that was
-//! away. The packet's data is not looked at; where it stands is kept.
+//! The head of a broadcast: who gets it, and whether a client that was away gets it later. Of the
+//! packet's data, the head only holds the range in the JSON.
 
 use std::ops::Range;
 
@@ -13,21 +13,20 @@ use super::{DataView, EntryId, Room};
 /// Packet type 2 of the Socket.IO protocol.
 const EVENT: f64 = 2.0;
 
-/// What of a broadcast decides where it goes.
+/// The fields of a broadcast that decide who gets it.
 #[derive(Debug, Clone)]
 pub(crate) struct BroadcastHead {
     opts: TargetOptions,
     kind: f64,
-    /// It wants an acknowledgement.
     wants_ack: bool,
-    /// It is a request: each node answers with its number of clients, and with their
+    /// True if each node must answer: with its number of clients, and later with their
     /// acknowledgements.
     is_request: bool,
-    /// Where the packet's data stands, in JSON.
+    /// The range of the packet's data in the JSON; `None` for msgpack.
     data: Option<Range<usize>>,
 }
 
-/// As it stands in a message. `D` is what is taken of the packet's data.
+/// A broadcast as a message holds it. `D` is the type that the packet's data is read as.
 #[derive(Deserialize)]
 #[serde(bound = "D: Deserialize<'de>")]
 struct Message<D> {
@@ -67,12 +66,12 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// Whether the packet may be dropped for clients that cannot take it at once.
+    /// True if the packet may be dropped for clients that cannot take it at once.
     pub(crate) fn is_volatile(&self) -> bool {
         self.volatile == Some(true)
     }
 
-    /// Whether it is to be compressed, when that was said.
+    /// Whether to compress the packet, if the sender set that flag.
     pub(crate) fn compress(&self) -> Option<bool> {
         self.compress
     }
@@ -81,17 +80,15 @@ impl Flags {
 /// Whether a client that comes back gets a broadcast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// It does.
     Yes,
-    /// It does not.
     No,
-    /// JS has to look: the head holds what cannot be judged here.
+    /// JS has to decide: the head holds something that cannot be compared here.
     Unknown,
 }
 
 impl BroadcastHead {
-    /// Reads the head; `None` when the data cannot be read here. JS may still be able to (a
-    /// doubled key, a lone surrogate), or not.
+    /// Reads the head; `None` if it cannot be read here. JS may be able to read it, for example
+    /// with a duplicate key or a lone surrogate.
     pub(crate) fn decode(data: DataView<'_>) -> Option<Self> {
         match data {
             DataView::Json(text) => Self::from_json(text),
@@ -99,11 +96,10 @@ impl BroadcastHead {
         }
     }
 
-    /// Reads the head out of JSON.
     pub(crate) fn from_json(text: &str) -> Option<Self> {
         let message: Message<&RawValue> = from_json(text)?;
         let data = message.packet.data.map(|data| {
-            // Borrowed from the text: its place is the distance between the two.
+            // `data` is a part of `text`: its offset is the difference of the two addresses.
             let start = data.get().as_ptr().addr() - text.as_ptr().addr();
             start..start + data.get().len()
         });
@@ -119,22 +115,22 @@ impl BroadcastHead {
         Self { opts, kind: packet.kind, wants_ack, is_request, data }
     }
 
-    /// True for an event that wants no acknowledgement.
+    /// True for an event that asks for no acknowledgement.
     pub(crate) fn is_plain_event(&self) -> bool {
         self.kind == EVENT && !self.wants_ack
     }
 
-    /// True when each node has to answer, whether it has a recipient or not.
+    /// True if each node must answer, even one without a recipient.
     pub(crate) fn is_request(&self) -> bool {
         self.is_request
     }
 
-    /// The packet's data, out of the JSON that this head was read from.
+    /// The packet's data. `json` must be the text that this head was read from.
     pub(crate) fn event_data<'a>(&self, json: &'a str) -> Option<&'a str> {
         json.get(self.data_place()?)
     }
 
-    /// Where that stands.
+    /// The range of the packet's data in the JSON.
     pub(crate) fn data_place(&self) -> Option<Range<usize>> {
         self.data.clone()
     }
@@ -144,25 +140,24 @@ impl BroadcastHead {
         &self.opts.except
     }
 
-    /// How it is to be sent.
     pub(crate) fn flags(&self) -> Option<&Flags> {
         self.opts.flags.as_ref()
     }
 
-    /// The rooms that it is for; none means everyone.
+    /// The rooms whose members get it; if there are none, everyone does.
     pub(crate) fn rooms(&self) -> &[Room] {
         &self.opts.rooms
     }
 
-    /// Whether a client that was away gets it when it comes back: not when it was volatile, or
-    /// wanted an acknowledgement, or was no event.
+    /// True if a client that was away gets the broadcast when it comes back. False if it is
+    /// volatile, asks for an acknowledgement, or is not an event.
     pub(crate) fn is_sent_again(&self) -> bool {
         let flags = self.opts.flags.as_ref();
         self.is_plain_event() && flags.is_none_or(|flags| flags.volatile.is_none())
     }
 
-    /// Whether a client with these memberships that was away gets this broadcast, which is the
-    /// entry `id`.
+    /// Whether a client with these memberships missed this broadcast, the entry `id`, and gets it
+    /// when it comes back.
     pub(crate) fn missed_by(&self, id: EntryId, rooms: &[Membership]) -> Judgement {
         if !self.is_sent_again() {
             return Judgement::No;
@@ -180,13 +175,12 @@ impl BroadcastHead {
     }
 }
 
-/// A room that a client is in, and since which entry: what was sent to it up to there was not for
-/// this client.
+/// A room that a client is in, and since which entry. The client does not get what was sent to the
+/// room up to that entry.
 #[derive(Debug, Clone)]
 pub(crate) struct Membership {
-    /// The room.
     pub(crate) room: Room,
-    /// The last entry from before it was joined.
+    /// The last entry before the client joined.
     pub(crate) since: EntryId,
 }
 

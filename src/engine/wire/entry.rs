@@ -1,4 +1,4 @@
-//! Stream entries: upstream's fields `uid`, `nsp`, `type`, `data`, and our two, `wid` and `seq`.
+//! Stream entries: upstream's fields `uid`, `nsp`, `type` and `data`, and our two, `wid` and `seq`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,60 +8,59 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use redis::Value;
 
-/// The sender in what an emitter writes, upstream's or ours.
+/// The `uid` of entries that an emitter writes, upstream's or ours.
 pub(crate) const EMITTER: &str = "emitter";
 
-/// Type of a message, by upstream's numbers.
+/// The type of a message, with upstream's numbers.
 pub(crate) type MessageType = u32;
 
-/// Type 1: a node has opened the namespace (0.1 and 0.2 only, as 2 and 13).
+/// Type 1: a node has opened the namespace. Only the protocol of 0.1 and 0.2 uses types 1, 2 and
+/// 13.
 pub(crate) const INITIAL_HEARTBEAT: MessageType = 1;
-/// Type 2: a node is there.
+/// Type 2: a node is alive.
 pub(crate) const HEARTBEAT: MessageType = 2;
-/// Type 3: a broadcast; with a `requestId` one whose acknowledgements are wanted.
+/// Type 3: a broadcast. If it has a `requestId`, the sender asks for acknowledgements.
 pub(crate) const BROADCAST: MessageType = 3;
-/// Type 6: the last one of those that change rooms, which begin behind [`BROADCAST`].
+/// Type 6: the last of the three types that change rooms. They follow [`BROADCAST`].
 pub(crate) const DISCONNECT_SOCKETS: MessageType = 6;
-/// Types 8, 10, 11 and 12: answers, each for the node that has asked.
+/// Types 8, 10, 11 and 12: answers, each for the node that sent the request.
 pub(crate) const ANSWERS: [MessageType; 4] = [8, 10, 11, 12];
 /// Type 13: a node has closed the namespace.
 pub(crate) const ADAPTER_CLOSE: MessageType = 13;
 
-/// An entry, as far as it was decoded. Most end where they were read, so nothing is copied.
+/// An entry, decoded except for its data. It borrows from the reply, since most entries are not
+/// kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry<'a> {
-    /// Its ID, which is also the offset of connection state recovery.
+    /// The entry's ID, which is also the offset for connection state recovery.
     pub(crate) id: EntryId,
-    /// The sender, [`EMITTER`] for emitters.
+    /// The sender's `uid`; [`EMITTER`] if an emitter wrote the entry.
     pub(crate) uid: &'a str,
-    /// Namespace.
     pub(crate) nsp: &'a str,
-    /// Type of the message.
     pub(crate) kind: MessageType,
     /// The message's data, not decoded.
     pub(crate) data: Option<EntryData<'a>>,
-    /// Present when a node or an emitter of our kind wrote the entry.
+    /// Present if one of our nodes or emitters wrote the entry.
     pub(crate) origin: Option<Origin>,
 }
 
 impl Entry<'_> {
-    /// The data of a broadcast.
+    /// The data, if the entry is a broadcast.
     pub(crate) fn broadcast(&self) -> Option<&EntryData<'_>> {
         self.data.as_ref().filter(|_| self.kind == BROADCAST)
     }
 }
 
-/// Data of an entry, where it stands in the reply.
+/// The data of an entry. JSON borrows from the reply.
 #[derive(Debug, Clone)]
 pub(crate) enum EntryData<'a> {
     /// JSON, starts with `{`.
     Json(&'a str),
-    /// msgpack, out of its base64.
+    /// msgpack, already decoded from base64.
     Msgpack(Arc<[u8]>),
 }
 
 impl EntryData<'_> {
-    /// To be looked at.
     pub(crate) fn view(&self) -> DataView<'_> {
         match self {
             EntryData::Json(text) => DataView::Json(text),
@@ -69,7 +68,7 @@ impl EntryData<'_> {
         }
     }
 
-    /// To be kept.
+    /// A copy that does not borrow from the reply.
     pub(crate) fn keep(&self) -> Data {
         match self {
             EntryData::Json(text) => Data::Json((*text).into()),
@@ -78,7 +77,7 @@ impl EntryData<'_> {
     }
 }
 
-/// Data of a message, for those who only look at it.
+/// Borrowed data of a message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum DataView<'a> {
     /// JSON, starts with `{`.
@@ -87,12 +86,12 @@ pub(crate) enum DataView<'a> {
     Msgpack(&'a [u8]),
 }
 
-/// Data of a message: JSON text, or msgpack when the payload holds binary.
+/// Data of a message: JSON text, or msgpack if the payload holds binary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Data {
     /// JSON, starts with `{`.
     Json(Arc<str>),
-    /// msgpack, out of its base64.
+    /// msgpack, already decoded from base64.
     Msgpack(Arc<[u8]>),
 }
 
@@ -105,7 +104,6 @@ impl Data {
         }
     }
 
-    /// To be looked at.
     pub(crate) fn view(&self) -> DataView<'_> {
         match self {
             Data::Json(text) => DataView::Json(text),
@@ -113,7 +111,7 @@ impl Data {
         }
     }
 
-    /// As it stands in the entry's field `data`.
+    /// The text of the entry's field `data`.
     pub(crate) fn to_field(&self) -> std::borrow::Cow<'_, str> {
         match self {
             Data::Json(text) => text.as_ref().into(),
@@ -122,8 +120,8 @@ impl Data {
     }
 }
 
-/// Who of our own kind wrote an entry, and as which one: what was doubled by a resend is dropped
-/// by these.
+/// Which of our writers wrote an entry, and with which sequence. The reader drops duplicates by
+/// these two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// Random, one per engine start and stream.
@@ -135,9 +133,9 @@ pub(crate) struct Origin {
 /// Why an entry is left out.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum EntryError {
-    /// No field `nsp`: not for us, upstream skips it too.
+    /// There is no field `nsp`: the entry is not for us. Upstream skips it too.
     Foreign,
-    /// Something that a node of the cluster would not have written.
+    /// No node would have written it.
     Malformed(&'static str),
 }
 
@@ -150,7 +148,7 @@ impl fmt::Display for EntryError {
     }
 }
 
-/// The fields of an entry as redis-rs has them, `[name, value, …]`.
+/// The fields of an entry as redis-rs returns them, `[name, value, …]`.
 pub(crate) fn fields_of(values: &[Value]) -> impl Iterator<Item = (&[u8], &[u8])> {
     values.chunks_exact(2).filter_map(|pair| match pair {
         [Value::BulkString(name), Value::BulkString(value)] => {
@@ -160,7 +158,7 @@ pub(crate) fn fields_of(values: &[Value]) -> impl Iterator<Item = (&[u8], &[u8])
     })
 }
 
-/// Decodes the fields of one entry. Where a name stands twice, the last one counts, as in JS.
+/// Decodes the fields of one entry. If a name occurs twice, the last one counts, as in JS.
 pub(crate) fn parse_entry<'a>(
     id: EntryId,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,

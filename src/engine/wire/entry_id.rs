@@ -13,17 +13,17 @@ pub(crate) struct EntryId {
 }
 
 impl EntryId {
-    /// Before every entry.
+    /// Lower than the ID of every entry.
     pub(crate) const ZERO: EntryId = EntryId { ms: 0, seq: 0 };
 
-    /// Whether both parts are integers that a JS number (a double) holds exactly, as all IDs made
-    /// from clocks are.
+    /// True if a JS number (a double) holds both parts exactly. It does for all IDs that Redis
+    /// makes from its clock.
     pub(crate) fn fits_doubles(self) -> bool {
         const LARGEST: u64 = (1 << 53) - 1;
         self.ms <= LARGEST && self.seq <= LARGEST
     }
 
-    /// The smallest ID above this one, for exclusive ranges on servers without `(`.
+    /// The lowest ID above this one. For exclusive ranges on servers that do not know `(`.
     pub(crate) fn next(self) -> Self {
         match self.seq.checked_add(1) {
             Some(seq) => Self { ms: self.ms, seq },
@@ -38,22 +38,21 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// The text is no entry ID.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotAnEntryId;
 
 impl FromStr for EntryId {
     type Err = NotAnEntryId;
 
-    /// Digits, a hyphen, digits, both within 64 bits; nothing else, since offsets come from
-    /// clients.
+    /// Digits, a hyphen, digits, each number within 64 bits. It accepts nothing else, since clients
+    /// send offsets.
     fn from_str(text: &str) -> Result<Self, NotAnEntryId> {
         Self::from_bytes(text.as_bytes()).ok_or(NotAnEntryId)
     }
 }
 
 impl EntryId {
-    /// The same out of bytes; `None` for what is no entry ID.
+    /// Parses an entry ID; `None` if `text` is not one.
     pub(crate) fn from_bytes(text: &[u8]) -> Option<Self> {
         let hyphen = text.iter().position(|byte| *byte == b'-')?;
         let (ms, seq) = (&text[..hyphen], &text[hyphen + 1..]);
@@ -61,7 +60,7 @@ impl EntryId {
     }
 }
 
-/// A number without a sign; `None` for what is none.
+/// Parses a number without a sign; `None` if `text` is not one.
 pub(crate) fn digits(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;

@@ -1,11 +1,11 @@
-//! WebSocket frames, as servers send them: unmasked.
+//! WebSocket frames as servers send them, which is unmasked.
 
 /// The final frame of a text message.
 const FINAL_TEXT: u8 = 0x81;
-/// Engine.IO: a message.
+/// The Engine.IO packet type of a message.
 const MESSAGE: u8 = b'4';
 
-/// Adds the frame of an Engine.IO message with this text.
+/// Appends the frame of an Engine.IO message with this text.
 pub(crate) fn text_frame(frames: &mut Vec<u8>, text: &str) {
     let length = 1 + text.len();
     frames.reserve(10 + length);

@@ -1,25 +1,23 @@
-//! Heartbeats among nodes of our own kind, as JSON: hello, alive, bye.
+//! Heartbeats between our nodes, as JSON: hello, alive, bye.
 
 use serde::{Deserialize, Serialize};
 
 /// A message on the members channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MemberMessage {
-    /// The node.
+    /// The `uid` of the node that sends the message.
     pub(crate) uid: String,
-    /// What it says.
     pub(crate) news: MemberNews,
 }
 
-/// What a node says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum MemberNews {
-    /// It has just come (back): the others answer with [`MemberNews::Alive`].
+    /// The node has just started or come back. The others answer with [`MemberNews::Alive`].
     Hello,
-    /// It is there.
+    /// The node is alive.
     Alive,
-    /// It leaves.
+    /// The node leaves.
     Bye,
 }
 

@@ -1,7 +1,7 @@
-//! PUB/SUB messages: upstream's msgpack map `{uid, nsp, type, data}`, to which we add `pos`: the
-//! sender's last entry in the namespace's stream. Ours act on a request only when they have come
-//! that far, so that it does not overtake the joins and broadcasts that were made before it.
-//! Upstream ignores the field.
+//! PUB/SUB messages: upstream's msgpack map `{uid, nsp, type, data}`, and our field `pos`, the
+//! sender's last entry in the namespace's stream. Our nodes handle a request only when they have
+//! read up to that entry. Otherwise the request would overtake joins and broadcasts that were made
+//! before it. Upstream ignores the field.
 
 use serde::Deserialize;
 
@@ -16,22 +16,23 @@ struct Head<'a> {
     pos: Option<&'a str>,
 }
 
-/// The message with its position added. What is no msgpack map is left as it is.
+/// Adds the position to a message. Returns the message unchanged if it is not a msgpack map of up
+/// to 14 fields.
 pub(crate) fn with_position(mut message: Vec<u8>, position: EntryId) -> Vec<u8> {
     match message.first().copied() {
-        // Up to 14 fields are counted in the first byte.
+        // The first byte counts up to 15 fields, so up to 14 leave space for one more.
         Some(head @ 0x80..=0x8e) => message[0] = head + 1,
         _ => return message,
     }
     let text = position.to_string();
     message.extend_from_slice(FIELD);
-    // Strings of up to 255 bytes; two 64-bit numbers take 41 at most.
+    // Marker of a string of up to 255 bytes. Two 64-bit numbers take 41 bytes at most.
     message.extend_from_slice(&[0xd9, text.len() as u8]);
     message.extend_from_slice(text.as_bytes());
     message
 }
 
-/// The sender's position; `None` for messages of upstream nodes and for what cannot be read.
+/// The sender's position; `None` for messages of upstream nodes, and if it cannot be read.
 pub(crate) fn position(message: &[u8]) -> Option<EntryId> {
     from_msgpack::<Head<'_>>(message)?.pos?.parse().ok()
 }

@@ -1,5 +1,5 @@
-//! The formats of what travels: entry IDs, stream entries, broadcasts inside them, sessions,
-//! PUB/SUB messages, heartbeats among our nodes.
+//! The formats of stored and sent data: entry IDs, stream entries, the broadcasts in them,
+//! sessions, PUB/SUB messages, and heartbeats between our nodes.
 
 mod answer;
 mod binary;

@@ -1,22 +1,24 @@
-//! Whether bytes are msgpack that can be decoded without harm.
+//! Checks that bytes are msgpack that can be decoded without harm.
 //!
-//! A decoder makes room for as many elements as a header announces: forty bytes of nested headers
-//! cost JS gigabytes. So all msgpack that comes from Redis is walked once before anybody decodes it.
+//! A decoder reserves memory for as many elements as a header announces: 40 bytes of nested headers
+//! cost JS gigabytes. So the engine walks all msgpack from Redis once before anything decodes it.
 
-/// Containers nested deeper than that are refused. Nodes of ours write what their stack allows, some
-/// thousands of levels, upstream's write 100.
+/// The deepest nesting of containers that is accepted. Our nodes write as deep as their stack
+/// allows, some thousands of levels. Upstream's nodes write up to 100.
 const DEEPEST: usize = 16_384;
 
-/// Whether `bytes` are exactly one msgpack value, nested no deeper than nodes write it.
+/// True if `bytes` are exactly one msgpack value, nested no deeper than nodes write it.
 ///
-/// All elements that headers announce must fit into the bytes that follow, together: a value takes a
-/// byte at least. Whoever decodes the value makes room for no more elements than it has bytes.
+/// All the elements that headers announce must fit together into the bytes that follow, since a
+/// value takes at least one byte. So a decoder reserves memory for no more elements than the value
+/// has bytes.
 pub(crate) fn is_msgpack(bytes: &[u8]) -> bool {
     walk(bytes).is_some()
 }
 
 fn walk(mut rest: &[u8]) -> Option<()> {
-    // Values that are still to come: in the containers around this one, in this one, and in all.
+    // The number of values that are still missing: in each outer container, in this one, and in
+    // all.
     let mut around = Vec::with_capacity(16);
     let (mut here, mut missing) = (1, 1);
     loop {
@@ -39,11 +41,12 @@ fn walk(mut rest: &[u8]) -> Option<()> {
     }
 }
 
-/// How a value begins.
+/// The first bytes of a value.
 struct Header {
-    /// Bytes up to the next value: all of a scalar, the header of a container.
+    /// Bytes up to the next value: the whole value if it is a scalar, only the header if it is a
+    /// container.
     length: usize,
-    /// Values in a container; a map has two for each pair.
+    /// The number of values in a container; a map has two per pair.
     values: usize,
 }
 
@@ -52,7 +55,7 @@ impl Header {
     fn read(bytes: &[u8]) -> Option<Self> {
         let (first, rest) = bytes.split_first()?;
         let low = |mask: u8| usize::from(first & mask);
-        // The header's length with a number of this size, and the number.
+        // Reads a number of `size` bytes. Returns the header's length and the number.
         let number = |size: usize| {
             let number = rest.get(..size)?.iter().fold(0, |n, byte| n << 8 | usize::from(*byte));
             Some((1 + size, number))
@@ -73,7 +76,7 @@ impl Header {
             0xa0..=0xbf => scalar(1 + low(0x1f)),
             // The one byte that msgpack does not use.
             0xc1 => None,
-            // Binary and extensions, which have a type as well.
+            // Binary, and extensions, which have one more byte for their type.
             0xc4..=0xc6 => sized(1 << (first - 0xc4), 0),
             0xc7..=0xc9 => sized(1 << (first - 0xc7), 1),
             0xca => scalar(5),
@@ -161,7 +164,7 @@ mod tests {
         }
     }
 
-    /// Each would fit by itself.
+    /// The elements that each header announces would fit alone, but not together.
     #[test]
     fn nested_headers_share_what_is_left() {
         let nested = |length: u8, padding: usize| {

@@ -1,20 +1,21 @@
-//! Socket.IO packets as clients get them, cut out of entries: JSON is neither parsed nor written
-//! again.
+//! Socket.IO packets as clients get them, cut out of entries. The engine copies the JSON of a
+//! packet's data as it is.
 
 use super::{BroadcastHead, DataView, EntryId, to_json};
 
-/// An event packet, encoded.
+/// An encoded event packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Packet {
-    /// `2[/nsp,]["event",…]`, or `5<attachments>-…` where there is binary.
+    /// `2[/nsp,]["event",…]`, or `5<attachments>-…` if there is binary.
     pub(crate) text: String,
-    /// What the placeholders in the text stand for.
+    /// The binary for the placeholders in the text.
     pub(crate) attachments: Vec<Box<[u8]>>,
 }
 
 impl Packet {
-    /// The packet of a broadcast; with `offset`, the entry's ID becomes its last argument. `None`
-    /// for what is no event, or wants an acknowledgement, or holds what only JS knows how to encode.
+    /// The packet of a broadcast. With `offset`, the entry's ID becomes its last argument. `None`
+    /// if the broadcast is not an event, asks for an acknowledgement, or holds something that only
+    /// JS can encode.
     pub(crate) fn of(
         head: &BroadcastHead,
         data: DataView<'_>,
@@ -34,7 +35,7 @@ impl Packet {
                 let head = BroadcastHead::from_json(&json)?;
                 let place = head.data_place()?;
                 if !attachments.iter().all(|binary| place.contains(&binary.place)) {
-                    // Elsewhere in the message: what of it clients get, JS decides.
+                    // Some binary is elsewhere in the message. JS decides what clients get of it.
                     return None;
                 }
                 let attachments: Vec<_> = attachments.into_iter().map(|a| a.bytes).collect();
@@ -50,7 +51,7 @@ impl Packet {
     }
 }
 
-/// `data` is the packet's data array as JSON.
+/// `data` is the packet's data, a JSON array.
 fn event_packet(
     nsp: &str,
     data: &str,

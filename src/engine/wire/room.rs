@@ -1,22 +1,20 @@
-//! Rooms as they stand in messages: names nearly always, but nothing stops users from joining 5.
+//! Rooms as messages hold them. Nearly all are names, but users can also join a number, such as 5.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A room.
 #[derive(Debug, Clone)]
 pub(crate) enum Room {
     /// A name, or a socket's ID.
     Name(Box<str>),
-    /// Bytes, or msgpack's string that is not UTF-8: JS may make a name of it.
+    /// Bytes, or a msgpack string that is not UTF-8. JS may read a name from it.
     Unreadable,
-    /// Anything else: no name, and only JS knows what is the same as it.
+    /// Anything else. It is not a name, and only JS can compare it.
     Other,
 }
 
 impl Room {
-    /// The name, when it has one.
     pub(crate) fn name(&self) -> Option<&str> {
         match self {
             Room::Name(name) => Some(name),
@@ -24,7 +22,7 @@ impl Room {
         }
     }
 
-    /// Whether both are the same room; `None` when that cannot be told here.
+    /// Whether both are the same room; `None` if only JS can tell.
     pub(crate) fn same(&self, other: &Room) -> Option<bool> {
         match (self, other) {
             (Room::Name(a), Room::Name(b)) => Some(a == b),
@@ -40,8 +38,8 @@ impl<'de> Deserialize<'de> for Room {
     }
 }
 
-/// Only a string is a name. serde's own way to try one variant after the other would also take
-/// msgpack's bytes for one, and keeps a copy of each room while it tries.
+/// Only a string is a name. serde's way of trying one variant after the other would also take
+/// msgpack's bytes for a name, and would copy each room.
 struct RoomVisitor;
 
 impl<'de> Visitor<'de> for RoomVisitor {

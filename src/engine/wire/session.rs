@@ -1,6 +1,6 @@
-//! Sessions of connection state recovery: base64 of msgpack `{sid, pid, rooms, data}`, and of ours
-//! `since`, which upstream ignores: for each room the last entry from before it was joined. JS
-//! makes and reads the msgpack; here only sid, rooms and since are looked at.
+//! Sessions of connection state recovery: base64 of msgpack `{sid, pid, rooms, data}`. Our nodes
+//! add `since`, which upstream ignores: for each room, the last entry before the client joined. JS
+//! writes and reads the msgpack. This module reads only sid, rooms and since.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,15 +9,14 @@ use serde::Deserialize;
 use super::shape::{array, from_msgpack};
 use super::{EntryId, Membership, Room, is_msgpack};
 
-/// What is looked at in a session.
+/// The fields of a session that the engine reads.
 pub(crate) struct SessionHead {
-    /// The client's rooms.
     pub(crate) rooms: Vec<Membership>,
-    /// The last entry from before the session began, as far as it says so.
+    /// The last entry before the session began; [`EntryId::ZERO`] if the session does not have it.
     pub(crate) began: EntryId,
 }
 
-/// As it is in the msgpack.
+/// The fields in the msgpack.
 #[derive(Deserialize)]
 struct Fields {
     #[serde(default)]
@@ -30,25 +29,23 @@ struct Fields {
 }
 
 impl SessionHead {
-    /// Reads a session's msgpack.
     pub(crate) fn decode(msgpack: &[u8]) -> Option<Self> {
         let Fields { sid, rooms, since } = from_msgpack(msgpack)?;
         let mut since = since.iter().map(|id| id.parse().unwrap_or(EntryId::ZERO));
         let membership = |room| Membership { room, since: since.next().unwrap_or(EntryId::ZERO) };
         let rooms: Vec<Membership> = rooms.into_iter().map(membership).collect();
-        // A socket's first room is the one that has its own name.
+        // A socket joins the room with its own ID first.
         let own = rooms.iter().find(|member| sid.is_some() && member.room.name() == sid.as_deref());
         let began = own.map_or(EntryId::ZERO, |own| own.since);
         Some(Self { rooms, began })
     }
 }
 
-/// The value of a session key.
 pub(crate) fn encode_session(msgpack: &[u8]) -> String {
     STANDARD.encode(msgpack)
 }
 
-/// The msgpack of a session key's value; `None` when it is something else.
+/// The msgpack in a session key's value; `None` if the value is not a session.
 pub(crate) fn decode_session(value: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(value).ok().filter(|session| is_msgpack(session))
 }

@@ -1,6 +1,6 @@
-//! Reading what JS takes for an object or an array, and nothing else. serde by itself also takes an
-//! array for a struct, and in msgpack the number of a field for its name and bytes for an array: JS
-//! would find no such property there, and decide otherwise who gets a packet.
+//! Reads only what JS takes for an object or an array. serde alone also accepts an array for a
+//! struct. In msgpack it accepts a field's number for its name, and bytes for an array. JS would
+//! find no such property, and would decide differently who gets a packet.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,32 +10,32 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
-/// Deeper msgpack is left to JS. The decoder takes some 2 kB of stack for a level in a debug build, and
-/// would go 1024 levels deep by itself.
+/// Deeper msgpack is left to JS. In a debug build the decoder takes some 2 kB of stack per level,
+/// and its own limit is 1024 levels.
 const DEEPEST: usize = 256;
 
-/// Reads a struct out of a msgpack object; `None` when it is something else.
+/// Reads a struct from a msgpack object; `None` if `bytes` are something else.
 pub(crate) fn from_msgpack<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
     let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
     decoder.set_max_depth(DEEPEST);
     object(&mut decoder).ok()
 }
 
-/// Reads a struct out of a JSON object; `None` when it is something else.
+/// Reads a struct from a JSON object; `None` if `text` is something else.
 pub(crate) fn from_json<'de, T: Deserialize<'de>>(text: &'de str) -> Option<T> {
     let mut decoder = serde_json::Deserializer::from_str(text);
     let value = object(&mut decoder).ok()?;
     decoder.end().ok().map(|()| value)
 }
 
-/// For `deserialize_with`: a struct whose type is an object in JS.
+/// For `deserialize_with`: a struct that is an object in JS.
 pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> Result<T, D::Error> {
     from.deserialize_map(ObjectVisitor(PhantomData))
 }
 
-/// The same for a property that may be left out, or null.
+/// Like [`object`], for a property that may be missing or null.
 pub(crate) fn object_or_null<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -49,11 +49,11 @@ where
 pub(crate) fn array<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> Result<Vec<T>, D::Error> {
-    // Whatever is there: asked for a sequence, the msgpack decoder makes one of bytes.
+    // Not `deserialize_seq`: with that, the msgpack decoder makes a sequence of bytes.
     from.deserialize_any(ArrayVisitor(PhantomData))
 }
 
-/// For a property whose presence counts: serde takes null for absent, JS does not.
+/// For a property whose presence counts. serde takes null for a missing property, and JS does not.
 pub(crate) fn present<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -62,7 +62,7 @@ where
     T::deserialize(from).map(Some)
 }
 
-/// A struct whose type is an object in JS.
+/// A struct that is an object in JS.
 #[derive(Deserialize)]
 #[serde(bound = "T: Deserialize<'de>")]
 struct Object<T>(#[serde(deserialize_with = "object")] T);

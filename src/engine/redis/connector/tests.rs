@@ -1,4 +1,4 @@
-//! Finding the server, against servers that the test plays. "Finding the server" in
+//! Tests of how the connector finds a server. The test scripts the servers. "Finding the server" in
 //! docs/architecture.md names the branches.
 
 use std::sync::Arc;
@@ -23,13 +23,13 @@ fn connect(connector: &Arc<Connector>) -> JoinHandle<Result<RawConnection>> {
     tokio::spawn(async move { key.connect_raw().await })
 }
 
-/// A sentinel names the master.
+/// Lets a sentinel name the master.
 async fn name(sentinel: &mut ScriptedConnection, host: &str) {
     let command = sentinel.expect("SENTINEL GET-MASTER-ADDR-BY-NAME mymaster").await;
     command.reply(reply::array(&[reply::text(host), reply::text("7")])).await;
 }
 
-/// CLUSTER SLOTS: the one master of all slots.
+/// Answers CLUSTER SLOTS with one master for all slots.
 async fn slots(connection: &mut ScriptedConnection, host: &str) {
     let master = reply::array(&[reply::text(host), reply::int(1), reply::text("id")]);
     let range = reply::array(&[reply::int(0), reply::int(16_383), master]);
@@ -58,7 +58,7 @@ async fn it_logs_in_and_chooses_the_database_before_anything_else() {
     for command in ["AUTH u p", "SELECT 2"] {
         connection.expect(command).await.reply(reply::ok()).await;
     }
-    // A name only helps humans.
+    // A refusal does no harm: the name only helps humans.
     connection.expect("CLIENT SETNAME n").await.refuse("NOPERM no permissions").await;
     connection.while_answering(connecting).await.unwrap().unwrap();
     assert!(node.events().is_empty());
@@ -199,7 +199,7 @@ async fn a_node_that_hangs_is_passed_over_and_the_seeds_stay_known() {
     let _first = redis.accept_at("m:1").await;
     assert!(connecting.await.unwrap().is_ok());
     sleep(Duration::from_secs(1)).await;
-    // Everyone whom the cluster had named has gone.
+    // All servers that the cluster had named are gone.
     let connecting = connect(&node.connector);
     assert_eq!(redis.ignore().await, Address::Tcp("m".to_owned(), 1));
     assert_eq!(redis.ignore().await, Address::Tcp("a".to_owned(), 1));

@@ -1,4 +1,4 @@
-//! Commands that follow their keys, against servers that the test plays.
+//! Tests of commands that follow their keys. The test scripts the servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +98,7 @@ async fn a_key_that_has_moved_is_followed_at_once() {
     let mut elsewhere = redis.accept_at("b:2").await;
     answer(&mut elsewhere, "k").await;
     moving.await.unwrap().unwrap();
-    // What was known of the slots was wrong; they are asked for a few times a second at the most.
+    // The slots were wrong. The connector asks for them a few times a second at most.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let again = get(&pool, "k");
     let _seed = redis.accept().await.expect("CLUSTER SLOTS").await;
