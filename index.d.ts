@@ -1,15 +1,15 @@
 import type { ClusterAdapter, ClusterAdapterOptions } from "socket.io-adapter";
 
-/** Options, with the names and defaults of `@socket.io/redis-streams-adapter`; then ours. */
+/** The options of `@socket.io/redis-streams-adapter`, with its names and defaults, and further ones. */
 export interface RedisStreamsAdapterOptions {
   /**
-   * The name of the Redis stream, or its prefix when there are several: `<streamName>-<i>`.
+   * The name of the Redis stream, or the prefix of the names if there are several: `<streamName>-<i>`.
    * @default "socket.io"
    * @example createAdapter(client, { streamName: "chat" })
    */
   streamName?: string;
   /**
-   * The number of streams. Each namespace belongs to one of them; all nodes need the same number.
+   * The number of streams. Each namespace belongs to one of them. All nodes need the same number.
    * @default 1
    * @example createAdapter(client, { streamCount: 4 })
    */
@@ -27,31 +27,31 @@ export interface RedisStreamsAdapterOptions {
    */
   useShardedPubSub?: boolean;
   /**
-   * The number of entries to which the stream is trimmed, approximately (`MAXLEN ~`).
+   * The approximate number of entries to which Redis trims the stream (`MAXLEN ~`).
    * @default 10_000
    * @example createAdapter(client, { maxLen: 100_000 })
    */
   maxLen?: number;
   /**
-   * The number of entries per XREAD.
+   * The largest number of entries per XREAD.
    * @default 100
    * @example createAdapter(client, { readCount: 500 })
    */
   readCount?: number;
   /**
-   * How long one XREAD waits for entries, in ms; 0 is without limit.
+   * How long one XREAD waits for entries, in ms. 0: without limit.
    * @default 5_000
    * @example createAdapter(client, { blockTimeInMs: 1_000 })
    */
   blockTimeInMs?: number;
   /**
-   * The prefix of the keys that hold sessions of connection state recovery.
+   * The prefix of the keys that hold the sessions of connection state recovery.
    * @default "sio:session:"
    * @example createAdapter(client, { sessionKeyPrefix: "chat:session:" })
    */
   sessionKeyPrefix?: string;
   /**
-   * Set it when no payload ever holds binary: the search for binary is left out.
+   * Set it if no payload ever holds binary. The adapter then does not search payloads for binary.
    * @default false
    * @example createAdapter(client, { onlyPlaintext: true })
    */
@@ -63,44 +63,45 @@ export interface RedisStreamsAdapterOptions {
    */
   heartbeatInterval?: number;
   /**
-   * A node unheard of for this long is not waited for, in ms. Greater than `heartbeatInterval`.
+   * A node that sends nothing for this long is considered gone, in ms. Requests do not wait for it.
+   * Must be greater than `heartbeatInterval`.
    * @default 10_000
    * @example createAdapter(client, { heartbeatTimeout: 4_000 })
    */
   heartbeatTimeout?: number;
   /**
-   * Bound of what waits to be published, in bytes, divided evenly among the streams; and once more of
-   * what waits to be published over PUB/SUB. Over it, packets go to local clients only, with a
-   * warning.
+   * The limit for packets that wait to be published, in bytes, divided evenly among the streams. The
+   * same limit applies separately to messages that wait for PUB/SUB. Above it, packets go to local
+   * clients only, and the adapter warns.
    * @default 67_108_864
    * @example createAdapter(client, { publishQueueBytes: 16 * 1024 * 1024 })
    */
   publishQueueBytes?: number;
   /**
-   * Bound of what was read and waits for the event loop, in bytes. Over it, reading pauses.
+   * The limit for what was read and waits for the event loop, in bytes. Above it, reading pauses.
    * @default 67_108_864
    * @example createAdapter(client, { inboxBytes: 16 * 1024 * 1024 })
    */
   inboxBytes?: number;
   /**
-   * Bound of the recent broadcasts kept in memory for connection state recovery, in bytes, divided
-   * evenly among the streams; 0 keeps none. Older ones are read from Redis.
+   * The limit for recent broadcasts kept in memory for connection state recovery, in bytes, divided
+   * evenly among the streams. 0 keeps none. Older broadcasts are read from Redis.
    * @default 67_108_864
    * @example createAdapter(client, { historyBytes: 0 })
    */
   historyBytes?: number;
   /**
    * How requests, answers and heartbeats travel: over PUB/SUB, as in upstream 0.3, or in the
-   * stream, as in upstream 0.1 and 0.2. The same on all nodes.
+   * stream, as in upstream 0.1 and 0.2. All nodes need the same value.
    * @default "pubsub"
    * @example createAdapter(client, { requestsVia: "stream" })
    */
   requestsVia?: "pubsub" | "stream";
 }
 
-/** TLS settings; certificates and keys are PEM. */
+/** TLS settings. Certificates and keys are PEM. */
 export interface TlsSettings {
-  /** Trusted certificate authorities; those of Node.js by default. */
+  /** The trusted certificate authorities; by default those of Node.js. */
   ca?: string | Buffer | Array<string | Buffer>;
   /** The client certificate chain. */
   cert?: string | Buffer | Array<string | Buffer>;
@@ -108,7 +109,7 @@ export interface TlsSettings {
   key?: string | Buffer;
   /** The key's passphrase. */
   passphrase?: string;
-  /** The name expected in the server's certificate; the host by default. */
+  /** The expected name in the server's certificate; by default the host. */
   servername?: string;
   /**
    * Whether the server's certificate is verified.
@@ -117,9 +118,12 @@ export interface TlsSettings {
   rejectUnauthorized?: boolean;
 }
 
-/** Where Redis is, for users without a Redis client. */
+/** Settings of the connections to Redis, for users without a Redis client. */
 export interface ConnectionOptions {
-  /** `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`; the other fields win over its parts. */
+  /**
+   * `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`. The other fields override its
+   * parts.
+   */
   url?: string | URL;
   /** @default "localhost" */
   host?: string;
@@ -134,47 +138,47 @@ export interface ConnectionOptions {
   /** The same as `database`. */
   db?: number;
   tls?: boolean | TlsSettings;
-  /** The name shown by CLIENT LIST. */
+  /** The name that CLIENT LIST shows. */
   clientName?: string;
   /**
    * Time limit for making a connection, in ms.
    * @default 5_000
    */
   connectTimeout?: number;
-  /** Put before stream and session keys. */
+  /** The prefix of stream and session keys. */
   keyPrefix?: string;
-  /** A Redis Cluster in place of a server. The settings beside it are for all nodes. */
+  /** A Redis Cluster in place of a server. The other settings apply to all its nodes. */
   cluster?: ClusterSettings;
-  /** Sentinels in place of a server. The settings beside them are for the master. */
+  /** Sentinels in place of a server. The other settings apply to the master. */
   sentinel?: SentinelSettings;
-  /** Only addresses of this family. */
+  /** Use only addresses of this family. 0: IPv4 and IPv6. */
   family?: 0 | 4 | 6;
   /**
-   * Asked at each connect; wins over `username` and `password`. A provider that streams also says
-   * when they have changed: connections that stand are then authenticated again.
+   * A function or provider that is asked at each connect. It overrides `username` and `password`. A
+   * streaming provider also reports changes: open connections are then authenticated again.
    */
   credentials?: (() => Credentials | Promise<Credentials>) | CredentialsProvider;
 }
 
-/** What Redis is told with AUTH. */
+/** The arguments of AUTH. */
 export interface Credentials {
   username?: string;
   password?: string;
 }
 
-/** A credentials provider as node-redis 5 and 6 take it. */
+/** A credentials provider, as in node-redis 5 and 6. */
 export type CredentialsProvider =
   | { type: "async-credentials-provider"; credentials(): Promise<Credentials> }
   | {
       type: "streaming-credentials-provider";
-      /** Gives the current credentials, and tells the listener of later ones until disposed of. */
+      /** Resolves with the current credentials. Calls the listener for later ones until `dispose()`. */
       subscribe(listener: {
         onNext(credentials: Credentials): void;
         onError(error: Error): void;
       }): Promise<[Credentials, { dispose(): void }]>;
     };
 
-/** Where a server is. */
+/** The address of a server. */
 export interface NodeAddress {
   host?: string;
   port?: number | string;
@@ -182,9 +186,9 @@ export interface NodeAddress {
 
 /** A Redis Cluster. */
 export interface ClusterSettings {
-  /** Nodes to begin with: URLs or addresses; the others are learned from them. */
+  /** URLs or addresses of some nodes. The adapter learns the others from them. */
   nodes: (string | URL | NodeAddress)[];
-  /** From `"host:port"`, as the nodes tell it, to where that is to be found from here. */
+  /** By `"host:port"` as the nodes report it, the address that this machine can reach. */
   natMap?: Record<string, NodeAddress>;
 }
 
@@ -192,181 +196,183 @@ export interface ClusterSettings {
 export interface SentinelSettings {
   /** The master's name. */
   name: string;
-  /** The sentinels; the port is 26379 when not given. */
+  /** The sentinels. The default port is 26379. */
   nodes: NodeAddress[];
   /** The sentinels' user. */
   username?: string;
   /** The sentinels' password. */
   password?: string;
-  /** TLS to the sentinels. */
+  /** TLS for the connections to the sentinels. */
   tls?: boolean | TlsSettings;
-  /** From `"host:port"`, as the sentinels tell it, to where that is to be found from here. */
+  /** By `"host:port"` as the sentinels report it, the address that this machine can reach. */
   natMap?: Record<string, NodeAddress>;
 }
 
-/** A histogram of how long something took. */
+/** A histogram of durations. */
 export interface Latency {
-  /** How many there were. */
+  /** The number of durations. */
   count: number;
-  /** How long they took together, in ms. */
+  /** The sum of the durations, in ms. */
   sumMs: number;
-  /** `[ms, count]`: how many took no longer than that; the bounds are always the same. */
+  /** `[ms, count]`: the number of durations up to that many ms. The bounds are always the same. */
   buckets: [number, number][];
 }
 
 /**
- * Counters since this node's engine was started, and its state. The engine starts with the first
- * namespace of a server, and anew with the first one after all were closed.
+ * Counters since the start of this node's engine, and its state. The engine starts with the first
+ * namespace of a server. After all were closed, the next namespace starts a new engine.
  */
 export interface AdapterStats {
   /** Entries read from all streams. */
   read: number;
   /** Entries and PUB/SUB messages handed to the event loop. */
   delivered: number;
-  /** Entries that nobody here wants: other namespaces, heartbeats, answers to other nodes. */
+  /** Entries that concern nobody here: other namespaces, heartbeats, answers to other nodes. */
   skipped: number;
-  /** Entries and messages that could not be understood. */
+  /** Entries and messages that could not be decoded. */
   malformed: number;
-  /** Entries dropped because a resend had doubled them. */
+  /** Entries dropped as duplicates, because a node wrote them twice. */
   doubled: number;
-  /** Entries known to have been lost: trimmed before they were read, or in a failover. */
+  /** Entries known to be lost: trimmed before this node read them, or lost in a failover. */
   lost: number;
-  /** Losses, as told by the event `loss`, whether or not it is known how many entries. */
+  /** Losses, as reported by the event `loss`, even if the number of entries is unknown. */
   losses: number;
-  /** Times that the stream was deleted, replaced, or fell back. */
+  /** How often a stream was deleted, was replaced, or fell back (see `Loss`). */
   resets: number;
   /** Entries written and acknowledged by Redis, heartbeats included. */
   published: number;
-  /** Publishes that failed: their packets went to local clients only. */
+  /** Publishes that failed. Their packets went to local clients only. */
   failed: number;
-  /** Publishes sent again without proof that they had not arrived. */
+  /** Publishes sent again although the first attempt may have arrived. */
   doubtful: number;
-  /** PUB/SUB messages dropped because the event loop was too far behind, or in an outage. */
+  /** PUB/SUB messages dropped because the event loop was too far behind, or during an outage. */
   dropped: number;
   /** Connections made again after one broke. */
   reconnects: number;
-  /** Sessions of connection state recovery given back to clients. */
+  /** Sessions of connection state recovery that were restored. */
   restores: number;
-  /** Sessions that clients asked for and did not get: they start anew. */
+  /** Sessions that clients asked for and did not get. Those clients start with a new session. */
   restoresRefused: number;
-  /** Sessions kept for clients that have gone. */
+  /** Sessions saved for clients that disconnected. */
   sessionsSaved: number;
   /**
-   * From a publish to Redis's acknowledgement, of everything in `published`: its time in the queue,
-   * and outages, included.
+   * Time from a publish to Redis's acknowledgement, for everything in `published`. It includes the
+   * time in the queue, and outages.
    */
   publishLatency: Latency;
-  /** From a client's question for its session to the answer, of everything in `restores`. */
+  /** Time from a client's request for its session to the answer, for everything in `restores`. */
   restoreLatency: Latency;
   /** The key of this namespace's stream. Several namespaces may share one. */
   stream: string;
-  /** Whether all connections that this namespace needs stand, as far as is known. */
+  /** Whether all connections that this namespace needs are open, as far as is known. */
   connected: boolean;
   /**
-   * Time since the stream's reader has heard of Redis, in ms. Up to `blockTimeInMs`, at most 30 s,
-   * when nothing is written; more when Redis hangs, is away, or when reading pauses because of
-   * `inboxBytes`.
+   * Time since Redis last answered the stream's reader, in ms. If nothing is written, it rises to
+   * `blockTimeInMs`, at most to 30 s. It rises further if Redis hangs or is unreachable, or if reading
+   * pauses because of `inboxBytes`.
    */
   silentMs: number;
-  /** ID of the last entry read from this namespace's stream; absent before the first read. */
+  /** The ID of the last entry read from this namespace's stream. Absent before the first read. */
   position?: string;
   /**
-   * Entries of the stream that this node has not read yet, those not counted that were trimmed.
-   * Redis is asked once a second; in between it falls as the node reads. Exact when the node was
-   * caught up, or behind all of the stream, in a look before; never less than it is. Absent where
-   * Redis does not tell (before 7.0, without the right to XINFO) unless the stream is empty, and
-   * when nothing is read. While Redis is away it stays as it was: see `connected` and `silentMs`.
+   * Entries of the stream that this node has not read yet, without trimmed ones. The adapter asks Redis
+   * once a second; in between, the number falls as the node reads. It is never too low. It is exact if
+   * an earlier check found that the node had read everything, or nothing of what the stream holds.
+   * Absent if Redis does not report it (before 7.0, or without permission for XINFO), unless the stream
+   * is empty. Also absent if nothing is read. While Redis is unreachable, it does not change: see
+   * `connected` and `silentMs`.
    */
   lagEntries?: number;
   /**
-   * How much older the last entry that was read is than the last one of the stream, by their IDs,
-   * in ms; 0 when all was read. No more than the time since all had been read, so that a quiet
-   * night is no lag. What waits for the event loop has been read: see `inboxAgeMs`.
+   * How much older the last entry that was read is than the last entry of the stream, by their IDs, in
+   * ms. 0 if everything was read. Never more than the time since everything had been read, so that a
+   * quiet night does not count as lag. Entries that wait for the event loop have been read: see
+   * `inboxAgeMs`.
    */
   lagMs?: number;
-  /** Entries in the stream at the last look, where XINFO is permitted. */
+  /** Entries in the stream at the last check. Absent without permission for XINFO. */
   streamLength?: number;
-  /** Publishes to this namespace's stream that were neither written nor failed. */
+  /** Publishes to this namespace's stream that are neither written nor failed. */
   queueLength: number;
-  /** Bytes of those that wait. */
+  /** The size of those that wait, in bytes. */
   queueBytes: number;
   /** Events that wait for the event loop. */
   inboxLength: number;
-  /** Their bytes. */
+  /** The size of these events, in bytes. */
   inboxBytes: number;
-  /** How long the oldest of them has been waiting, in ms: late by that much is what comes next. */
+  /** How long the oldest of them has been waiting, in ms: the next event is that late. */
   inboxAgeMs: number;
   /** Broadcasts of the stream kept in memory for connection state recovery. */
   historyLength: number;
-  /** Their bytes. */
+  /** The size of these broadcasts, in bytes. */
   historyBytes: number;
   /**
-   * Nodes that are heard, this one included: those with this adapter, in any namespace. With
-   * `requestsVia: "stream"` those in this namespace, upstream's included.
+   * The number of living nodes with this adapter, in any namespace, this one included. With
+   * `requestsVia: "stream"`, the number of nodes in this namespace, including upstream's.
    */
   members: number;
 }
 
-/** What messages on channels of `node:diagnostics_channel` have in common. */
+/** The fields of all messages on channels of `node:diagnostics_channel`. */
 export interface DiagnosticsMessage {
-  /** The Socket.IO server; absent for an emitter. */
+  /** The Socket.IO server. Absent for an emitter. */
   server?: any;
-  /** Names the node, as `adapter.uid` does; `"emitter"` for an emitter. */
+  /** The node's uid, the same as `adapter.uid`. For an emitter, `"emitter"`. */
   uid: string;
 }
 
-/** On `socket.io-redis-streams:loss`: entries were lost, said once per node and stream. */
+/** On `socket.io-redis-streams:loss`: entries were lost. Published once per node and stream. */
 export interface LossMessage extends DiagnosticsMessage, Loss {
   /** The open namespaces of the stream. */
   namespaces: string[];
 }
 
-/** On `socket.io-redis-streams:reconnect`: a connection that was broken stands again. */
+/** On `socket.io-redis-streams:reconnect`: a connection that broke is open again. */
 export interface ReconnectMessage extends DiagnosticsMessage {
-  /** The reader's or the writer's of a stream, or that of requests, answers and heartbeats. */
+  /** A stream's reader or writer, or the connection of requests, answers and heartbeats. */
   connection: "reader" | "writer" | "pubsub";
-  /** The open namespaces that it serves; none for an emitter. */
+  /** The open namespaces that it serves. Empty for an emitter. */
   namespaces: string[];
-  /** Time since it was found broken, in ms. */
+  /** Time since the adapter noticed that it broke, in ms. */
   awayMs: number;
 }
 
-/** On `socket.io-redis-streams:member-join`: a node is heard for the first time, or again. */
+/** On `socket.io-redis-streams:member-join`: another node has joined, or is back. */
 export interface MemberJoinMessage extends DiagnosticsMessage {
   /** The other node's uid. */
   member: string;
-  /** With `requestsVia: "stream"`, where it is; else nodes are heard in all namespaces at once. */
+  /** With `requestsVia: "stream"`, the namespace that it joined. Otherwise absent: it joins all. */
   namespace?: string;
 }
 
-/** On `socket.io-redis-streams:member-leave`: a node has gone. */
+/** On `socket.io-redis-streams:member-leave`: another node is gone. */
 export interface MemberLeaveMessage extends DiagnosticsMessage {
   /** The other node's uid. */
   member: string;
   /**
-   * `left`: it has said so, since it was closed. `silent`: nothing was heard of it for
-   * `heartbeatTimeout`, since it ended otherwise, hangs, or is cut off.
+   * `left`: it was closed, and has announced that. `silent`: it sent nothing for `heartbeatTimeout`,
+   * because it ended in another way, hangs, or is cut off.
    */
   reason: "left" | "silent";
   /** As in `MemberJoinMessage`. */
   namespace?: string;
 }
 
-/** Entries of the namespace's stream were lost: argument of the adapter's event `loss`. */
+/** The argument of the adapter's event `loss`: entries of the namespace's stream were lost. */
 export interface Loss {
   /**
-   * `trimmed`: they were trimmed before this node read them (see `maxLen`), or lost in a failover.
+   * `trimmed`: entries were trimmed before this node read them (see `maxLen`), or lost in a failover.
    * `deleted`: the stream was deleted, or replaced by another one.
-   * `fellBack`: its last entry lies before what was read: a replica without the latest entries
-   * took over, or Redis's clock went back.
-   * `wrongType`: the stream's key holds something else.
+   * `fellBack`: the stream's last entry is older than what this node has read: a replica without the
+   * latest entries took over, or Redis's clock went back.
+   * `wrongType`: the stream's key holds another type.
    */
   reason: "trimmed" | "deleted" | "fellBack" | "wrongType";
-  /** How many, if that is known. */
+  /** The number of lost entries, if it is known. */
   entries?: number;
 }
 
-/** The stable `code` of an error or a warning of this package; docs/monitoring.md explains each. */
+/** The stable `code` of an error or a warning of this package. docs/monitoring.md explains each. */
 export type ErrorCode =
   | "ERR_SIO_REDIS_AUTH"
   | "ERR_SIO_REDIS_CLIENT"
@@ -393,7 +399,7 @@ export type ErrorCode =
   | "ERR_SIO_REDIS_WRONGTYPE";
 
 /**
- * An error that this package throws, rejects with or warns of.
+ * An error of this package: thrown, the reason of a rejection, or a warning.
  *
  * @example
  * try {
@@ -404,7 +410,7 @@ export type ErrorCode =
  */
 export interface SocketIORedisError extends Error {
   code: ErrorCode;
-  /** What was at fault, if another error was. */
+  /** The error that caused this one, if there is one. */
   cause?: unknown;
 }
 
@@ -449,7 +455,7 @@ export interface RedisStreamsAdapter extends ClusterAdapter {
    * @throws as `countSockets()`
    */
   socketIds(opts?: SocketSelection): Promise<Set<string>>;
-  /** Resolves once everything published is out, or after 5 s without Redis. Never rejects. */
+  /** Resolves once everything published is written, or after 5 s without Redis. Never rejects. */
   close(): Promise<void>;
 }
 
@@ -491,8 +497,8 @@ export interface IORedisCluster {
 }
 
 /**
- * Where Redis is: a client, connected or not, out of which only the settings are taken; a URL; or
- * settings.
+ * How to connect to Redis: a client, connected or not, from which the adapter takes only the settings;
+ * a URL; or settings.
  */
 export type RedisClient =
   | NodeRedisClient
@@ -507,30 +513,30 @@ export type RedisClient =
  * Makes the option `adapter` of a Socket.IO server.
  *
  * @param redisClient a client of `redis` (node-redis 4, 5, 6), `ioredis` (5, 6) or `iovalkey`,
- * connected or not; or a URL; or settings. The adapter takes the settings out of a client and
- * opens connections of its own.
+ * connected or not; or a URL; or settings. The adapter takes the settings from a client and opens
+ * its own connections.
  * @param opts options
  * @example
  * const io = new Server(3000, { adapter: createAdapter("redis://localhost:6379") });
- * @throws TypeError with `code` `ERR_SIO_REDIS_CLIENT` (not a client), `ERR_SIO_REDIS_SETTING` (a
- * setting cannot be carried) or `ERR_SIO_REDIS_OPTION`; RangeError with `ERR_SIO_REDIS_OPTION`
+ * @throws TypeError with `code` `ERR_SIO_REDIS_CLIENT` (not a client), `ERR_SIO_REDIS_SETTING` (an
+ * unsupported setting) or `ERR_SIO_REDIS_OPTION`; RangeError with `ERR_SIO_REDIS_OPTION`
  */
 export declare function createAdapter(
   redisClient: RedisClient,
   opts?: RedisStreamsAdapterOptions & ClusterAdapterOptions,
 ): (nsp: any) => RedisStreamsAdapter;
 
-/** Events by name, with the listener of each: as the type arguments of Socket.IO's `Server`. */
+/** The type of each event's listener, by event: as the type arguments of Socket.IO's `Server`. */
 export interface EventsMap {
   [event: string]: any;
 }
 
-/** All events, with any arguments. */
+/** Allows all events, with any arguments. */
 export interface DefaultEventsMap {
   [event: string]: (...args: any[]) => void;
 }
 
-/** The events that want no acknowledgement: an emitter would not get it. */
+/** The events without acknowledgement. An emitter cannot receive acknowledgements. */
 type EventsWithoutAck<Events> = {
   [Event in keyof Events]: Events[Event] extends (...args: infer Args) => any
     ? Args extends [...any[], (...args: any[]) => any]
@@ -544,55 +550,55 @@ type EventsWithoutAck<Events> = {
 type EventArgs<Listener> = Listener extends (...args: infer Args) => any ? Args : never;
 
 /**
- * Options of an emitter: an object for `createAdapter` will do. `streamName`, `streamCount`,
- * `maxLen`, `onlyPlaintext` and `publishQueueBytes` matter, and are those of the servers; the others
- * have no effect.
+ * Options of an emitter. An object for `createAdapter` can be used. `streamName`, `streamCount`,
+ * `maxLen`, `onlyPlaintext` and `publishQueueBytes` need the servers' values. The others have no
+ * effect.
  */
 export interface RedisStreamsEmitterOptions extends RedisStreamsAdapterOptions {}
 
-/** Rooms and flags, for what is sent next. It never changes: each method gives a new one. */
+/** Rooms and flags for what is sent next. An operator never changes: each method returns a new one. */
 export interface BroadcastOperator<
   EmitEvents extends EventsMap = DefaultEventsMap,
   ServerSideEvents extends EventsMap = DefaultEventsMap,
 > {
-  /** To the clients in these rooms; several calls add up. */
+  /** Sends to the clients in these rooms. Several calls add up. */
   to(room: string | string[]): BroadcastOperator<EmitEvents, ServerSideEvents>;
   /** The same as `to`. */
   in(room: string | string[]): BroadcastOperator<EmitEvents, ServerSideEvents>;
-  /** Not to those in these rooms; several calls add up. */
+  /** Does not send to the clients in these rooms. Several calls add up. */
   except(room: string | string[]): BroadcastOperator<EmitEvents, ServerSideEvents>;
-  /** Not to clients that are not ready to receive, and not to those that come back later. */
+  /** Does not send to clients that are not ready to receive, or that come back later. */
   get volatile(): BroadcastOperator<EmitEvents, ServerSideEvents>;
   /** Whether the packet is compressed on its way to the clients. */
   compress(compress: boolean): BroadcastOperator<EmitEvents, ServerSideEvents>;
   /**
-   * Sends an event to clients. It is queued, up to `publishQueueBytes`, and written in the order of
-   * the calls; see `Emitter.flush()` for what comes of it.
+   * Sends an event to clients. The emitter queues events, up to `publishQueueBytes`, and writes them in
+   * the order of the calls. `Emitter.flush()` reports whether they were written.
    *
-   * @throws Error for the names of Socket.IO's own events; TypeError for what cannot be encoded, and
-   * for a callback: there are no acknowledgements; an error with `code` `ERR_SIO_REDIS_CLOSED` after
-   * `close()`
+   * @throws Error if the name is that of one of Socket.IO's own events; TypeError if an argument cannot
+   * be encoded, or is a callback (an emitter cannot receive acknowledgements); an error with `code`
+   * `ERR_SIO_REDIS_CLOSED` after `close()`
    */
   emit<Event extends EventsWithoutAck<EmitEvents>>(
     event: Event,
     ...args: EventArgs<EmitEvents[Event]>
   ): true;
-  /** Has sockets join rooms. Queued and written like an event. */
+  /** Makes the sockets join rooms. Queued and written like an event. */
   socketsJoin(rooms: string | string[]): void;
-  /** Has sockets leave rooms. Queued and written like an event. */
+  /** Makes the sockets leave rooms. Queued and written like an event. */
   socketsLeave(rooms: string | string[]): void;
   /**
-   * Disconnects sockets. Queued and written like an event.
+   * Disconnects the sockets. Queued and written like an event.
    *
-   * @param close whether to close their connections, which other namespaces may share; false by
+   * @param close whether to close their connections, which other namespaces may share. False by
    * default
    */
   disconnectSockets(close?: boolean): void;
   /**
-   * Sends an event to each server of the cluster, whatever the rooms: `io.on(event, …)`. Queued and
-   * written like an event for clients.
+   * Sends an event to each server of the cluster, which receives it with `io.on(event, …)`. Rooms have
+   * no effect. Queued and written like an event for clients.
    *
-   * @throws as `emit`
+   * @throws as `emit` does
    */
   serverSideEmit<Event extends EventsWithoutAck<ServerSideEvents>>(
     event: Event,
@@ -600,19 +606,19 @@ export interface BroadcastOperator<
   ): true;
 }
 
-/** What an emitter has written since it was made, and what waits. */
+/** Counters of an emitter since it was created, and the state of its queue. */
 export interface EmitterStats {
   /** Messages written and acknowledged by Redis, of all namespaces. */
   published: number;
   /** Messages that were not written, of all namespaces. */
   failed: number;
-  /** Messages sent again without proof that they had not arrived, of all namespaces. */
+  /** Messages sent again although the first attempt may have arrived, of all namespaces. */
   doubtful: number;
   /** Connections made again after one broke. */
   reconnects: number;
-  /** Messages to this namespace's stream that were neither written nor failed. */
+  /** Messages to this namespace's stream that are neither written nor failed. */
   queueLength: number;
-  /** Bytes of those that wait. */
+  /** The size of those that wait, in bytes. */
   queueBytes: number;
 }
 
@@ -622,35 +628,36 @@ export interface Emitter<
 > extends BroadcastOperator<EmitEvents, ServerSideEvents> {}
 
 /**
- * Speaks to the clients and the servers of a cluster from a process that is no server. It opens a
- * connection of its own, one per stream, with the first message.
+ * Sends messages to the clients and the servers of a cluster from a process that is not a server. It
+ * opens its own connections: one per stream, with the first message.
  *
- * The process stays alive until everything is written, however long Redis is away, and then ends by
- * itself: without `flush()` and without `close()`. What fails is warned of.
+ * The process stays alive until everything is written, however long Redis is unreachable. Then it ends
+ * by itself, without `flush()` or `close()`. If a message fails, the emitter warns.
  */
 export declare class Emitter<
   EmitEvents extends EventsMap = DefaultEventsMap,
   ServerSideEvents extends EventsMap = DefaultEventsMap,
 > {
   /**
-   * @param redisClient as of `createAdapter`
-   * @param opts options, those of the servers
+   * @param redisClient as in `createAdapter`
+   * @param opts the options of the servers
    * @param nsp the namespace, `"/"` by default
-   * @throws as `createAdapter`
+   * @throws as `createAdapter` does
    */
   constructor(redisClient: RedisClient, opts?: RedisStreamsEmitterOptions, nsp?: string);
   /** The emitter of another namespace, over the same connections. */
   of(nsp: string): Emitter<EmitEvents, ServerSideEvents>;
   /**
-   * Resolves when everything that was emitted before, in all namespaces, is in Redis; waits as long as
-   * Redis is away. Rejects when something that was emitted since the last flush was not written, with
-   * the `code` and as `cause` the error of the first one, and with their number as `failed`. Nobody
-   * has to handle that: a failure is a warning as well.
+   * Resolves when everything that was emitted before, in all namespaces, is in Redis. It waits as long
+   * as Redis is unreachable. Rejects if a message that was emitted since the last flush was not
+   * written. The error's `cause` is the first failure, its `code` is that of the first failure, and its
+   * `failed` is the number of failures. You do not have to handle the rejection: each failure is a
+   * warning as well.
    */
   flush(): Promise<void>;
   /**
-   * Flushes, for up to 5 s without Redis, and closes the connections, of all namespaces. Rejects as
-   * `flush()`, with `ERR_SIO_REDIS_CLOSED` for what did not get out in time.
+   * Flushes, for up to 5 s without Redis, and closes the connections of all namespaces. Rejects as
+   * `flush()` does, with `ERR_SIO_REDIS_CLOSED` for messages that were not written in time.
    */
   close(): Promise<void>;
   /** Counters, and the queue of this namespace's stream. */

@@ -1,9 +1,9 @@
 "use strict";
-// The public face: `createAdapter`, by the name and with the options of
-// @socket.io/redis-streams-adapter, and `Emitter`, by the name and with the methods of
+// The package's API: `createAdapter`, with the name and options of
+// @socket.io/redis-streams-adapter, and `Emitter`, with the name and methods of
 // @socket.io/redis-streams-emitter.
 
-// First, since it refuses what the others cannot be loaded with.
+// First, because it refuses versions of Socket.IO that the other files cannot be loaded with.
 const { requireSupported } = require("./lib/socket-io");
 
 const { RedisStreamsAdapter } = require("./lib/adapter");
@@ -22,8 +22,8 @@ function createAdapter(redisClient, opts) {
   refuseSecondClient(opts, "createAdapter");
   const settings = connectionSettings(redisClient, { warn });
   const options = resolveOptions(opts, { warn });
-  /** One engine per Socket.IO server, started with its first namespace, and again after its end.
-   * @type {WeakMap<object, Engine>} */
+  /** The engine of each Socket.IO server. It starts with the first namespace, and a new one starts with
+   * the first namespace after its end. @type {WeakMap<object, Engine>} */
   const engines = new WeakMap();
 
   return function adapterOf(/** @type {any} */ nsp) {

@@ -1,4 +1,4 @@
-/** What the metrics need of a `Registry` of `prom-client`. */
+/** The methods that the metrics use of a `Registry` of `prom-client`. */
 export interface MetricsRegistry {
   registerMetric(metric: any): void;
   getSingleMetric(name: string): any;
@@ -6,31 +6,31 @@ export interface MetricsRegistry {
 }
 
 export interface MetricsOptions {
-  /** Where the metrics are registered; `prom-client`'s global registry by default. */
+  /** The registry of the metrics; `prom-client`'s global registry by default. */
   register?: MetricsRegistry;
   /**
-   * What the names of all metrics begin with.
+   * The prefix of the names of all metrics.
    * @default "socketio_redis_streams_"
    */
   prefix?: string;
   /**
-   * Labels of all metrics. Several servers in one registry need different values of the same
+   * Labels of all metrics. If several servers share a registry, each needs its own values of the same
    * labels.
    */
   labels?: Record<string, string | number>;
 }
 
 export interface RegisteredMetrics {
-  /** Takes the server's metrics out of the registry. */
+  /** Removes the server's metrics from the registry. */
   unregister(): void;
 }
 
 /**
- * Registers the adapter's stats as metrics of `prom-client`. They are read when somebody scrapes;
- * counters go on when the adapter is closed and opened again.
+ * Registers the adapter's stats as metrics of `prom-client`. Each scrape reads them. Counters continue
+ * when the adapter is closed and opened again.
  *
  * @param io a Socket.IO server with this adapter
- * @throws Error with `code` `ERR_SIO_REDIS_PROM_CLIENT` when `prom-client` is not installed;
+ * @throws Error with `code` `ERR_SIO_REDIS_PROM_CLIENT` if `prom-client` is not installed;
  * TypeError with `ERR_SIO_REDIS_OPTION`
  */
 export declare function registerMetrics(io: any, options?: MetricsOptions): RegisteredMetrics;

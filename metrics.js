@@ -1,13 +1,13 @@
 "use strict";
-// `socket.io-redis-streams-native/metrics`: the adapter's stats as metrics of `prom-client`, which is
-// loaded here and nowhere else.
+// `socket.io-redis-streams-native/metrics`: the adapter's stats as metrics of `prom-client`. Only this
+// file loads `prom-client`.
 
 const { Collector, STREAM } = require("./lib/metrics/collector");
 const { Source, enginesOf } = require("./lib/metrics/source");
 
 const PREFIX = "socketio_redis_streams_";
 const NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
-/** Labels that mean something already. */
+/** Labels that already have a meaning. */
 const RESERVED = [STREAM, "le"];
 
 /** By registry and prefix. @type {WeakMap<object, Map<string, Collector>>} */
@@ -32,7 +32,7 @@ function registerMetrics(io, options = {}) {
     );
   }
   let source = before;
-  // That of the same server counts on, so that nothing is counted twice.
+  // If the source is the same server's, it stays, so that nothing is counted twice.
   if (!source?.isOf(io)) {
     source = new Source(io, labels, before?.totals());
     collector.add(source);

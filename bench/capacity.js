@@ -1,5 +1,5 @@
 "use strict";
-// What a node and its Redis take, for docs/capacity.md. Takes about a minute:
+// Measures what a node and its Redis need, for docs/capacity.md. Takes about a minute:
 //
 //     node bench/capacity.js
 
@@ -31,7 +31,7 @@ function report(what, value) {
   /** @type {Process[]} */
   const nodes = [];
 
-  /** Starts nodes until there are that many, all of which know each other. @param {number} count */
+  /** Starts nodes until `count` of them run and know each other. @param {number} count */
   async function nodesUpTo(count) {
     while (nodes.length < count) {
       nodes.push(startNode("native", redis.port));
@@ -50,7 +50,7 @@ function report(what, value) {
     return Number(value);
   }
 
-  /** Commands that Redis is sent per second while nobody emits. */
+  /** The number of commands per second that Redis gets while nobody emits. */
   async function idleCommands() {
     const counter = /total_commands_processed:(\d+)/;
     const before = await counted(counter);

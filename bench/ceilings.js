@@ -1,5 +1,5 @@
 "use strict";
-// What the Redis of the run itself can do, as the measure of what any adapter could reach.
+// Measures what Redis itself can do on this machine: the limit for any adapter.
 
 const { execFile } = require("node:child_process");
 const { promisify } = require("node:util");
@@ -9,14 +9,14 @@ const { entryOf } = require("./entries");
 const { Process } = require("./process");
 const { LAST_VALUE, RawRedis, STREAM } = require("./raw-redis");
 
-/** Commands that redis-benchmark sends at once, and over how many connections. */
+/** The number of commands that redis-benchmark sends at once; below, over how many connections. */
 const PIPELINE = 500;
 const CONNECTIONS = 2;
 const WRITES = 400_000;
 
 /**
- * redis-benchmark's pipelined XADD of what a node of ours writes, while a raw reader drains the
- * stream.
+ * Runs redis-benchmark's pipelined XADD with the entries that our nodes write, while a raw reader reads
+ * the stream.
  *
  * @param {number} bytes of payload
  * @returns {Promise<number>} entries per second
@@ -49,7 +49,7 @@ async function xadd(bytes) {
 }
 
 /**
- * Raw XRANGE of a stream of such entries.
+ * Reads a stream of such entries with raw XRANGE.
  *
  * @param {Record<string, string>} entry
  * @param {number} count

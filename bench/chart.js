@@ -1,10 +1,10 @@
 "use strict";
-// A bar chart as SVG, drawn by echarts, which needs no browser for it.
+// Draws a bar chart as SVG with echarts, which needs no browser for it.
 
 const echarts = require("echarts");
 
 const WIDTH = 900;
-/** Room for the names of the scenarios, and for the numbers behind the bars. */
+/** Space for the names of the scenarios; below, for the numbers after the bars. */
 const LEFT = 320;
 const RIGHT = 90;
 const COLOURS = ["#b8c4d0", "#8496a9", "#d9480f"];
@@ -17,8 +17,8 @@ const COLOURS = ["#b8c4d0", "#8496a9", "#d9480f"];
  */
 
 /**
- * One group of bars per scenario. Each group has a scale of its own, or the small numbers would
- * not be seen beside the large ones.
+ * Draws one group of bars per scenario. Each group has its own scale. Otherwise small numbers could not
+ * be seen beside large ones.
  *
  * @param {string} title
  * @param {string[]} names of the bars in each group

@@ -1,12 +1,12 @@
 "use strict";
-// A crowd of WebSocket clients in a process of its own. They do as little as possible: frames are
-// counted, and parsed only where latency is measured.
+// Many WebSocket clients in their own process. They do as little as possible: they count frames, and
+// parse them only to measure latency.
 
 const { createHash, randomBytes } = require("node:crypto");
 const http = require("node:http");
 
 const received = { packets: 0, bytes: 0 };
-/** Of packets that say when they were sent, µs. @type {number[]} */
+/** Latencies of packets that hold their time of sending, µs. @type {number[]} */
 let latencies = [];
 let measuresLatency = false;
 
@@ -65,7 +65,7 @@ function connect(port) {
   });
 }
 
-/** Cuts a byte stream into frames. @param {(payload: Buffer) => void} onFrame */
+/** Splits a byte stream into frames. @param {(payload: Buffer) => void} onFrame */
 function reader(onFrame) {
   /** @type {Buffer} */
   let rest = Buffer.alloc(0);

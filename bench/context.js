@@ -1,5 +1,5 @@
 "use strict";
-// What a measurement runs in: a Redis server of its own, fresh nodes, and clients where wanted.
+// The environment of a measurement: its own Redis server, fresh nodes, and clients if needed.
 
 const { startRedis } = require("../__test__/helpers/redis-server");
 const ceilings = require("./ceilings");
@@ -18,11 +18,11 @@ const { endOf } = require("./entries");
  *
  * @typedef {object} Scenario
  * @property {number} [nodes] default 1
- * @property {(context: Context) => Promise<Record<string, number>>} run values by metric
+ * @property {(context: Context) => Promise<Record<string, number>>} run resolves with values by metric
  * @property {Ceiling} [ceiling]
  *
- * @typedef {object} Ceiling what nobody could exceed on this machine
- * @property {string} metric to which of the scenario's metrics it applies
+ * @typedef {object} Ceiling the limit for any adapter on this machine
+ * @property {string} metric the scenario's metric to which it applies
  * @property {(tools: { ceilings: typeof ceilings }) => Promise<number>} measure
  */
 
@@ -33,12 +33,11 @@ async function until(condition) {
   }
 }
 
-/** Waits until a node handles what is written now. @param {RawRedis} raw @param {Process} node */
+/** Waits until a node handles new entries. @param {RawRedis} raw @param {Process} node */
 async function isReading(raw, node) {
   let isReached = false;
   node.reaches("reading").then(() => (isReached = true));
-  // Upstream reads from the tail until it has read something: what is written between two such
-  // reads is lost to it.
+  // Upstream reads from the tail until it has read something. Between two such reads, it loses entries.
   await until(async () => {
     await raw.add(endOf("reading"), 1);
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -47,7 +46,7 @@ async function isReading(raw, node) {
 }
 
 /**
- * One measurement.
+ * Makes one measurement.
  *
  * @param {Scenario} scenario
  * @param {string} kind of adapter

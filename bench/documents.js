@@ -1,7 +1,8 @@
 "use strict";
-// What runs have measured, in the documents: all of it in docs/benchmarks.md, a few lines in README.md.
+// Writes the results of runs into the documents: all of them into docs/benchmarks.md, a few lines into
+// README.md.
 //
-//     node bench/documents.js     writes them again out of bench/results/
+//     node bench/documents.js     writes them again from bench/results/
 
 const { readFileSync } = require("node:fs");
 const { join } = require("node:path");
@@ -11,7 +12,7 @@ const { replaceSections } = require("../scripts/sections");
 
 const RESULTS = join(__dirname, "results");
 
-/** Chosen for what one wants to know of a server, the bad along with the good. */
+/** What users most want to know of a server, including where we are worse. */
 const HIGHLIGHTS = [
   {
     what: "CPU of the JS thread for a broadcast that no client here gets, µs",
@@ -77,7 +78,7 @@ const read = (file) => readFileSync(join(RESULTS, file), "utf8");
 const show = (value) =>
   value >= 1_000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
 
-/** @returns {string} a table of both runs, and in words where we are not better */
+/** @returns {string} a table of both runs, and a text about the results in which we are not better */
 function highlights() {
   /** @type {{ rows: (import("./report").Row & { timesBetter: number })[] }} */
   const { rows } = JSON.parse(read("results.json"));

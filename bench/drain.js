@@ -1,5 +1,5 @@
 "use strict";
-// Drains the stream in a process of its own, while redis-benchmark fills it.
+// Reads the stream in its own process while redis-benchmark writes to it.
 
 const { RawRedis } = require("./raw-redis");
 

@@ -3,7 +3,7 @@
 
 const { encode } = require("@msgpack/msgpack");
 
-/** Another node. */
+/** The uid of the other node. */
 const UID = "be9cbe9cbe9cbe9c";
 
 /**
@@ -20,7 +20,7 @@ function entryOf({ room = "nobody", bytes, binary = false }) {
   return { uid: UID, nsp: "/", type: "3", data };
 }
 
-/** What tells a node that everything before it was handled. @param {string} name */
+/** An entry that shows that a node has handled everything before it. @param {string} name */
 const endOf = (name) => ({
   ...{ uid: UID, nsp: "/", type: "9" },
   data: JSON.stringify({ packet: ["bench:end", name] }),

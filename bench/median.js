@@ -1,7 +1,7 @@
 "use strict";
 
 /**
- * The upper one of the two in the middle of an even number.
+ * If the number of values is even, the upper one of the two in the middle.
  *
  * @param {number[]} values
  */

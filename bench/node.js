@@ -1,5 +1,5 @@
 "use strict";
-// One Socket.IO node under measurement, in a process of its own: told what to do by node-process.js.
+// The Socket.IO node that is measured, in its own process. bench/process.js starts it and sends orders.
 
 const { readFileSync } = require("node:fs");
 const { createServer } = require("node:http");
@@ -9,10 +9,10 @@ const { emitAtRate } = require("./pace");
 
 const [kind, port] = process.argv.slice(2);
 
-/** Long enough that nothing is trimmed while it is measured. */
+/** So large that nothing is trimmed during a measurement. */
 const MAX_LEN = 1_000_000;
 
-/** Time that the JS thread and the whole process have spent on a CPU, µs. */
+/** CPU time of the JS thread and of the whole process, µs. */
 function cpu() {
   const [jsThread] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, "utf8").split(" ");
   const { user, system } = process.cpuUsage();
@@ -36,7 +36,7 @@ async function makeAdapter() {
   return createAdapter(client, options);
 }
 
-/** Sockets of which the adapter sees what it needs; they only count what is written. */
+/** Adds sockets with only what the adapter needs. They only count what is written to them. */
 function addCountingSockets(
   /** @type {any} */ nsp,
   /** @type {{ written: number }} */ counter,
@@ -97,7 +97,7 @@ async function fetchSockets(io, { count }) {
   const nsp = io.of("/");
   const counter = { written: 0 };
   io.on("connection", (socket) => socket.join("room"));
-  // What stands last in the stream tells that all before it was handled.
+  // The last entry of the stream. When it arrives, all earlier ones were handled.
   io.on("bench:end", (/** @type {string} */ name) => process.send?.({ reached: name }));
 
   /** @type {Record<string, (argument: any) => any>} */

@@ -1,9 +1,9 @@
 "use strict";
-// Emits at a steady rate, as far as timers allow.
+// Emits at a steady rate, as exactly as timers allow.
 
 /**
- * @param {{ rate: number, seconds: number, tick?: number }} pace per second; ms between two looks,
- * which cost something themselves
+ * @param {{ rate: number, seconds: number, tick?: number }} pace rate per second; tick: ms between two
+ *   checks, each of which costs time itself
  * @param {() => void} emit
  * @returns {Promise<number>} how many were emitted
  */

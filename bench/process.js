@@ -1,5 +1,5 @@
 "use strict";
-// A process of the benchmark that does what it is told: a node, or a crowd of clients.
+// A process of the benchmark that takes orders: a node, or many clients.
 
 const { fork } = require("node:child_process");
 const { join } = require("node:path");
@@ -41,7 +41,7 @@ class Process {
     return this.#answer(id);
   }
 
-  /** Resolves when the node has handled the end of that name. @param {string} name */
+  /** Resolves when the node has handled the end with this name. @param {string} name */
   reaches(name) {
     return new Promise((resolve) => this.#ends.set(name, () => resolve(undefined)));
   }

@@ -1,6 +1,6 @@
 "use strict";
-// Redis without a client library, as fast as a socket goes: writes entries of other nodes, and
-// measures what the server itself can do.
+// Redis over a plain socket, without a client library: writes entries of other nodes, and measures what
+// the server itself can do.
 
 const { once } = require("node:events");
 const net = require("node:net");
@@ -8,7 +8,7 @@ const net = require("node:net");
 const STREAM = "socket.io";
 const BATCH = 500;
 const PAGE_SIZE = 1_000;
-/** Ends the entries that are read in pages. */
+/** The end of every entry that is read in pages. */
 const LAST_VALUE = "|the end of an entry|\r\n";
 const LONGEST_ENTRY = 5_000;
 /** The beginning of a reply to XRANGE or XREAD. */
@@ -32,7 +32,7 @@ class RawRedis {
   }
 
   /**
-   * Sends commands whose replies hold one `$` each, and waits for these.
+   * Sends commands whose replies hold one `$` each, and waits for the replies.
    *
    * @param {string | Buffer} commands
    * @param {number} replies
@@ -69,18 +69,18 @@ class RawRedis {
   }
 
   /**
-   * Asks for page after page, of which only the number of entries and the last ID are looked at.
-   * Every entry has to end with LAST_VALUE.
+   * Requests page after page, and reads only the number of entries and the last ID. Every entry must end
+   * with LAST_VALUE.
    *
    * @param {string} start
-   * @param {(last: string) => string} next the command for the page behind an entry
-   * @param {number} [until] resolves after so many entries
+   * @param {(last: string) => string} next makes the command for the page after an entry
+   * @param {number} [until] resolves after this number of entries
    * @returns {Promise<void>}
    */
   #readPages(start, next, until = Infinity) {
     let last = start;
     let seen = 0;
-    /** Entries of the page that have not come yet. */
+    /** Entries of the page that have not arrived yet. */
     let missing = 0;
     let before = "";
     return new Promise((resolve) => {
@@ -127,7 +127,7 @@ class RawRedis {
     return count / (Number(process.hrtime.bigint() - start) / 1e9);
   }
 
-  /** Reads what comes into the stream, as a node does, until it is closed. */
+  /** Reads new entries of the stream, as a node does, until it is closed. */
   drain() {
     const next = (/** @type {string} */ last) =>
       command("XREAD", "BLOCK", 0, "COUNT", PAGE_SIZE, "STREAMS", STREAM, last);

@@ -1,5 +1,5 @@
 "use strict";
-// The results of a run: JSON, a table, charts, and what the documents say of them.
+// Writes the results of a run: JSON, a table, charts, and the sections of the documents.
 
 const { execFileSync } = require("node:child_process");
 const { mkdirSync, writeFileSync } = require("node:fs");
@@ -24,7 +24,7 @@ const NAMES = ["upstream, node-redis", "upstream, ioredis", "ours"];
 const show = (value) =>
   value >= 1_000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
 
-/** More is better. @param {Row} row */
+/** True if more is better. @param {Row} row */
 const isRate = ({ metric }) => metric.includes("per second");
 
 /** How many times better than upstream's better client. @param {Row} row */
@@ -53,7 +53,7 @@ function tableOf(rows) {
   ].join("\n");
 }
 
-/** What is drawn: the file, its title, and which rows, by the beginning of the scenario. */
+/** The charts: the file, its title, and the beginning of the names of their scenarios. */
 const CHARTS = [
   {
     file: "receive.svg",

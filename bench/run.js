@@ -1,8 +1,8 @@
 "use strict";
-// `npm run bench [scenario…]`: upstream through node-redis and through ioredis, and ours, in turn, in
-// one run. Without arguments all scenarios, the results in bench/results/ and in the documents.
+// `npm run bench [scenario…]`: runs upstream with node-redis, upstream with ioredis, and ours in turn.
+// Without arguments it runs all scenarios, and writes the results to bench/results/ and the documents.
 //
-//     npm run bench -- publish --rounds 1     the scenarios whose names hold "publish", one round
+//     npm run bench -- publish --rounds 1     one round of the scenarios whose names contain "publish"
 
 const ceilings = require("./ceilings");
 const { measure } = require("./context");
@@ -21,7 +21,7 @@ const SCENARIOS = Object.assign(
 /** @typedef {import("./report").Row} Row */
 
 /**
- * All rounds of a scenario, the adapters in turn.
+ * Runs all rounds of a scenario, with the adapters in turn.
  *
  * @param {string} name
  * @param {number} rounds

@@ -1,6 +1,6 @@
 "use strict";
-// The adapter of one namespace: socket.io's calls become messages of the cluster, and the
-// cluster's messages become calls of the in-memory adapter.
+// The adapter of one namespace. It turns socket.io's calls into messages of the cluster, and
+// messages of the cluster into calls of the in-memory adapter.
 
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
@@ -42,7 +42,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   /** @type {Recovery | undefined} */
   #recovery;
   #publisher;
-  /** The adapter that the namespace had before, when it has one late or anew. */
+  /** The adapter that this one replaces, if `io.adapter()` was called late or again. */
   #previous;
 
   /**
@@ -55,8 +55,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
     this.#previous = nsp.adapter;
     this.#engine = engine;
     this.#options = options;
-    // One uid for all namespaces of a node, so that nodes can tell each other apart everywhere.
-    // Read-only in its types only.
+    // All namespaces of a node have one uid, so that nodes recognize each other in every namespace.
+    // The field is read-only only in the types.
     /** @type {any} */ (this).uid = engine.uid;
     this.#requests = new Requests(this, options.requestsVia, (asked) =>
       engine.countSubscribers(nsp.name, asked),
@@ -87,7 +87,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     }
   }
 
-  // What other nodes send
+  // Messages from other nodes
 
   /** @param {NativeEntry} event */
   #onEntry(event) {
@@ -144,7 +144,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     try {
       this.#act(message, offset);
     } catch (error) {
-      // Nested deeper than the stack: its sender could not have sent it to a client of its own.
+      // The data is nested too deeply for the stack. Its sender could not send it to its own clients.
       if (error instanceof RangeError && !canBeSent(this, message)) {
         return this.#skip(offset ? `entry ${offset}` : "PUB/SUB message", error);
       }
@@ -186,11 +186,11 @@ class RedisStreamsAdapter extends ClusterAdapter {
     this.#requests.onResponse(response);
   }
 
-  // What goes out
+  // Messages to other nodes
 
   /**
    * @param {any} message
-   * @returns {Promise<any>} the entry's ID; empty for what travels over PUB/SUB
+   * @returns {Promise<any>} the entry's ID; empty if the message travels over PUB/SUB
    */
   doPublish(message) {
     if (this.#options.requestsVia === "pubsub" && isRequest(message)) {
@@ -229,8 +229,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
   broadcast(packet, opts) {
     const data = { packet, opts: encodeTargets(opts) };
     return this.#publisher.writeThen(MessageType.BROADCAST, data, opts, (offset, localPart) => {
-      // A copy: the broadcast of a parent namespace gives each child the same packet, and each
-      // adds its own offset.
+      // A copy, because a broadcast of a parent namespace gives the same packet to each child, and each
+      // child adds its own offset.
       const copy = () => ({ ...packet, nsp: this.nsp.name, data: [...packet.data] });
       if (localPart instanceof EncodedPacket) {
         const original = () => this.#withOffset(copy(), opts, offset);
@@ -250,7 +250,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {EncodedPacket} encoded
    * @param {Targets} opts
    * @param {{ volatile?: boolean, compress?: boolean }} flags
-   * @param {() => any} [original] the packet, where it was emitted here
+   * @param {() => any} [original] gives the packet, if it was emitted here
    */
   #send(encoded, opts, flags, original) {
     if (canFanOut()) {
@@ -272,7 +272,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   #withOffset(packet, opts, offset) {
     if (offset !== undefined) {
-      // Private in its types only.
+      // The method is private only in the types.
       /** @type {any} */ (this).addOffsetIfNecessary(packet, opts, offset);
     }
     return packet;
@@ -326,10 +326,10 @@ class RedisStreamsAdapter extends ClusterAdapter {
   // Requests
 
   /**
-   * The changes of rooms that were made here before and are still on their way through the stream:
-   * a request does not overtake them, neither on other nodes nor here.
+   * The last change of rooms that this node has published and not yet applied. A request must not
+   * overtake it, neither on other nodes nor here.
    *
-   * @returns {Promise<void> | undefined} nothing is under way
+   * @returns {Promise<void> | undefined} undefined if there is none
    */
   get ownChange() {
     return this.#publisher.ownChange;
@@ -372,10 +372,14 @@ class RedisStreamsAdapter extends ClusterAdapter {
 
   /**
    * @param {any[]} packet
+   * Throws what cannot be encoded, where the user can catch it: nobody handles the promise.
+   *
+   * @param {any[]} packet
    * @returns {Promise<void>} resolved when the packet is on its way
    */
-  async serverSideEmit(packet) {
+  serverSideEmit(packet) {
     this.#requests.serverSideEmit(packet);
+    return Promise.resolve();
   }
 
   /**
@@ -388,7 +392,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     this.#requests.broadcastWithAck(packet, opts, clientCountCallback, ack);
   }
 
-  // Rooms: the engine is told which ones have a member here, and hands over what is for those
+  // Rooms: the adapter tells the engine which rooms have members here, and gets their broadcasts
 
   /**
    * @param {string} id
@@ -399,7 +403,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
       this.#namespace.setHasSockets(true);
       coalesceWrites(this.nsp.server.engine);
     }
-    /** @type {Map<string, string | undefined>} room, up to where nothing to it came here */
+    /** The new rooms, each with the entry up to which broadcasts to it did not come here.
+     * @type {Map<string, string | undefined>} */
     const created = new Map();
     for (const room of rooms) {
       if (!this.rooms.has(room)) {
@@ -438,7 +443,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   }
 
   /**
-   * @param {unknown} room broadcasts to rooms that are no strings are handed over anyway
+   * @param {unknown} room if it is not a string, the engine hands over its broadcasts in any case
    * @param {boolean} hasMembers
    * @returns {string | undefined} the entry up to which broadcasts to a new room did not come here
    */
@@ -469,7 +474,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     return this.#recovery.restore(pid, offset);
   }
 
-  /** For the metrics. */
+  /** lib/metrics/source.js reads it. */
   get engine() {
     return this.#engine;
   }
@@ -480,7 +485,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   }
 
   /**
-   * Resolves once everything that was published is out, or after a few seconds without Redis.
+   * Resolves once everything that was published is written, or after a few seconds without Redis.
    *
    * @returns {Promise<void>} never rejects
    */

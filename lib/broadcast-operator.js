@@ -1,13 +1,13 @@
 "use strict";
-// To whom an emitter speaks, and how: rooms, excepted rooms and flags, collected in a chain. As in
-// Socket.IO, an operator never changes: each link of the chain is a new one.
+// Collects the rooms, the excluded rooms and the flags for what an emitter sends next. As in
+// Socket.IO, an operator never changes: each method returns a new one.
 
 const { MessageType } = require("socket.io-adapter");
 
 /** The type of a Socket.IO packet that carries an event. */
 const EVENT = 2;
 
-/** Socket.IO's own events: of sockets, and of servers. */
+/** The names of Socket.IO's own events on sockets; below, those on servers. */
 const RESERVED_BY_SOCKETS = new Set([
   "connect",
   "connect_error",
@@ -19,7 +19,7 @@ const RESERVED_BY_SOCKETS = new Set([
 const RESERVED_BY_SERVERS = new Set(["connect", "connection", "new_namespace"]);
 
 /**
- * Where messages go.
+ * Takes the messages of one namespace.
  *
  * @typedef {object} Channel
  * @property {string} nsp
@@ -27,7 +27,7 @@ const RESERVED_BY_SERVERS = new Set(["connect", "connection", "new_namespace"]);
  */
 /**
  * @typedef {object} Chosen
- * @property {any[]} rooms none: all sockets of the namespace
+ * @property {any[]} rooms empty: all sockets of the namespace
  * @property {any[]} except
  * @property {{ volatile?: boolean, compress?: boolean }} flags
  */
@@ -96,7 +96,7 @@ class BroadcastOperator {
     this.#channel.publish(MessageType.SOCKETS_LEAVE, { rooms: [rooms].flat(), opts: this.#chosen });
   }
 
-  /** @param {boolean} [close] the connection as well */
+  /** @param {boolean} [close] whether to close the connections as well */
   disconnectSockets(close = false) {
     this.#channel.publish(MessageType.DISCONNECT_SOCKETS, { close, opts: this.#chosen });
   }
@@ -122,7 +122,7 @@ function union(rooms, more) {
 }
 
 /**
- * Throws for what must not be sent, or could not do what it looks like.
+ * Throws if the event's name is reserved, or if the last argument is a callback.
  *
  * @param {Set<string>} reserved
  * @param {any} event

@@ -1,19 +1,19 @@
 "use strict";
-// Messages as they stand in stream entries and PUB/SUB payloads, in upstream's formats.
+// Encodes and decodes the messages in stream entries and PUB/SUB payloads, in upstream's formats.
 
 const { randomBytes } = require("node:crypto");
 const { types } = require("node:util");
 const { Decoder, DecodeError, encode, decode } = require("@msgpack/msgpack");
 const { MessageType } = require("socket.io-adapter");
 
-/** The key of a placeholder for binary on the way to the engine: no user's object has it. */
+/** The key of the placeholder that takes the place of binary. It is random: no user's object has it. */
 const PLACEHOLDER = randomBytes(16).toString("hex");
 const PROTO = "__proto__";
-/** What stands for that key while msgpack is decoded. */
+/** Replaces the key `__proto__` while msgpack is decoded. */
 const PROTO_STAND_IN = randomBytes(16).toString("hex");
 const { isDate } = types;
 
-/** The messages whose data comes from users, and may hold binary. */
+/** The types of the messages whose data comes from users and may hold binary. */
 const WITH_PAYLOAD = new Set([
   MessageType.BROADCAST,
   MessageType.FETCH_SOCKETS_RESPONSE,
@@ -23,7 +23,7 @@ const WITH_PAYLOAD = new Set([
 ]);
 
 /**
- * Whether there is binary somewhere in a payload, also behind a `toJSON()`.
+ * Whether a payload holds binary, also in what a `toJSON()` returns.
  *
  * @param {unknown} value
  * @param {boolean} [fromToJSON]
@@ -63,10 +63,10 @@ function hasDate(value) {
 }
 
 /**
- * A copy with what the stock parser would make of everything but binary.
+ * A copy in which everything except binary is as the stock parser would make it.
  *
  * @param {any} value
- * @param {(bytes: ArrayBufferView) => any} [replace] what stands in the place of binary
+ * @param {(bytes: ArrayBufferView) => any} [replace] what takes the place of binary
  * @param {boolean} [fromToJSON]
  * @returns {any}
  */
@@ -99,9 +99,9 @@ function toPlain(value, replace = (bytes) => bytes, fromToJSON = false) {
 }
 
 /**
- * The value with all that the msgpack library refuses, or takes for something else, as the stock
- * parser would have it. What it takes as it is, dates too, stays. Without the key `__proto__`, which
- * makes upstream's nodes refuse the whole message. What needs no change is not copied.
+ * The value in a form that the msgpack library encodes as the stock parser would. It converts what
+ * the library refuses or misreads, and leaves the rest, dates too. It leaves out the key `__proto__`,
+ * because upstream's nodes refuse a whole message that has it. What needs no change is not copied.
  *
  * @param {any} value
  * @returns {any}
@@ -129,7 +129,7 @@ function toEncodable(value) {
   return Array.isArray(value) ? toEncodableArray(value) : toEncodableObject(value);
 }
 
-/** @param {Date} date perhaps of another realm, as in Jest, which the library does not know */
+/** @param {Date} date may come from another realm, as in Jest; the library does not recognize that */
 function toEncodableDate(date) {
   if (Number.isNaN(date.getTime())) {
     return null;
@@ -167,7 +167,7 @@ function toEncodableObject(object) {
   return copy ?? object;
 }
 
-/** @param {any} value as JSON.stringify has it */
+/** @param {any} value converted as by JSON.stringify */
 function fromBigInt(value) {
   if (typeof value.toJSON === "function") {
     return value.toJSON();
@@ -176,7 +176,7 @@ function fromBigInt(value) {
 }
 
 /**
- * As deep as the stack allows, as JSON.stringify.
+ * The depth is limited only by the stack, as with JSON.stringify.
  *
  * @param {unknown} value
  * @returns {Uint8Array}
@@ -186,9 +186,9 @@ function encodeMsgpack(value) {
 }
 
 /**
- * With keys `__proto__`, which upstream's nodes send and the library refuses: one client that has
- * put it into its data must not make an answer unreadable. It becomes a property as any other, as
- * JSON.parse makes it.
+ * Accepts the key `__proto__`, which upstream's nodes send and the library refuses. Otherwise one
+ * client that puts it into its data could make a whole answer unreadable. The key becomes an
+ * ordinary property, as with JSON.parse.
  *
  * @param {Uint8Array} bytes
  * @returns {any}
@@ -204,7 +204,7 @@ function decodeMsgpack(bytes) {
   }
 }
 
-/** A decoder that reads the key `__proto__` as another. */
+/** A decoder that replaces the key `__proto__` with PROTO_STAND_IN. */
 function lenientDecoder() {
   const limits = /** @type {const} */ ([undefined, undefined, undefined, undefined, undefined]);
   return new Decoder(undefined, undefined, ...limits, {
@@ -217,7 +217,7 @@ function lenientDecoder() {
 }
 
 /**
- * Not recursive: nobody has bounded how deep it is.
+ * Not recursive, because the depth of the value has no limit.
  *
  * @param {any} root changed in place
  */
@@ -241,18 +241,18 @@ function withProtoKeys(root) {
 }
 
 /**
- * @typedef {object} EncodedData data of a stream entry: JSON, or msgpack when there is binary in it
+ * @typedef {object} EncodedData data of a stream entry: JSON, or msgpack if it holds binary
  * @property {string} [json]
- * @property {Uint8Array[]} [attachments] what the placeholders in the JSON stand for: the engine
- * makes msgpack of both
- * @property {() => Uint8Array} [msgpack] the same made here
+ * @property {Uint8Array[]} [attachments] the binary that placeholders in the JSON stand for; the
+ * engine makes msgpack of both
+ * @property {() => Uint8Array} [msgpack] makes the same msgpack in JS
  */
 
 /**
  * @param {number} type
  * @param {unknown} data
  * @param {boolean} onlyPlaintext
- * @param {boolean} [keepsDates] clients get dates as such, since the server has a parser that does
+ * @param {boolean} [keepsDates] true if the server's parser sends dates to clients as dates
  * @returns {EncodedData}
  */
 function encodeData(type, data, onlyPlaintext, keepsDates = false) {
@@ -279,7 +279,7 @@ function encodeData(type, data, onlyPlaintext, keepsDates = false) {
   };
 }
 
-/** @param {EncodedData} data @returns {number} about how many bytes it takes in the stream */
+/** @param {EncodedData} data @returns {number} its approximate size in the stream, bytes */
 function encodedSize({ json = "", attachments = [] }) {
   return attachments.reduce((sum, { length }) => sum + length, json.length);
 }

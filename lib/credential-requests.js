@@ -1,11 +1,11 @@
 "use strict";
-// Credentials that are asked for: the engine wants them for each connection that it makes, and those
-// that are open get what a streaming provider gives later.
+// Gets credentials from the user's function or provider for each connection that the engine makes,
+// and passes new ones from a streaming provider on to the engine, for the open connections.
 
 class CredentialRequests {
   #native;
   #settings;
-  /** The subscription to changes, once there is one. @type {Promise<() => void> | undefined} */
+  /** Absent before the first connection. @type {Promise<() => void> | undefined} */
   #following;
 
   /**
@@ -18,7 +18,7 @@ class CredentialRequests {
   }
 
   /**
-   * Answers the engine. Never rejects: the engine reports what the provider has failed with.
+   * Answers the engine. Never rejects: the engine reports the provider's error.
    *
    * @param {number} request
    */
@@ -37,7 +37,7 @@ class CredentialRequests {
     this.#following?.then((stop) => stop()).catch(() => {});
   }
 
-  /** Subscribes with the first connection. */
+  /** Subscribes when the engine makes its first connection. */
   async #follow() {
     this.#following ??= this.#settings.followCredentials?.({
       onNext: ({ username, password }) => this.#native.renewCredentials(username, password),

@@ -1,4 +1,4 @@
 "use strict";
-// Lines for `DEBUG=socket.io-redis-streams-adapter`, upstream's name, which users know.
+// Prints lines for `DEBUG=socket.io-redis-streams-adapter`: upstream's name, which users know.
 
 module.exports = require("debug")("socket.io-redis-streams-adapter");

@@ -1,7 +1,7 @@
 "use strict";
-// What happens to a node, on channels of `node:diagnostics_channel`: for those who watch a cluster
-// from within the process. A subscriber that throws is Node's to report: as an `uncaughtException`,
-// after the others have been called.
+// Publishes what happens to a node on channels of `node:diagnostics_channel`, for code that watches
+// a cluster from within the process. If a subscriber throws, Node.js calls the other subscribers and
+// then reports the error as an `uncaughtException`.
 
 const { channel } = require("node:diagnostics_channel");
 
@@ -20,7 +20,7 @@ const memberJoin = channel(`${PREFIX}:member-join`);
 const memberLeave = channel(`${PREFIX}:member-leave`);
 
 /**
- * The message is made only when somebody listens.
+ * Makes the message only if the channel has a subscriber.
  *
  * @template T
  * @param {import("node:diagnostics_channel").Channel} to
@@ -42,7 +42,7 @@ const publishLeave = /** @type {(make: () => MemberLeaveMessage) => void} */ (
 );
 
 /**
- * Nodes have come and gone.
+ * Publishes that other nodes joined or left.
  *
  * @param {Omit<MemberJoinMessage, "member">} where
  * @param {{ came: string[], left: string[], silent: string[] }} changes

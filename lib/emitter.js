@@ -1,6 +1,6 @@
 "use strict";
-// The emitter: speaks to the clients and servers of a cluster from a process that is no server. By
-// the name and with the methods of @socket.io/redis-streams-emitter.
+// The emitter sends messages to the clients and servers of a cluster from a process that is not a
+// server. It has the name and the methods of @socket.io/redis-streams-emitter.
 
 const { BroadcastOperator } = require("./broadcast-operator");
 const { connectionSettings } = require("./connection");
@@ -9,16 +9,16 @@ const { resolveOptions } = require("./options");
 const { Outbox } = require("./outbox");
 const { warn } = require("./warnings");
 
-/** What errors and warnings of what was passed begin with. */
+/** Errors and warnings about the user's arguments begin with this. */
 const CALLER = "Emitter";
 
-/** The emitter of one namespace. It is an operator for all sockets of it. */
+/** The emitter of one namespace. It is the operator for all sockets of the namespace. */
 class Emitter extends BroadcastOperator {
   #outbox;
   #nsp;
 
   /**
-   * @param {any} redisClient as of `createAdapter`; within this class the outbox that is shared
+   * @param {any} redisClient as in `createAdapter`; within this class, the outbox to share
    * @param {import("../index").RedisStreamsAdapterOptions & Record<string, any>} [opts]
    * @param {string} [nsp]
    */
@@ -49,7 +49,7 @@ class Emitter extends BroadcastOperator {
   }
 
   /**
-   * Flushes and closes the connections, of all namespaces.
+   * Flushes, and closes the connections of all namespaces.
    *
    * @returns {Promise<void>}
    */
@@ -74,7 +74,7 @@ function openOutbox(redisClient, opts) {
 }
 
 /**
- * As Socket.IO has it.
+ * The namespace's name, with a leading "/" as in Socket.IO.
  *
  * @param {unknown} nsp
  */

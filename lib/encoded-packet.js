@@ -1,6 +1,6 @@
 "use strict";
-// A Socket.IO packet as clients get it, encoded by the engine: sent without parsing it or encoding it
-// again. The bytes are those that socket.io-adapter would have sent.
+// A Socket.IO packet that the engine has encoded for clients. It is sent without being parsed or
+// encoded again. The bytes are those that socket.io-adapter would have sent.
 
 /** WebSocket: the final frame of a text message. */
 const FINAL_TEXT = 0x81;
@@ -14,9 +14,9 @@ class EncodedPacket {
 
   /**
    * @param {(string | Buffer)[]} parts as socket.io-parser encodes it: the text, then the attachments
-   * @param {Buffer} [frames] holds the text's WebSocket frame, where the engine has made it,
-   * @param {number} [start] from here
-   * @param {number} [end] to here
+   * @param {Buffer} [frames] a buffer that holds the text's WebSocket frame, if the engine made one
+   * @param {number} [start] offset of the frame in `frames`
+   * @param {number} [end] offset of the end of the frame
    */
   constructor(parts, frames, start = 0, end = 0) {
     this.parts = parts;
@@ -26,8 +26,8 @@ class EncodedPacket {
   }
 
   /**
-   * The packet's WebSocket frames, as `ws` writes them. With attachments there are several, and
-   * engine.io makes them.
+   * The packet's WebSocket frames, as `ws` writes them. Undefined for a packet with attachments: it
+   * has several frames, and engine.io makes them.
    *
    * @returns {Buffer[] | undefined}
    */
@@ -43,13 +43,13 @@ class EncodedPacket {
   }
 
   /**
-   * The packet that this stands for.
+   * The packet in decoded form.
    *
    * @param {any} nsp
    * @returns {any}
    */
   decode(nsp) {
-    // Ten attachments are the most that a parser takes from clients unless it is told otherwise.
+    // The parser's limit is ten attachments by default. That limit is for what clients send.
     const decoder = new nsp.server._parser.Decoder({ maxAttachments: Infinity });
     /** @type {any} */
     let decoded;

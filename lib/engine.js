@@ -1,6 +1,6 @@
 "use strict";
-// The JS side of the Rust engine: hands its events on, keeps track of what was asked of it, and
-// keeps the process alive while something is on its way.
+// The JS side of the Rust engine. It hands on the engine's events, keeps the callback of each
+// publish and call, and keeps the process alive while one of them is open.
 
 const { PLACEHOLDER } = require("./codec");
 const { CredentialRequests } = require("./credential-requests");
@@ -12,7 +12,7 @@ const { Tickets } = require("./tickets");
 const { clearInterval, setImmediate, setInterval } = require("./timers");
 const { warn, warnOfHandler } = require("./warnings");
 
-/** Events handled before other callbacks get their turn. */
+/** The number of events to handle before other callbacks of the event loop run. */
 const SLICE = 256;
 
 /**
@@ -21,7 +21,7 @@ const SLICE = 256;
  * @typedef {import("./connection").ConnectionSettings} ConnectionSettings
  * @typedef {import("./options").Options} Options
  *
- * @typedef {object} NamespaceListener what the engine calls back, one per open namespace
+ * @typedef {object} NamespaceListener what the engine calls for an open namespace
  * @property {(event: EventOf<"entry">) => void} onEntry
  * @property {(broadcast: import("./events").Broadcast) => void} onBroadcast
  * @property {(payload: Uint8Array) => void} onPayload
@@ -30,10 +30,10 @@ const SLICE = 256;
  *
  * @typedef {import("../index").Loss} Loss
  * @callback Published called once per publish, in the stream's order: with the entry's ID, or with
- * an error when it was not written
+ * an error if it was not written
  * @param {Error | null} error
  * @param {string} [id]
- * @param {LocalPart} [localPart] what is left to do here; absent with an error of the queue
+ * @param {LocalPart} [localPart] what is left to do here; absent if the queue refused the publish
  */
 
 /**
@@ -60,11 +60,11 @@ const closedError = () =>
 class Engine {
   #native;
   #server;
-  /** What JS counts, on top of what the engine does. */
+  /** Counters of what only JS sees; `stats` adds them to the engine's. */
   #counts = { malformed: 0, restoresRefused: 0 };
   /** @type {Map<number, { nsp: string, listener: NamespaceListener }>} */
   #namespaces = new Map();
-  /** Of the open namespaces, by name. @type {Map<string, number>} */
+  /** The handles of the open namespaces, by name. @type {Map<string, number>} */
   #handles = new Map();
   /** @type {Tickets<Published>} */
   #publishes = new Tickets();
@@ -83,9 +83,9 @@ class Engine {
       warnOfHandler("a handler has thrown while a message of the cluster was delivered", error),
   };
   #credentials;
-  /** Keeps the process alive while it is referenced; does nothing else. */
+  /** A timer that does nothing. While it is referenced, the process stays alive. */
   #keepAlive = setInterval(() => {}, 2 ** 30).unref();
-  /** True when the native engine has ended: it answers nothing any more, and counts no more. */
+  /** True when the native engine has ended. It then answers no more, and its counters stay. */
   #ended = false;
   /** True from the moment at which the last namespace, or an emitter, was closed. */
   closed = false;
@@ -93,8 +93,8 @@ class Engine {
   /**
    * @param {ConnectionSettings} settings
    * @param {Options} options
-   * @param {{ role?: "node" | "emitter", server?: any }} [owner] an emitter only writes; the Socket.IO
-   *   server whose node this is
+   * @param {{ role?: "node" | "emitter", server?: any }} [owner] the role (an emitter only writes), and
+   *   the Socket.IO server that this engine works for
    */
   constructor(settings, options, { role = "node", server } = {}) {
     this.#server = server;
@@ -119,14 +119,14 @@ class Engine {
 
   /**
    * @param {string} nsp
-   * @param {boolean} recovery whether clients' state is recovered there
-   * @param {boolean} encode whether the engine is to encode packets for it
+   * @param {boolean} recovery whether the namespace has connection state recovery
+   * @param {boolean} encode whether the engine encodes its packets for clients
    * @param {NamespaceListener} listener
    * @returns {import("./native-binding").NativeNamespace}
    */
   open(nsp, recovery, encode, listener) {
     const namespace = this.#native.open(nsp, recovery, encode);
-    // The server was given an adapter anew: the one before gets nothing any more.
+    // The server got another adapter for this namespace. The previous adapter gets no more events.
     this.#namespaces.delete(this.#handles.get(nsp) ?? -1);
     this.#handles.set(nsp, namespace.handle);
     this.#namespaces.set(namespace.handle, { nsp, listener });
@@ -134,7 +134,7 @@ class Engine {
   }
 
   /**
-   * A namespace in which nothing is heard, for an emitter. There is nothing to close.
+   * A namespace for an emitter, which receives nothing. It does not have to be closed.
    *
    * @param {string} nsp
    */
@@ -143,7 +143,8 @@ class Engine {
   }
 
   /**
-   * Resolves once everything that the namespace published is out. The last one ends the engine.
+   * Resolves once everything that the namespace published is written. Closing the last namespace ends
+   * the engine.
    *
    * @param {string} nsp
    * @param {number} handle
@@ -163,7 +164,7 @@ class Engine {
     await this.end();
   }
 
-  /** Resolves once everything that was published is out, or given up, and nothing is left open. */
+  /** Resolves once everything is written or given up, and all connections are closed. */
   async end() {
     this.closed = true;
     await this.#call("done", (call) => this.#native.close(call));
@@ -224,7 +225,7 @@ class Engine {
 
   /**
    * @param {string} nsp
-   * @param {string[]} asked uids of which it is to be said whether they listen
+   * @param {string[]} asked the uids for which the count reports whether they listen
    */
   async countSubscribers(nsp, asked) {
     const { subscribers } = await this.#call("subscribers", (call) =>
@@ -235,8 +236,8 @@ class Engine {
 
   /**
    * @param {string} nsp
-   * @returns {string} the ID of the entry up to which own entries were delivered here while the stream
-   * could not be read
+   * @returns {string} the ID of the last own entry that was delivered here while the stream could not
+   * be read
    */
   deliveredAhead(nsp) {
     return this.#native.deliveredAhead(nsp);
@@ -244,7 +245,7 @@ class Engine {
 
   /**
    * @param {string} nsp
-   * @returns {string} the ID of the entry behind which this node has begun to read
+   * @returns {string} the ID of the entry after which this node began to read
    */
   readSince(nsp) {
     return this.#native.readSince(nsp);
@@ -269,7 +270,7 @@ class Engine {
       try {
         this.#native.restoreSession(call, nsp, pid, offset);
       } catch (error) {
-        // Found on this thread, where the engine's debug lines have nowhere to go.
+        // The engine found this on the JS thread, where it cannot write debug lines.
         debug("%s", /** @type {Error} */ (error).message);
         throw error;
       }
@@ -300,7 +301,7 @@ class Engine {
   }
 
   /**
-   * Something that came in could not be understood in JS.
+   * Counts and reports a message that JS could not decode.
    *
    * @param {string} what
    * @param {unknown} why
@@ -310,7 +311,7 @@ class Engine {
     debug("%s skipped: %s", what, why);
   }
 
-  /** A session was refused before the engine was asked. @param {string} why */
+  /** Counts and reports a session that JS refused without asking the engine. @param {string} why */
   restoreRefused(why) {
     this.#counts.restoresRefused++;
     debug("session not restored: %s", why);
@@ -318,7 +319,7 @@ class Engine {
 
   /**
    * @template {"done" | "subscribers" | "restored"} K
-   * @param {K} _kind of the event that answers
+   * @param {K} _kind the kind of event that answers the call
    * @param {(call: number) => void} ask
    * @returns {Promise<EventOf<K>>}
    */
@@ -334,7 +335,7 @@ class Engine {
     });
   }
 
-  /** Handles a slice of what waits, and comes back for the rest. */
+  /** Handles a slice of the waiting events, and schedules itself for the rest. */
   #drain() {
     if (this.#draining) {
       return;
@@ -434,12 +435,12 @@ class Engine {
     this.#namespaces.forEach((each) => each.listener.onMembersChanged());
   }
 
-  /** Who says it, in what is said on channels. */
+  /** The fields that every message on a diagnostics channel has. */
   get #origin() {
     return { server: this.#server, uid: this.uid };
   }
 
-  /** @param {number} [stream] its index; all of them when there is none */
+  /** @param {number} [stream] its index; without it, the namespaces of all streams */
   #namespacesOf(stream) {
     const all = [...this.#namespaces.values()];
     return stream === undefined
@@ -457,7 +458,7 @@ class Engine {
 }
 
 /**
- * Whether the engine has refused something, with one of its codes.
+ * Whether the error is a refusal of the engine, with one of its codes.
  *
  * @param {any} error
  * @returns {error is EngineError}
@@ -479,7 +480,7 @@ function write(namespace, type, { json, attachments, msgpack }) {
     return namespace.publish(type, json);
   }
   const ticket = namespace.publishBinary(type, json, PLACEHOLDER, attachments);
-  // Lone surrogates, and what is nested very deeply, only JS encodes.
+  // Only JS encodes lone surrogates and data that is nested very deeply.
   return ticket ?? namespace.publish(type, undefined, msgpack?.());
 }
 

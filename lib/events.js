@@ -1,9 +1,9 @@
 "use strict";
-// Unpacks what the engine hands over; src/node/batch.rs packs it.
+// Unpacks the batches of events that the engine hands over. src/node/batch.rs packs them.
 
 const { EncodedPacket, frameLength } = require("./encoded-packet");
 
-/** What comes next in a batch. */
+/** The kinds of events in a batch. */
 const RARE = 0;
 const BROADCAST = 1;
 
@@ -12,17 +12,17 @@ const VOLATILE = 1;
 const COMPRESS_SAID = 2;
 const COMPRESS = 4;
 
-/** What is left to do locally about a publish, as it stands in a batch. */
+/** The local part of a publish, as a number in the batch. */
 const PART_FOR_NOBODY = 1;
 const PART_PACKET = 2;
-/** No local socket gets this broadcast. */
+/** No local socket gets the broadcast. */
 const FOR_NOBODY = Symbol("for nobody");
-/** JS does the local part, from what it has published. */
+/** JS does the local part, from the message that it published. */
 const BY_JS = Symbol("by JS");
 const NO_BYTES = Buffer.alloc(0);
-/** In place of a text's length: it is all of its slab. */
+/** In place of a text's length: the text is its whole slab. */
 const WHOLE_SLAB = 0;
-/** Shared by all: nobody adds to the rooms of a packet. @type {Set<string>} */
+/** One shared set, since nobody adds to the rooms of a packet. @type {Set<string>} */
 const NO_ROOMS = new Set();
 
 /**
@@ -30,8 +30,8 @@ const NO_ROOMS = new Set();
  * @typedef {import("./native-binding").NativeEvent} NativeEvent
  * @typedef {Extract<NativeEvent, { kind: "entry" }>} NativeEntry
  *
- * @typedef {EncodedPacket | typeof FOR_NOBODY | typeof BY_JS} LocalPart of a publish: a broadcast as
- * local clients get it, or one of the two
+ * @typedef {EncodedPacket | typeof FOR_NOBODY | typeof BY_JS} LocalPart the local part of a publish:
+ * a packet as local clients get it, or one of the two symbols
  */
 
 /** A broadcast of another node, ready to be sent. */
@@ -56,7 +56,7 @@ class Broadcast {
     this.encoded = encoded;
   }
 
-  /** The entry's ID: made only for those who want it. */
+  /** The entry's ID. It is built only when somebody reads it. */
   get id() {
     return `${this.ms}-${this.seq}`;
   }
@@ -67,7 +67,7 @@ class Broadcast {
  * @property {(broadcast: Broadcast) => void} broadcast
  * @property {(ticket: number, id: string, localPart: LocalPart) => void} published
  * @property {(event: NativeEvent) => void} rare
- * @property {(error: unknown) => void} thrown one of the others has thrown
+ * @property {(error: unknown) => void} thrown called if one of the others throws
  */
 
 /**
@@ -83,7 +83,7 @@ function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare },
   let attachmentAt = 0;
   let rareAt = 0;
 
-  /** @param {number} count @param {number} lengths where the names' lengths stand */
+  /** @param {number} count @param {number} lengths index of the names' lengths in `numbers` */
   const takeNames = (count, lengths) => {
     if (count === 0) {
       return NO_ROOMS;

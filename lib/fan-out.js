@@ -1,11 +1,11 @@
 "use strict";
-// Sends a packet that the engine has encoded to the local sockets that it is for.
+// Sends a packet that the engine has encoded to its local recipients.
 
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
 const { warnOfHandler } = require("./warnings");
 
-/** The adapter that does the local part, as it was when this was loaded. */
+/** The in-memory adapter, which does the local part, as it was when this file was loaded. */
 const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
 const stockBroadcast = InMemoryAdapter.broadcast;
 
@@ -15,7 +15,7 @@ const stockBroadcast = InMemoryAdapter.broadcast;
  */
 
 /**
- * Whether the engine may encode the packets of a namespace: not with a parser of the user's own.
+ * Whether the engine may encode the packets of a namespace. It may not if the user set a parser.
  *
  * @param {any} nsp
  */
@@ -24,15 +24,15 @@ function canEncode(nsp) {
 }
 
 /**
- * Whether encoded packets may be sent past `Adapter.prototype.broadcast`: not where that was
- * replaced, as the support for uWebSockets.js does at any time.
+ * Whether encoded packets may bypass `Adapter.prototype.broadcast`. They may not if it was replaced;
+ * the support for uWebSockets.js does that at any time.
  */
 function canFanOut() {
   return InMemoryAdapter.broadcast === stockBroadcast;
 }
 
 /**
- * Whether a message is no packet, or one that can be encoded for clients.
+ * Whether a message is not a packet, or is a packet that can be encoded for clients.
  *
  * @param {any} adapter
  * @param {any} message
@@ -59,7 +59,7 @@ function sendTo(socket, encoded) {
 }
 
 /**
- * Calls the outgoing listeners of a socket. One that throws keeps the packet from nobody.
+ * Calls the outgoing listeners of a socket. If one throws, the packet is sent all the same.
  *
  * @param {any} socket
  * @param {any} packet
@@ -73,13 +73,13 @@ function notify(socket, packet) {
 }
 
 /**
- * Sends an encoded packet to the local sockets that it is for.
+ * Sends an encoded packet to its local recipients.
  *
  * @param {any} adapter
  * @param {EncodedPacket} encoded
  * @param {Targets} opts
  * @param {{ volatile?: boolean, compress?: boolean }} flags
- * @param {() => any} [original] the packet as it was emitted here, for listeners
+ * @param {() => any} [original] gives the packet as it was emitted here, for listeners
  */
 function fanOut(adapter, encoded, opts, { volatile, compress }, original) {
   const { parts } = encoded;
@@ -87,8 +87,8 @@ function fanOut(adapter, encoded, opts, { volatile, compress }, original) {
   let packetOpts;
   /** @type {any} */
   let packet;
-  /** Those whose listeners may have left the room and joined it again: they come up a second time.
-   * @type {Set<any> | undefined} */
+  /** Sockets whose outgoing listeners ran. A listener may leave the room and join it again, and the
+   * iteration then meets the socket twice. @type {Set<any> | undefined} */
   let notified;
   const send = (/** @type {any} */ socket) => {
     packetOpts ??= { preEncoded: true, volatile, compress, wsPreEncodedFrame: encoded.frames };
@@ -118,8 +118,8 @@ function fanOut(adapter, encoded, opts, { volatile, compress }, original) {
 }
 
 /**
- * The IDs of the sockets that a packet is for, where it is for everyone or for the members of one
- * room: as `apply` finds them, which makes a set of them for each packet. Nearly all packets are.
+ * The IDs of the recipients if the packet is for everyone or for the members of one room, which
+ * nearly all packets are. `apply` finds the same sockets, but makes a set of them for each packet.
  *
  * @param {any} adapter
  * @param {Targets} opts
@@ -136,9 +136,9 @@ function simpleTargets(adapter, { rooms, except }) {
 }
 
 /**
- * Whether there is anyone here that a packet of our own may be for. The engine may have read it back
- * before a socket was where its packet went: what a middleware emits to its socket comes before that
- * has joined a room.
+ * Whether a packet that this node emitted may have local recipients. The engine decides when it
+ * reads the packet back, which can be too early: if a middleware emits to the room of its own socket,
+ * the socket joins the room only after that.
  *
  * @param {any} adapter
  * @param {Targets} opts

@@ -1,6 +1,5 @@
 "use strict";
-// Calls listeners of the user's for something that happens to them all: one that throws, which is
-// warned of, keeps nothing from the others.
+// Calls the user's listeners of an event. If one throws, this warns and calls the others.
 
 const { warnOfHandler } = require("./warnings");
 
@@ -10,7 +9,7 @@ const { warnOfHandler } = require("./warnings");
  * @param {any[]} args
  */
 function emitToAll(emitter, event, ...args) {
-  // Raw: a listener for once takes itself away when it is called.
+  // Raw listeners: one that was added with `once` removes itself when it is called.
   for (const listener of emitter.rawListeners(event)) {
     try {
       listener.apply(emitter, args);

@@ -1,6 +1,6 @@
 "use strict";
-// Whether a message that came from Redis looks as its type demands. What passes can be handed to
-// socket.io-adapter, which does not check.
+// Checks that a message from Redis has the shape that its type demands. socket.io-adapter does not
+// check what it is given.
 
 const { MessageType } = require("socket.io-adapter");
 

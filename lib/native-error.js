@@ -1,11 +1,11 @@
 "use strict";
-// Why the engine cannot be loaded, and what to do about it.
+// The errors for an engine that cannot be loaded. They explain why, and what to do about it.
 
 const { version } = require("../package.json");
 const { SUPPORTED, packageName } = require("./platform");
 
 const NAME = "socket.io-redis-streams-native";
-/** Names the binary to load instead of the one in the platform's package. */
+/** The environment variable with the path of a binary to load instead of the platform's package. */
 const PATH_VARIABLE = "SOCKET_IO_REDIS_STREAMS_NATIVE_PATH";
 
 class NativeLoadError extends Error {
@@ -63,7 +63,7 @@ function notSupported(platform) {
 }
 
 /**
- * @param {string} what names the engine and where it comes from
+ * @param {string} what the engine and its origin, for the message
  * @param {{ code?: string, message: string }} cause
  */
 function notLoadable(what, cause) {
@@ -76,9 +76,9 @@ function notLoadable(what, cause) {
 }
 
 /**
- * @param {string} what names the engine and where it comes from
- * @param {string | undefined} found its version; undefined when it is another addon
- * @param {string} [command] that installs the right one
+ * @param {string} what the engine and its origin, for the message
+ * @param {string | undefined} found its version; undefined if the file is another addon
+ * @param {string} [command] installs the right version
  */
 function wrongVersion(what, found, command) {
   return new NativeLoadError(

@@ -1,6 +1,6 @@
 "use strict";
-// Loads the Rust engine: the file that SOCKET_IO_REDIS_STREAMS_NATIVE_PATH names, else what
-// `npm run build` left in a checkout, else the platform's package.
+// Loads the Rust engine: the file that SOCKET_IO_REDIS_STREAMS_NATIVE_PATH names, otherwise the
+// binary that `npm run build` made in a checkout, otherwise the platform's package.
 
 const { existsSync } = require("node:fs");
 const { basename, join, resolve } = require("node:path");
@@ -11,12 +11,12 @@ const { platformId, packageName, binaryName } = require("./platform");
 
 /** @typedef {typeof import("./native-binding")} Binding */
 
-/** A bundler gives this code another file name, or none at all in an ES module. */
+/** True if a bundler moved this code to another file, or into an ES module without a file name. */
 const isBundled = typeof __filename !== "string" || basename(__filename) !== "native.js";
 
 /**
- * Each name is written out, since bundlers and tracers of files follow only such calls, and inside
- * `try`, where they pass over the packages of other platforms, which are not there.
+ * Spells out each package name, because bundlers and file tracers follow only literal calls. Each
+ * call is inside `try`, so that they ignore the missing packages of other platforms.
  *
  * @param {string} platform
  * @returns {Binding}
@@ -62,11 +62,11 @@ function explained(platform, cause) {
 }
 
 /**
- * The two halves speak a private interface that may change with every release.
+ * Checks the engine's version: JS and Rust share a private interface that may change in any release.
  *
  * @param {Binding} binding
- * @param {string} what for messages
- * @param {string} [command] that installs the right version
+ * @param {string} what the engine and its origin, for messages
+ * @param {string} [command] installs the right version
  */
 function checked(binding, what, command) {
   if (binding.VERSION !== version) {
@@ -77,12 +77,12 @@ function checked(binding, what, command) {
 
 /**
  * @param {string} path
- * @param {string} what for messages
+ * @param {string} what the engine and its origin, for messages
  */
 function openFile(path, what) {
   const addon = { exports: /** @type {Binding} */ ({}) };
   try {
-    // `require` with a path that is only known here makes bundlers warn or fail.
+    // Bundlers warn or fail if `require` gets a path that is known only at run time.
     process.dlopen(addon, path);
   } catch (cause) {
     throw errors.notLoadable(`${what}, ${path},`, /** @type {Error} */ (cause));
@@ -96,7 +96,7 @@ function openPackage(platform) {
   return checked(requirePackage(platform), `The engine for ${platform}`, command);
 }
 
-/** @param {string} platform @returns {string | undefined} what `npm run build` made */
+/** @param {string} platform @returns {string | undefined} the path of what `npm run build` made */
 function builtHere(platform) {
   const path = isBundled ? undefined : join(__dirname, "..", binaryName(platform));
   return path !== undefined && existsSync(path) ? path : undefined;

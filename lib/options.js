@@ -1,10 +1,10 @@
 "use strict";
-// The adapter's options: their names, defaults and ranges, and the checks of what the user gave.
+// The adapter's options: their names, defaults and ranges, and the checks of the user's values.
 
 const { inspect } = require("node:util");
 
 /**
- * Names and defaults of the first eleven are those of @socket.io/redis-streams-adapter.
+ * The names and defaults of the first eleven are those of @socket.io/redis-streams-adapter.
  *
  * @typedef {object} Options
  * @property {string} streamName
@@ -13,14 +13,14 @@ const { inspect } = require("node:util");
  * @property {boolean} useShardedPubSub
  * @property {number} maxLen
  * @property {number} readCount
- * @property {number} blockTimeInMs ms; 0: a read waits without limit
+ * @property {number} blockTimeInMs ms; 0: XREAD waits without limit
  * @property {string} sessionKeyPrefix
  * @property {boolean} onlyPlaintext
  * @property {number} heartbeatInterval ms
  * @property {number} heartbeatTimeout ms
- * @property {number} publishQueueBytes bound of the packets that are not published yet
- * @property {number} inboxBytes bound of what was read and waits for the JS thread
- * @property {number} historyBytes bound of what is kept for connection state recovery
+ * @property {number} publishQueueBytes limit of what waits to be published, bytes
+ * @property {number} inboxBytes limit of what was read and waits for the JS thread, bytes
+ * @property {number} historyBytes limit of the history for connection state recovery, bytes
  * @property {"pubsub" | "stream"} requestsVia how requests, answers and heartbeats travel
  */
 
@@ -49,7 +49,7 @@ const { inspect } = require("node:util");
  * @property {string[]} among
  */
 
-/** The largest signed 32-bit integer: as ms, also what a timer can wait for. */
+/** The largest signed 32-bit integer; also the longest time that a timer can wait, in ms. */
 const MAX_INT32 = 2 ** 31 - 1;
 const MAX_SAFE = Number.MAX_SAFE_INTEGER;
 const MIB = 2 ** 20;
@@ -83,28 +83,28 @@ const choice = (...among) => ({ type: "choice", default: among[0], among });
 /** @type {Record<keyof Options, Flag | Text | Integer | Choice>} */
 const TABLE = {
   streamName: text("socket.io"),
-  // Each stream takes a connection, and a Redis takes 10,000 of them unless it was told otherwise.
+  // Each stream takes a connection. By default a Redis accepts 10,000 connections.
   streamCount: integer(1, 1, 10_000),
   channelPrefix: text("socket.io"),
   useShardedPubSub: flag(false),
   maxLen: integer(10_000, 1, MAX_SAFE),
   readCount: integer(100, 1, MAX_INT32),
-  // 0 is XREAD's BLOCK 0, which upstream passes on as well.
+  // 0 is XREAD's BLOCK 0. Upstream passes it on as well.
   blockTimeInMs: integer(5_000, 0, MAX_INT32),
-  // Not empty: what follows is chosen by the client that asks for its session, so without a prefix
-  // it could have any key of the database read and deleted.
+  // Not empty: the client that asks for its session chooses the rest of the key. Without a prefix, it
+  // could have any key of the database read and deleted.
   sessionKeyPrefix: text("sio:session:"),
   onlyPlaintext: flag(false),
   heartbeatInterval: integer(5_000, 1, MAX_INT32),
   heartbeatTimeout: integer(10_000, 1, MAX_INT32),
   publishQueueBytes: integer(64 * MIB, 1, MAX_SAFE),
   inboxBytes: integer(64 * MIB, 1, MAX_SAFE),
-  // 0: nothing is kept, and all that a client missed is read from Redis.
+  // 0: the engine keeps no history, and reads from Redis what a client missed.
   historyBytes: integer(64 * MIB, 0, MAX_SAFE),
   requestsVia: choice("pubsub", "stream"),
 };
 
-/** Unknown names that this process was warned of. */
+/** The unknown names that this process has warned of. */
 const warnedOf = new Set();
 
 /**
@@ -112,7 +112,7 @@ const warnedOf = new Set();
  * @param {object} callbacks
  * @param {(code: string, message: string) => void} callbacks.warn called for an unknown option,
  *   once per name and process
- * @param {string} [callbacks.caller] what messages begin with
+ * @param {string} [callbacks.caller] messages begin with it
  * @returns {Options}
  * @throws {TypeError | RangeError} with the code ERR_SIO_REDIS_OPTION
  */
@@ -222,7 +222,7 @@ function warnOfUnknown(names, warn, caller) {
 /**
  * @param {string} name
  * @param {string[]} candidates
- * @returns {string | undefined} the candidate that one would have meant, when there is one
+ * @returns {string | undefined} the name that the user probably meant, if there is one
  */
 function closest(name, candidates) {
   const wanted = name.toLowerCase();
@@ -236,7 +236,7 @@ function closest(name, candidates) {
 }
 
 /**
- * Levenshtein's distance.
+ * The Levenshtein distance.
  *
  * @param {string} a
  * @param {string} b

@@ -1,5 +1,5 @@
 "use strict";
-// What an emitter has emitted, in all its namespaces: on its way, out, or failed.
+// Tracks what an emitter has emitted in all its namespaces, until it is written or has failed.
 
 const { encodeData } = require("./codec");
 const { EngineError } = require("./engine");
@@ -12,12 +12,12 @@ const CLOSED = "ERR_SIO_REDIS_CLOSED";
 /** @param {string} message */
 const closedError = (message) => new EngineError({ code: CLOSED, message });
 
-/** What was emitted between two flushes. */
+/** The messages that were emitted between two flushes. */
 class Span {
   #emitted = 0;
   #ended = 0;
   #failed = 0;
-  /** Of the first one that failed. @type {EngineError | undefined} */
+  /** The error of the first message that failed. @type {EngineError | undefined} */
   #error;
   /** @type {(() => void) | undefined} */
   #onEnd;
@@ -26,7 +26,7 @@ class Span {
     this.#emitted++;
   }
 
-  /** One has ended. @param {Error | null} error */
+  /** A message was written, or failed. @param {Error | null} error */
   end(error) {
     this.#ended++;
     if (error) {
@@ -39,7 +39,7 @@ class Span {
   }
 
   /**
-   * Resolves when all have ended. Nothing more is begun then.
+   * Resolves when all messages are written or have failed. After this call, none is added.
    *
    * @returns {Promise<void>}
    */
@@ -52,7 +52,7 @@ class Span {
     });
   }
 
-  /** Throws when one of them failed. */
+  /** Throws if a message has failed. */
   check() {
     const cause = this.#error;
     if (cause !== undefined) {
@@ -67,11 +67,11 @@ class Span {
 class Outbox {
   #engine;
   #onlyPlaintext;
-  /** What was emitted since the last flush. */
+  /** The messages since the last flush. */
   #span = new Span();
-  /** Settled when everything before that has ended. @type {Promise<unknown>} */
+  /** Settles when all messages of earlier spans are written or have failed. @type {Promise<unknown>} */
   #earlier = Promise.resolve();
-  /** How many were given up when it was closed. */
+  /** The number of messages that were given up at the close. */
   #givenUp = 0;
   /** @type {Promise<void> | undefined} */
   #closing;
@@ -86,7 +86,7 @@ class Outbox {
   }
 
   /**
-   * Where messages of a namespace go.
+   * Opens a channel for the messages of a namespace.
    *
    * @param {string} nsp
    * @returns {import("./broadcast-operator").Channel}
@@ -97,7 +97,7 @@ class Outbox {
   }
 
   /**
-   * Throws when the data cannot be encoded, and after the end.
+   * Throws if the data cannot be encoded, and after `close()`.
    *
    * @param {import("./native-binding").NativeNamespace} namespace
    * @param {number} type
@@ -116,14 +116,14 @@ class Outbox {
       }
       span.end(error);
     });
-    // Behind what throws where it cannot be encoded: that was not emitted.
+    // Counted only here: if the data cannot be encoded, the call above throws, and nothing was emitted.
     span.begin();
   }
 
   /**
-   * Resolves when everything that was emitted before is in Redis; rejects when something that was
-   * emitted since the last flush will never be. Each failure has been warned of as well, so nobody
-   * has to handle the rejection.
+   * Resolves when everything that was emitted before is in Redis. Rejects if a message that was emitted
+   * since the last flush will not be written. Nobody has to handle the rejection, because each failure
+   * is a warning as well.
    *
    * @returns {Promise<void>}
    */
@@ -147,7 +147,7 @@ class Outbox {
   /**
    * Flushes, within the engine's time limit, and closes the connections.
    *
-   * @returns {Promise<void>} as that of a flush
+   * @returns {Promise<void>} rejects as `flush()` does
    */
   close() {
     this.#closing ??= this.#end();
@@ -163,7 +163,7 @@ class Outbox {
         const message = `the emitter was closed before ${messages} written: is Redis down?`;
         warn(CLOSED, message);
         await flushed;
-        // They were emitted before an earlier flush, which nobody may have waited for.
+        // These were emitted before an earlier flush, and its promise may have been ignored.
         throw Object.assign(closedError(message), { failed: this.#givenUp });
       }
       return flushed;

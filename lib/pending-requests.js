@@ -1,29 +1,29 @@
 "use strict";
-// Requests that wait for answers of other nodes: each ends as soon as everyone who is alive has
-// answered. While one is open, it is looked again and again who is still there.
+// Requests that wait for answers of other nodes. Each ends as soon as all living nodes have answered.
+// While one is open, this counts the living nodes again and again.
 
 const { PendingResponders } = require("./pending-responders");
 const { clearTimeout, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
-/** First and longest time between two looks, ms. */
+/** The first and the longest time between two counts, ms. */
 const FIRST_DELAY = 50;
 const LONGEST_DELAY = 500;
 
 /**
  * @typedef {import("./native-binding").NativeSubscriberCount} SubscriberCount
  *
- * @typedef {object} Waiter the request's side
- * @property {(expected: number) => void} begin how many answers are expected
- * @property {(uid: string, response: any) => boolean} accept true when nothing more is expected
+ * @typedef {object} Waiter the sender of the request
+ * @property {(expected: number) => void} begin called with the number of answers to expect
+ * @property {(uid: string, response: any) => boolean} accept true if no more answers are expected
  * from this node
- * @property {(uid?: string) => void} leave a node that was waited for has gone; without a uid one
- * that had said nothing yet
- * @property {() => void} complete nobody is left to be waited for
+ * @property {(uid?: string) => void} leave an awaited node is gone; without a uid, one that had not
+ * answered yet
+ * @property {() => void} complete no more answers are expected
  */
 
 /**
- * Runs what may end a request, and so call a callback of the user's that throws.
+ * Runs code that may end a request. That calls a callback of the user's, which may throw.
  *
  * @param {() => void} work
  */
@@ -35,12 +35,11 @@ function guarded(work) {
   }
 }
 
-/** One request. */
 class PendingRequest {
   /** @type {PendingResponders | undefined} */
   responders;
   #waiter;
-  /** Answers that came before it was known who is there. @type {[string, any][]} */
+  /** Answers that arrived before the first count. @type {[string, any][]} */
   #early = [];
 
   /** @param {Waiter} waiter */
@@ -72,7 +71,7 @@ class PendingRequest {
 
   /**
    * @param {SubscriberCount} count
-   * @param {Map<string, boolean>} present whether those listen that the count was asked about
+   * @param {Map<string, boolean>} present for each uid that the count asked about, whether it listens
    */
   refresh(count, present) {
     if (this.responders === undefined) {
@@ -121,8 +120,8 @@ class PendingRequests {
   }
 
   /**
-   * Who is there. Calls of one moment share the answer: socket.io asks for the number of servers
-   * right after a broadcast with acknowledgements, and waits for exactly as many.
+   * Counts the nodes. Simultaneous calls share one count: socket.io asks for the number of servers
+   * right after a broadcast with acknowledgements, and waits for exactly that number.
    *
    * @returns {Promise<SubscriberCount>}
    */
@@ -144,7 +143,7 @@ class PendingRequests {
       try {
         count = await this.count();
       } catch {
-        // The connection broke under the question; the request's own time-out ends this.
+        // The connection broke during the count. The request's own time-out ends this loop.
         await new Promise((resolve) => setTimeout(resolve, FIRST_DELAY).unref());
       }
     }
@@ -173,7 +172,7 @@ class PendingRequests {
     }
   }
 
-  /** Looks now who is still there. */
+  /** Counts the nodes now, and updates the open requests. */
   async refresh() {
     if (this.#refreshing || this.#open.size === 0) {
       return;
@@ -185,13 +184,13 @@ class PendingRequests {
       const count = await this.#countSubscribers(asked);
       const present = new Map(asked.map((uid, i) => [uid, count.present[i]]));
       for (const [requestId, request] of pending) {
-        // It may have ended while the count was taken.
+        // The request may have ended during the count.
         if (this.#open.get(requestId) === request) {
           guarded(() => request.refresh(count, present));
         }
       }
     } catch {
-      // Asked again soon.
+      // The next count follows soon.
     }
     this.#refreshing = false;
     this.#schedule();

@@ -1,24 +1,24 @@
 "use strict";
-// Who is still to answer a request.
+// The nodes that have not answered a request yet.
 //
-// Nodes of our own kind are known by uid. Upstream nodes do not say who they are before they
-// answer: they are places, which are taken by the first unknown answerers, and vacated when fewer
-// listen than have not answered. A node that has gone is not waited for.
+// Nodes with this adapter are known by their uid. Upstream's nodes are unknown until they answer, so
+// each of them has a place. An unknown node takes a place when it answers. Places are removed when
+// fewer nodes listen than have not answered. The request does not wait for a node that is gone.
 
 /**
- * @typedef {object} SubscriberCount who listens, besides this node
- * @property {string[]} known uids of living nodes of our own kind
- * @property {number} others how many further ones listen
+ * @typedef {object} SubscriberCount the nodes that listen, without this one
+ * @property {string[]} known uids of living nodes with this adapter
+ * @property {number} others the number of other nodes that listen
  */
 
 class PendingResponders {
-  /** @type {Set<string>} who belongs to this request: known at the start, or has taken a place */
+  /** @type {Set<string>} nodes of this request: known at the start, or with a place */
   #admitted = new Set();
-  /** @type {Set<string>} those of them who are not settled */
+  /** @type {Set<string>} those whose answers are still expected */
   #awaited = new Set();
-  /** @type {Set<string>} who has taken a place */
+  /** @type {Set<string>} nodes that have taken a place */
   #placed = new Set();
-  /** places that nobody has taken */
+  /** The number of places that no node has taken. */
   #places;
 
   /** @param {SubscriberCount} count taken when the request was made */
@@ -28,23 +28,23 @@ class PendingResponders {
       this.#awaited.add(uid);
     }
     this.#places = others;
-    /** How many are expected to answer in all. */
+    /** The number of answers to expect. */
     this.expected = known.length + others;
   }
 
-  /** uids to ask for by name in the next count: without that they count as others. */
+  /** The uids that the next count must ask about by name; otherwise it counts them among the others. */
   get placed() {
     return [...this.#placed];
   }
 
-  /** True when nobody is left to be waited for. */
+  /** True if no more answers are expected. */
   get isComplete() {
     return this.#awaited.size === 0 && this.#places === 0;
   }
 
   /**
-   * Whether an answer from this node belongs to the request. It does not when the node was settled
-   * before, or came later and everyone else has been heard.
+   * Whether an answer from this node belongs to the request. It does not if the node has already given
+   * all its answers, or if it came later and no place is left.
    *
    * @param {string} uid
    */
@@ -60,7 +60,7 @@ class PendingResponders {
   }
 
   /**
-   * Nothing more is expected from this node.
+   * No more answers are expected from this node.
    *
    * @param {string} uid
    */
@@ -69,20 +69,20 @@ class PendingResponders {
   }
 
   /**
-   * Looks again who is there.
+   * Compares the nodes of this request with a new count.
    *
    * @param {SubscriberCount} count
-   * @param {Map<string, boolean>} present whether those listen that the count was asked about; not
-   * among them is who took a place after that, and the count tells nothing of it
-   * @returns {{ gone: string[], vacated: number }} who was waited for and has left: uids, and
-   * places that nobody has taken
+   * @param {Map<string, boolean>} present for each uid that the count asked about, whether it listens;
+   * a node that took a place during the count is not in it
+   * @returns {{ gone: string[], vacated: number }} the uids of awaited nodes that are gone, and the
+   * number of places that were removed
    */
   refresh({ known, others }, present) {
     const alive = new Set(known);
     const gone = [...this.#awaited].filter(
       (uid) => !alive.has(uid) && !(this.#placed.has(uid) && present.get(uid) !== false),
     );
-    // Who listens and was neither known nor heard. A node may have become known meanwhile.
+    // Nodes that listen, were not known and have not answered. A node may have become known meanwhile.
     const placedAmongOthers = this.placed.filter((uid) => !alive.has(uid) && present.get(uid));
     const newlyKnown = known.filter((uid) => !this.#admitted.has(uid));
     const unheard = others - placedAmongOthers.length + newlyKnown.length;

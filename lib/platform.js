@@ -1,7 +1,7 @@
 "use strict";
-// Which binary of the engine this process needs, in napi-rs's names for platforms.
+// Names the binary of the engine that this process needs, by napi-rs's names for platforms.
 
-/** Every platform with a package of its own under npm/; platforms.test.js keeps the two alike. */
+/** The platforms with a package under npm/; `__test__/package/platforms.test.js` compares both lists. */
 const SUPPORTED = [
   "linux-x64-gnu",
   "linux-arm64-gnu",
@@ -13,12 +13,12 @@ const SUPPORTED = [
   "win32-arm64-msvc",
 ];
 
-/** @returns {string} for example `linux-x64-gnu`, also for a platform that has no binary */
+/** @returns {string} for example `linux-x64-gnu`; also for a platform without a binary */
 function platformId() {
   const id = `${process.platform}-${process.arch}`;
   switch (process.platform) {
     case "linux": {
-      // Loaded here, since scripts/ uses this file before the npm packages are installed.
+      // Loaded here, because scripts/ use this file before the npm packages are installed.
       const { MUSL, familySync } = require("detect-libc");
       return `${id}-${familySync() === MUSL ? "musl" : "gnu"}`;
     }

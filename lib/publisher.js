@@ -1,5 +1,6 @@
 "use strict";
-// Writes the messages of one namespace to its stream, and does their local part at their place in it.
+// Writes the messages of one namespace to its stream, and does the local part of each in the stream's
+// order.
 
 const { AsyncResource } = require("node:async_hooks");
 const { MessageType } = require("socket.io-adapter");
@@ -29,8 +30,8 @@ class Publisher {
    * @param {object} options
    * @param {string} options.nsp
    * @param {boolean} options.onlyPlaintext
-   * @param {boolean} options.keepsDates whether clients get dates as such
-   * @param {(offset?: string) => void} options.onReached called when a message has its place
+   * @param {boolean} options.keepsDates true if the server's parser sends dates to clients as dates
+   * @param {(offset?: string) => void} options.onReached called when a message has reached its turn
    */
   constructor(engine, namespace, { nsp, onlyPlaintext, keepsDates, onReached }) {
     this.#engine = engine;
@@ -41,7 +42,7 @@ class Publisher {
     this.#onReached = onReached;
   }
 
-  /** The last of our own joins, leaves and disconnects that is under way. */
+  /** The last of this node's joins, leaves and disconnects that is not applied yet. */
   get ownChange() {
     return this.#ownChange;
   }
@@ -57,7 +58,7 @@ class Publisher {
   /**
    * @param {number} type
    * @param {import("./codec").EncodedData} encoded
-   * @returns {Promise<string | undefined>} the entry's ID, as far as it is known
+   * @returns {Promise<string | undefined>} the entry's ID, if it is known
    */
   publish(type, encoded) {
     return new Promise((resolve, reject) => {
@@ -68,8 +69,9 @@ class Publisher {
   }
 
   /**
-   * Writes a message and does the local part at its place in the stream; at once when it could not
-   * be written, and when it is for this node only. Throws only when the data cannot be encoded.
+   * Writes a message, and does the local part when its turn in the stream comes. If the message cannot
+   * be written or is for this node only, the local part is done at once. Throws only if the data cannot
+   * be encoded.
    *
    * @param {number} type
    * @param {any} data
@@ -83,8 +85,8 @@ class Publisher {
       return Promise.resolve();
     }
     const isChange = type !== MessageType.BROADCAST;
-    // What handlers of the change find in an AsyncLocalStorage, as with an adapter that changes at
-    // once. Broadcasts run no handlers but outgoing listeners, and are too many for it.
+    // Handlers that a change of rooms calls find the caller's AsyncLocalStorage, as with an adapter that
+    // changes rooms at once. Broadcasts call only outgoing listeners, and are too frequent to bind.
     const run = isChange ? AsyncResource.bind(local) : local;
     /** @type {() => void} */
     let done = () => {};
@@ -96,7 +98,7 @@ class Publisher {
         debug("message of type %d in %s not published: %s", type, this.#nsp, error.message);
       }
       this.#onReached(offset);
-      // Before the handlers of the local part, which may throw.
+      // Before the local part, because its handlers may throw.
       done();
       run(offset, localPart);
     });

@@ -1,6 +1,6 @@
 "use strict";
-// Connection state recovery in one namespace: sessions that are kept and given back, since when each
-// socket is in its rooms, and what comes in while a recovered socket is not connected yet.
+// Connection state recovery in one namespace. It saves and restores sessions, keeps the entry at which
+// each socket joined its rooms, and holds packets for recovered sockets that are not connected yet.
 
 const { MessageType } = require("socket.io-adapter");
 
@@ -15,11 +15,11 @@ const { warnOfHandler } = require("./warnings");
 
 /** Packet type of the Socket.IO protocol. */
 const EVENT = 2;
-/** How long the middlewares may take with a recovered socket before its packets are let go, ms. */
+/** How long the middlewares may take with a recovered socket before its packets are dropped, ms. */
 const ARRIVAL_TIMEOUT = 45_000;
 /** Before every entry. */
 const START = "0-0";
-/** Session IDs are 20 characters; whatever is much longer is none. */
+/** Session IDs have 20 characters; anything longer than this is not a session ID. */
 const LONGEST_PID = 128;
 
 /**
@@ -29,10 +29,10 @@ const LONGEST_PID = 128;
  * @typedef {object} Arriving a recovered socket on its way through the middlewares
  * @property {any} session as it was in Redis
  * @property {Map<any, string>} since
- * @property {Outgoing[] | undefined} packets what it missed, and what came in for it meanwhile;
- * undefined when it took too long
- * @property {boolean} isTaken false until there is a socket for it: a wrapper of `restoreSession`
- * may have refused it
+ * @property {Outgoing[] | undefined} packets what the socket missed, and what arrived for it
+ * meanwhile; undefined if the middlewares took too long
+ * @property {boolean} isTaken true once the socket exists; a wrapper of `restoreSession` may have
+ * refused it
  * @property {NodeJS.Timeout} timer
  *
  * @typedef {{ encoded: EncodedPacket } | { packet: any }} Outgoing an event packet
@@ -44,13 +44,13 @@ class Recovery {
   #engine;
   /** How long sessions are kept, ms. */
   #lifetime;
-  /** The last entry that was handled here: what a socket joins from now on it is in since then. */
+  /** The last entry that was handled here. A socket that joins a room now is a member from here on. */
   position = START;
-  /** @type {Map<string, Map<any, string>>} socket, room, the last entry from before it joined */
+  /** @type {Map<string, Map<any, string>>} by socket and room, the last entry before the join */
   #joined = new Map();
   /** @type {Map<string, Arriving>} */
   #arriving = new Map();
-  /** The last offset that a recovered socket was sent in front of its CONNECT.
+  /** The last offset that was sent to a recovered socket before its CONNECT.
    * @type {WeakMap<object, string>} */
   #sentAhead = new WeakMap();
 
@@ -73,8 +73,8 @@ class Recovery {
   /**
    * @param {string} sid
    * @param {Iterable<any>} rooms
-   * @param {Map<any, string | undefined>} created those of them that had no member here: what went
-   * there up to this entry was not even handed to us
+   * @param {Map<any, string | undefined>} created the rooms that had no member here, each with the
+   * entry up to which the engine did not hand over its broadcasts
    */
   join(sid, rooms, created) {
     const arriving = this.#arriving.get(sid);
@@ -93,18 +93,18 @@ class Recovery {
       this.#arriving.delete(sid);
       clearTimeout(arriving.timer);
       if (arriving.packets) {
-        // The middlewares have let it pass, and its CONNECT is written right after this.
+        // The middlewares have accepted the socket. socket.io writes its CONNECT right after this.
         this.#sendAhead(socket, arriving);
       } else {
-        // Its session is back in Redis: it may come again, and gets everything then.
+        // The session is in Redis again: the client can come back, and then gets everything.
         nextTick(() => socket.conn.close());
       }
     }
   }
 
   /**
-   * Sends what a recovered socket has missed in front of its CONNECT, as every other adapter does:
-   * in its `connect` handler the client's state is whole.
+   * Sends a recovered socket the packets that it missed. Like every other adapter, it does so before the
+   * CONNECT, so that the client's state is complete when its `connect` handler runs.
    *
    * @param {any} socket
    * @param {Arriving} arriving
@@ -137,7 +137,7 @@ class Recovery {
     this.#joined.delete(sid);
     const arriving = this.#arriving.get(sid);
     if (arriving && !this.#nsp.sockets.has(sid)) {
-      // A middleware refused it, or its connection broke before it was through.
+      // A middleware refused the socket, or its connection broke before the middlewares were done.
       this.#arriving.delete(sid);
       clearTimeout(arriving.timer);
       if (arriving.packets) {
@@ -147,15 +147,15 @@ class Recovery {
   }
 
   /**
-   * Keeps the session of a socket that has gone. Besides upstream's fields it says for each of its
-   * rooms the last entry from before it was joined: what went there up to then was not for this
-   * client. And the last offset that was sent in front of the CONNECT: see {@link restore}.
+   * Saves the session of a disconnected socket. In addition to upstream's fields, it holds for each room
+   * the last entry before the socket joined: earlier broadcasts to the room were not for this client.
+   * It also holds the last offset that was sent before the CONNECT: see {@link restore}.
    *
    * @param {any} session
    */
   persist(session) {
     const joined = this.#joined.get(session.sid);
-    // A client may have come before this node knew where to begin reading.
+    // The client may have connected before this node knew where its reading begins.
     const begin = this.#engine.readSince(this.#nsp.name);
     const since = session.rooms.map((/** @type {any} */ room) =>
       later(joined?.get(room) ?? START, begin),
@@ -186,7 +186,7 @@ class Recovery {
    *
    * @param {string} pid
    * @param {string} offset
-   * @returns {Promise<any>} as socket.io wants it
+   * @returns {Promise<any>} the session in the form that socket.io expects
    */
   async restore(pid, offset) {
     if (pid.length === 0 || pid.length > LONGEST_PID) {
@@ -196,8 +196,8 @@ class Recovery {
     const restored = await this.#engine.restoreSession(this.#nsp.name, pid, offset);
     const session = /** @type {any} */ (decodeMsgpack(restored.session));
     if (typeof session.ahead === "string" && isAfter(session.ahead, offset)) {
-      // A client keeps what comes before its CONNECT until one comes, and counts it as received only
-      // then. This one never got the CONNECT behind those packets, and may hold some of them.
+      // A client holds back packets that arrive before its CONNECT, and counts them as received when the
+      // CONNECT arrives. This client never got the CONNECT, and may still hold some of the packets.
       this.#engine.restoreRefused("its connection broke before the last recovery was complete");
       throw new Error("session not restored: the client may hold packets of its last recovery");
     }
@@ -205,11 +205,11 @@ class Recovery {
   }
 
   /**
-   * A session was restored: its socket is about to be made, and gets what it missed.
+   * Prepares for the socket of a restored session, which socket.io is about to create.
    *
    * @param {any} session
-   * @param {NativeMissed[]} missed broadcasts that the engine takes for missed, or cannot judge
-   * @param {string} position up to where that is
+   * @param {NativeMissed[]} missed broadcasts that were missed, or that the engine cannot judge
+   * @param {string} position the last entry that they cover
    */
   #expect(session, missed, position) {
     if (isAfter(position, this.position)) {
@@ -230,13 +230,13 @@ class Recovery {
     this.#arriving.set(session.sid, arriving);
     delete session.since;
     delete session.ahead;
-    // socket.io would send them before the middlewares have run, and a client that is refused keeps
-    // them all the same. So they are sent from here, when the socket has passed.
+    // socket.io would send these before the middlewares run, and a client that the middlewares refuse
+    // would keep them. So `join` sends them, when the middlewares have accepted the socket.
     session.missedPackets = [];
     return session;
   }
 
-  /** @param {Arriving} arriving that takes too long */
+  /** @param {Arriving} arriving a socket whose middlewares take too long */
   #giveUp(arriving) {
     arriving.packets = undefined;
     if (arriving.isTaken) {
@@ -264,7 +264,7 @@ class Recovery {
 }
 
 /**
- * The offset that a client takes from a packet: its last argument.
+ * The offset that a client takes from a packet: the packet's last argument.
  *
  * @param {Outgoing} outgoing
  * @returns {string | undefined}
@@ -278,9 +278,9 @@ function offsetOf(outgoing) {
 
 /**
  * @param {NativeMissed} broadcast
- * @param {Map<any, string>} since the client's rooms
+ * @param {Map<any, string>} since by room of the client, the last entry before it joined
  * @param {string} nsp
- * @returns {Outgoing[]} nothing when it was not missed
+ * @returns {Outgoing[]} empty if the client did not miss it
  */
 function toOutgoing(broadcast, since, nsp) {
   if (broadcast.kind === "packet") {
@@ -302,9 +302,9 @@ function toOutgoing(broadcast, since, nsp) {
 }
 
 /**
- * @param {any} data a broadcast's
- * @param {string} id the entry's
- * @param {Map<any, string>} since the client's rooms
+ * @param {any} data of a broadcast
+ * @param {string} id of its entry
+ * @param {Map<any, string>} since by room of the client, the last entry before it joined
  */
 function isMissed({ packet, opts, requestId }, id, since) {
   /** @param {any} room */

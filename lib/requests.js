@@ -1,6 +1,6 @@
 "use strict";
-// Requests to the other nodes that want answers: fetchSockets, serverSideEmit and broadcasts with
-// acknowledgements. They end when everyone who is alive has answered.
+// Requests to the other nodes: fetchSockets, serverSideEmit and broadcasts with acknowledgements. A
+// request ends when all living nodes have answered.
 
 const { randomBytes } = require("node:crypto");
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
@@ -16,9 +16,9 @@ const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
 
 /** How long a request waits for its answers unless told otherwise, ms. */
 const DEFAULT_TIMEOUT = 5_000;
-/** How long a request waits for the changes of rooms that were made before it, ms. */
+/** How long a request waits for earlier changes of rooms, ms. */
 const ORDER_TIMEOUT = 1_000;
-/** How long the number of servers is waited for while Redis is away, ms. */
+/** How long `serverCount` waits for a count while Redis is unreachable, ms. */
 const COUNT_TIMEOUT = 5_000;
 
 /**
@@ -35,7 +35,7 @@ const COUNT_TIMEOUT = 5_000;
  * @property {(reason: string) => void} giveUp
  */
 
-/** What wants answers, or nobody who was away needs. */
+/** Messages that are always requests. */
 const REQUESTS = new Set([MessageType.SERVER_SIDE_EMIT, MessageType.FETCH_SOCKETS, OVERVIEW]);
 
 /** @param {any} message */
@@ -50,7 +50,7 @@ class Requests {
   #closed = false;
 
   /**
-   * @param {any} adapter whose `requests` and `ackRequests` hold what is open, as suites written
+   * @param {any} adapter its `requests` and `ackRequests` hold the open requests, as test suites
    * for upstream expect
    * @param {import("./options").Options["requestsVia"]} requestsVia
    * @param {(asked: string[]) => Promise<SubscriberCount>} countSubscribers
@@ -61,19 +61,19 @@ class Requests {
     this.#pending = new PendingRequests(countSubscribers);
   }
 
-  /** Begins with our uid: the engine hands over the answers to our requests only. */
+  /** Begins with this node's uid, because the engine hands over only answers to its own requests. */
   #nextId() {
     return this.#adapter.uid + randomBytes(8).toString("hex");
   }
 
-  /** Somebody has come or gone. */
+  /** Another node joined or left. */
   refresh() {
     this.#pending.refresh();
   }
 
   /**
-   * The number of servers, this one included. Never rejects, since socket.io has nobody to tell:
-   * while Redis is away the last known number serves.
+   * The number of servers, this one included. Never rejects, because socket.io handles no rejection:
+   * while Redis is unreachable, it resolves with the last known number.
    *
    * @returns {Promise<number>}
    */
@@ -94,7 +94,7 @@ class Requests {
         this.#lastCount = 1 + count.known.length + count.others;
       }
     } catch {
-      // The last known number it is.
+      // The last known number is returned.
     }
     clearTimeout(timer);
     return this.#lastCount;
@@ -162,11 +162,11 @@ class Requests {
   }
 
   /**
-   * Does the local part of a request behind the changes of rooms that were made before it.
+   * Does the local part of a request after the changes of rooms that were made before it.
    *
    * @param {() => any} work
-   * @returns {Promise<any> | undefined} of what the work gives, unless that was done at once and
-   * gives nothing
+   * @returns {Promise<any> | undefined} resolves with the result of the work; undefined if the work was
+   * done at once and has no result
    */
   #whenOrdered(work) {
     const before = this.#adapter.ownChange;
@@ -177,7 +177,7 @@ class Requests {
     return Promise.race([before, late]).then(work);
   }
 
-  /** @param {any[]} packet event, arguments, and a callback when answers are wanted */
+  /** @param {any[]} packet event, arguments, and a callback if the caller wants answers */
   serverSideEmit(packet) {
     const type = MessageType.SERVER_SIDE_EMIT;
     const ack = packet[packet.length - 1];
@@ -201,14 +201,14 @@ class Requests {
   }
 
   /**
-   * Publishes a request and collects one answer of each node.
+   * Publishes a request and collects one answer from each node.
    *
    * @param {object} request
    * @param {number} request.type
    * @param {object} request.data
    * @param {number} request.timeout ms
-   * @param {any[]} request.responses answers are added here
-   * @param {(data: any) => any[]} request.pick an answer's part of the responses
+   * @param {any[]} request.responses the list to which answers are added
+   * @param {(data: any) => any[]} request.pick takes the responses out of an answer
    * @param {(responses: any[]) => void} request.resolve
    * @param {(error: Error, responses: any[]) => void} request.fail
    */
@@ -268,7 +268,7 @@ class Requests {
    * @param {any} packet
    * @param {Targets} opts
    * @param {(clients: number) => void} clientCountCallback called once per server
-   * @param {(...args: any[]) => void} ack called once per client that answers
+   * @param {(...args: any[]) => void} ack called once per client that acknowledges
    */
   broadcastWithAck(packet, opts, clientCountCallback, ack) {
     const local = () =>
@@ -296,7 +296,7 @@ class Requests {
     local();
   }
 
-  /** Fails what is open: the adapter is closed. */
+  /** Fails the open requests, because the adapter is closed. */
   close() {
     this.#closed = true;
     this.#adapter.requests.forEach((/** @type {Answers} */ answers) => {
@@ -306,10 +306,10 @@ class Requests {
 }
 
 /**
- * Acknowledgements of the clients of remote nodes. socket.io waits for as many servers as there
- * were when the broadcast was made, and for as many clients as they report. So a node's number of
- * clients is reported only when all of them have answered, or, when the node has gone, with the
- * number that did.
+ * Collects acknowledgements from clients of other nodes. socket.io waits for the number of servers at
+ * the time of the broadcast, and for the number of clients that they report. So this reports a node's
+ * number of clients only when all of them have acknowledged. If the node is gone, it reports the
+ * number of clients that have.
  */
 class AckWaiter {
   #clientCountCallback;

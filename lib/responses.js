@@ -1,21 +1,21 @@
 "use strict";
-// Answers to other servers' requests, as far as what users and clients have put there can be encoded,
-// and is small enough to be sent.
+// Encodes answers to requests of other nodes. It leaves out data of users and clients that cannot be
+// encoded or is too large.
 
 const { warn, warnOfHandler } = require("./warnings");
 
 /**
- * The most that the details of sockets may take in one answer, bytes. Redis cuts a subscriber off
- * that has 32 MB waiting for it, and 8 MB for a minute (`client-output-buffer-limit`).
+ * The limit for the details of sockets in one answer, bytes. By default Redis closes the connection of
+ * a subscriber that has 32 MB waiting for it, or 8 MB for a minute (`client-output-buffer-limit`).
  */
 const MOST = 8 * 2 ** 20;
-/** A socket whose details take no more than this is always sent whole, bytes. */
+/** The details of a socket are always sent whole if they are no larger than this, bytes. */
 const SMALL = 4 * 2 ** 10;
 
 /** @param {any} socket */
 const withoutData = (socket) => ({ ...socket, data: {} });
 
-/** @param {any} socket without all that may be large or deep */
+/** @param {any} socket copied without the fields that may be large or deeply nested */
 const bare = (socket) => ({
   ...withoutData(socket),
   handshake: { ...socket.handshake, auth: {} },
@@ -24,9 +24,9 @@ const bare = (socket) => ({
 /**
  * @template Encoded
  * @param {any} response
- * @param {(response: any) => Encoded} encode throws when it cannot be encoded
+ * @param {(response: any) => Encoded} encode throws if the response cannot be encoded
  * @param {(encoded: Encoded) => number} sizeOf bytes
- * @returns {Encoded | undefined} nothing when it cannot be encoded, which is warned of
+ * @returns {Encoded | undefined} undefined, with a warning, if it cannot be encoded
  */
 function encodeResponse(response, encode, sizeOf) {
   const { sockets } = response.data;
@@ -47,7 +47,7 @@ function encodeResponse(response, encode, sizeOf) {
 }
 
 /**
- * Sockets without what cannot be encoded are better than a server that seems not to answer.
+ * Leaves out what cannot be encoded. Otherwise the whole server would seem not to answer.
  *
  * @template Encoded
  * @param {any[]} sockets
@@ -78,7 +78,7 @@ function encodeSockets(sockets, encode) {
 }
 
 /**
- * Takes data and `auth` from the largest sockets, until the rest is small enough.
+ * Removes data and `auth` from the largest sockets until the rest is small enough.
  *
  * @param {any[]} sockets
  * @param {(socket: any) => number} sizeOf bytes

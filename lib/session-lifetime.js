@@ -1,6 +1,6 @@
 "use strict";
-// How long sessions are kept for clients that have gone: socket.io's option
-// `maxDisconnectionDuration`, which nobody has checked and which often comes from the environment.
+// How long sessions of disconnected clients are kept: socket.io's option `maxDisconnectionDuration`.
+// socket.io does not check it, and it often comes from the environment.
 
 const { inspect } = require("node:util");
 
@@ -8,15 +8,15 @@ const { warn } = require("./warnings");
 
 /** socket.io's default, ms. */
 const DEFAULT = 2 * 60 * 1_000;
-/** A hundred years, ms: as good as for ever, and any Redis takes it. */
+/** A hundred years, ms. It stands for "forever", and every Redis accepts it. */
 const LONGEST = 100 * 365 * 24 * 3_600 * 1_000;
 
-/** Values that this process was warned of. */
+/** The values that this process has warned of. */
 const warnedOf = new Set();
 
 /**
- * A number of milliseconds, also as a string; `Infinity` is a hundred years. Nothing at all is
- * socket.io's default, and so is what is no number, with a warning.
+ * Takes a number of milliseconds, also as a string. `Infinity` becomes a hundred years. If the option
+ * is absent, socket.io's default applies; so it does, with a warning, if the value is not a number.
  *
  * @param {unknown} given
  * @returns {number} ms; 0: no session is kept

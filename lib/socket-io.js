@@ -1,5 +1,5 @@
 "use strict";
-// Refuses a Socket.IO that is too old, before something of it is missing in the middle of our code.
+// Refuses a version of Socket.IO that is too old. Otherwise a missing function would fail later.
 
 const socketIoAdapter = require("socket.io-adapter");
 
@@ -16,7 +16,7 @@ if (socketIoAdapter.ClusterAdapter === undefined || socketIoAdapter.MessageType 
   throw tooOld("The installed socket.io-adapter is too old.");
 }
 
-/** @param {any} nsp for which an adapter is asked for; may belong to another Socket.IO than the above */
+/** @param {any} nsp the namespace; it may belong to another copy of Socket.IO than the one above */
 function requireSupported(nsp) {
   // New in 4.6.
   if (typeof nsp?.serverSideEmitWithAck !== "function") {

@@ -1,13 +1,13 @@
 "use strict";
-// A namespace gets another adapter while it is in use: `io.adapter()` is called when clients are
-// there already, as many guides do, or a second time. socket.io leaves them with the one before.
+// Moves sockets to another adapter of their namespace. Many guides call `io.adapter()` when clients
+// are already connected, and it can be called twice. socket.io leaves the sockets with the old adapter.
 
 const debug = require("./debug");
 
 /**
- * The sockets of the adapter before come to the new one, with their rooms, and it is closed.
+ * Moves the sockets of the previous adapter, with their rooms, to the new one, and closes the previous.
  *
- * @param {any} adapter that the namespace has now
+ * @param {any} adapter the namespace's new adapter
  * @param {any} previous
  */
 function takeOver(adapter, previous) {
@@ -19,7 +19,7 @@ function takeOver(adapter, previous) {
       adapter.addAll(socket.id, new Set(rooms));
     }
   }
-  // Whatever it is: nobody else does, and it may hold connections.
+  // It may be any adapter. It may hold connections, and nobody else closes it.
   Promise.resolve()
     .then(() => previous.close?.())
     .catch((error) => debug("the adapter before of %s was not closed: %s", nsp.name, error));

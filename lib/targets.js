@@ -1,5 +1,5 @@
 "use strict";
-// Which sockets an operation is for, as socket.io has it and as it travels.
+// The sockets that an operation is for, in socket.io's form and in the form of messages.
 
 /**
  * @typedef {object} Targets

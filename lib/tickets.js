@@ -1,8 +1,8 @@
 "use strict";
-// Who waits for which ticket. Tickets are numbered in turn and come back nearly in that order, by the
-// hundred thousand per second. A Map is copied again and again then, and what it was copied from keeps
-// alive what was taken out of it, until the next full garbage collection. So each ticket has a place,
-// and only one whose place is taken goes into a Map.
+// Keeps a value for each open ticket. Tickets are numbered in sequence and complete nearly in that
+// order, up to some 100,000 per second. At that rate a Map is copied again and again, and the old
+// copies keep removed values alive until the next full garbage collection. So each ticket has a place
+// in an array, and goes into a Map only if the place is taken.
 
 /** A power of two: a ticket's place is its number modulo this. */
 const PLACES = 8_192;
@@ -11,19 +11,19 @@ const PLACES = 8_192;
 class Tickets {
   /** @type {(T | undefined)[]} */
   #waiting = new Array(PLACES).fill(undefined);
-  /** Whose place it is, where somebody waits. */
+  /** The ticket in each place that is taken. */
   #tickets = new Uint32Array(PLACES);
   /** @type {Map<number, T>} */
   #others = new Map();
   #size = 0;
 
-  /** How many wait. */
+  /** The number of open tickets. */
   get size() {
     return this.#size;
   }
 
   /**
-   * @param {number} ticket an unsigned 32-bit integer that nobody waits for
+   * @param {number} ticket an unsigned 32-bit integer that is not open
    * @param {T} who
    */
   add(ticket, who) {
@@ -39,7 +39,7 @@ class Tickets {
 
   /**
    * @param {number} ticket
-   * @returns {T | undefined} who has waited for it
+   * @returns {T | undefined} its value, which is removed
    */
   take(ticket) {
     const place = ticket & (PLACES - 1);

@@ -1,6 +1,6 @@
 "use strict";
-// Timers as they were when this was loaded: suites of users replace the global ones by fake timers
-// (Jest, Vitest, sinon), and delivery must go on meanwhile.
+// The timers as they were when this file was loaded. Users' tests replace the global timers by fake
+// ones (Jest, Vitest, sinon), and the adapter must keep delivering meanwhile.
 
 const timers = require("node:timers");
 

@@ -1,6 +1,6 @@
 "use strict";
-// What the operator has to know goes through `process.emitWarning`: visible by default, can be
-// listened for, and never crashes a server.
+// Reports to the operator through `process.emitWarning`: visible by default, can be listened for, and
+// never crashes a server.
 
 const { performance } = require("node:perf_hooks");
 
@@ -17,16 +17,16 @@ function warn(code, message) {
   process.emitWarning(message, { type: TYPE, code });
 }
 
-/** So many warnings of one kind are given in so long a time, ms. */
+/** The largest number of warnings of one kind in the period below. */
 const MOST = 10;
 const INTERVAL = 10_000;
-/** By kind. @type {Map<string, { since: number, count: number }>} */
+/** The warnings of the current period, by kind. @type {Map<string, { since: number, count: number }>} */
 const given = new Map();
 
 /**
- * A handler of the user's has thrown while we delivered something to it. The message came from
- * another server, which must not be able to take this one down; nor may a handler that always
- * throws fill a disk.
+ * Warns that a handler of the user's has thrown while it handled a message. The error must not end
+ * this server, because the message came from another one. The number of warnings is limited, because a
+ * handler that always throws could fill a disk.
  *
  * @param {string} what one of a few constants
  * @param {unknown} error

@@ -1,8 +1,8 @@
 "use strict";
-// `npm run build`: builds the engine for this machine, unless the one that is there is up to date.
+// `npm run build`: builds the engine for this machine, unless the existing binary is up to date.
 //
-//     npm run build -- --portable             one for the registry: on Linux for an older glibc too
-//     npm run build -- --platform linux-arm64-musl          for another one of the folders in npm/
+//     npm run build -- --portable             for the registry: on Linux, for an older glibc too
+//     npm run build -- --platform linux-arm64-musl          for another of the folders in npm/
 
 const { existsSync, readdirSync, statSync } = require("node:fs");
 const { homedir } = require("node:os");
@@ -15,7 +15,7 @@ const { ROOT, ScriptError, which, run, succeeds, main } = require("./run");
 const { TARGETS } = require("./targets");
 const { zigbuildEnvironment } = require("./zigbuild");
 
-/** The types of what the binary exports, for `tsc`. They are committed: they show what Rust offers. */
+/** The types of the binary's exports, for `tsc`. The file is committed to show Rust's interface. */
 const TYPES = "lib/native-binding.d.ts";
 const SOURCES = ["Cargo.toml", "Cargo.lock", "build.rs", "src"];
 
@@ -27,7 +27,7 @@ const asksForGlibc = (platform) => /^linux-.*-gnu$/.test(platform);
 
 /**
  * @param {string} path
- * @returns {number} when the newest file at or below the path was changed; 0 when there is none
+ * @returns {number} when the newest file at or below the path was changed; 0 if there is none
  */
 function newest(path) {
   const stat = statSync(path, { throwIfNoEntry: false });
@@ -40,8 +40,9 @@ function newest(path) {
 
 /**
  * @typedef {object} BuildOptions
- * @property {string} [platform] this machine's by default
- * @property {boolean} [portable] whether it has to run wherever the platform's package is installed
+ * @property {string} [platform] by default this machine's
+ * @property {boolean} [portable] whether the binary must run wherever the platform's package can be
+ *   installed
  */
 
 /**
@@ -57,12 +58,12 @@ function isUpToDate(platform, portable) {
   );
 }
 
-/** Sees to it that `cargo` can be run. */
+/** Makes sure that `cargo` can be run. */
 function requireCargo() {
   if (which("cargo")) {
     return;
   }
-  // rustup puts it there, and on PATH only in shells that are started afterwards.
+  // rustup installs it there, and adds the folder to PATH only in shells that start later.
   const folder = join(homedir(), ".cargo", "bin");
   process.env.PATH = [process.env.PATH, folder].filter(Boolean).join(delimiter);
   if (!which("cargo")) {
@@ -73,8 +74,8 @@ function requireCargo() {
 }
 
 /**
- * What `napi build` is told about where the engine is to run. Linking with this machine's compiler
- * asks for this machine's glibc or a newer one.
+ * The arguments of `napi build` for the system that the engine is to run on. A binary that this
+ * machine's compiler links needs this machine's glibc or a newer one.
  *
  * @param {string} platform
  * @param {boolean} portable

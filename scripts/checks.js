@@ -3,7 +3,7 @@
 //
 //     node scripts/checks.js
 //
-// What Cargo does and the rest run side by side; Cargo's own wait for each other.
+// The checks by Cargo wait for each other. The others run beside them.
 
 const { spawn } = require("node:child_process");
 const { join } = require("node:path");
@@ -46,7 +46,7 @@ const JS_CHECKS = [
 ];
 
 /**
- * Runs a step, and shows what it has written only if it fails.
+ * Runs a step, and prints its output only if it fails.
  *
  * @param {Step} step
  * @returns {Promise<boolean>} whether it succeeded
@@ -72,7 +72,7 @@ function runStep({ name, program, args, env }) {
 }
 
 /**
- * Runs lanes of steps side by side, each to its end.
+ * Runs lanes of steps side by side. Each lane runs to its end.
  *
  * @param {Step[][]} lanes
  * @returns {Promise<string[]>} the names of those that failed

@@ -1,5 +1,5 @@
 "use strict";
-// Headless Chromium, from the system's packages, driven by playwright-core.
+// Starts headless Chromium from the system's packages, for playwright-core.
 
 const { chromium } = require("playwright-core");
 
@@ -7,7 +7,7 @@ const { installProgram } = require("./system-package");
 
 const ARGUMENTS = [
   ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-  // It looks nothing up and connects to nobody by itself.
+  // Without these features, it makes no connections by itself.
   ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
 ];
 

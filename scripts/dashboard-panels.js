@@ -1,9 +1,8 @@
 "use strict";
-// The panels of docs/grafana-dashboard.json: what each asks Prometheus for, and what its reader is to
-// make of it.
+// The panels of docs/grafana-dashboard.json: their queries to Prometheus, and how to read each panel.
 
 const PREFIX = "socketio_redis_streams_";
-/** Labels of what there is once per node, and of what there is once per stream of a node. */
+/** The labels of metrics per node; below, those of metrics per stream of a node. */
 const NODE = '{job=~"$job", instance=~"$instance"}';
 const STREAM = '{job=~"$job", instance=~"$instance", stream=~"$stream"}';
 const BY_NODE = "{{instance}}";

@@ -1,6 +1,5 @@
 "use strict";
-// `npm run dashboard`: writes docs/grafana-dashboard.json, out of the panels in
-// dashboard-panels.js.
+// `npm run dashboard`: writes docs/grafana-dashboard.json from the panels in dashboard-panels.js.
 
 const { writeFileSync } = require("node:fs");
 const { join } = require("node:path");
@@ -10,7 +9,7 @@ const { ROOT, main } = require("./run");
 
 const FILE = join(ROOT, "docs", "grafana-dashboard.json");
 const DATASOURCE = { type: "prometheus", uid: "${datasource}" };
-/** Grafana's grid. */
+/** The size of Grafana's grid. */
 const COLUMNS = 24;
 const STAT_HEIGHT = 4;
 const GRAPH_HEIGHT = 8;
@@ -128,7 +127,7 @@ function dashboard() {
   };
 }
 
-/** The file's text, which has to be up to date. */
+/** The text that the file must have. */
 const text = () => `${JSON.stringify(dashboard(), null, 2)}\n`;
 
 if (require.main === module) {

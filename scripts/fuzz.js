@@ -1,11 +1,11 @@
 "use strict";
-// `npm run fuzz`: fuzzes the decoders of what comes from Redis, one after the other, from the corpus in
-// fuzz/corpus/ on.
+// `npm run fuzz`: fuzzes the decoders of data from Redis one after the other. Each starts with its
+// corpus in fuzz/corpus/.
 //
 //     npm run fuzz -- session batch      only these targets
-//     npm run fuzz -- --minutes 1        so long for each target, instead of 10
-//     npm run fuzz -- --minimize         no fuzzing: removes inputs from the corpus that cover nothing
-//                                        which others do not cover
+//     npm run fuzz -- --minutes 1        the time for each target, instead of 10 minutes
+//     npm run fuzz -- --minimize         does not fuzz: removes inputs from the corpus that cover only
+//                                        what others cover
 
 const { readdirSync } = require("node:fs");
 const { join } = require("node:path");
@@ -13,7 +13,7 @@ const { join } = require("node:path");
 const { ROOT, ScriptError, which, succeeds, main, positive, requireKnown } = require("./run");
 const { requireCargo } = require("./build");
 
-/** cargo-fuzz turns on what only a nightly compiler has without this. */
+/** With this variable, cargo-fuzz can use nightly features of a stable compiler. */
 const ENVIRONMENT = { ...process.env, RUSTC_BOOTSTRAP: "1" };
 
 const OPTIONS = /** @type {const} */ ({

@@ -1,12 +1,12 @@
 "use strict";
-// How old a distribution may be: what a binary of the engine asks of glibc. A binary that asks for
-// a version of a symbol that the system's glibc does not have is refused when it is loaded.
+// Checks which version of glibc a binary of the engine needs, and so how old a distribution may be.
+// The system refuses to load a binary if its glibc lacks a symbol version that the binary needs.
 
 const { execFileSync } = require("node:child_process");
 
 const { ScriptError, which } = require("./run");
 
-/** That of Debian 10, RHEL 8 and Ubuntu 18.10; Node.js 18 and newer ask for it themselves. */
+/** The version in Debian 10, RHEL 8 and Ubuntu 18.10. Node.js 18 and newer need it too. */
 const OLDEST_GLIBC = "2.28";
 
 /**
@@ -20,7 +20,7 @@ function compareVersions(a, b) {
 
 /**
  * @param {string} binary path of an ELF file, of any architecture
- * @returns {string} the newest version of glibc that one of its symbols belongs to
+ * @returns {string} the newest version of glibc that one of its symbols needs
  */
 function glibcNeeded(binary) {
   const readelf = which("readelf");
@@ -30,7 +30,7 @@ function glibcNeeded(binary) {
   const sections = execFileSync(readelf, ["--wide", "--version-info", binary], {
     encoding: "utf8",
     env: { ...process.env, LC_ALL: "C" },
-    // A line for every four symbols.
+    // The output has a line for every four symbols.
     maxBuffer: Infinity,
   });
   const versions = [...sections.matchAll(/Name: GLIBC_(\d+(?:\.\d+)+)/g)].map(([, each]) => each);

@@ -1,6 +1,6 @@
 "use strict";
-// Installs the npm packages that package-lock.json names, unless they are there. Node.js built-ins
-// only: nothing else is installed when this starts.
+// Installs the npm packages in package-lock.json, unless they are installed already. Uses only Node.js
+// built-ins, because nothing else is installed when this starts.
 
 const { readFileSync } = require("node:fs");
 const { join } = require("node:path");
@@ -27,7 +27,7 @@ function installPackages() {
     npm(["ci"]);
     return;
   }
-  // Workspaces, and the links to them, have no version.
+  // Workspaces and the links to them have no version.
   const complete = Object.entries(wanted).every(
     ([path, { version, optional }]) =>
       path === "" || optional || (path in installed && installed[path].version === version),

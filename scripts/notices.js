@@ -1,7 +1,7 @@
 "use strict";
-// `npm run notices`: writes THIRD-PARTY-NOTICES.txt, the licences of what is linked into the engine on
-// any platform, out of the sources of the crates that Cargo.lock names. It goes into the package of each
-// platform; `__test__/package/notices.test.js` fails when it is out of date.
+// `npm run notices`: writes THIRD-PARTY-NOTICES.txt. It holds the licences of everything that is linked
+// into the engine on any platform, from the sources of the crates in Cargo.lock. Each platform's package
+// contains the file. `__test__/package/notices.test.js` fails if it is out of date.
 
 const { execFileSync } = require("node:child_process");
 const { readFileSync, readdirSync, writeFileSync } = require("node:fs");
@@ -13,7 +13,7 @@ const { TARGETS } = require("./targets");
 
 const FILE = join(ROOT, "THIRD-PARTY-NOTICES.txt");
 
-/** Which licence we take of those that a crate offers, and how its file is called. */
+/** The licence to choose if a crate offers several, and the name of its file. */
 const PREFERRED = /** @type {const} */ ([
   ["MIT", /MIT/i],
   ["ISC", /ISC/i],
@@ -27,7 +27,7 @@ The above copyright notice and this permission notice shall be included in all c
 
 THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.`;
 
-/** Every binary holds parts of it, and no crate is it. */
+/** Every binary contains parts of it, and it is not a crate in Cargo.lock. */
 const STANDARD_LIBRARY = {
   title: "The Rust standard library (MIT OR Apache-2.0), https://github.com/rust-lang/rust",
   texts: [`Copyright (c) The Rust Project contributors\n\n${MIT}`],
@@ -50,7 +50,7 @@ const STANDARD_LIBRARY = {
  */
 
 /**
- * The crates that end up in the binary: neither what only the build needs, nor macros.
+ * The crates that are linked into the binary, without build dependencies and macros.
  *
  * @param {string} target
  * @returns {Crate[]}
@@ -80,7 +80,7 @@ function linkedCrates(target) {
   return [...found].map((id) => /** @type {Crate} */ (crates.get(id)));
 }
 
-/** @param {Crate} crate @returns {string[]} the texts of the licence that we take, and of its parts' */
+/** @param {Crate} crate @returns {string[]} the texts of the chosen licence, and of its parts' */
 function licenceTexts({ license, authors, name, manifest_path: manifest }) {
   const folder = dirname(manifest);
   const files = readdirSync(folder, { recursive: true })
@@ -132,7 +132,7 @@ function notices() {
         texts: licenceTexts(crate),
       };
     });
-  /** The titles of those that share a text. @type {Map<string, string[]>} */
+  /** The titles of the crates that share a text. @type {Map<string, string[]>} */
   const byText = new Map();
   for (const { title, texts } of [STANDARD_LIBRARY, ...entries]) {
     texts.forEach((text) => byText.set(text, [...(byText.get(text) ?? []), title]));

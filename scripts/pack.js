@@ -1,11 +1,11 @@
 "use strict";
-// `npm run pack`: puts the tarballs that this platform needs into tarballs/: the package itself and the
-// engine for this platform. Installed together they work without Rust.
+// `npm run pack`: packs the tarballs that this platform needs into tarballs/: the main package and the
+// engine for this platform. Installed together, they work without Rust.
 //
-//     npm run pack -- --for-registry     the package depends on the engines of all platforms
-//     npm run pack -- --all              their packages too, with the binaries that are here already
-//     npm run pack -- --this-machine     the engine as `npm run build` makes it: on Linux it may ask
-//                                        for a newer glibc than others have
+//     npm run pack -- --for-registry     the main package depends on the engines of all platforms
+//     npm run pack -- --all              also the packages of all platforms whose binaries exist here
+//     npm run pack -- --this-machine     the engine as `npm run build` makes it: on Linux it may need a
+//                                        newer glibc than other systems have
 //     npm run pack -- --out folder       instead of tarballs/
 
 const fs = require("node:fs");
@@ -19,12 +19,12 @@ const { FILE: NOTICES } = require("./notices");
 const { ROOT, ScriptError, npm, main } = require("./run");
 const { installPackages } = require("./install-packages");
 
-/** What npm adds to a package besides its `files`. */
+/** The files that npm adds to a package besides its `files`. */
 const ALWAYS = ["README.md", "LICENSE"];
-/** What only developers need of package.json. */
+/** The parts of package.json that only developers need. */
 const FOR_DEVELOPERS = ["scripts", "devDependencies", "overrides", "napi", "workspaces"];
 
-/** Types that only the checkout's own code needs. */
+/** Types that only the code in the checkout needs. */
 const FOR_TSC = [TYPES, "lib/native-packages.d.ts"];
 
 /** @param {string} folder */
@@ -38,12 +38,12 @@ function writeManifest(folder, manifest) {
 }
 
 /**
- * The manifest as users get it. In a registry the engines are optional dependencies, of which package
- * managers install the one that fits.
+ * The manifest of the published package. For a registry, the engines are optional dependencies: package
+ * managers install the one for their platform.
  *
- * Outside a registry they are optional peers: who installs tarballs names the engine too, and nobody
- * looks for it, or for those of other platforms, in a registry. As it names no platform in particular
- * the tarball is the same wherever it was packed, as a lock file that several platforms share needs.
+ * Otherwise they are optional peers: a user who installs tarballs names the engine's tarball too, and no
+ * package manager looks in a registry for any engine. The manifest names no particular platform. So the
+ * tarball is the same wherever it is packed, and several platforms can share a lock file.
  *
  * @param {Record<string, any>} manifest
  * @param {boolean} forRegistry
@@ -78,7 +78,7 @@ function copy(from, to) {
 }
 
 /**
- * @param {string} folder the main package is put together here
+ * @param {string} folder where to assemble the main package
  * @param {boolean} forRegistry
  */
 function stageMain(folder, forRegistry) {
@@ -91,7 +91,7 @@ function stageMain(folder, forRegistry) {
 }
 
 /**
- * @param {string} folder the platform's package is put together here
+ * @param {string} folder where to assemble the platform's package
  * @param {string} platform
  */
 function stagePlatform(folder, platform) {
@@ -104,13 +104,13 @@ function stagePlatform(folder, platform) {
   copy(binaryPath(platform), join(folder, binaryName(platform)));
   copy(join(ROOT, "LICENSE"), join(folder, "LICENSE"));
   copy(NOTICES, join(folder, basename(NOTICES)));
-  // napi, which writes the manifest, names the binary only.
+  // napi writes this manifest, and it lists only the binary.
   const { files, ...manifest } = readManifest(folder);
   writeManifest(folder, { ...manifest, files: [...files, basename(NOTICES)] });
 }
 
 /**
- * Whatever it was built with: a binary that others cannot load is not packed for them.
+ * Refuses a binary that other systems cannot load, whatever built it.
  *
  * @param {string} platform
  */
@@ -128,7 +128,7 @@ function requirePortable(platform) {
 }
 
 /**
- * Those of an earlier version would be installed together with the new ones.
+ * Tarballs of an earlier version would be installed together with the new ones.
  *
  * @param {string} out
  */

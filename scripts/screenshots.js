@@ -1,6 +1,6 @@
 "use strict";
-// `npm run screenshots`: takes pictures of the page of `npm start` while the cluster is hurt, and a
-// recording of it, into docs/images. It takes three minutes.
+// `npm run screenshots`: takes pictures and a recording of the page of `npm start` during faults that it
+// causes in the cluster, and writes them into docs/images. It takes three minutes.
 
 const { mkdirSync, mkdtempSync, rmSync, statSync } = require("node:fs");
 const { tmpdir } = require("node:os");
@@ -21,10 +21,10 @@ const PHONE = {
   colorScheme: /** @type {const} */ ("dark"),
   deviceScaleFactor: 2,
 };
-/** Time between two frames of the recording, and how long each is shown (ms). */
+/** The time between two frames of the recording (ms); below, how long each is shown (ms). */
 const FRAME_INTERVAL = 1_000;
 const FRAME_DURATION = 400;
-/** A recording of so many colours' differences is small, and looks as good. */
+/** The quality of the recording's colours. With this value, the file is small and looks as good. */
 const QUALITY = 60;
 
 /**
@@ -134,7 +134,7 @@ async function takePictures(desk, phone) {
 
 main({}, async () => {
   setup();
-  // Here, since they need packages that may just have been installed.
+  // Loaded here, because it needs packages that may have just been installed.
   const { launchChromium } = require("./chromium");
   const { Supervisor } = require("../examples/cluster-page/supervisor/supervisor");
   mkdirSync(IMAGES, { recursive: true });

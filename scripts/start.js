@@ -1,8 +1,9 @@
 "use strict";
-// `npm start`: the page of examples/cluster-page on three nodes over one Redis, from a fresh clone too.
+// `npm start`: runs the page of examples/cluster-page on three nodes with one Redis. It works in a fresh
+// clone too.
 //
-//     REDIS_URL=redis://host npm start     that Redis instead of a private one
-//     PORT=4000 npm start                  another first port
+//     REDIS_URL=redis://host npm start     uses this Redis instead of a private one
+//     PORT=4000 npm start                  uses another first port
 
 const { ScriptError, main } = require("./run");
 const { installPackages } = require("./install-packages");
@@ -10,15 +11,15 @@ const { installProgram } = require("./system-package");
 const { build } = require("./build");
 const { startPrivateRedis } = require("./private-redis");
 
-/** How often to look whether npm is still there (ms). */
+/** The time between two checks that npm still runs (ms). */
 const PARENT_INTERVAL = 500;
 
-/** @returns {Promise<unknown>} settled by Ctrl-C, or by whatever else asks this process to end */
+/** @returns {Promise<unknown>} settles on Ctrl-C or another signal to end this process */
 function untilAskedToEnd() {
   return new Promise((resolve) => {
-    // `on`, since a second signal must not cut the closing short.
+    // `on`, because a second signal must not interrupt the closing.
     ["SIGINT", "SIGTERM", "SIGHUP"].forEach((signal) => process.on(signal, resolve));
-    // A signal for npm alone ends only npm and the shell between it and this process.
+    // A signal to npm alone ends only npm and the shell between it and this process.
     if (process.env.npm_lifecycle_event) {
       const parent = process.ppid;
       setInterval(() => process.ppid === parent || resolve(undefined), PARENT_INTERVAL).unref();
@@ -29,10 +30,10 @@ function untilAskedToEnd() {
 /**
  * @param {string} redisUrl
  * @param {Promise<unknown>} askedToEnd
- * @param {{ restart(pause: number): Promise<void> }} [redisServer] when it is our own
+ * @param {{ restart(pause: number): Promise<void> }} [redisServer] the Redis, if it is private
  */
 async function runCluster(redisUrl, askedToEnd, redisServer) {
-  // Here, since it needs packages that may just have been installed.
+  // Loaded here, because it needs packages that may have just been installed.
   const { Supervisor } = require("../examples/cluster-page/supervisor/supervisor");
   const supervisor = new Supervisor(redisUrl, Number(process.env.PORT ?? 3000), redisServer);
   try {

@@ -1,13 +1,13 @@
 "use strict";
-// Programs from the system's packages: redis-server for everything, nginx and Chromium for some of
-// the tests. Each is left alone where it is there already.
+// Installs programs from the system's packages, unless they are there: redis-server for everything,
+// nginx and Chromium for some of the tests.
 
 const { spawnSync } = require("node:child_process");
 
 const { ScriptError, which, succeeds } = require("./run");
 
 /**
- * How each package manager installs without a question; all but brew need root.
+ * The commands with which each package manager installs without a question. All but brew need root.
  *
  * @type {Record<string, { root: boolean, commands: (name: string) => string[][] }>}
  */
@@ -23,8 +23,8 @@ const PACKAGE_MANAGERS = {
 
 /**
  * @typedef {object} SystemProgram
- * @property {string} name as people say it
- * @property {string[]} programs what it may be called on PATH
+ * @property {string} name for messages
+ * @property {string[]} programs its possible names on PATH
  * @property {Record<string, string>} packages by package manager
  */
 
@@ -35,7 +35,7 @@ const PROGRAMS = {
     programs: ["redis-server"],
     packages: {
       "apt-get": "redis-server",
-      // By path, since the package is called redis or valkey depending on the distribution's age.
+      // By path, because the name of the package (redis or valkey) depends on the distribution's version.
       dnf: "/usr/bin/redis-server",
       apk: "redis",
       brew: "redis",
@@ -59,7 +59,7 @@ const PROGRAMS = {
 };
 
 /**
- * What to put before a command that needs root, when nobody has to be asked for a password.
+ * The words to put before a command that needs root. Undefined if sudo would ask for a password.
  *
  * @returns {string[] | undefined}
  */
@@ -91,7 +91,7 @@ function install({ name, packages }) {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   for (const command of commands(packages[manager])) {
     const [program, ...args] = [...prefix, manager, ...command];
-    // A failure shows in what is found afterwards: an update may fail for one of many sources.
+    // A failed step is ignored: an update may fail for one of many sources. The result is checked later.
     succeeds(program, args, { stdio: ["ignore", "inherit", "inherit"], env });
   }
 }

@@ -1,9 +1,9 @@
 "use strict";
-// What Rust calls the platforms that have a package under npm/.
+// Rust's names for the platforms that have a package under npm/.
 
 /**
- * By platform, as in lib/platform.js. `__test__/package/platforms.test.js` compares all the places
- * that list them.
+ * By platform, as in lib/platform.js. `__test__/package/platforms.test.js` compares all places that list
+ * the platforms.
  *
  * @type {Record<string, string>}
  */

@@ -1,5 +1,5 @@
 "use strict";
-// `npm test`: sets up what is missing, then runs every test, the Rust ones too.
+// `npm test`: sets up what is missing, and runs every test, the Rust tests too.
 //
 //     npm test -- --quick      (or npm run test:quick) the static checks, Rust's tests and the parity suite on our adapter
 
@@ -12,7 +12,7 @@ const { requireCargo } = require("./build");
 const { JS_CHECKS, RUST_CHECKS, runLanes } = require("./checks");
 const { setup } = require("./setup");
 
-/** The parity suite has a runner of its own, since it runs once for each kind of cluster. */
+/** The parity suite has its own runner, because it runs once for each kind of cluster. */
 const PARITY = join("__test__", "parity") + sep;
 const RUN_PARITY = join("__test__", "run-parity.js");
 const ON_CLUSTER = { REDIS: "cluster" };
@@ -21,15 +21,15 @@ const CLUSTERS = [
   ...["native-stream", "mixed-0.2", "mixed-0.2-upstream-first"],
 ];
 
-/** What measures time or memory: nothing may run beside it. */
+/** Tests that measure time or memory. Nothing may run beside them. */
 const ALONE = [
   ...["chaos/hostile", "chaos/soak", "chaos/storm"],
   ...["fast-path/cost", "fast-path/inbox", "fast-path/namespaces"],
 ].map((name) => join("__test__", `${name}.test.js`));
 
-/** A file that hangs fails after this long (ms), so that the rest still runs. */
+/** The time limit of a test file (ms). If a file hangs, the rest still runs. */
 const FILE_TIMEOUT = 600_000;
-/** More files than cores: most of the time a test waits, for servers to fail or to come back. */
+/** More files than cores, because tests mostly wait for servers to fail or to come back. */
 const CONCURRENCY = availableParallelism() + 2;
 
 /** @returns {string[]} */
@@ -67,7 +67,7 @@ function runAll() {
     .map(([name]) => name);
 }
 
-/** @returns {Promise<string[]>} likewise */
+/** @returns {Promise<string[]>} the names of the steps that failed */
 function runQuick() {
   const rust = { name: "Rust tests", program: "cargo", args: ["test"] };
   const parity = { name: "parity suite", program: process.execPath, args: [RUN_PARITY, "native"] };

@@ -1,6 +1,6 @@
 "use strict";
-// What `npm version` runs once it has changed package.json: the version goes wherever else it stands,
-// and into npm's commit. `__test__/package/platforms.test.js` fails where one was left out.
+// `npm version` runs this after it has changed package.json. This writes the version to all other places
+// and adds them to npm's commit. `__test__/package/platforms.test.js` fails if a place was forgotten.
 
 const { readFileSync, readdirSync, writeFileSync } = require("node:fs");
 const { basename, join } = require("node:path");
@@ -18,7 +18,7 @@ function exampleManifests() {
 
 /**
  * @param {string} file
- * @param {RegExp} place what stands before the version, as its group, and the version
+ * @param {RegExp} place matches a group before the version, and the version
  * @param {string} version
  */
 function edit(file, place, version) {
@@ -42,7 +42,7 @@ main({}, () => {
     run("cargo", ["update", "--workspace", "--offline"], { cwd: workspace });
   }
 
-  // The examples ask for this version, which is what makes npm take the checkout for it.
+  // The examples ask for this version. Only then does npm use the checkout for them.
   for (const file of exampleManifests()) {
     edit(file, /(socket\.io-redis-streams-native(?:": "|@)\^)[^"]+/g, version);
   }

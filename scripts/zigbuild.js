@@ -1,6 +1,6 @@
 "use strict";
-// cargo-zigbuild with its zig, which links against any version of glibc, and for other systems than
-// this one. Both come from PyPI, by hash, into target/.
+// Installs cargo-zigbuild and its zig, which links against any version of glibc and for other systems.
+// Both come from PyPI, checked by hash, into target/.
 
 const { existsSync, readFileSync, rmSync, writeFileSync } = require("node:fs");
 const { delimiter, join } = require("node:path");
@@ -9,7 +9,7 @@ const { ROOT, ScriptError, which, succeeds } = require("./run");
 
 const FOLDER = join(ROOT, "target", "zigbuild");
 const REQUIREMENTS = join(__dirname, "zigbuild-requirements.txt");
-/** The requirements as installed; written last, so that an installation that was cut off is seen. */
+/** The installed requirements. Written last, so that an interrupted installation is noticed. */
 const INSTALLED = join(FOLDER, "requirements.txt");
 
 function isInstalled() {

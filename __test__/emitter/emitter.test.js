@@ -168,11 +168,11 @@ describe("what cannot be emitted", () => {
     circular.self = circular;
     assert.throws(() => any.emit("circular", circular), RangeError);
     /** @type {any} */
-    let deep = Buffer.from("deeper than msgpack goes");
-    for (let depth = 0; depth < 200; depth++) {
+    let deep = Buffer.from("deeper than the stack");
+    for (let depth = 0; depth < 100_000; depth++) {
       deep = { deep };
     }
-    assert.throws(() => any.emit("deep", deep), /deep/);
+    assert.throws(() => any.emit("deep", deep), RangeError);
     emitter.emit("connection");
     await emitter.flush();
     assert.deepEqual(await events(), [["connection"]]);

@@ -40,7 +40,8 @@ describe("a restore that is cut off", () => {
     let cuts = 0;
     const proxy = await startProxy(context.redis.port, ({ notes }, direction, chunk) => {
       if (direction === "up") {
-        notes.isRead = chunk.includes("\r\nXRANGE\r\n") && chunk.includes("\r\n500\r\n");
+        // A page, however small it has become: single entries are looked up as well.
+        notes.isRead = /\r\nXRANGE\r\n[^]*\r\nCOUNT\r\n\$\d+\r\n(?!1\r\n)/.test(chunk.toString());
       } else if (notes.isRead && cuts < 3) {
         cuts++;
         return { pass: Math.floor(chunk.length / (1 + cuts)) };

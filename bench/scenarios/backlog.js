@@ -1,5 +1,5 @@
 "use strict";
-// How fast a node that was stopped reads what was written meanwhile.
+// Measures how fast a node that was stopped reads what was written meanwhile.
 
 const { endOf, entryOf } = require("../entries");
 

@@ -1,9 +1,9 @@
 "use strict";
-// What other nodes cost: requests to them, and their traffic.
+// Measures what other nodes cost: requests to them, and their traffic.
 
 /** @typedef {import("../context").Context} Context */
 
-/** What each node emits to its own room, however many there are. */
+/** The number of packets per second that each node emits to its own room. */
 const RATE = 200;
 const SECONDS = 4;
 const TICK = 50;

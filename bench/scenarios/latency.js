@@ -1,5 +1,5 @@
 "use strict";
-// How long a packet takes from emit() on one node to a WebSocket client of another.
+// Measures the time from emit() on one node to a WebSocket client of another.
 
 const { until } = require("../context");
 

@@ -1,5 +1,5 @@
 "use strict";
-// Resident memory of a node.
+// Measures the resident memory of a node.
 
 /** @typedef {import("../context").Context} Context */
 

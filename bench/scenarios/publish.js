@@ -1,5 +1,5 @@
 "use strict";
-// How fast a node publishes, its own entries read back, with so many packets in flight.
+// Measures how fast a node publishes and reads its own entries, by the number of packets in flight.
 
 /** @typedef {import("../context").Context} Context */
 

@@ -1,12 +1,12 @@
 "use strict";
-// What a broadcast of another node costs a node with so many members of its room.
+// Measures what a broadcast of another node costs a node, by the number of members of its room.
 
 const { until } = require("../context");
 const { endOf, entryOf } = require("../entries");
 
 /** @typedef {import("../context").Context} Context */
 
-/** So that code is compiled when it counts. */
+/** Broadcasts before a measurement, so that V8 has compiled the code. */
 const WARM_UP = 2_000;
 
 /**
@@ -25,7 +25,7 @@ async function feed({ raw, node }, entry, count, name) {
 }
 
 /**
- * CPU of a node that reads `count` broadcasts.
+ * Measures the CPU time of a node that reads `count` broadcasts.
  *
  * @param {Context} context
  * @param {Record<string, string>} entry
@@ -42,7 +42,7 @@ async function costOf(context, entry, count) {
 }
 
 /**
- * Members that only count what is written to them: the adapter's own cost.
+ * With members that only count what is written to them: measures the adapter's own cost.
  *
  * @param {{ members: number, count: number, bytes?: number, binary?: boolean }} options
  */
@@ -53,7 +53,7 @@ function counting({ members, count, bytes = 100, binary = false }) {
     const warmUp = Math.min(WARM_UP, count);
     await feed(context, entry, warmUp, "warm");
     const cost = await costOf(context, entry, count);
-    // Text is one packet, binary one more for the attachment, in one write.
+    // Text is one packet. Binary is one more for the attachment, in the same write.
     if ((await context.node.ask("written")) !== members * (warmUp + count)) {
       throw new Error("not every member got every packet");
     }
@@ -62,7 +62,7 @@ function counting({ members, count, bytes = 100, binary = false }) {
 }
 
 /**
- * Members that are WebSocket clients, in a process of their own.
+ * With members that are WebSocket clients, in their own process.
  *
  * @param {{ members: number, count: number, bytes?: number }} options
  */

@@ -1,6 +1,6 @@
 "use strict";
-// Credentials that are asked for at each connect, and that may say when they have changed: tokens
-// that expire, secrets that are rotated.
+// Credentials that the user's function or provider gives at each connect. A streaming provider also
+// reports changes: tokens that expire, secrets that are rotated.
 
 const { settingError } = require("./errors.js");
 const { isMissing, typeName } = require("./values.js");
@@ -14,7 +14,7 @@ const { isMissing, typeName } = require("./values.js");
  * @property {(error: unknown) => void} onError
  */
 /**
- * Tells a listener of changes, until what it resolves with is called.
+ * Passes changes on to a listener until the function that it resolves with is called.
  *
  * @typedef {(listener: CredentialsListener) => Promise<() => void>} FollowCredentials
  */
@@ -31,7 +31,7 @@ function fromFunction(context, name, ask) {
 }
 
 /**
- * A credentials provider of node-redis 5 or 6, of either kind.
+ * Takes a credentials provider of node-redis 5 or 6, of either kind.
  *
  * @param {Context} context
  * @param {string} name
@@ -63,7 +63,7 @@ function fromProvider(context, name, provider) {
 }
 
 /**
- * Subscribes for as long as it takes to learn the current credentials.
+ * Subscribes until the provider has given the current credentials.
  *
  * @param {any} provider
  */

@@ -1,13 +1,13 @@
 "use strict";
-// The errors and the warning that connection settings can end in. They name the setting and never
-// show its value: a value may be a secret.
+// The errors and the warning about connection settings. They name the setting, but never show its
+// value, because a value may be a secret.
 
 const UNKNOWN_CLIENT = "ERR_SIO_REDIS_CLIENT";
 const UNUSABLE_SETTING = "ERR_SIO_REDIS_SETTING";
 const SETTING_IGNORED = "SIO_REDIS_SETTING_IGNORED";
 
 /**
- * Whom the user has called, what the input is called in messages, and where warnings go.
+ * The function that the user called, what messages call its argument, and where warnings go.
  *
  * @typedef {object} Context
  * @property {string} caller such as "createAdapter"
@@ -26,7 +26,7 @@ function typeError({ caller }, code, message) {
 }
 
 /**
- * What was passed is no client that this version can work with.
+ * The argument is not a client that this version supports.
  *
  * @param {{ caller: string }} context
  * @param {string} message
@@ -36,10 +36,10 @@ function clientError(context, message) {
 }
 
 /**
- * A setting has a value that cannot be right, or that the engine's connections cannot have.
+ * A setting has an invalid value, or one that the engine's connections do not support.
  *
  * @param {Context} context
- * @param {string} setting as the user wrote it, such as "tls.ca"; "" for the whole of what was passed
+ * @param {string} setting as the user wrote it, such as "tls.ca"; "" for the whole argument
  * @param {string} problem what is wrong and what to do
  */
 function settingError(context, setting, problem) {
@@ -48,7 +48,7 @@ function settingError(context, setting, problem) {
 }
 
 /**
- * A setting that the engine can do without is left out.
+ * Warns that a setting is ignored. The engine works without it.
  *
  * @param {Context} context
  * @param {string} setting

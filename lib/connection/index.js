@@ -1,6 +1,6 @@
 "use strict";
-// Turns what the user passed to `createAdapter` or `Emitter` into settings with which the engine opens
-// connections of its own. One file per kind of input; what they share is in values.js and tls.js.
+// Turns the first argument of `createAdapter` or `Emitter` into the settings of the engine's own
+// connections. There is one file per kind of argument; values.js and tls.js are shared.
 
 const { clientError } = require("./errors.js");
 const { ioredisSettings } = require("./ioredis.js");
@@ -17,7 +17,7 @@ const { isUrl } = require("./url.js");
 const { typeName } = require("./values.js");
 
 /**
- * Handed to the engine as it is. What is undefined is not there at all.
+ * Passed to the engine unchanged. A property is absent instead of undefined.
  *
  * @typedef {object} ConnectionSettings
  * @property {string} kind "standalone", "cluster" or "sentinel"
@@ -25,29 +25,29 @@ const { typeName } = require("./values.js");
  * @property {number} [port]
  * @property {string} [path] unix socket, in place of host and port
  * @property {4 | 6} [family] only addresses of this family
- * @property {import("./tls.js").TlsSettings} [tls] when it is there, TLS is used
- * @property {string} [username] never without a password, which may be empty
+ * @property {import("./tls.js").TlsSettings} [tls] present: connections use TLS
+ * @property {string} [username] only together with a password, which may be empty
  * @property {string} [password]
- * @property {number} [database] 0 when not there
+ * @property {number} [database] absent: 0
  * @property {string} [clientName]
  * @property {number} [connectTimeout] ms
  * @property {number} [reconnectDelay] ms, a fixed delay between attempts; may be 0
  * @property {string} [keyPrefix] of stream and session keys
- * @property {boolean} [prefixShardedChannels] the prefix goes before sharded channels, too
- * @property {import("./credentials.js").AskCredentials} [credentials] asked at each connect, in
- *   place of username and password
- * @property {import("./credentials.js").FollowCredentials} [followCredentials] where they say when
- *   they have changed
- * @property {NodeSettings[]} [nodes] of a cluster, to begin with
+ * @property {boolean} [prefixShardedChannels] the key prefix applies to sharded channels too
+ * @property {import("./credentials.js").AskCredentials} [credentials] called at each connect;
+ *   replaces username and password
+ * @property {import("./credentials.js").FollowCredentials} [followCredentials] subscribes to changes
+ *   of the credentials
+ * @property {NodeSettings[]} [nodes] of a cluster; the engine learns the others from them
  * @property {SentinelSettings} [sentinel] in place of host and port
- * @property {Record<string, NodeSettings>} [natMap] from "host:port", as servers tell it, to where
- *   that is to be found from here
+ * @property {Record<string, NodeSettings>} [natMap] by "host:port" as the servers report it, the
+ *   address that this machine can reach
  */
 /**
  * @typedef {object} NodeSettings
  * @property {string} host
  * @property {number} port
- * @property {string} [username] of this node, in place of what is for all
+ * @property {string} [username] of this node, in place of the common one
  * @property {string} [password]
  */
 /**
@@ -63,7 +63,7 @@ const INSTEAD =
   "a client (node-redis 4 to 6, ioredis 5 or 6, iovalkey; of one server, a cluster or sentinels), " +
   'a URL such as "redis://localhost:6379", or a settings object such as { host, port, password }';
 
-/** By the kind of client: what it is called, and what reads it. */
+/** For each kind of client, its name in messages and the function that reads its settings. */
 const CLIENTS = {
   "node-redis": ["the node-redis client", nodeRedisSettings],
   "node-redis cluster": ["the node-redis cluster client", nodeRedisClusterSettings],
@@ -77,9 +77,9 @@ const CLIENTS = {
 /**
  * @param {unknown} input a client, a URL or a settings object
  * @param {object} callbacks
- * @param {(code: string, message: string) => void} callbacks.warn called for each setting of the
- *   user's that has no effect on the engine's connections
- * @param {string} [callbacks.caller] what messages begin with
+ * @param {(code: string, message: string) => void} callbacks.warn called for each of the user's
+ *   settings that has no effect on the engine's connections
+ * @param {string} [callbacks.caller] messages begin with it
  * @returns {ConnectionSettings}
  * @throws {TypeError} with the code ERR_SIO_REDIS_CLIENT or ERR_SIO_REDIS_SETTING
  */

@@ -1,6 +1,5 @@
 "use strict";
-// Settings out of ioredis and iovalkey clients of several servers, connected or not: clusters and
-// sentinels.
+// Reads the settings of ioredis and iovalkey clients for clusters and sentinels, connected or not.
 
 const { settingError, warnIgnored } = require("./errors.js");
 const { ioredisSettings } = require("./ioredis.js");
@@ -11,7 +10,7 @@ const { definedOnly, isMissing, login } = require("./values.js");
 /** @typedef {import("./errors.js").Context} Context */
 /** @typedef {import("./index.js").ConnectionSettings} ConnectionSettings */
 
-/** What ioredis connects to where no host is given. */
+/** The host to which ioredis connects by default. */
 const LOCALHOST = "127.0.0.1";
 const SENTINEL_PORT = 26379;
 
@@ -74,7 +73,7 @@ function ioredisSentinelSettings(client, context) {
   if (options.role === "slave") {
     throw settingError(context, "role", 'is "slave", and the adapter writes: leave it out');
   }
-  // Anything true means TLS, as for a single server.
+  // Any true value means TLS, as for a single server.
   const { sentinelTLS } = options;
   const tls = options.enableTLSForSentinelMode ? options.tls : undefined;
   return {
@@ -97,7 +96,7 @@ function ioredisSentinelSettings(client, context) {
 }
 
 /**
- * What all servers have in common, without where they are.
+ * The settings that all servers share, without their addresses.
  *
  * @param {any} options of a client of one server
  * @param {Context} context

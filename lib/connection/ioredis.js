@@ -1,5 +1,5 @@
 "use strict";
-// Settings out of a single-server client of ioredis 5 or 6, or of iovalkey, connected or not.
+// Reads the settings of a client of ioredis 5 or 6, or of iovalkey, for one server, connected or not.
 
 const { settingError, warnIgnored } = require("./errors.js");
 const { tlsSettings } = require("./tls.js");
@@ -33,10 +33,10 @@ function ioredisSettings(client, context) {
         "{ host, port } instead",
     );
   }
-  // Anything true means TLS: `rediss://` and `?tls=...` leave no object behind.
+  // Any true value means TLS: with `rediss://` and `?tls=...` it is not an object.
   const tls = options.tls ? (typeof options.tls === "object" ? options.tls : {}) : undefined;
   warnOfIgnored(context, options, tls);
-  // ioredis lays the TLS options over its own, so a host in them is the one it connects to.
+  // ioredis merges the TLS options over its own, and so connects to a host that they contain.
   const where = endpoint(context, { ...options, ...tls });
   if (tls !== undefined && where.path !== undefined) {
     throw settingError(context, "tls", "cannot be had over a unix socket: leave it out");
@@ -47,7 +47,7 @@ function ioredisSettings(client, context) {
     ...where,
     tls: tls && tlsSettings(context, "tls.", tls),
     ...login(context, options.username, options.password),
-    // NaN comes out of a URL with a path that is no number, and ioredis then stays at database 0.
+    // ioredis makes NaN of a URL's path that is not a number, and then uses database 0.
     database: Number.isNaN(options.db) ? undefined : database(context, "db", options.db),
     clientName: text(context, "connectionName", options.connectionName),
     connectTimeout: milliseconds(options.connectTimeout),

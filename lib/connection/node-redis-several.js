@@ -1,6 +1,6 @@
 "use strict";
-// Settings out of node-redis clients of several servers, connected or not: clusters of 4 to 6,
-// sentinels of 6, pools of 5 and 6.
+// Reads the settings of node-redis clients for several servers, connected or not: clusters of versions
+// 4 to 6, sentinels of 6, pools of 5 and 6.
 
 const { settingError, warnIgnored } = require("./errors.js");
 const { nodeRedisSettings } = require("./node-redis.js");
@@ -72,7 +72,7 @@ function nodeRedisSentinelSettings(client, context) {
       "cannot be carried over to the adapter's own connections: give `username` and `password`",
     );
   }
-  // Its TLS, from a client with these options.
+  // The TLS settings of a client with these options.
   const { tls } = nodeRedisSettings(
     { options: { socket: { ...sentinelClientOptions.socket, host: "sentinel", path: undefined } } },
     context,
@@ -103,7 +103,7 @@ function nodeRedisPoolSettings(pool, context) {
   /** @type {any} */
   let client;
   if (pool.isOpen && pool.idleClients > 0) {
-    // Called at once where a client is idle.
+    // The pool calls this at once if a client is idle.
     pool.execute((/** @type {any} */ idle) => {
       client = idle;
     });
@@ -115,7 +115,7 @@ function nodeRedisPoolSettings(pool, context) {
 }
 
 /**
- * What all nodes have in common, without where they are.
+ * The settings that all nodes share, without their addresses.
  *
  * @param {any} options of a client of one node
  * @param {any} socket
@@ -158,10 +158,10 @@ function warnOfReplicas(context, { useReplicas, replicaPoolSize }) {
 
 /**
  * The options that a client would give to its duplicate. They are private, and a cluster or a
- * sentinel that is not connected has no clients of its own to take them from.
+ * sentinel that is not connected has no inner clients that would show them.
  *
  * @param {any} client
- * @returns {any} undefined when there is no such thing
+ * @returns {any} undefined if the client has none
  */
 function capturedOptions(client) {
   if (typeof client.duplicate !== "function") {
@@ -177,11 +177,11 @@ function capturedOptions(client) {
     },
   };
   try {
-    // It calls the constructor of its prototype.
+    // `duplicate` calls the constructor of its prototype.
     Object.create(Object.create(client, capturing)).duplicate();
     return captured;
   } catch {
-    // Version 4 duplicates nothing but the client itself: for a moment it gets another prototype.
+    // In version 4 `duplicate` works only on the client itself. It gets another prototype for a moment.
   }
   const prototype = Object.getPrototypeOf(client);
   try {

@@ -1,5 +1,5 @@
 "use strict";
-// Settings out of a single-server client of node-redis 4, 5 or 6, connected or not.
+// Reads the settings of a client of node-redis 4, 5 or 6 for one server, connected or not.
 
 const { fromProvider } = require("./credentials.js");
 const { settingError, warnIgnored } = require("./errors.js");
@@ -25,7 +25,7 @@ const {
  * @returns {ConnectionSettings}
  */
 function nodeRedisSettings(client, context) {
-  // A bare `createClient()` of @redis/client 1 (node-redis 4) has no options at all.
+  // A `createClient()` without arguments of @redis/client 1 (node-redis 4) has no options at all.
   const options = client.options ?? {};
   const socket = options.socket ?? {};
   warnOfIgnored(context, options, socket);
@@ -43,7 +43,7 @@ function nodeRedisSettings(client, context) {
       "socket.reconnectStrategy",
       socket.reconnectStrategy ?? undefined,
     ),
-    // Only 6.1 and later prefix keys; before, the option exists without a meaning.
+    // Only 6.1 and later prefix keys. In earlier versions the option exists but has no effect.
     keyPrefix: keyPrefix(context, client._keyPrefix),
   });
 }
@@ -105,8 +105,8 @@ function authentication(context, options) {
 }
 
 /**
- * Versions 5 and 6 leave a user name alone unused with RESP 3. That is the default of 6, which can
- * be told from 5 by the maintenance notifications: it turns them on by itself.
+ * Versions 5 and 6 ignore a user name without a password if they use RESP 3. RESP 3 is the default of
+ * version 6. Only version 6 turns on maintenance notifications by default, which tells it from 5.
  *
  * @param {any} options
  */
@@ -118,9 +118,9 @@ const MADE_FROM_OPTIONS =
   /^async \(\) => \(\{\s*username: options\.username,\s*password: options\.password,?\s*\}\)$/;
 
 /**
- * From 5 on the client wraps the user's plain username and password into a provider. Those are
- * constants: with them at hand the engine reconnects without having to wait for a busy event loop.
- * Where this cannot be told (a minified client), asking the provider is right as well.
+ * From version 5 on, the client wraps the user's plain username and password into a provider. They
+ * are constants. If the engine has them, it can reconnect without waiting for a busy event loop. If
+ * this cannot recognize the provider (in a minified client), the engine asks it, which is correct too.
  *
  * @param {any} provider
  * @param {any} options
@@ -137,7 +137,7 @@ function isMadeByClient(provider, options) {
 }
 
 /**
- * @param {unknown} url the client's, which it could parse. A login in it replaces any provider.
+ * @param {unknown} url of the client, which could parse it. A login in it replaces any provider.
  */
 function hasLogin(url) {
   return typeof url === "string" && /^[^/?#]*\/\/[^/?#]+@/.test(url);

@@ -1,6 +1,6 @@
 "use strict";
-// Tells the Redis clients apart. By what they can do: their constructors have no telling names, and
-// the package that a client came from may be another copy than any that could be loaded here.
+// Recognizes Redis clients by their methods and properties. Their constructors have no distinctive
+// names, and a client may come from another copy of its package than this file could load.
 
 /**
  * @typedef {"node-redis" | "node-redis cluster" | "node-redis sentinel" | "node-redis pool" |
@@ -9,7 +9,7 @@
 
 /**
  * @param {any} client
- * @returns {ClientKind | undefined} undefined when it is none of them
+ * @returns {ClientKind | undefined} undefined if it is none of them
  */
 function clientKind(client) {
   if (typeof client !== "object" || client === null) {

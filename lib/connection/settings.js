@@ -1,5 +1,5 @@
 "use strict";
-// Settings out of a URL or of a plain object, for users without a Redis client.
+// Reads the settings of a URL or of a plain object, for users without a Redis client.
 
 const { fromFunction, fromProvider } = require("./credentials.js");
 const { settingError } = require("./errors.js");
@@ -24,11 +24,11 @@ const {
 
 /**
  * @typedef {object} PlainSettings
- * @property {string | URL} [url] what else is given here wins over the URL's parts
- * @property {string} [host] localhost when not given
- * @property {number | string} [port] 6379 when not given
+ * @property {string | URL} [url] the other properties override its parts
+ * @property {string} [host] absent: localhost
+ * @property {number | string} [port] absent: 6379
  * @property {string} [path] unix socket; wins over host and port
- * @property {0 | 4 | 6} [family] 0, or not given: IPv4 and IPv6
+ * @property {0 | 4 | 6} [family] 0 or absent: IPv4 and IPv6
  * @property {string} [username]
  * @property {string} [password]
  * @property {number | string} [database]
@@ -36,21 +36,21 @@ const {
  * @property {boolean | PlainTls} [tls]
  * @property {string} [clientName] shown by CLIENT LIST
  * @property {number} [connectTimeout] ms
- * @property {string} [keyPrefix] put before the names of streams and sessions
- * @property {(() => Credentials | Promise<Credentials>) | { type: string }} [credentials] asked at
- *   each connect, wins over username and password; or a provider as node-redis takes it
- * @property {PlainCluster} [cluster] in place of a server; the rest is for all nodes
- * @property {PlainSentinel} [sentinel] in place of a server; the rest is for the master
+ * @property {string} [keyPrefix] of the names of streams and sessions
+ * @property {(() => Credentials | Promise<Credentials>) | { type: string }} [credentials] a function
+ *   that is called at each connect, or a provider as in node-redis; replaces username and password
+ * @property {PlainCluster} [cluster] in place of a server; the other properties apply to all nodes
+ * @property {PlainSentinel} [sentinel] in place of a server; the other properties apply to the master
  */
 /**
  * @typedef {object} PlainCluster
- * @property {(string | URL | PlainNode)[]} nodes to begin with
+ * @property {(string | URL | PlainNode)[]} nodes the engine learns the others from them
  * @property {Record<string, PlainNode>} [natMap]
  */
 /**
  * @typedef {object} PlainSentinel
  * @property {string} name of the master
- * @property {PlainNode[]} nodes the sentinels, port 26379 when not given
+ * @property {PlainNode[]} nodes the sentinels; the default port is 26379
  * @property {string} [username] of the sentinels
  * @property {string} [password]
  * @property {boolean | PlainTls} [tls]
@@ -60,7 +60,7 @@ const {
 /** @typedef {{ username?: string, password?: string }} Credentials */
 /**
  * @typedef {object} PlainTls
- * @property {string | Buffer | (string | Buffer)[]} [ca] PEM; else the roots that Node trusts
+ * @property {string | Buffer | (string | Buffer)[]} [ca] PEM; absent: the roots that Node.js trusts
  * @property {string | Buffer} [cert] PEM
  * @property {string | Buffer} [key] PEM
  * @property {string} [passphrase] of the key
@@ -86,7 +86,7 @@ const KNOWN = [
   "cluster",
   "sentinel",
 ];
-/** What tells where one server is. */
+/** The properties that give the address of one server. */
 const ONE_SERVER = /** @type {const} */ (["url", "host", "port", "path"]);
 const KNOWN_CLUSTER = ["nodes", "natMap"];
 const KNOWN_SENTINEL = ["name", "nodes", "username", "password", "tls", "natMap"];
@@ -192,7 +192,7 @@ function sentinelSettings(context, given, sentinel) {
 }
 
 /**
- * What all servers have in common, without where they are.
+ * The settings that all servers share, without their addresses.
  *
  * @param {Context} context
  * @param {PlainSettings} given
@@ -295,7 +295,7 @@ function parsedUrl(context, url) {
  */
 function whereTo(given, url) {
   const { host, port, path, family } = given;
-  // A host of the user's own replaces the URL's unix socket, which would win over it otherwise.
+  // If the user gives a host, it replaces the URL's unix socket, which would override it otherwise.
   const moved = path === undefined && (host !== undefined || port !== undefined);
   return {
     host: host ?? url.host,

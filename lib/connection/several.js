@@ -1,5 +1,5 @@
 "use strict";
-// What clients of several servers share: lists of nodes, maps of addresses, and one TLS for all.
+// Code for all clients of several servers: lists of nodes, maps of addresses, and the common TLS.
 
 const { settingError } = require("./errors.js");
 const { parseUrl } = require("./url.js");
@@ -22,7 +22,7 @@ function nodeList(context, name, nodes) {
 }
 
 /**
- * One of several nodes, with a login where it has one of its own.
+ * One of several nodes, with its login if it has its own.
  *
  * @param {Context} context
  * @param {any} node
@@ -52,7 +52,8 @@ function nodeOfUrl(context, name, url) {
 }
 
 /**
- * Servers tell each other's addresses without saying whether TLS is needed: it is all or none.
+ * Checks that all nodes use TLS or none does. Servers report each other's addresses, but not whether
+ * to use TLS.
  *
  * @param {Context} context
  * @param {string} name of the list of nodes
@@ -73,7 +74,7 @@ function oneTlsForAll(context, name, tls) {
 /**
  * @param {Context} context
  * @param {string} name
- * @param {any} map from "host:port" to where that is to be found from here
+ * @param {any} map by "host:port" as the servers report it, the address that this machine can reach
  * @returns {Record<string, NodeSettings> | undefined}
  */
 function addressMap(context, name, map) {

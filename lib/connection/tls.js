@@ -1,7 +1,7 @@
 "use strict";
-// TLS settings for the engine out of the options of Node's `tls.connect`, which is what all clients
-// take. The engine's TLS is not OpenSSL: it gets PEM text and unencrypted PKCS8 keys, and what it
-// cannot honour is refused here, so that no check of the user's is silently skipped.
+// Turns the options of Node's `tls.connect`, which all clients take, into the engine's TLS settings.
+// The engine's TLS is not OpenSSL: it gets PEM text and unencrypted PKCS8 keys. This refuses options
+// that the engine does not support, so that none of the user's checks is silently skipped.
 
 const crypto = require("node:crypto");
 const fs = require("node:fs");
@@ -14,14 +14,14 @@ const { isMissing, text, typeName } = require("./values.js");
 
 /**
  * @typedef {object} TlsSettings
- * @property {string[]} ca PEM, one certificate each: the user's, or the roots that Node trusts
+ * @property {string[]} ca PEM, one certificate each: the user's, or the roots that Node.js trusts
  * @property {string} [cert] PEM, the client certificate and its chain
  * @property {string} [key] PEM, PKCS8, not encrypted
- * @property {string} [servername] the name that is sent and checked in place of the host
+ * @property {string} [servername] sent and checked in place of the host
  * @property {boolean} rejectUnauthorized
  */
 
-/** Options that authenticate somebody or check something, with what can be done in their place. */
+/** Options for authentication or checks, each with the advice in the error. */
 const REFUSED = {
   checkServerIdentity:
     "leave it out (the certificate is checked against `servername`, or else the host), or set " +
@@ -37,7 +37,7 @@ const REFUSED = {
   clientCertEngine: "give `cert` and `key` in PEM instead",
 };
 
-/** Options that choose among algorithms. The engine knows TLS 1.2 and 1.3 with sound ones only. */
+/** Options that choose algorithms. The engine has TLS 1.2 and 1.3 with secure algorithms only. */
 const ALGORITHMS = [
   "ciphers",
   "sigalgs",
@@ -107,7 +107,7 @@ function refuseUncarried(context, at, options) {
 }
 
 /**
- * As Node does it, whose environment variable loses against an undefined that was written down.
+ * As in Node.js: the environment variable has no effect if the option is present, even if undefined.
  *
  * @param {any} options
  * @returns {boolean}
@@ -151,7 +151,7 @@ function clientCertificate(context, at, options) {
 /**
  * @param {Context} context
  * @param {string} name
- * @param {unknown} value Node takes a list for servers that have keys of several kinds
+ * @param {unknown} value may be a list in Node.js, for servers that have keys of several kinds
  */
 function single(context, name, value) {
   if (!Array.isArray(value)) {
@@ -195,7 +195,7 @@ function readKey(context, at, key, passphrase) {
 /**
  * @param {Context} context
  * @param {string} name
- * @param {unknown[]} values PEM text or bytes, each with one certificate or more
+ * @param {unknown[]} values PEM text or bytes, each with at least one certificate
  * @returns {string[]} PEM, one certificate each
  */
 function certificates(context, name, values) {
@@ -252,8 +252,8 @@ function trustedByNode() {
 }
 
 /**
- * @returns {string[]} of NODE_EXTRA_CA_CERTS. What is wrong with that file was said by Node when it
- *   started, and is no reason not to connect.
+ * @returns {string[]} those of NODE_EXTRA_CA_CERTS. If that file cannot be read, Node.js has warned at
+ *   its start, and the connection is made without it.
  */
 function extraCertificates() {
   const file = process.env.NODE_EXTRA_CA_CERTS;
@@ -271,7 +271,7 @@ function extraCertificates() {
 /**
  * @param {string} pem of one certificate
  * @returns {string | undefined} as a plain certificate, without OpenSSL's trust settings; undefined
- *   when it cannot be read
+ *   if it cannot be read
  */
 function normalized(pem) {
   try {

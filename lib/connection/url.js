@@ -1,6 +1,6 @@
 "use strict";
-// Parses redis://, rediss:// and unix:// URLs. Their text never gets into an error: with a character
-// that should have been percent-encoded, any part of a URL may hold a piece of the password.
+// Parses redis://, rediss:// and unix:// URLs. An error never holds any part of a URL: if a character
+// is not percent-encoded as it should be, any part may hold a piece of the password.
 
 const { settingError } = require("./errors.js");
 
@@ -25,7 +25,7 @@ const TCP_SCHEMES = new Map([
   ["valkeys:", true],
 ]);
 
-// The standard's parser refuses a login without a host, which is what a unix socket's URL has.
+// The standard parser refuses a login without a host, but the URL of a unix socket may have one.
 const UNIX = /^(?:redis\+)?unix:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?(\/[^?#]+)(?:\?([^#]*))?$/i;
 
 const EXPECTED =
@@ -34,7 +34,7 @@ const EXPECTED =
 
 /**
  * @param {Context} context
- * @param {string} setting what the URL is called, "" when it was passed as it is
+ * @param {string} setting the name of the URL in messages; "" if it is the whole argument
  * @param {string} url
  * @returns {UrlParts}
  */
@@ -79,7 +79,7 @@ function parseTcp(text, failed) {
   try {
     url = new URL(text);
   } catch {
-    // Not passed on as the cause: it holds the URL.
+    // The error is not passed on as the cause, because it holds the URL.
     throw failed(EXPECTED);
   }
   const tls = TCP_SCHEMES.get(url.protocol);
@@ -133,7 +133,7 @@ function decode(part, failed) {
 
 /**
  * @param {unknown} input
- * @returns {input is URL} of any realm: test runners such as jest have their own
+ * @returns {input is URL} of any realm: test runners such as Jest have their own
  */
 function isUrl(input) {
   return Object.prototype.toString.call(input) === "[object URL]";

@@ -1,5 +1,5 @@
 "use strict";
-// Checks and conversions of single settings, shared by all kinds of input.
+// Checks and converts single settings, for all kinds of clients and settings.
 
 const net = require("node:net");
 
@@ -27,7 +27,7 @@ function isMissing(value) {
  * @param {Context} context
  * @param {string} name
  * @param {unknown} value
- * @returns {string | undefined} undefined when it is missing or empty, as all the clients see it
+ * @returns {string | undefined} undefined if it is missing or empty, as in all clients
  */
 function text(context, name, value) {
   if (isMissing(value) || value === "") {
@@ -45,7 +45,7 @@ function text(context, name, value) {
 /**
  * @param {Context} context
  * @param {string} name
- * @param {unknown} value a number, or its digits: environment variables and URL queries are strings
+ * @param {unknown} value a number or its digits, since environment variables and URLs give strings
  * @param {number} min
  * @param {number} max
  * @returns {number | undefined}
@@ -62,8 +62,8 @@ function integer(context, name, value, min, max) {
 }
 
 /**
- * @param {unknown} value a client's own setting, which the client took as it was
- * @returns {number | undefined} whole milliseconds; undefined where the client sets no limit
+ * @param {unknown} value a client's own setting, which the client has not checked
+ * @returns {number | undefined} whole milliseconds; undefined if the client sets no limit
  */
 function milliseconds(value) {
   const number = isMissing(value) ? NaN : Number(value);
@@ -74,7 +74,7 @@ function milliseconds(value) {
  * @param {Context} context
  * @param {string} name
  * @param {unknown} value
- * @returns {number | undefined} undefined for 0, where a connection starts anyway
+ * @returns {number | undefined} undefined for 0, the default of a connection
  */
 function database(context, name, value) {
   return integer(context, name, value, 0, 2 ** 31 - 1) || undefined;
@@ -90,7 +90,7 @@ function login(context, username, password) {
   const user = text(context, "username", username);
   const secret = text(context, "password", password);
   if (user !== undefined) {
-    // An ACL user without a password ("nopass") still has to say who it is, which takes an AUTH.
+    // An ACL user without a password ("nopass") needs an AUTH too: Redis must know the user.
     return { username: user, password: secret ?? "" };
   }
   return secret === undefined ? {} : { password: secret };
@@ -106,10 +106,10 @@ function endpoint(context, where) {
   if (path !== undefined) {
     return { path };
   }
-  // node-redis 4 keeps the brackets of an IPv6 address in a URL.
+  // node-redis 4 keeps the brackets around the IPv6 address of a URL.
   const host = (text(context, "host", where.host) ?? "localhost").replace(/^\[(.*)\]$/, "$1");
   const port = integer(context, "port", where.port, 1, 65535) ?? 6379;
-  // iovalkey says 4 when the user said nothing. An address has the family that it has.
+  // iovalkey sets 4 by default. If the host is an IP address, its family is known.
   const family = net.isIP(host) === 0 ? addressFamily(context, where.family) : undefined;
   return family === undefined ? { host, port } : { host, port, family };
 }
@@ -148,7 +148,7 @@ function keyPrefix(context, value) {
 }
 
 /**
- * Clients without reconnects exist, an adapter without them would fall out of the cluster for good.
+ * Clients may turn reconnects off. An adapter without them would leave the cluster for good.
  *
  * @param {Context} context
  * @param {string} name
@@ -159,7 +159,7 @@ function reconnectDelay(context, name, strategy) {
   if (typeof strategy === "number" && strategy >= 0 && strategy <= 2 ** 31 - 1) {
     return Math.ceil(strategy);
   }
-  // A function is replaced without a word: the engine's growing delay with jitter never gives up.
+  // A function is replaced without a warning: the engine's own growing delay with jitter never ends.
   if (strategy !== undefined && typeof strategy !== "function") {
     warnIgnored(context, name, "the adapter reconnects until it is closed");
   }

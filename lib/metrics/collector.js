@@ -1,6 +1,6 @@
 "use strict";
-// The metrics of one registry: `prom-client`'s own, filled out of the sources when somebody scrapes.
-// Nothing runs in between.
+// The metrics of one registry. They are `prom-client`'s own, and are filled from the sources at each
+// scrape. Nothing runs in between.
 
 const { setImmediate } = require("../timers");
 const { COUNTERS, HISTOGRAMS, SERVER_GAUGES, STREAM_GAUGES } = require("./definitions");
@@ -12,12 +12,12 @@ const { COUNTERS, HISTOGRAMS, SERVER_GAUGES, STREAM_GAUGES } = require("./defini
  * @typedef {typeof import("prom-client")} PromClient
  * @typedef {Record<string, string | number>} Labels
  *
- * @typedef {object} Scrape what all metrics of one scrape show
+ * @typedef {object} Scrape the stats that all metrics of one scrape show
  * @property {{ labels: Labels, totals: import("./source").Totals, streams: Stats[] }[]} servers
  * @property {{ labels: Labels, stats: Stats }[]} streams
  */
 
-/** The label of what there is once per stream. */
+/** The label of metrics that each stream has. */
 const STREAM = "stream";
 
 class Collector {
@@ -25,7 +25,7 @@ class Collector {
   #prefix;
   /** @type {Set<Source>} */
   #sources = new Set();
-  /** By the names that they are registered by. @type {Map<string, any>} */
+  /** The metrics by their registered names. @type {Map<string, any>} */
   #metrics = new Map();
   /** @type {Scrape | undefined} */
   #scrape;
@@ -48,13 +48,13 @@ class Collector {
     }
   }
 
-  /** False when the registry was cleared. */
+  /** False if the registry was cleared. */
   get isRegistered() {
     const [[name, metric]] = this.#metrics;
     return this.#register.getSingleMetric(name) === metric;
   }
 
-  /** @param {Labels} labels @returns {Source | undefined} the one that has these labels */
+  /** @param {Labels} labels @returns {Source | undefined} the source with these labels */
   find(labels) {
     const isSame = (/** @type {Source} */ source) =>
       this.labelNames.every((name) => String(source.labels[name]) === String(labels[name]));
@@ -69,7 +69,7 @@ class Collector {
 
   /**
    * @param {Source} source
-   * @returns {boolean} whether it was the last one: the metrics are gone then
+   * @returns {boolean} whether it was the last source; if so, the metrics are removed too
    */
   remove(source) {
     const isLast = this.#sources.delete(source) && this.#sources.size === 0;
@@ -126,7 +126,7 @@ class Collector {
    * @template T
    * @param {new (settings: any) => T} Metric
    * @param {{ name: string, help: string, labelNames: string[], aggregator?: string }} settings
-   * @param {() => void} fill called for each scrape, with the metric emptied
+   * @param {() => void} fill called at each scrape, after the metric was emptied
    * @returns {T}
    */
   #add(Metric, settings, fill) {
@@ -144,7 +144,7 @@ class Collector {
     return metric;
   }
 
-  /** The same for all metrics of a scrape, which are asked within one turn. @returns {Scrape} */
+  /** The stats of this scrape. They are read once for all its metrics. @returns {Scrape} */
   get #now() {
     if (this.#scrape === undefined) {
       const servers = [...this.#sources].map((source) => ({
@@ -174,11 +174,11 @@ function set(gauge, labels, value) {
 }
 
 /**
- * All streams of a server say the same, but for members, which with `requestsVia: "stream"` are heard
- * in each namespace by itself.
+ * The greatest value of a server's streams. They are all the same, except for the number of members:
+ * with `requestsVia: "stream"`, each namespace counts its own.
  *
  * @param {(number | undefined)[]} values
- * @returns {number | undefined} nothing when there is no value
+ * @returns {number | undefined} undefined if there is no value
  */
 function greatest(values) {
   const known = values.filter((value) => value !== undefined);
@@ -186,7 +186,7 @@ function greatest(values) {
 }
 
 /**
- * A histogram that somebody else counts: prom-client's takes nothing but single observations.
+ * A histogram whose counts come from the stats. prom-client's own takes only single observations.
  *
  * @param {PromClient} client
  */
@@ -195,12 +195,12 @@ function histogramOf(client) {
     /** @type {() => { labels: Labels, latency: Latency | undefined }[]} */
     series = () => [];
 
-    /** Called for text. */
+    /** prom-client calls it for the text format. */
     getForPromString() {
       return this.get();
     }
 
-    /** Called for JSON. @returns {Promise<any>} */
+    /** prom-client calls it for JSON. @returns {Promise<any>} */
     async get() {
       const { name, help, type, aggregator } = /** @type {any} */ (this);
       const values = this.series().flatMap(({ labels, latency }) => pairs(name, labels, latency));

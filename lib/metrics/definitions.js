@@ -1,14 +1,14 @@
 "use strict";
-// The metrics: what each is called, what it says, and which of the adapter's stats it shows. Names and
-// units as Prometheus wants them: seconds and bytes, counters end in `_total`.
+// The metrics: their names, their descriptions, and the adapter's stats that they show. Names and units
+// follow Prometheus: seconds and bytes, and names of counters end in `_total`.
 
 /**
  * @typedef {import("../../index").AdapterStats} Stats
  * @typedef {import("../../index").Latency} Latency
- * @typedef {"sum" | "min" | "max"} Aggregator how the values of the workers of a `cluster` become one
+ * @typedef {"sum" | "min" | "max"} Aggregator how the values of a `cluster`'s workers are combined
  */
 /**
- * @typedef {object} CounterDefinition of all streams and namespaces of a server together
+ * @typedef {object} CounterDefinition a sum over all streams and namespaces of a server
  * @property {string} name without the prefix
  * @property {string} help
  * @property {keyof { [K in keyof Stats as Stats[K] extends number ? K : never]: 1 }} counts
@@ -18,7 +18,7 @@
  * @property {string} name
  * @property {string} help
  * @property {Aggregator} aggregator
- * @property {(stats: Stats) => number | undefined} value nothing where it is not known
+ * @property {(stats: Stats) => number | undefined} value undefined if it is not known
  */
 /**
  * @typedef {object} HistogramDefinition
@@ -124,7 +124,7 @@ const HISTOGRAMS = [
   },
 ];
 
-/** Of a server. @type {GaugeDefinition[]} */
+/** Gauges of a server. @type {GaugeDefinition[]} */
 const SERVER_GAUGES = [
   {
     name: "members",
@@ -152,7 +152,7 @@ const SERVER_GAUGES = [
   },
 ];
 
-/** Of each stream, with the label `stream`. @type {GaugeDefinition[]} */
+/** Gauges of a stream, with the label `stream`. @type {GaugeDefinition[]} */
 const STREAM_GAUGES = [
   {
     name: "connected",

@@ -1,6 +1,6 @@
 "use strict";
-// One Socket.IO server as a source of metrics: what its engine has counted and those before it. An
-// engine ends with the last namespace of its server, and the next one counts from zero.
+// One Socket.IO server as a source of metrics. It adds up the counters of the server's engines: an
+// engine ends with the last namespace of its server, and the next engine counts from zero.
 
 const { COUNTERS, HISTOGRAMS } = require("./definitions");
 
@@ -10,8 +10,9 @@ const { COUNTERS, HISTOGRAMS } = require("./definitions");
  * @typedef {import("../engine").Engine} Engine
  *
  * @typedef {object} Totals
- * @property {number[]} counters as in COUNTERS
- * @property {(Latency | undefined)[]} histograms as in HISTOGRAMS; undefined before anything is known
+ * @property {number[]} counters in the order of COUNTERS
+ * @property {(Latency | undefined)[]} histograms in the order of HISTOGRAMS; undefined before anything
+ *   is known
  */
 
 /** @returns {Totals} */
@@ -53,9 +54,9 @@ function sumOfLatencies(a, b) {
 
 class Source {
   #io;
-  /** What engines have counted that have ended. */
+  /** The totals of engines that have ended. */
   #past;
-  /** Those that count. @type {Set<Engine>} */
+  /** The engines that have not ended. @type {Set<Engine>} */
   #engines = new Set();
   /** @type {WeakSet<Engine>} */
   #ended = new WeakSet();
@@ -63,7 +64,7 @@ class Source {
   /**
    * @param {any} io
    * @param {Record<string, string | number>} labels
-   * @param {Totals} [past] of a source that this one goes on for
+   * @param {Totals} [past] of the source that this one replaces
    */
   constructor(io, labels, past = nothing()) {
     this.#io = io;
@@ -77,13 +78,13 @@ class Source {
     return this.#io === io;
   }
 
-  /** True when its server has no engine at work: another one may take its place. */
+  /** True if its server has no running engine. Then another source may replace this one. */
   get isClosed() {
     this.#look();
     return [...this.#engines].every((engine) => engine.closed);
   }
 
-  /** Counters, which never fall. @returns {Totals} */
+  /** The counters. They never fall. @returns {Totals} */
   totals() {
     this.#look();
     return [...this.#engines].reduce(
@@ -98,7 +99,7 @@ class Source {
     return [...this.#engines].flatMap((engine) => (engine.closed ? [] : engine.statsOfStreams()));
   }
 
-  /** Finds new engines, and keeps what those have counted that have ended. */
+  /** Finds new engines, and keeps the totals of those that have ended. */
   #look() {
     for (const engine of enginesOf(this.#io)) {
       if (!this.#ended.has(engine)) {
@@ -117,7 +118,7 @@ class Source {
 
 /**
  * @param {any} io
- * @returns {Set<Engine>} empty when it has another adapter
+ * @returns {Set<Engine>} empty if the server has another adapter
  */
 function enginesOf(io) {
   const namespaces = /** @type {any[]} */ ([...(io?._nsps?.values() ?? [])]);

@@ -95,11 +95,11 @@ impl ControlTask {
             PubSubConnections::open(self.connector.clone(), warnings, sharded, on_push).await?;
         self.subscribe_all(&mut connections).await?;
         self.shared.members().listen_again();
-        self.shared.health.connected(&self.shared.stats, &self.shared.inbox);
         self.say(&mut connections, MemberNews::Hello).await?;
         // Only now: a server may let us subscribe, and not publish.
         backoff.reset();
         self.shared.warnings.clear(TASK);
+        self.shared.health.connected(&self.shared.stats, &self.shared.inbox);
 
         let mut heartbeat = ticks(self.shared.options.heartbeat_interval());
         let mut silence_check = ticks(SILENCE_CHECK);

@@ -312,13 +312,10 @@ impl Writer {
         self.refused_until = None;
         let run_id = identity.as_ref().map(|identity| identity.run_id.clone());
         let last_run_id = std::mem::replace(&mut self.run_id, run_id);
-        if last_run_id.is_some() && last_run_id != self.run_id {
-            // The counts of this server cannot be compared with those of the last one.
-            self.watch = Watch::default();
-            if connection.server().run_id().is_none() {
-                // In a cluster, the reader may still wait for a reply from a server that hangs.
-                self.stream.restart_reader.notify_one();
-            }
+        let is_another = last_run_id.is_some() && last_run_id != self.run_id;
+        if is_another && connection.server().run_id().is_none() {
+            // In a cluster, the reader may still wait for a reply from a server that hangs.
+            self.stream.restart_reader.notify_one();
         }
         self.connection = Some((connection, identity));
         Ok(())
