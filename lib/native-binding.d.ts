@@ -4,23 +4,23 @@
 /** One node's engine. It runs on threads of its own; JS drains its events. */
 export declare class NativeEngine {
   /**
-   * Starts an engine. `settings` and `options` are JSON; `wake` is called, without keeping the
-   * process alive, when there is something to drain.
+   * Starts an engine. `settings` and `options` are JSON. The engine calls `wake` when there is
+   * something to drain; `wake` does not keep the process alive.
    */
   constructor(settings: string, options: string, debug: boolean, wake: () => void);
-  /** Names this node, 16 hex digits. */
+  /** The node's uid, 16 hex digits. */
   get uid(): string;
   /** Opens a namespace. */
   open(nsp: string, recovery: boolean, encodes: boolean): NativeNamespace;
-  /** Which stream a namespace is routed to; stands in `lost` events. */
+  /** The index of a namespace's stream, as in `lost` events. */
   streamIndex(nsp: string): number;
-  /** Publishes a request to the other nodes, msgpack of the whole message. */
+  /** Publishes a request to the other nodes; `payload` is msgpack of the whole message. */
   request(nsp: string, payload: Uint8Array): void;
-  /** Publishes an answer to one node, msgpack of the whole message. */
+  /** Publishes an answer to one node; `payload` is msgpack of the whole message. */
   respond(nsp: string, uid: string, payload: Uint8Array): void;
-  /** Asks who listens in a namespace; answered by an event. */
+  /** Counts the nodes that listen in a namespace. An event answers the call. */
   countSubscribers(call: number, nsp: string, asked: Array<string>): void;
-  /** Keeps a session, msgpack, for `keep` ms. */
+  /** Saves a session, msgpack, for `keep` ms. */
   persistSession(pid: string, session: Uint8Array, keep: number): void;
   /**
    * The ID of the entry up to which own entries were delivered here while the stream could not be
@@ -29,15 +29,15 @@ export declare class NativeEngine {
   deliveredAhead(nsp: string): string;
   /** The ID of the entry behind which this node has begun to read a namespace's stream. */
   readSince(nsp: string): string;
-  /** Gives a session back; answered by an event. */
+  /** Restores a session. An event answers the call. */
   restoreSession(call: number, nsp: string, pid: string, offset: string): void;
-  /** Closes a namespace; answered by an event once what it published is out. */
+  /** Closes a namespace. An event answers the call once what it published is written. */
   closeNamespace(call: number, nsp: string, handle: number): void;
-  /** Ends the engine; answered by its last event. */
+  /** Ends the engine. Its last event answers the call. */
   close(call: number): void;
-  /** Lets go of `wake`, which refers to whoever holds this engine: after the end only. */
+  /** Drops `wake`, which refers to the owner of this engine. Called only after the engine's end. */
   release(): void;
-  /** Answers a `credentials` event; without a `failure` with what the provider gave. */
+  /** Answers a `credentials` event with what the provider gave, or with its `failure`. */
   provideCredentials(
     request: number,
     username?: string | undefined | null,
@@ -49,13 +49,12 @@ export declare class NativeEngine {
     username?: string | undefined | null,
     password?: string | undefined | null,
   ): void;
-  /** The provider has failed while it was not asked. */
+  /** The provider has failed while no connection waited for it. */
   credentialsFailed(reason: string): void;
   /**
-   * Takes up to `most` events; nothing means that the next event wakes again.
+   * Takes up to `most` events. Null means that the next event calls `wake` again.
    *
-   * What the events before may have changed counts as done: they are handled when this is
-   * called.
+   * JS must have handled the events of the call before: their pins are dropped now.
    */
   drain(most: number): NativeBatch | null;
   /** The counters, and the state of the stream that a namespace is routed to. */
@@ -64,18 +63,18 @@ export declare class NativeEngine {
 
 /** An open namespace. */
 export declare class NativeNamespace {
-  /** Stands in the namespace's events. */
+  /** Names the namespace in events. */
   get handle(): number;
-  /** The first socket has come, or the last one has gone. */
+  /** The first socket has connected, or the last one has disconnected. */
   setHasSockets(hasSockets: boolean): void;
   /**
-   * A room has got its first member, or lost its last one. Returns the entry up to which
-   * broadcasts to the room did not come.
+   * A room has got its first member, or lost its last one. Returns the ID of the entry up to
+   * which JS gets no broadcasts to the room.
    */
   setRoom(room: string, hasMembers: boolean): string;
   /**
-   * Writes a message to the stream; its data is JSON text, or msgpack where it holds binary. The
-   * ticket comes back with the event that ends it.
+   * Writes a message to the stream. Its data is JSON text, or msgpack if it holds binary. The
+   * event that ends the publish carries the ticket.
    */
   publish(
     kind: number,
@@ -83,8 +82,8 @@ export declare class NativeNamespace {
     msgpack?: Uint8Array | undefined | null,
   ): number;
   /**
-   * Writes a message whose data holds binary: JSON with `{"<placeholder>": <number>}` in its
-   * place. Nothing comes back when only JS knows how to encode that.
+   * Writes a message whose data holds binary: JSON with `{"<placeholder>": <number>}` in place
+   * of each attachment. Returns null if only JS can encode the data.
    */
   publishBinary(
     kind: number,
@@ -98,13 +97,13 @@ export declare class NativeNamespace {
 export interface NativeBatch {
   /** The events in order, as numbers. */
   numbers: Float64Array;
-  /** Names of rooms, one behind the other. */
+  /** Names of rooms, concatenated. */
   names: string;
-  /** The texts of packets, in slabs: one behind the other. */
+  /** The texts of packets, concatenated into slabs. */
   texts: Array<string>;
-  /** Their WebSocket frames, in slabs as well. There is none for a packet with attachments. */
+  /** The WebSocket frames of the same slabs. A packet with attachments has none. */
   frames: Array<Buffer>;
-  /** Their attachments, one behind the other. */
+  /** The packets' attachments, concatenated. */
   attachments?: Buffer;
   /** Events of all other kinds. */
   rare: Array<NativeEvent>;
@@ -125,8 +124,8 @@ export type NativeEvent =
       namespace: number; /** The node that wrote it. */
       uid: string; /** The message's type. */
       type: number; /** The entry's ID. */
-      id: string; /** The message's data as JSON, or */
-      json?: string; /** as msgpack. */
+      id: string; /** The message's data, if it is JSON. */
+      json?: string; /** The message's data, if it is msgpack. */
       msgpack?: Buffer;
     }
   | {
@@ -136,21 +135,21 @@ export type NativeEvent =
     }
   | {
       kind: "published"; /** The publish. */
-      ticket: number; /** The entry's ID, as far as it is known. */
+      ticket: number; /** The entry's ID, if it is known. */
       id?: string; /** Why there is no entry. */
       error?: NativeError;
     }
   | { kind: "done"; /** The call. */ call: number }
   | {
       kind: "subscribers"; /** The call. */
-      call: number; /** Who listens. */
+      call: number; /** The nodes that listen. */
       subscribers: NativeSubscriberCount;
     }
   | {
       kind: "restored"; /** The call. */
       call: number; /** msgpack of `{sid, pid, rooms, data}`. */
       session: Buffer; /** What the client missed, in order. */
-      missed: Array<NativeMissed>; /** The ID of the entry up to which that is. */
+      missed: Array<NativeMissed>; /** The ID of the entry up to which `missed` goes. */
       position: string;
     }
   | { kind: "failed"; /** The call. */ call: number; /** Why. */ error: NativeError }
@@ -161,29 +160,29 @@ export type NativeEvent =
       entries?: number;
     }
   | {
-      kind: "members"; /** The namespace's handle; absent if nodes are heard in all namespaces at once. */
-      namespace?: number; /** Uids of those who came. */
-      came: Array<string>; /** Of those who announced that they leave. */
-      left: Array<string>; /** Of those not heard any more. */
+      kind: "members"; /** The namespace's handle. Absent over PUB/SUB: heartbeats there are for all of them. */
+      namespace?: number; /** Uids of the nodes that came. */
+      came: Array<string>; /** Uids of the nodes that announced that they leave. */
+      left: Array<string>; /** Uids of the nodes that are not heard any more. */
       silent: Array<string>;
     }
   | {
       kind: "reconnected"; /** `reader`, `writer`, `pubsub`. */
-      connection: string; /** The stream's index, for the first two. */
+      connection: string; /** The stream's index. Absent for `pubsub`. */
       stream?: number; /** How long it was away, in ms. */
       away: number;
     }
-  | { kind: "credentials"; /** To be given back with them. */ request: number }
+  | { kind: "credentials"; /** JS returns this number with them. */ request: number }
   | { kind: "warning"; /** What it is. */ error: NativeError }
   | { kind: "debug"; /** The line. */ line: string };
 
 /** A histogram. */
 export interface NativeLatency {
-  /** How many. */
+  /** How many durations. */
   count: number;
-  /** How long together, in ms. */
+  /** Their sum, in ms. */
   sumMs: number;
-  /** Upper bound in ms, how many took no longer. */
+  /** Pairs of an upper bound in ms and the number of durations up to it. */
   buckets: Array<Array<number>>;
 }
 
@@ -196,8 +195,8 @@ export type NativeMissed =
     }
   | {
       kind: "entry"; /** The entry's ID. */
-      id: string; /** The broadcast's data as JSON, or */
-      json?: string; /** as msgpack. */
+      id: string; /** The broadcast's data, if it is JSON. */
+      json?: string; /** The broadcast's data, if it is msgpack. */
       msgpack?: Buffer;
     };
 
@@ -207,15 +206,15 @@ export interface NativeStats {
   read: number;
   /** Entries and messages handed to JS. */
   delivered: number;
-  /** Entries nobody here wants. */
+  /** Entries without a recipient here. */
   skipped: number;
   /** Entries not understood. */
   malformed: number;
-  /** Doubles dropped. */
+  /** Duplicates dropped. */
   doubled: number;
   /** Entries known to be lost. */
   lost: number;
-  /** Losses said. */
+  /** Losses reported. */
   losses: number;
   /** Times the stream was deleted, replaced, or fell back. */
   resets: number;
@@ -229,43 +228,43 @@ export interface NativeStats {
   dropped: number;
   /** Connections made again. */
   reconnects: number;
-  /** Sessions given back. */
+  /** Sessions restored. */
   restores: number;
-  /** Sessions not given back. */
+  /** Restores refused. */
   restoresRefused: number;
-  /** Sessions kept. */
+  /** Sessions saved. */
   sessionsSaved: number;
   /** From a publish to the acknowledgement. */
   publishLatency: NativeLatency;
-  /** From the question for a session to its answer. */
+  /** From JS's call for a session to its answer. */
   restoreLatency: NativeLatency;
   /** The stream's key. */
   stream: string;
-  /** Whether all connections stand. */
+  /** Whether all connections are open. */
   connected: boolean;
-  /** Since when the reader has heard nothing, in ms. */
+  /** For how long the reader has heard nothing, in ms. */
   silentMs: number;
   /** The reader's position. */
   position?: string;
   /** Entries not read yet. */
   lagEntries?: number;
-  /** How much older what was read is than the stream's end. */
+  /** How much older the reader's position is than the stream's end, in ms. */
   lagMs?: number;
-  /** Entries of the stream. */
+  /** Entries in the stream. */
   streamLength?: number;
-  /** Publishes not ended. */
+  /** Publishes that have not ended. */
   queueLength: number;
-  /** Bytes of those not yet in a batch. */
+  /** Bytes of the publishes that are not in a batch yet. */
   queueBytes: number;
   /** Events not drained. */
   inboxLength: number;
-  /** Their bytes. */
+  /** Bytes of the events not drained. */
   inboxBytes: number;
-  /** How long the oldest of them waits. */
+  /** How long the oldest event has been waiting, in ms. */
   inboxAgeMs: number;
   /** Broadcasts kept for recovery. */
   historyLength: number;
-  /** Their bytes. */
+  /** Bytes of the broadcasts kept for recovery. */
   historyBytes: number;
   /** Nodes, this one included. */
   members: number;
@@ -273,13 +272,13 @@ export interface NativeStats {
 
 /** See `engine::event::SubscriberCount`. */
 export interface NativeSubscriberCount {
-  /** Living nodes of our own kind. */
+  /** Uids of the nodes of this package that are alive. */
   known: Array<string>;
-  /** Number of further ones. */
+  /** How many further nodes listen. */
   others: number;
-  /** For each uid asked about. */
+  /** For each uid that was asked about: whether the node listens. */
   present: Array<boolean>;
 }
 
-/** The engine's version. `lib/native.js` takes no other one than its own. */
+/** The engine's version. `lib/native.js` accepts only a binary of its own version. */
 export declare const VERSION: string;

@@ -1,5 +1,5 @@
-//! One of the engine's connections as an operator sees it: whether it is open, and, when it is
-//! back, for how long it was away.
+//! The state of one of the engine's connections, for the operator: whether it is open, and, after a
+//! reconnect, for how long it was away.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,11 +10,10 @@ use super::event::{ConnectionName, Notice};
 use super::inbox::Inbox;
 use super::stats::Stats;
 
-/// Follows a connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionHealth {
     name: ConnectionName,
-    /// Of which stream, by its index and its key.
+    /// The index and the key of the connection's stream; `None` for PUB/SUB.
     stream: Option<(u32, Arc<str>)>,
     state: Mutex<State>,
 }
@@ -24,17 +23,17 @@ enum State {
     /// Not made yet.
     New,
     Stands,
-    /// Broken since then.
+    /// Broken since this moment.
     Away(Instant),
 }
 
 impl ConnectionHealth {
-    /// Not connected yet.
     pub(crate) fn new(name: ConnectionName, stream: Option<(u32, Arc<str>)>) -> Self {
         Self { name, stream, state: Mutex::new(State::New) }
     }
 
-    /// It was made, or made again: the latter is counted, and said.
+    /// The connection was made. If it was broken before, this counts the reconnect and reports it
+    /// to JS.
     pub(crate) fn connected(&self, stats: &Stats, inbox: &Inbox) {
         let before = std::mem::replace(&mut *self.state(), State::Stands);
         match before {
@@ -54,7 +53,7 @@ impl ConnectionHealth {
         Notice::Reconnected { connection: self.name, stream, away }
     }
 
-    /// It has gone. One that was never made, or has gone before, stays what it is.
+    /// The connection has broken. Nothing changes if it was never made, or was broken already.
     pub(crate) fn lost(&self) {
         let mut state = self.state();
         if let State::Stands = *state {
@@ -63,7 +62,7 @@ impl ConnectionHealth {
         }
     }
 
-    /// Whether it stands, as far as is known.
+    /// Whether it is open, as far as is known.
     pub(crate) fn is_connected(&self) -> bool {
         matches!(*self.state(), State::Stands)
     }

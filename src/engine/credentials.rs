@@ -1,5 +1,5 @@
-//! Credentials that JS gives: when a connection attempt asks for them, and on its own when they have
-//! changed.
+//! Credentials from the provider in JS. A connection attempt asks for them; JS also passes on new
+//! ones when they have changed.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,7 +17,8 @@ use super::warnings::Warnings;
 /// How long a connection attempt waits for JS to give the credentials.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Connection attempts that wait for JS, and connections that are to be authenticated again.
+/// The connection attempts that wait for credentials from JS, and the channel by which open
+/// connections get new ones.
 pub(crate) struct CredentialRequests {
     inbox: Arc<Inbox>,
     warnings: Arc<Warnings>,
@@ -27,7 +28,6 @@ pub(crate) struct CredentialRequests {
 }
 
 impl CredentialRequests {
-    /// Nobody waits yet.
     pub(crate) fn new(inbox: Arc<Inbox>, warnings: Arc<Warnings>) -> Self {
         Self {
             inbox,
@@ -38,7 +38,7 @@ impl CredentialRequests {
         }
     }
 
-    /// What connections are made with.
+    /// What the connector needs to get credentials from JS.
     pub(crate) fn source(self: Arc<Self>) -> CredentialsSource {
         let renewed = self.renewed.subscribe();
         CredentialsSource { ask: Arc::new(move || Box::pin(self.clone().request())), renewed }
@@ -57,7 +57,7 @@ impl CredentialRequests {
         }
     }
 
-    /// JS answers an attempt.
+    /// Passes JS's answer to the connection attempt that asked.
     pub(crate) fn provide(&self, request: u32, credentials: Result<Credentials>) {
         if let Some(answer) = self.waiting().remove(&request) {
             // The attempt may have given up.
@@ -65,14 +65,14 @@ impl CredentialRequests {
         }
     }
 
-    /// Connections that stand are authenticated again.
+    /// Authenticates all open connections again, with these credentials.
     pub(crate) fn renew(&self, credentials: Credentials) {
-        // What was refused before says nothing about these.
+        // Redis may accept these even if it refused the ones before.
         self.warnings.clear(RENEWING);
         self.renewed.send_replace(Some(credentials));
     }
 
-    /// Connections that stand go on with what they have.
+    /// Warns that the provider has failed. Open connections keep the credentials that they have.
     pub(crate) fn failed(&self, reason: String) {
         self.warnings.warn(RENEWING, &Error::Provider { reason });
     }

@@ -1,4 +1,4 @@
-//! Starts, wires and stops the rest.
+//! Starts, connects and stops the parts of an engine.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ use super::stream::{
 use super::warnings::Warnings;
 use super::wire::{Data, EMITTER, EntryId, MessageType};
 
-/// One node's side of the cluster: its streams, its PUB/SUB, its sessions. Or an emitter, which only
+/// The engine of a node (its streams, PUB/SUB and sessions), or that of an emitter, which only
 /// writes.
 pub(crate) struct Engine {
     uid: Arc<str>,
@@ -53,11 +53,11 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Starts an engine; it connects on its own and goes on trying. `wake` is called, from any
-    /// thread, when the inbox is to be drained; `debug` turns log lines on.
+    /// Starts an engine, which connects in the background and retries until it succeeds. The engine
+    /// calls `wake`, on any thread, when JS must drain the inbox. `debug` turns log lines on.
     ///
     /// # Errors
-    /// [`Error::Settings`] when certificates or keys cannot be used.
+    /// [`Error::Settings`] if certificates or keys cannot be used.
     pub(crate) fn start(
         settings: Settings,
         options: Options,
@@ -186,21 +186,20 @@ impl Engine {
         )
     }
 
-    /// Names this node, 16 hex digits: the same in all its namespaces. For an emitter [`EMITTER`].
+    /// The node's uid: 16 hex digits, the same in all its namespaces. An emitter has [`EMITTER`].
     pub(crate) fn uid(&self) -> &str {
         &self.uid
     }
 
-    /// Where events for JS come out.
     pub(crate) fn inbox(&self) -> &Inbox {
         &self.inbox
     }
 
-    /// Opens a namespace. With `recovery` the stream's history is kept for it; `encodes` is
-    /// whether its packets are encoded here.
+    /// Opens a namespace. With `recovery` the engine keeps the stream's history for it. With
+    /// `encodes` the engine encodes its packets.
     pub(crate) fn open(&self, nsp: &str, recovery: bool, encodes: bool) -> Arc<Namespace> {
         let Some(services) = &self.services else {
-            // Nothing ever comes for it: it is only a name to write under.
+            // An emitter reads nothing: the namespace is only a name to write under.
             return Arc::new(Namespace::new(0, nsp, false, false));
         };
         let namespace = self.namespaces.open(nsp, recovery, encodes);
@@ -213,7 +212,8 @@ impl Engine {
         namespace
     }
 
-    /// Writes a message to the namespace's stream. It ends with [`StreamEvent::Published`].
+    /// Writes a message to the namespace's stream. The publish ends with
+    /// [`StreamEvent::Published`].
     ///
     /// # Errors
     /// [`Error::QueueFull`], [`Error::Closed`].
@@ -247,7 +247,8 @@ impl Engine {
         }
     }
 
-    /// Publishes a request to the other nodes of a namespace, msgpack of the whole message.
+    /// Publishes a request to the other nodes of a namespace; `payload` is msgpack of the whole
+    /// message.
     ///
     /// # Errors
     /// [`Error::QueueFull`].
@@ -255,7 +256,7 @@ impl Engine {
         self.pub_sub()?.request(nsp, payload, self.stream(nsp))
     }
 
-    /// Publishes an answer to one node, msgpack of the whole message.
+    /// Publishes an answer to one node; `payload` is msgpack of the whole message.
     ///
     /// # Errors
     /// [`Error::QueueFull`].
@@ -263,7 +264,7 @@ impl Engine {
         self.pub_sub()?.respond(nsp, uid, payload)
     }
 
-    /// Asks who listens in a namespace; see [`Answer::Subscribers`].
+    /// Counts the nodes that listen in a namespace; see [`Answer::Subscribers`].
     pub(crate) fn count_subscribers(&self, call: CallId, nsp: &str, asked: Vec<String>) {
         if let Some(control) = self.control() {
             return control.count_subscribers(call, nsp, asked);
@@ -294,14 +295,14 @@ impl Engine {
         self.services.as_ref()?.control.as_ref()
     }
 
-    /// Whether the other nodes hear in the streams that this one is there.
+    /// Whether this node shows in the streams that it is alive: it does if requests travel there.
     fn speaks_in_streams(&self) -> bool {
         self.services.as_ref().is_some_and(|services| services.control.is_none())
     }
 
-    /// A room has got its first local member, or lost its last one. Returns the entry up to which
-    /// nothing that went to the room comes here: broadcasts that were left out, and, if JS has handled
-    /// everything, all that was read.
+    /// A room has got its first local member, or lost its last one. Returns the ID of the entry up
+    /// to which JS gets no broadcasts to the room: that of the last broadcast that was left out,
+    /// or, if JS has handled everything, the reader's position if that is later.
     pub(crate) fn set_room(&self, namespace: &Namespace, room: &str, has_members: bool) -> EntryId {
         if !namespace.recovery {
             return namespace.set_room(room, has_members);
@@ -311,27 +312,29 @@ impl Engine {
         if self.inbox.is_idle() { left_out.max(cursor.position) } else { left_out }
     }
 
-    /// Own entries up to this one were delivered here while the stream could not be read.
+    /// The ID of the entry up to which own entries were delivered here while the stream could not
+    /// be read.
     pub(crate) fn delivered_ahead(&self, nsp: &str) -> EntryId {
         self.stream(nsp).cursor().delivered_ahead
     }
 
-    /// Where reading has begun: nothing from before was for a client of this node.
+    /// The ID of the entry behind which the reader has begun. Earlier entries were for no client of
+    /// this node.
     pub(crate) fn read_since(&self, nsp: &str) -> EntryId {
         self.stream(nsp).cursor().read_since
     }
 
-    /// Keeps a session, msgpack of `{sid, pid, rooms, data}`, for some time.
+    /// Saves a session, msgpack of `{sid, pid, rooms, data}`, for the time `keep`.
     pub(crate) fn persist_session(&self, pid: &str, session: Vec<u8>, keep: Duration) {
         if let Some(services) = &self.services {
             services.sessions.persist(self.session_key(pid), session, keep);
         }
     }
 
-    /// Gives a session back; see [`StreamEvent::Restored`].
+    /// Restores a session; see [`StreamEvent::Restored`].
     ///
     /// # Errors
-    /// [`Error::NotRestored`] when the offset, which comes from the client, is none.
+    /// [`Error::NotRestored`] if the offset, which comes from the client, is no entry ID.
     pub(crate) fn restore_session(
         &self,
         call: CallId,
@@ -357,7 +360,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Closes a namespace and answers the call once everything it has published is out.
+    /// Closes a namespace, and answers the call when what the namespace has published is written,
+    /// or after `FLUSH_LIMIT`.
     pub(crate) fn close_namespace(
         self: &Arc<Self>,
         call: CallId,
@@ -378,8 +382,8 @@ impl Engine {
         });
     }
 
-    /// Ends the engine: what was accepted goes out, within a time limit, then all connections
-    /// close and the call is answered.
+    /// Ends the engine: waits, within a time limit, until what it has accepted is written, closes
+    /// all connections, and answers the call.
     pub(crate) fn close(self: &Arc<Self>, call: CallId) {
         self.closing.store(true, Ordering::Relaxed);
         if let Some(services) = self.services.as_ref().filter(|_| self.speaks_in_streams()) {
@@ -394,7 +398,7 @@ impl Engine {
             if !is_flushed {
                 tracing::debug!("closed with publishes still on their way");
             }
-            // Where Redis did not take those, it is not waited for once more.
+            // If Redis did not take the publishes in time, the rest does not wait for it again.
             let limit = if is_flushed { FLUSH_LIMIT } else { Duration::ZERO };
             if let Some(services) = &engine.services
                 && !services.stop(limit).await
@@ -402,18 +406,18 @@ impl Engine {
                 tracing::debug!("closed with something still to be said");
             }
             for task in engine.abort() {
-                // Ended by the abort: there is nothing to learn from it.
+                // The abort has ended the task: its result is of no use.
                 let _ = task.await;
             }
             engine.complete_rest();
             engine.inbox.push(Notice::Answered { call, result: Ok(Answer::Done) });
         };
-        // Not among the tasks that it ends.
+        // Spawned here, so that it is not among the tasks that it ends.
         drop(self.runtime.handle().spawn(work.with_subscriber(self.dispatch.clone())));
     }
 
-    /// Ends all tasks at once; connections close with them. For those who want to see them end,
-    /// the tasks are given back.
+    /// Aborts all tasks at once; their connections close with them. Returns the tasks, so that the
+    /// caller can wait for their end.
     pub(crate) fn abort(&self) -> Vec<JoinHandle<()>> {
         self.closing.store(true, Ordering::Relaxed);
         let tasks = std::mem::take(&mut *self.tasks());
@@ -421,23 +425,21 @@ impl Engine {
         tasks
     }
 
-    /// JS answers [`Notice::CredentialsWanted`].
+    /// Passes on JS's answer to [`Notice::CredentialsWanted`].
     pub(crate) fn provide_credentials(&self, request: u32, credentials: Result<Credentials>) {
         self.credentials.provide(request, credentials);
     }
 
-    /// The credentials have changed: connections that stand are authenticated again with the new
-    /// ones.
+    /// The credentials have changed: authenticates open connections again with the new ones.
     pub(crate) fn renew_credentials(&self, credentials: Credentials) {
         self.credentials.renew(credentials);
     }
 
-    /// The provider of the credentials has failed, while nobody asked it.
+    /// The provider of the credentials has failed while no connection attempt waited for it.
     pub(crate) fn credentials_failed(&self, reason: String) {
         self.credentials.failed(reason);
     }
 
-    /// The counters.
     pub(crate) fn stats(&self) -> &Stats {
         &self.stats
     }
@@ -447,7 +449,7 @@ impl Engine {
         &self.streams[self.options.stream_of(nsp)]
     }
 
-    /// How many nodes are heard in a namespace, this one included.
+    /// The number of nodes in a namespace, this one included.
     pub(crate) fn members(&self, nsp: &str) -> usize {
         let others = match self.control() {
             Some(control) => control.members(),
@@ -456,7 +458,7 @@ impl Engine {
         1 + others
     }
 
-    /// Whether all connections stand that a namespace needs.
+    /// Whether all connections that a namespace needs are open.
     pub(crate) fn is_connected(&self, nsp: &str) -> bool {
         let stream = self.stream(nsp);
         !self.closing.load(Ordering::Relaxed)

@@ -1,7 +1,7 @@
-//! What the engine hands to the JS thread through its inbox.
+//! The events that the engine passes to the JS thread through its inbox.
 //!
-//! There are two kinds, which differ in who may push them. A [`StreamEvent`] has a place in a
-//! stream's order, and only code that holds the lock of the stream's cursor can push one. A
+//! There are two kinds, which differ in the code that may push them. A [`StreamEvent`] has a place
+//! in a stream's order, and only code that holds the lock of the stream's cursor can push one. A
 //! [`Notice`] has no such place.
 
 use std::sync::Arc;
@@ -15,15 +15,13 @@ use super::wire::{BroadcastHead, Data, EntryId, MessageType, Packet};
 /// Names a call of JS that the engine answers with an event.
 pub(crate) type CallId = u32;
 
-/// Bookkeeping per event, in bytes.
+/// Bytes that each event counts for beside its contents.
 const OVERHEAD: usize = 128;
 
 /// Something for JS to handle.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// It has a place in a stream's order.
     Stream(StreamEvent),
-    /// It has none.
     Notice(Notice),
 }
 
@@ -32,59 +30,52 @@ pub(crate) enum Event {
 pub(crate) enum StreamEvent {
     /// An entry that another node wrote.
     Entry {
-        /// For which namespace.
         namespace: NamespaceHandle,
         /// The node that wrote it.
         uid: Arc<str>,
-        /// Type of the message.
         kind: MessageType,
-        /// The entry's ID.
         id: EntryId,
-        /// Data of the message.
         data: Option<Data>,
-        /// Set unless it is a broadcast: everything else may change rooms.
+        /// `None` for a broadcast: everything else may change rooms.
         pin: Option<InterestPin>,
     },
     /// A broadcast of another node, ready to be sent to local sockets.
     Broadcast {
-        /// For which namespace.
         namespace: Arc<Namespace>,
-        /// The entry's ID; fits doubles.
+        /// The entry's ID. Both its numbers are exact as JS numbers.
         id: EntryId,
-        /// Who gets it, and how; all rooms have names.
+        /// Which rooms get it, and how. All its rooms have names.
         head: BroadcastHead,
         /// The Socket.IO packet, its offset included.
         packet: Packet,
     },
-    /// One of our own publishes has ended: it is its turn.
+    /// A publish of this engine has ended. If it has an entry, this event has the entry's place.
     Published(Completion),
     /// A PUB/SUB message, behind the entries that its sender had written before it.
     Message {
-        /// For which namespace.
         namespace: NamespaceHandle,
         /// msgpack of a whole message.
         payload: Vec<u8>,
-        /// The user's handlers may change rooms.
+        /// A pin, since the user's handlers may change rooms.
         pin: Option<InterestPin>,
     },
-    /// A session was restored. What follows this event in the inbox is live for its client.
+    /// A session was restored. Its client gets the events behind this one live.
     Restored {
         /// The call that asked for the session.
         call: CallId,
         /// msgpack of `{sid, pid, rooms, data}`.
         session: Vec<u8>,
-        /// What the client missed, in order.
+        /// The broadcasts that the client missed, in order.
         missed: Vec<Missed>,
-        /// The position up to which that is.
+        /// The ID of the entry up to which `missed` goes.
         position: EntryId,
-        /// The socket joins its rooms.
+        /// A pin, since the socket joins its rooms.
         pin: Option<InterestPin>,
     },
     /// Entries of a stream were lost, or may have been.
     Lost {
-        /// Which of the engine's streams.
+        /// The stream's index.
         stream: u32,
-        /// What happened.
         loss: Loss,
         /// How many entries, if that is known.
         entries: Option<u64>,
@@ -95,69 +86,62 @@ pub(crate) enum StreamEvent {
 #[derive(Debug)]
 pub(crate) enum Notice {
     /// The answer to a call.
-    Answered {
-        /// Which call.
-        call: CallId,
-        /// The answer.
-        result: Result<Answer, Error>,
-    },
-    /// Nodes of our own kind have come or gone: pending requests are looked at again.
+    Answered { call: CallId, result: Result<Answer, Error> },
+    /// Nodes of this package have come or gone: JS counts again for its open requests.
     MembersChanged {
-        /// In which namespace; `None` if nodes are heard in all of them at once.
+        /// `None` over PUB/SUB: there a heartbeat counts for all namespaces.
         namespace: Option<NamespaceHandle>,
-        /// Which nodes.
         changes: Changes,
     },
-    /// A connection that was broken stands again.
+    /// A connection that was broken is open again.
     Reconnected {
-        /// Which connection.
         connection: ConnectionName,
-        /// Of which of the engine's streams.
+        /// The index of the connection's stream; `None` for PUB/SUB.
         stream: Option<u32>,
         /// How long it was away.
         away: Duration,
     },
-    /// The credentials are wanted for a new connection.
+    /// A new connection needs the credentials.
     CredentialsWanted {
-        /// To be given back with them.
+        /// JS returns this number with them.
         request: u32,
     },
-    /// Something that the operator has to know.
+    /// An error that the operator must know.
     Warning(Error),
     /// A line for `DEBUG=`.
     Debug(String),
 }
 
-/// The answer to a call; that to a restore is [`StreamEvent::Restored`].
+/// The answer to a call. [`StreamEvent::Restored`] answers a restore.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// It is done.
+    /// What was asked for is done.
     Done,
-    /// Who listens in a namespace.
+    /// Which nodes listen in a namespace.
     Subscribers(SubscriberCount),
 }
 
-/// Who listens to a namespace's requests, besides this node.
+/// Which nodes listen to a namespace's requests, this one not included.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SubscriberCount {
-    /// Nodes of our own kind that are alive.
+    /// Uids of the nodes of this package that are alive.
     pub(crate) known: Vec<String>,
-    /// How many further ones there are: upstream nodes, and those not heard of yet.
+    /// How many further nodes listen: upstream nodes, and nodes without a heartbeat yet.
     pub(crate) others: u32,
-    /// For each uid that was asked about: whether it is among those.
+    /// For each uid that was asked about, in that order: whether the node listens.
     pub(crate) present: Vec<bool>,
 }
 
 /// How entries were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// They were trimmed before this node read them, or lost in a failover.
+    /// Entries were trimmed before this node read them, or lost in a failover.
     Trimmed,
     /// The stream was deleted, or replaced by another one.
     Deleted,
-    /// The stream fell back behind what we had read.
+    /// The stream's end fell back behind the reader's position.
     FellBack,
-    /// The stream's key holds something that is no stream.
+    /// The stream's key holds something other than a stream.
     WrongType,
 }
 
@@ -174,7 +158,7 @@ impl Loss {
 }
 
 impl Event {
-    /// Takes the event's pin out of it: to be dropped when JS has handled the event.
+    /// Takes the event's pin out. The caller drops it when JS has handled the event.
     pub(crate) fn take_pin(&mut self) -> Option<InterestPin> {
         match self {
             Event::Stream(
@@ -188,7 +172,7 @@ impl Event {
         }
     }
 
-    /// Rough size in bytes, for the bound.
+    /// Rough size in bytes, for the inbox's bound.
     pub(crate) fn size(&self) -> usize {
         match self {
             Event::Stream(event) => event.size(),
@@ -199,7 +183,7 @@ impl Event {
 }
 
 impl StreamEvent {
-    /// Rough size in bytes, for the bound.
+    /// Rough size in bytes, for the inbox's bound.
     pub(crate) fn size(&self) -> usize {
         OVERHEAD
             + match self {
@@ -218,7 +202,7 @@ impl StreamEvent {
 }
 
 impl Notice {
-    /// What JS is to know of nodes that came or went; `None` if none did.
+    /// Reports nodes that came or went; `None` if there are none.
     pub(crate) fn members_changed(
         namespace: Option<NamespaceHandle>,
         changes: Changes,
@@ -233,13 +217,11 @@ pub(crate) type Ticket = u32;
 /// How a publish ended.
 #[derive(Debug)]
 pub(crate) struct Completion {
-    /// The publish.
     pub(crate) ticket: Ticket,
-    /// The entry's ID when it is known, or why there is none.
+    /// The entry's ID if it is known, or the reason why there is no entry.
     pub(crate) outcome: Result<Option<EntryId>, Error>,
-    /// What is to be done about it here.
     pub(crate) local: Local,
-    /// A join, a leave or a disconnect changes rooms.
+    /// Set for a join, a leave or a disconnect, which change rooms.
     pub(crate) pin: Option<InterestPin>,
 }
 
@@ -260,13 +242,8 @@ pub(crate) enum Local {
 pub(crate) enum Missed {
     /// Ready to be sent, its offset included.
     Packet(Packet),
-    /// JS decodes it, and has the last word on whether it was missed.
-    Entry {
-        /// The entry.
-        id: EntryId,
-        /// Its data.
-        data: Data,
-    },
+    /// JS decodes it, and decides whether the client missed it.
+    Entry { id: EntryId, data: Data },
 }
 
 impl Missed {
@@ -279,14 +256,14 @@ impl Missed {
     }
 }
 
-/// Whose connection it is.
+/// Which of the engine's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ConnectionName {
-    /// That of a stream's reader.
+    /// The connection of a stream's reader.
     Reader,
-    /// That of a stream's writer.
+    /// The connection of a stream's writer.
     Writer,
-    /// That of requests, answers and heartbeats.
+    /// The connection of requests, answers and heartbeats.
     PubSub,
 }
 

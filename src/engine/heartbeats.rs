@@ -1,5 +1,6 @@
-//! The heartbeats of this node in its streams, when requests travel there (`requestsVia: "stream"`):
-//! one task for all namespaces, on tokio, so that a blocked event loop does not look dead.
+//! The heartbeats of this node in its streams, when requests travel there
+//! (`requestsVia: "stream"`): one task for all namespaces, on tokio, so that a blocked event loop
+//! does not make the node look dead.
 
 use std::sync::Arc;
 
@@ -13,16 +14,14 @@ use super::presence::{Listening, Pace};
 use super::stream::Stream;
 use super::wire::HEARTBEAT;
 
-/// Speaks where we have been silent, and forgets those who are: one task for all namespaces, on
-/// tokio, so that a blocked event loop does not look dead.
+/// Writes a heartbeat to each namespace in which this node has written nothing for too long, and
+/// removes other nodes that are silent.
 pub(crate) struct Heartbeats {
-    /// The namespaces to look at.
     pub(crate) namespaces: Arc<Namespaces>,
-    /// All streams.
     pub(crate) streams: Vec<Arc<Stream>>,
-    /// Which namespace is in which stream, and the pace.
+    /// Tell which stream a namespace belongs to, and the intervals.
     pub(crate) options: Arc<Options>,
-    /// Is told who has gone.
+    /// Gets a notice when nodes have gone silent.
     pub(crate) inbox: Arc<Inbox>,
 }
 
@@ -32,7 +31,7 @@ impl Heartbeats {
         let pace = Pace::of(&self.options);
         let mut ticks = interval(pace.check_interval());
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Up to which publish of each stream we have spoken last.
+        // For each stream: how many publishes it had accepted after our last heartbeat.
         let mut spoken = vec![0; self.streams.len()];
         loop {
             ticks.tick().await;
@@ -144,7 +143,7 @@ mod tests {
         let (heartbeats, namespace) = heartbeats();
         let stream = &heartbeats.streams[0];
         namespace.presence().hear("a", HEARTBEAT);
-        // The first of these starts the clocks.
+        // The first `heard_all` starts the clocks.
         for _ in 0..=11 {
             assert!(heartbeats.inbox.drain(1).is_none());
             advance(SECOND).await;

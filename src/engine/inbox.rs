@@ -1,7 +1,7 @@
-//! What waits for the JS thread: bounded in bytes, in the order in which it is to be handled.
+//! The queue of events for the JS thread: in order, and bounded in bytes.
 //!
-//! The owner is woken once when something comes into an empty inbox and drains it in slices until
-//! it is empty again.
+//! The inbox wakes JS once, when an event comes into the empty inbox. JS then drains it in slices
+//! until it is empty again.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use super::event::{Event, Notice, StreamEvent};
 
-/// How exactly the age of what waits is known.
+/// The precision of [`Inbox::age`].
 const AGE_STEP: Duration = Duration::from_millis(50);
 
-/// What JS is handed at once: handling more of it would keep the event loop from everything else.
+/// About the most bytes in one slice: handling more at once would keep the event loop from other
+/// work.
 const SLICE_BYTES: usize = 512 * 1024;
 
 type Wake = Box<dyn Fn() + Send + Sync>;
@@ -32,16 +33,17 @@ pub(crate) struct Inbox {
 struct State {
     events: VecDeque<Event>,
     bytes: usize,
-    /// What was drained last is being handled.
+    /// Whether JS is still handling what it drained last.
     is_handling: bool,
     /// How many events were drained.
     taken: u64,
-    /// When events came in: those from this number on, by their count since the start.
+    /// Pairs of an event's number, counted from the start, and the time at which it came in. The
+    /// time also holds for the events behind it, up to the next pair.
     came: VecDeque<(u64, Instant)>,
 }
 
 impl State {
-    /// Events come in. Those that come within `AGE_STEP` count as of the same age.
+    /// Notes when events come in. Events that come within `AGE_STEP` count as equally old.
     fn mark(&mut self) {
         let now = Instant::now();
         let number = self.taken + self.events.len() as u64;
@@ -64,19 +66,19 @@ impl State {
 }
 
 impl Inbox {
-    /// `wake` is called when the first event comes into an empty inbox.
+    /// The inbox calls `wake` when an event comes into it while it is empty.
     pub(crate) fn new(bound: usize, wake: impl Fn() + Send + Sync + 'static) -> Self {
         let wake: Wake = Box::new(wake);
         Self { state: Mutex::default(), bound, wake: Mutex::new(Some(wake)), space: Notify::new() }
     }
 
-    /// The entrance for events that have a place in a stream's order. Each stream gets one, and keeps
-    /// it behind the lock of its cursor.
+    /// Makes an [`OrderedInbox`], which takes events that have a place in a stream's order. Each
+    /// stream keeps one behind the lock of its cursor.
     pub(crate) fn in_order(self: &Arc<Self>) -> OrderedInbox {
         OrderedInbox(self.clone())
     }
 
-    /// Adds a notice, even over the bound: what waits for it would wait for ever.
+    /// Adds a notice, even over the bound: what waits for the notice would wait for ever.
     pub(crate) fn push(&self, notice: Notice) {
         self.push_all([Event::Notice(notice)]);
     }
@@ -108,7 +110,7 @@ impl Inbox {
         }
     }
 
-    /// Lets go of `wake`, and so of whoever it wakes: nobody drains any more.
+    /// Drops `wake`, which refers to the owner that it wakes. Nobody drains after this.
     pub(crate) fn release(&self) {
         self.wake().take();
     }
@@ -135,14 +137,14 @@ impl Inbox {
         }
     }
 
-    /// Whether so many bytes fit.
+    /// Whether this many bytes fit.
     pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
         self.lock().bytes.saturating_add(bytes) < self.bound
     }
 
-    /// Takes up to `most` events and about `SLICE_BYTES`, and ends behind a restored session: the
-    /// socket joins its rooms before the next slice is handled. Nothing means that the next event
-    /// wakes again.
+    /// Takes up to `most` events and about `SLICE_BYTES`. The slice ends behind a restored session,
+    /// so that its socket joins its rooms before JS handles the next slice. `None` means that the
+    /// inbox is empty, and that the next event wakes JS again.
     pub(crate) fn drain(&self, most: usize) -> Option<Vec<Event>> {
         let mut state = self.lock();
         let mut taken = Vec::with_capacity(most.min(state.events.len()));
@@ -165,7 +167,7 @@ impl Inbox {
             return None;
         }
         self.space.notify_waiters();
-        // By the rooms of this moment: those of the moment at which it was read do not count.
+        // The rooms at this moment decide, not those at the moment when the reader read it.
         taken.retain(|event| match event {
             Event::Stream(StreamEvent::Broadcast { namespace, id, head, .. }) => {
                 namespace.check_interest(*id, head)
@@ -181,13 +183,13 @@ impl Inbox {
         state.events.is_empty() && !state.is_handling
     }
 
-    /// Number and bytes of what waits.
+    /// The number of events that wait, and their bytes.
     pub(crate) fn len_and_bytes(&self) -> (usize, usize) {
         let state = self.lock();
         (state.events.len(), state.bytes)
     }
 
-    /// How long the oldest of what waits has been waiting.
+    /// How long the oldest event has been waiting.
     pub(crate) fn age(&self) -> Duration {
         self.lock().came.front().map_or(Duration::ZERO, |(_, came)| came.elapsed())
     }
@@ -201,8 +203,8 @@ impl Inbox {
     }
 }
 
-/// Takes events that have a place in a stream's order. Whoever reaches it holds the stream's cursor:
-/// nobody else can push in between.
+/// Adds events that have a place in a stream's order. Code can reach this only while it holds the
+/// stream's cursor, so nothing else can push in between.
 pub(crate) struct OrderedInbox(Arc<Inbox>);
 
 impl OrderedInbox {

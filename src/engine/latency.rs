@@ -1,18 +1,18 @@
-//! How long things took, as a histogram with fixed buckets: counted without a lock.
+//! A histogram of durations with fixed buckets, which counts without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The buckets' upper bounds in microseconds; what took longer is in none of them.
+/// The buckets' upper bounds in microseconds. One more bucket, without a bound, takes longer
+/// durations.
 const BOUNDS: [u64; 15] = [
     250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 5_000_000, 10_000_000,
 ];
 
-/// A histogram of durations.
 #[derive(Debug, Default)]
 pub(crate) struct Latencies {
-    /// By bucket, the one without a bound last.
+    /// One count per bucket; the bucket without a bound is last.
     counts: [AtomicU64; BOUNDS.len() + 1],
     sum_nanos: AtomicU64,
 }
@@ -20,16 +20,16 @@ pub(crate) struct Latencies {
 /// A histogram at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LatencySnapshot {
-    /// How many there were.
+    /// How many durations.
     pub(crate) count: u64,
-    /// How long they took together, in ms.
+    /// Their sum, in ms.
     pub(crate) sum_ms: f64,
-    /// An upper bound in ms, and how many took no longer than that.
+    /// Pairs of an upper bound in ms and the number of durations up to it.
     pub(crate) buckets: Vec<(f64, u64)>,
 }
 
 impl Latencies {
-    /// Adds what took that long, all at once.
+    /// Adds durations, with one update per bucket.
     pub(crate) fn add(&self, durations: impl IntoIterator<Item = Duration>) {
         let (mut counts, mut sum) = ([0; BOUNDS.len() + 1], 0);
         for duration in durations {

@@ -12,7 +12,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use super::event::Notice;
 use super::inbox::Inbox;
 
-/// What the engine's tasks are to run under: writes to the inbox, or nowhere.
+/// The dispatcher under which the engine's tasks run: it writes to the inbox, or nowhere.
 pub(crate) fn dispatch(inbox: &Arc<Inbox>, enabled: bool) -> Dispatch {
     if !enabled {
         return Dispatch::none();
@@ -29,7 +29,7 @@ impl<S: Subscriber> Layer<S> for ToInbox {
         }
         let mut line = PubSubConnection(String::new());
         event.record(&mut line);
-        // A full inbox does not wait for log lines.
+        // If the inbox is full, the line is dropped.
         let _ = self.0.offer(Notice::Debug(line.0));
     }
 }

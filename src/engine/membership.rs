@@ -1,32 +1,31 @@
-//! Which nodes of our own kind there are, by their heartbeats.
+//! Which nodes of this package are alive, by their heartbeats.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A node unheard of for this long is forgotten. Until then it is known as dead, so that the
-/// subscriptions of a stopped process are not taken for those of an upstream node.
+/// `Members` forgets a node after this long without a heartbeat. Until then it knows the node as
+/// dead, so that the subscriptions of a stopped process do not count as those of an upstream node.
 const FORGOTTEN: Duration = Duration::from_secs(3600);
 
 /// Which nodes have come and gone.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// Heard for the first time, or again.
+    /// Nodes that were heard for the first time, or again.
     pub(crate) came: Vec<String>,
-    /// They have said that they leave.
+    /// Nodes that have announced that they leave.
     pub(crate) left: Vec<String>,
-    /// Nothing is heard of them any more.
+    /// Nodes that are not heard any more.
     pub(crate) silent: Vec<String>,
 }
 
 impl Changes {
-    /// Nobody has.
     pub(crate) fn is_empty(&self) -> bool {
         self.came.is_empty() && self.left.is_empty() && self.silent.is_empty()
     }
 
-    /// Says it in the debug output.
+    /// Logs the changes.
     pub(crate) fn say(&self) {
         self.came.iter().for_each(|uid| tracing::debug!("node {uid} is there"));
         self.left.iter().for_each(|uid| tracing::debug!("node {uid} has left"));
@@ -34,24 +33,24 @@ impl Changes {
     }
 }
 
-/// The nodes heard of.
+/// The nodes that this node has heard.
 #[derive(Debug)]
 pub(crate) struct Members {
     timeout: Duration,
     heard: HashMap<String, Instant>,
-    /// Those that were alive when it was last looked.
+    /// The nodes that were alive at the last refresh.
     alive: HashSet<String>,
-    /// When that was.
+    /// The moment of the last refresh.
     refreshed: Instant,
 }
 
 impl Members {
-    /// Nobody was heard of. A node is dead after `timeout` of silence.
+    /// A node is dead after `timeout` of silence.
     pub(crate) fn new(timeout: Duration) -> Self {
         Self { timeout, heard: HashMap::new(), alive: HashSet::new(), refreshed: Instant::now() }
     }
 
-    /// A node has said something.
+    /// A node has sent a heartbeat.
     pub(crate) fn hear(&mut self, uid: String) {
         self.heard.insert(uid, Instant::now());
     }
@@ -61,8 +60,8 @@ impl Members {
         self.heard.remove(uid);
     }
 
-    /// We could not listen until now: nobody is blamed for a silence that was ours. Who was dead before
-    /// stays dead.
+    /// Restarts the clocks of living nodes, since this node could not listen until now. Nodes that
+    /// were dead before stay dead.
     pub(crate) fn listen_again(&mut self) {
         let now = Instant::now();
         for (uid, heard) in &mut self.heard {
@@ -72,7 +71,8 @@ impl Members {
         }
     }
 
-    /// Forgets the long silent, and says who came or went since the last time.
+    /// Forgets nodes that were silent for `FORGOTTEN`, and returns which nodes came or went since
+    /// the last refresh.
     pub(crate) fn refresh(&mut self) -> Changes {
         let now = Instant::now();
         self.refreshed = now;
@@ -90,12 +90,12 @@ impl Members {
         changes
     }
 
-    /// How many were alive when it was last looked.
+    /// How many nodes were alive at the last refresh.
     pub(crate) fn alive(&self) -> usize {
         self.alive.len()
     }
 
-    /// All nodes heard of, and whether each is alive.
+    /// All known nodes, and whether each is alive.
     pub(crate) fn all(&self) -> Vec<(String, bool)> {
         self.heard.iter().map(|(uid, heard)| (uid.clone(), self.is_alive(*heard))).collect()
     }
@@ -120,7 +120,7 @@ mod tests {
         alive
     }
 
-    /// Who came, left, and is not heard any more.
+    /// The uids of nodes that came, that left, and that are not heard any more.
     fn changes(members: &mut Members) -> (String, String, String) {
         let Changes { mut came, left, silent } = members.refresh();
         came.sort();

@@ -1,7 +1,7 @@
 //! The engine, in plain Rust: everything that does not need Node.js.
 //!
-//! The modules stand in the order in which they build on each other: each uses only those above it
-//! (`__test__/layout/layout.test.js` checks that).
+//! The modules are declared in the order in which they build on each other: each uses only those
+//! above it (`__test__/layout/layout.test.js` checks that).
 
 pub(crate) mod address;
 pub(crate) mod error;

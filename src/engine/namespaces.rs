@@ -1,12 +1,12 @@
-//! Which namespaces are open here, and which of their rooms have a local member: a broadcast
-//! without a recipient here ends in the reader.
+//! Which namespaces are open here, and which of their rooms have a local member: the reader drops a
+//! broadcast without a recipient here.
 //!
-//! JS keeps the rooms exact. What counts are the rooms at the moment when JS takes a broadcast. So
-//! the reader decides only while nothing waits for JS; otherwise the inbox decides when JS takes
-//! the broadcast. And JS may change the rooms while it handles an event (a join, a leave, a
-//! disconnect, any handler of the user's). Such an event carries a pin: until JS has handled it,
-//! its namespace gets all broadcasts. Without that, a join followed by an emit in one slice would
-//! lose the emit.
+//! JS keeps the rooms exact. The rooms at the moment when JS takes a broadcast decide who gets it.
+//! So the reader drops broadcasts only while no event waits for JS; otherwise the inbox decides
+//! when JS takes the broadcast. JS may change the rooms while it handles an event (a join, a leave,
+//! a disconnect, any handler of the user's). Such an event carries a pin: until JS has handled it,
+//! its namespace gets all broadcasts. Otherwise a join followed by an emit in one slice would lose
+//! the emit.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -22,13 +22,11 @@ pub(crate) type NamespaceHandle = u32;
 /// An open namespace.
 #[derive(Debug)]
 pub(crate) struct Namespace {
-    /// Names it between JS and the engine.
     pub(crate) handle: NamespaceHandle,
-    /// Its name.
     pub(crate) name: Arc<str>,
     /// Whether packets carry their offset.
     pub(crate) recovery: bool,
-    /// Whether packets are encoded here: JS does it where users have a parser of their own.
+    /// Whether the engine encodes packets. JS does it if the user has a parser of their own.
     pub(crate) encodes: bool,
     interest: Mutex<Interest>,
     pins: AtomicUsize,
@@ -39,11 +37,12 @@ pub(crate) struct Namespace {
 struct Interest {
     has_sockets: bool,
     rooms: HashSet<Box<str>>,
-    /// The last broadcast that nobody wanted.
+    /// The last broadcast that was left out, since it had no recipient here.
     left_out: EntryId,
 }
 
-/// Keeps a namespace open while it lives: goes with the event until JS has handled it.
+/// While it lives, its namespace gets all broadcasts. It goes with an event until JS has handled
+/// the event.
 pub(crate) struct InterestPin(Arc<Namespace>);
 
 impl Namespace {
@@ -62,13 +61,13 @@ impl Namespace {
         }
     }
 
-    /// The first socket has come, or the last one has gone.
+    /// The first socket has connected, or the last one has disconnected.
     pub(crate) fn set_has_sockets(&self, has_sockets: bool) {
         self.interest().has_sockets = has_sockets;
     }
 
-    /// A room has got its first member, or lost its last one. Returns the last broadcast that was
-    /// left out: up to there, what went to the room does not come.
+    /// A room has got its first member, or lost its last one. Returns the ID of the last broadcast
+    /// that was left out: JS gets no broadcasts to the room up to there.
     pub(crate) fn set_room(&self, room: &str, has_members: bool) -> EntryId {
         let mut interest = self.interest();
         if has_members {
@@ -79,13 +78,13 @@ impl Namespace {
         interest.left_out
     }
 
-    /// Holds the namespace open.
+    /// Lets all broadcasts of the namespace through until the pin is dropped.
     pub(crate) fn pin(self: &Arc<Self>) -> InterestPin {
         self.pins.fetch_add(1, Ordering::SeqCst);
         InterestPin(self.clone())
     }
 
-    /// Whether the broadcast `id` may have a recipient here.
+    /// Whether the broadcast `id` may have a recipient here. If not, it is noted as left out.
     pub(crate) fn check_interest(&self, id: EntryId, head: &BroadcastHead) -> bool {
         if self.pins.load(Ordering::SeqCst) > 0 {
             return true;
@@ -105,7 +104,7 @@ impl Namespace {
         wanted
     }
 
-    /// Which other nodes are in it, where requests travel in the stream.
+    /// The other nodes in it, if requests travel in the stream.
     pub(crate) fn presence(&self) -> MutexGuard<'_, Presence> {
         self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,7 +134,8 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
-    /// Opens a namespace. One that is open already gets a new handle: its adapter was replaced.
+    /// Opens a namespace. A namespace that is already open gets a new handle: its adapter was
+    /// replaced.
     pub(crate) fn open(&self, nsp: &str, recovery: bool, encodes: bool) -> Arc<Namespace> {
         let handle = self.next.fetch_add(1, Ordering::Relaxed);
         let namespace = Arc::new(Namespace::new(handle, nsp, recovery, encodes));
@@ -144,7 +144,7 @@ impl Namespaces {
         namespace
     }
 
-    /// Closes a namespace and gives it back, unless it was opened again meanwhile.
+    /// Closes a namespace and returns it, unless it was opened again meanwhile.
     pub(crate) fn close(&self, nsp: &str, handle: NamespaceHandle) -> Option<Arc<Namespace>> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if open.get(nsp).is_none_or(|namespace| namespace.handle != handle) {
@@ -159,7 +159,6 @@ impl Namespaces {
         open.values().cloned().collect()
     }
 
-    /// An open namespace.
     pub(crate) fn get(&self, nsp: &str) -> Option<Arc<Namespace>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner).get(nsp).cloned()
     }

@@ -17,24 +17,23 @@ use super::stream::Stream;
 use super::warnings::Warnings;
 use super::wire::{ADAPTER_CLOSE, INITIAL_HEARTBEAT};
 
-/// A node among others.
+/// The services of one node.
 pub(crate) struct NodeServices {
-    /// `None` where requests travel in the stream.
+    /// `None` if requests travel in the stream.
     pub(crate) control: Option<Control>,
     /// The sessions of connection state recovery.
     pub(crate) sessions: Sessions,
 }
 
-/// What works for it: to be run.
+/// The tasks behind [`NodeServices`]; the engine runs them.
 pub(crate) struct NodeTasks {
-    /// Where requests travel over PUB/SUB.
+    /// `None` if requests travel in the stream.
     pub(crate) control: Option<(ControlTask, OrderTask)>,
-    /// Keeps sessions and gives them back.
     pub(crate) sessions: SessionTask,
 }
 
 impl NodeServices {
-    /// A node that no one knows of yet.
+    /// Makes the services and their tasks; nothing runs yet.
     pub(crate) fn new(
         uid: &Arc<str>,
         options: &Arc<Options>,
@@ -71,7 +70,7 @@ impl NodeServices {
         }
     }
 
-    /// Lets them know that it is not any more.
+    /// Lets the other nodes know that a namespace is closed here.
     pub(crate) fn close(&self, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
         match &self.control {
             Some(control) => control.close(&namespace.name),
@@ -79,8 +78,8 @@ impl NodeServices {
         }
     }
 
-    /// Finishes what it was asked to do, at the end of the engine. Nothing is waited for that makes no
-    /// progress for as long as `limit`; false when something was left.
+    /// Finishes all its jobs, at the end of the engine. If one part makes no progress for as long
+    /// as `limit`, it gives up and returns false.
     pub(crate) async fn stop(&self, limit: Duration) -> bool {
         if !self.sessions.stop(limit).await {
             return false;

@@ -1,16 +1,16 @@
-//! The adapter's options as they come from JS, where they were checked (`lib/options.js`).
+//! The adapter's options. JS has checked them (`lib/options.js`).
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// What an engine is to the cluster.
+/// Whether an engine is a node's or an emitter's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     /// A Socket.IO server among others.
     Node,
-    /// It only writes: nothing is read, and nobody knows of it or asks it anything.
+    /// It only writes: it reads nothing, and other nodes neither know it nor send it requests.
     Emitter,
 }
 
@@ -24,11 +24,10 @@ pub(crate) enum RequestsVia {
     Stream,
 }
 
-/// Options of one engine. But for the role, field by field the ones that docs/options.md documents.
+/// Options of one engine. docs/options.md documents all fields but `role`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Options {
-    /// What it is to the cluster.
     pub(crate) role: Role,
     /// Name of the stream, or its prefix with several streams.
     pub(crate) stream_name: String,
@@ -36,7 +35,6 @@ pub(crate) struct Options {
     pub(crate) stream_count: u32,
     /// Prefix of the PUB/SUB channels.
     pub(crate) channel_prefix: String,
-    /// How requests, answers and heartbeats travel.
     pub(crate) requests_via: RequestsVia,
     /// SSUBSCRIBE and SPUBLISH instead of SUBSCRIBE and PUBLISH.
     pub(crate) use_sharded_pub_sub: bool,
@@ -50,12 +48,12 @@ pub(crate) struct Options {
     pub(crate) session_key_prefix: String,
     /// Time between two heartbeats of a node, in ms.
     pub(crate) heartbeat_interval: u64,
-    /// A node unheard of for this long is not waited for, in ms.
+    /// Requests do not wait for a node that was silent for this long, in ms.
     pub(crate) heartbeat_timeout: u64,
-    /// Bound of what waits to be written to the streams, all together, in bytes; and once more of
-    /// what waits to be published over PUB/SUB.
+    /// Bound of the publishes that wait for the streams, for all streams together, in bytes. The
+    /// messages that wait for PUB/SUB have the same bound, on their own.
     pub(crate) publish_queue_bytes: usize,
-    /// Bound of what was read and waits for the JS thread, in bytes.
+    /// Bound of the inbox, in bytes.
     pub(crate) inbox_bytes: usize,
     /// Bound of the history kept for connection state recovery, in bytes.
     pub(crate) history_bytes: usize,
@@ -70,7 +68,7 @@ impl Options {
         (0..self.stream_count).map(|i| format!("{}-{i}", self.stream_name)).collect()
     }
 
-    /// Which of [`Options::stream_names`] a namespace is routed to.
+    /// The index of a namespace's stream in [`Options::stream_names`].
     pub(crate) fn stream_of(&self, nsp: &str) -> usize {
         stream_index(nsp, self.stream_count)
     }
@@ -85,8 +83,8 @@ impl Options {
         format!("{}#{nsp}#{uid}#", self.channel_prefix)
     }
 
-    /// Channel of the heartbeats among nodes of our own kind. No namespace's channel can be equal:
-    /// their names start with a slash. Upstream nodes do not listen here.
+    /// Channel of the heartbeats among nodes of this package; upstream nodes do not listen here. No
+    /// namespace's channel can be equal, since the names of namespaces start with a slash.
     pub(crate) fn members_channel(&self) -> String {
         format!("{}#members#", self.channel_prefix)
     }
@@ -104,9 +102,9 @@ impl Options {
 
 /// Which of `count` streams a namespace is routed to.
 ///
-/// Upstream's hash: 31-multiplier over UTF-16 units in 32-bit signed arithmetic. The remainder is
-/// taken non-negative: upstream's is signed, so that namespaces with a negative hash go to a
-/// stream that no node reads (see `docs/architecture.md`).
+/// The hash is upstream's: multiplier 31 over UTF-16 units, in 32-bit signed arithmetic. The
+/// remainder is never negative, unlike upstream's: upstream routes namespaces with a negative hash
+/// to a stream that no node reads (see `docs/architecture.md`).
 fn stream_index(nsp: &str, count: u32) -> usize {
     if count <= 1 {
         return 0;
@@ -117,7 +115,7 @@ fn stream_index(nsp: &str, count: u32) -> usize {
     i64::from(hash).rem_euclid(i64::from(count)) as usize
 }
 
-/// As docs/options.md has them.
+/// The defaults in docs/options.md.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn defaults() -> Options {
     Options {

@@ -12,11 +12,11 @@ use super::membership::Changes;
 use super::options::Options;
 use super::wire::{ADAPTER_CLOSE, EMITTER, MessageType};
 
-/// Not more often than this is looked who has to speak and who is silent, whatever the options.
+/// The bounds of [`Pace::check_interval`], whatever the options.
 const SHORTEST_CHECK: Duration = Duration::from_millis(50);
 const LONGEST_CHECK: Duration = Duration::from_secs(1);
 
-/// How often, how long: by the heartbeats' options.
+/// The intervals of heartbeats, from the options.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     interval: Duration,
@@ -24,27 +24,27 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// As the options say.
     pub(crate) fn of(options: &Options) -> Self {
         Self { interval: options.heartbeat_interval(), timeout: options.heartbeat_timeout() }
     }
 
-    /// How often it is looked who has to speak and who is silent. Also the longest XREAD: each
-    /// answer shows that we can listen.
+    /// The time between two checks of which namespaces need a heartbeat and which nodes are silent.
+    /// An XREAD blocks no longer than that either: each reply shows that this node can listen.
     pub(crate) fn check_interval(&self) -> Duration {
         let slack = self.timeout.saturating_sub(self.interval);
         (self.interval / 2).min(slack / 8).clamp(SHORTEST_CHECK, LONGEST_CHECK)
     }
 
-    /// A longer pause in listening starts the clocks again. A shorter one cannot make a node look
-    /// dead that speaks every [`Options::heartbeat_interval`].
+    /// A longer pause in listening starts the clocks of all nodes again. A shorter one cannot make
+    /// a node look dead if it writes every [`Options::heartbeat_interval`].
     fn longest_pause(&self) -> Duration {
         (self.timeout.saturating_sub(self.interval) / 2).max(4 * SHORTEST_CHECK)
     }
 }
 
-/// When one stream was listened to. A moment counts when XREAD, sent then or later, has given all
-/// that there was: whatever stopped Redis, the reader or the whole process shows as a pause.
+/// The time during which this node could listen to one stream. A moment counts if an XREAD that was
+/// sent then or later has returned everything in the stream. So a stop of Redis, of the reader or
+/// of the whole process shows as a pause.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Listening {
     since: Option<Instant>,
@@ -52,12 +52,12 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// The connection broke: the clocks start again with the next one.
+    /// The connection broke: the clocks start again with the next connection.
     pub(crate) fn interrupted(&mut self) {
         self.until = None;
     }
 
-    /// Everything that was in the stream at this moment has been read.
+    /// The reader has read everything that was in the stream at `moment`.
     pub(crate) fn heard_all(&mut self, moment: Instant, pace: Pace) {
         let goes_on = |until| moment.saturating_duration_since(until) <= pace.longest_pause();
         if !self.until.is_some_and(goes_on) {
@@ -66,14 +66,14 @@ impl Listening {
         self.until = Some(moment);
     }
 
-    /// How long somebody was silent while we listened.
+    /// How long a node that was last heard at `heard` was silent while this node listened.
     fn silence(&self, heard: Instant) -> Duration {
         let (Some(since), Some(until)) = (self.since, self.until) else { return Duration::ZERO };
         until.saturating_duration_since(heard.max(since))
     }
 }
 
-/// The nodes in a namespace: the others, and whether we have spoken.
+/// The other nodes in a namespace, and when this node last wrote there.
 #[derive(Debug)]
 pub(crate) struct Presence {
     heard: HashMap<Box<str>, Instant>,
@@ -82,15 +82,14 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// Nobody was heard.
     pub(crate) fn new() -> Self {
         Self { heard: HashMap::new(), spoke: Instant::now(), has_left: false }
     }
 
-    /// A node has written a message of this type: whether it came or left by that.
+    /// A node has written a message of this type. Returns whether the node came or left by that.
     pub(crate) fn hear(&mut self, uid: &str, kind: MessageType) -> Changes {
         let mut changes = Changes::default();
-        // It writes, but is no node.
+        // An emitter writes, but is no node.
         if uid == EMITTER {
             return changes;
         }
@@ -112,31 +111,31 @@ impl Presence {
         self.has_left = true;
     }
 
-    /// How many are there.
+    /// The number of other nodes.
     pub(crate) fn count(&self) -> usize {
         self.heard.len()
     }
 
-    /// Whether this node may write something, which then shows that it is alive: not when it has
-    /// left, or it would be taken for one that is back.
+    /// Whether this node may write; what it writes shows that it is alive. After it has left it may
+    /// not, or the other nodes would think that it is back.
     pub(crate) fn may_write(&mut self) -> bool {
         self.spoke = Instant::now();
         !self.has_left
     }
 
-    /// Those who are there.
+    /// The uids of the other nodes.
     pub(crate) fn uids(&self) -> Vec<String> {
         self.heard.keys().map(|uid| uid.to_string()).collect()
     }
 
-    /// Says who has gone.
+    /// Removes the nodes that were silent for too long, and returns them.
     pub(crate) fn forget_silent(&mut self, listening: &Listening, pace: Pace) -> Changes {
         let is_silent = |heard: &mut Instant| listening.silence(*heard) > pace.timeout;
         let gone = self.heard.extract_if(|_, heard| is_silent(heard));
         Changes { silent: gone.map(|(uid, _)| uid.into()).collect(), ..Changes::default() }
     }
 
-    /// True when the others have to hear of us before it is looked again.
+    /// Whether this node must write a heartbeat before the next check.
     pub(crate) fn has_to_speak(&self, pace: Pace) -> bool {
         self.spoke.elapsed() + pace.check_interval() > pace.interval
     }
@@ -160,7 +159,7 @@ mod tests {
     const PACE: Pace = Pace { interval: INTERVAL, timeout: TIMEOUT };
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Listens for so many seconds, with an answer in each.
+    /// Listens for this many seconds, with a reply in each.
     async fn listen(listening: &mut Listening, seconds: u32) {
         for _ in 0..seconds {
             advance(SECOND).await;
@@ -195,7 +194,7 @@ mod tests {
         listening.heard_all(Instant::now(), PACE);
         advance(3 * TIMEOUT).await;
         assert!(presence.forget_silent(&listening, PACE).is_empty(), "nothing was read meanwhile");
-        // An answer to what was asked before the pause, and the first one after it.
+        // A reply to an XREAD from before the pause, and the first one after it.
         listening.heard_all(Instant::now() - 3 * TIMEOUT, PACE);
         listening.heard_all(Instant::now(), PACE);
         assert!(presence.forget_silent(&listening, PACE).is_empty());
@@ -221,7 +220,8 @@ mod tests {
         assert!(!presence.forget_silent(&listening, PACE).is_empty());
     }
 
-    /// The longest pauses that do not show, and a heartbeat that comes at the last moment.
+    /// No node looks dead, even with the longest pause that does not count and a heartbeat at the
+    /// last moment.
     #[test]
     fn the_pace_fits_any_options() {
         for (interval, timeout) in [(5_000, 10_000), (150, 900), (500, 600), (60_000, 120_000)] {

@@ -2,11 +2,11 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-/// 64 bits out of the operating system's randomness. fastrand's come from the clock: two processes
-/// that started at the same instant had the same names, and each took what the other wrote for its
-/// own (one in 60 of `__test__/chaos/order.test.js`).
+/// 64 bits of the operating system's randomness. fastrand takes its seed from the clock: two
+/// processes that started at the same instant had the same names, and each took the other's entries
+/// for its own (in one of 60 runs of `__test__/chaos/order.test.js`).
 pub(crate) fn random_name() -> u64 {
-    // Each has keys of its own, which the operating system has given.
+    // Each `RandomState` has keys of its own, from the operating system.
     RandomState::new().hash_one(())
 }
 

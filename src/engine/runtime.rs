@@ -1,4 +1,4 @@
-//! One tokio runtime for all engines of the process, gone when the last of them is.
+//! One tokio runtime for all engines of the process. It ends with the last of them.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::available_parallelism;
@@ -16,10 +16,10 @@ pub(crate) struct SharedRuntime {
 static SHARED: Mutex<Weak<SharedRuntime>> = Mutex::new(Weak::new());
 
 impl SharedRuntime {
-    /// The runtime, started when there is none.
+    /// Returns the runtime; starts it if there is none.
     ///
     /// # Errors
-    /// [`Error::Settings`] when the system gives us no threads.
+    /// [`Error::Settings`] if the system gives no threads.
     pub(crate) fn get() -> Result<Arc<Self>> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = shared.upgrade() {
@@ -38,21 +38,22 @@ impl SharedRuntime {
         Ok(runtime)
     }
 
-    /// For spawning.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
     }
 }
 
-/// On two cores a second thread takes turns with the JS thread and Redis, and each turn costs a
-/// switch: with one, a publish takes a fifth less CPU (`npm run bench "publish, 1,000"`, in turn).
+/// The number of the runtime's threads. On two cores a second thread competes with the JS thread
+/// and Redis, and each switch costs time: with one thread, a publish takes a fifth less CPU
+/// (`npm run bench "publish, 1,000"`, both in turn).
 fn threads() -> usize {
     if available_parallelism().is_ok_and(|cores| cores.get() > 2) { 2 } else { 1 }
 }
 
 impl Drop for SharedRuntime {
     fn drop(&mut self) {
-        // May be dropped by a task of its own, where waiting for the threads would panic.
+        // One of the runtime's own tasks may drop it, and waiting for the threads there would
+        // panic.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

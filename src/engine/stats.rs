@@ -9,12 +9,10 @@ use super::latency::Latencies;
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more.
     pub(crate) fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// The count.
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -27,15 +25,15 @@ pub(crate) struct Stats {
     pub(crate) read: Counter,
     /// Entries and PUB/SUB messages handed to JS.
     pub(crate) delivered: Counter,
-    /// Entries that nobody here wants.
+    /// Entries without a recipient here.
     pub(crate) skipped: Counter,
     /// Entries that could not be understood.
     pub(crate) malformed: Counter,
-    /// Entries dropped because a resend had doubled them.
+    /// Duplicates dropped: entries that their writer had sent twice.
     pub(crate) doubled: Counter,
-    /// Entries that are known to have been lost: trimmed before they were read, or in a failover.
+    /// Entries known to be lost: trimmed before this node read them, or lost in a failover.
     pub(crate) lost: Counter,
-    /// Losses that were said, whether or not it is known how many entries.
+    /// Losses that were reported, with or without a known number of entries.
     pub(crate) losses: Counter,
     /// Times that the stream was deleted, replaced, or fell back.
     pub(crate) resets: Counter,
@@ -43,20 +41,20 @@ pub(crate) struct Stats {
     pub(crate) published: Counter,
     /// Publishes that failed.
     pub(crate) failed: Counter,
-    /// Publishes that were sent again without proof that the first time was lost.
+    /// Publishes that the writer sent again without proof that the first attempt was lost.
     pub(crate) doubtful: Counter,
     /// PUB/SUB messages dropped because the inbox was full.
     pub(crate) dropped: Counter,
     /// Connections made again after one broke.
     pub(crate) reconnects: Counter,
-    /// Sessions given back to clients.
+    /// Sessions that were restored.
     pub(crate) restores: Counter,
-    /// Sessions that were asked for and not given back.
+    /// Restores that were refused.
     pub(crate) restores_refused: Counter,
-    /// Sessions kept for clients that have gone.
+    /// Sessions that were saved for disconnected clients.
     pub(crate) sessions_saved: Counter,
     /// From a publish to Redis's acknowledgement.
     pub(crate) publish_latency: Latencies,
-    /// From the question for a session to its answer, of those that were given back.
+    /// From JS's call for a session to its answer, for sessions that were restored.
     pub(crate) restore_latency: Latencies,
 }

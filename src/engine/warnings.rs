@@ -7,24 +7,24 @@ use super::error::Error;
 use super::event::Notice;
 use super::inbox::Inbox;
 
-/// Sends warnings to JS, which hands them to `process.emitWarning`.
+/// Sends warnings to JS, which passes them to `process.emitWarning`.
 pub(crate) struct Warnings {
     inbox: Arc<Inbox>,
-    /// Task and cause.
+    /// The task and the cause of each warning whose cause lasts.
     said: Mutex<HashSet<(&'static str, String)>>,
 }
 
 impl Warnings {
-    /// Nothing was said yet.
     pub(crate) fn new(inbox: Arc<Inbox>) -> Self {
         Self { inbox, said: Mutex::default() }
     }
 
-    /// Warns of an error met by `task`, unless this cause was said and has not gone since.
+    /// Warns of an error that `task` has met, unless the engine has already warned of its cause and
+    /// the cause lasts.
     pub(crate) fn warn(&self, task: &'static str, error: &Error) {
         tracing::debug!("{task}: {error}");
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        // Several tasks meet the same cause: it is said once.
+        // Several tasks may meet the same cause: one warning is enough.
         let cause = error.cause();
         let known = said.iter().any(|(_, known)| *known == cause);
         said.insert((task, cause));
@@ -33,7 +33,7 @@ impl Warnings {
         }
     }
 
-    /// The task works again: its causes have gone.
+    /// The task works again: its causes are gone.
     pub(crate) fn clear(&self, task: &'static str) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if !said.is_empty() {

@@ -1,5 +1,5 @@
-//! Broadcasts, and everything that is done with their heads: who gets them now, who gets them when
-//! they come back, and the packet that clients get.
+//! Broadcasts, and everything that uses their heads: which clients get them now, which clients get
+//! them when they come back, and the packet that clients get.
 
 use super::dice;
 use super::js::{Broadcast, Js, Parsed, parse_json, parse_msgpack, to_msgpack};
@@ -10,7 +10,7 @@ use crate::engine::wire::{
 
 const ID: EntryId = EntryId { ms: 5, seq: 1 };
 
-/// Data of a broadcast: JSON, or msgpack out of its base64.
+/// The input is the data of a broadcast: JSON, or msgpack without its base64.
 pub(crate) fn run(input: &[u8]) {
     let (data, parsed) = if input.first() == Some(&b'{') {
         let Ok(text) = std::str::from_utf8(input) else { return };
@@ -32,7 +32,7 @@ pub(crate) fn run(input: &[u8]) {
     packet(&head, &data, broadcast.as_ref(), is_usual);
 }
 
-/// Only what is judged as [`Judgement::Unknown`] is looked at by JS.
+/// JS looks only at broadcasts that Rust judges as [`Judgement::Unknown`].
 fn recovered(head: &BroadcastHead, broadcast: &Broadcast<'_>, is_usual: bool, input: &[u8]) {
     let memberships = memberships(broadcast, input);
     let js = broadcast.missed_by(ID, &memberships);
@@ -43,14 +43,15 @@ fn recovered(head: &BroadcastHead, broadcast: &Broadcast<'_>, is_usual: bool, in
     assert!(ours == expected || may_be_left_to_js, "{ours:?}, JS says {js}: {memberships:?}");
 }
 
-/// Some of the rooms that it names, and others, each joined before or after it.
+/// Some of the rooms that the broadcast names, and others, each joined before or after it.
 fn memberships(broadcast: &Broadcast<'_>, input: &[u8]) -> Vec<(Js, EntryId)> {
     let mut dice = dice(input);
     let others = [Js::text("r"), Js::text("s1"), Js::Number(5.0)];
     let mut memberships: Vec<(Js, EntryId)> = Vec::new();
     for room in broadcast.rooms.iter().chain(broadcast.except).chain(&others) {
         let is_known = memberships.iter().any(|(known, _)| known.same(room));
-        // Those that msgpack cannot tell from others, as a lone surrogate, are not in sessions.
+        // Sessions do not hold rooms that msgpack cannot tell from others, such as a lone
+        // surrogate.
         if !is_known && !room.is_object() && room.is_plain() && dice.u8(..3) == 0 {
             let since = EntryId { ms: if dice.u8(..3) == 0 { 9 } else { 3 }, seq: 0 };
             memberships.push((room.clone(), since));
@@ -59,7 +60,7 @@ fn memberships(broadcast: &Broadcast<'_>, input: &[u8]) -> Vec<(Js, EntryId)> {
     memberships
 }
 
-/// As the engine has them, by way of a session's msgpack.
+/// The memberships as the engine decodes them from a session's msgpack.
 fn as_in_a_session(memberships: &[(Js, EntryId)]) -> Vec<Membership> {
     let rooms = memberships.iter().map(|(room, _)| room.clone()).collect();
     let since = memberships.iter().map(|(_, since)| Js::text(&since.to_string())).collect();
@@ -70,7 +71,7 @@ fn as_in_a_session(memberships: &[(Js, EntryId)]) -> Vec<Membership> {
     head.expect("a session").rooms
 }
 
-/// What is not wanted never reaches JS.
+/// The engine keeps from JS only broadcasts without a recipient here.
 fn wanted(head: &BroadcastHead, broadcast: &Broadcast<'_>, is_usual: bool, input: &[u8]) {
     let mut dice = dice(input);
     let namespace = Namespace::new(0, "/n", false, true);
@@ -93,7 +94,7 @@ fn wanted(head: &BroadcastHead, broadcast: &Broadcast<'_>, is_usual: bool, input
     assert!(!is_usual || ours == js, "wanted: {ours}, though usual");
 }
 
-/// The packet that goes to clients without JS having looked at it.
+/// The packet that clients get if JS does not look at the broadcast.
 fn packet(head: &BroadcastHead, data: &Data, broadcast: Option<&Broadcast<'_>>, is_usual: bool) {
     let packet = Packet::of(head, data.view(), "/n", Some(ID));
     let is_event = broadcast.is_some_and(Broadcast::is_plain_event);
@@ -111,7 +112,7 @@ fn packet(head: &BroadcastHead, data: &Data, broadcast: Option<&Broadcast<'_>>, 
     arrives(&without, Js::Array(broadcast.payload.to_vec()), is_json);
 }
 
-/// A client makes this payload of the packet.
+/// Checks that a client decodes the packet to this payload.
 fn arrives(packet: &Packet, mut payload: Js, is_json: bool) {
     let mut attachments = Vec::new();
     take_out(&mut payload, is_json, &mut attachments);
@@ -126,7 +127,7 @@ fn arrives(packet: &Packet, mut payload: Js, is_json: bool) {
     assert_eq!(parse_json(&packet.text[head.len()..]), Parsed::Value(payload));
 }
 
-/// Puts placeholders in place of bytes, in their order; what JSON has no number for becomes null.
+/// Replaces bytes by placeholders, in their order. Numbers that JSON does not have become null.
 fn take_out(value: &mut Js, is_json: bool, attachments: &mut Vec<Box<[u8]>>) {
     let name = |name: &str| name.encode_utf16().collect();
     match value {

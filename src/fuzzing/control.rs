@@ -1,5 +1,5 @@
-//! PUB/SUB: requests and answers come out as they went in, in order, and none before the entries
-//! that it must not overtake.
+//! PUB/SUB: requests and answers come out as they went in, in order, and none of them before the
+//! entries that it must not overtake.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::engine::wire::{EntryId, is_msgpack, position};
 
 const UID: &str = "0123456789abcdef";
 
-/// Steps: a letter, and what it is done with.
+/// The input is a list of steps: each is a letter and the bytes that go with it.
 pub(crate) fn run(input: &[u8]) {
     let node = Node::new();
     let mut sent: Vec<&[u8]> = Vec::new();
@@ -81,7 +81,7 @@ impl Node {
         self.control.receive(PushInfo { kind, data: data.into() });
     }
 
-    /// The reader has come further.
+    /// Moves the reader's position.
     fn advance(&self, to: Option<EntryId>) {
         let mut cursor = self.stream.cursor();
         cursor.position = cursor.position.max(to.unwrap_or(EntryId::ZERO));
@@ -90,7 +90,7 @@ impl Node {
         self.control.release_deferred();
     }
 
-    /// JS takes what is there.
+    /// Drains the inbox, as JS does.
     fn drain(&self, received: &mut Vec<Vec<u8>>) {
         let reached = self.stream.cursor().position;
         for event in self.inbox.drain(usize::MAX).unwrap_or_default() {

@@ -1,4 +1,4 @@
-//! Fields of an entry: by both ways in which they are read, and by what they say.
+//! Fields of an entry: both decoders agree with each other and with the input.
 
 use redis::Value;
 
@@ -6,7 +6,7 @@ use super::{resp, strings};
 use crate::engine::stream::page;
 use crate::engine::wire::{Entry, EntryError, EntryId, Origin, fields_of, parse_entry};
 
-/// Names and values in turn.
+/// The input is the entry's names and values in turn.
 pub(crate) fn run(input: &[u8]) {
     let strings = strings(input);
     let id = EntryId { ms: 1, seq: 2 };
@@ -31,7 +31,7 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-/// What a node writes.
+/// Whether a node may have written these fields.
 fn is_sound<'a>(field: impl Fn(&[u8]) -> Option<&'a [u8]>) -> bool {
     let is_text = |name| field(name).is_some_and(|bytes| std::str::from_utf8(bytes).is_ok());
     let is_number = |digits: &[u8]| {
@@ -49,7 +49,7 @@ fn says<'a>(entry: &Entry<'_>, field: impl Fn(&[u8]) -> Option<&'a [u8]>) {
     assert_eq!(Some(entry.nsp.as_bytes()), field(b"nsp"));
     let number = |name| std::str::from_utf8(field(name)?).ok()?.parse::<u64>().ok();
     assert_eq!(Some(u64::from(entry.kind)), number(b"type"));
-    // Written again, as after a resend, it is the same.
+    // If the data is written again, as after a resend, it is the same.
     let data = entry.data.as_ref().map(|data| data.keep().to_field().into_owned().into_bytes());
     assert_eq!(data.as_deref(), field(b"data").filter(|data| !data.is_empty()));
     if let Some(Origin { writer, seq }) = entry.origin {

@@ -2,7 +2,7 @@
 
 use crate::engine::wire::EntryId;
 
-/// Two texts, apart by a space.
+/// The input is two texts, separated by a space.
 pub(crate) fn run(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let mut ids = text.splitn(2, ' ').map(|text| (text, text.parse::<EntryId>()));

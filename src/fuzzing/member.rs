@@ -1,9 +1,9 @@
-//! Heartbeats among nodes of our own kind.
+//! Heartbeats among nodes of this package.
 
 use super::js::{Js, Parsed, parse_json};
 use crate::engine::wire::{MemberMessage, MemberNews};
 
-/// A message on the members channel.
+/// The input is a message on the members channel.
 pub(crate) fn run(input: &[u8]) {
     let ours: Option<MemberMessage> = serde_json::from_slice(input).ok();
     let Ok(text) = std::str::from_utf8(input) else { return };

@@ -1,10 +1,10 @@
-//! PUB/SUB messages: the sender's position is added to them, and read.
+//! PUB/SUB messages: the sender adds its position, and the receiver reads it.
 
 use super::dice;
 use super::js::{Js, parse_msgpack};
 use crate::engine::wire::{EntryId, position, with_position};
 
-/// A message as it was published.
+/// The input is a message as it was published.
 pub(crate) fn run(input: &[u8]) {
     let mut dice = dice(input);
     let id = EntryId { ms: dice.u64(..) >> dice.u8(..64), seq: dice.u64(..) >> dice.u8(..64) };
@@ -19,7 +19,7 @@ pub(crate) fn run(input: &[u8]) {
         return assert_eq!(read, None, "no object");
     };
     if !message.is_plain() || matches!(message.get("pos"), Some(Js::Bytes(_))) {
-        // No node writes that; a position in bytes is read all the same.
+        // No node writes such a message. `position` reads a position in bytes all the same.
         return;
     }
     assert_eq!(read, stated.flatten());

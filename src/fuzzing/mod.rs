@@ -1,8 +1,8 @@
-//! What the fuzzers of `fuzz/` run, and `cargo test` runs over their corpus: one function for each
-//! decoder of bytes from Redis, which panics when a property does not hold.
+//! One function for each decoder of bytes from Redis, which panics if a property does not hold. The
+//! fuzzers of `fuzz/` run these functions, and `cargo test` runs them over the corpus.
 //!
-//! - `js`: what JS makes of a message, to measure the decoders by.
-//! - `resp`: replies of Redis, made, and fed to a connection in pieces.
+//! - `js`: how JS decodes a message, to compare the decoders with.
+//! - `resp`: makes replies of Redis, and feeds them to a connection in pieces.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,7 +27,7 @@ mod transaction;
 
 use std::hash::{DefaultHasher, Hasher};
 
-/// A property of a decoder: panics when it does not hold for an input.
+/// A property of a decoder: panics if it does not hold for an input.
 pub type Target = fn(&[u8]);
 
 /// All of them; each has a binary and a corpus of its name in `fuzz/`.
@@ -61,7 +61,7 @@ fn strings(input: &[u8]) -> Vec<&[u8]> {
     input.split(|byte| *byte == BETWEEN_STRINGS).collect()
 }
 
-/// Random choices that are the same whenever the input is.
+/// Random choices that depend on the input only.
 fn dice(input: &[u8]) -> fastrand::Rng {
     let mut hasher = DefaultHasher::new();
     hasher.write(input);
@@ -80,7 +80,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(path)
     }
 
-    /// What is in a folder; nothing when there is none.
+    /// The files in a folder; none if there is no such folder.
     fn files(path: &Path) -> Vec<PathBuf> {
         let Ok(files) = fs::read_dir(path) else { return Vec::new() };
         files.map(|file| file.unwrap().path()).collect()
@@ -91,7 +91,7 @@ mod tests {
         files(&folder(path)).into_iter().map(name).collect()
     }
 
-    /// Breaks when a decoder loses a property for an input that was committed.
+    /// Fails if a property does not hold for a committed input.
     #[test]
     fn the_corpus_holds() {
         for (name, target) in TARGETS {

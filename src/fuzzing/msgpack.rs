@@ -1,14 +1,16 @@
-//! Which msgpack is handed to a decoder: what JS decodes, and nothing that costs it much.
+//! Which msgpack the engine passes to a decoder: all that JS decodes, and nothing that makes the
+//! decoder allocate much.
+//! much.
 
 use super::js::{Parsed, parse_msgpack};
 use crate::engine::wire::is_msgpack;
 
-/// A message's msgpack.
+/// The input is a message's msgpack.
 pub(crate) fn run(input: &[u8]) {
     let is_taken = is_msgpack(input);
     match parse_msgpack(input) {
         Parsed::Value(_) => assert!(is_taken, "JS decodes it"),
-        // JS refuses some values, such as keys that are objects, which are whole all the same.
+        // JS refuses some messages that are complete, such as maps with objects as keys.
         Parsed::Throws | Parsed::Unjudged => {}
     }
     if is_taken {
@@ -16,8 +18,8 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-/// For how many elements a decoder makes room before it finds that one is missing, if it is given
-/// the input: the sum of all lengths that stand in headers of containers.
+/// The number of elements for which a decoder makes room before it finds that one is missing: the
+/// sum of all lengths in the headers of containers.
 fn room(input: &[u8]) -> usize {
     let (mut at, mut room) = (0, 0);
     while let Some(first) = input.get(at) {

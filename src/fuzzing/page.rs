@@ -1,5 +1,5 @@
-//! The reader's own reading of XREAD's replies: the same however they come cut, and the same as by
-//! redis-rs.
+//! The reader's own decoder of XREAD's replies: its result is the same however the network cuts the
+//! replies, and the same as that of redis-rs.
 
 use redis::Value;
 
@@ -9,7 +9,7 @@ use crate::engine::wire::EntryId;
 
 type Entries = Vec<(EntryId, Vec<Vec<u8>>)>;
 
-/// What a server sends.
+/// The input is what a server sends.
 pub(crate) fn run(input: &[u8]) {
     let whole = resp::replies([input].into_iter());
     let in_pieces = resp::replies(cut(input).into_iter());
@@ -17,7 +17,7 @@ pub(crate) fn run(input: &[u8]) {
     let in_bytes = resp::replies(input.chunks(1));
     assert_eq!(format!("{whole:?}"), format!("{in_bytes:?}"));
     let mut rest = input;
-    // Behind an error reply it is not known here where the next one begins.
+    // Behind an error reply, this test does not know where the next reply begins.
     for reply in whole.iter().map_while(|reply| reply.as_ref().ok()) {
         compare(reply);
         assert!(rest.starts_with(reply), "nothing between the replies");
@@ -37,7 +37,7 @@ fn cut(mut input: &[u8]) -> Vec<&[u8]> {
     pieces
 }
 
-/// With redis-rs, which reads more liberally: what is not written as Redis writes it may be refused.
+/// Compares with redis-rs, which accepts more: the page may refuse what Redis would not write.
 fn compare(reply: &[u8]) {
     let value = redis::parse_redis_value(reply);
     let theirs = value.as_ref().ok().and_then(entries);
@@ -80,7 +80,7 @@ fn bytes(value: &Value) -> Option<Vec<u8>> {
     if let Value::BulkString(bytes) = value { Some(bytes.clone()) } else { None }
 }
 
-/// As Redis writes it; `None` for what is no part of a page.
+/// Encodes a value as Redis does; `None` for a value that is no part of a page.
 fn encode(value: &Value) -> Option<Vec<u8>> {
     Some(match value {
         Value::Nil => b"*-1\r\n".to_vec(),

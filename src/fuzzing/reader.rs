@@ -1,5 +1,5 @@
-//! What the reader makes of pages: nothing is left out that somebody here gets or a client that
-//! comes back has missed, and where a page ends makes no difference.
+//! How the reader handles pages: it leaves out no entry that a client here gets, or that a client
+//! that comes back has missed, and it makes no difference where a page ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const UID: &str = "0123456789abcdef";
 /// The room that has a local member.
 const ROOM: &str = "r";
 
-/// Entries, each with names and values in turn.
+/// The input is entries, each with names and values in turn.
 pub(crate) fn run(input: &[u8]) {
     let entries: Vec<Vec<&[u8]>> = input.split(|b| *b == BETWEEN_ENTRIES).map(strings).collect();
     let mut dice = dice(input);
@@ -47,11 +47,11 @@ fn id(place: usize) -> EntryId {
     EntryId { ms: 1 + place as u64, seq: 0 }
 }
 
-/// What came of entries.
+/// The result of reading entries.
 struct Outcome {
     /// Entries and broadcasts for JS, in order.
     delivered: Vec<EntryId>,
-    /// What a client in [`ROOM`] has missed, unless JS thinks otherwise.
+    /// What a client in [`ROOM`] has missed, unless JS decides otherwise.
     missed: Vec<EntryId>,
     position: EntryId,
 }
@@ -120,7 +120,7 @@ fn reader() -> Reader {
     }
 }
 
-/// In the order of the stream, each once.
+/// The delivered entries: each once, in the order of the stream.
 fn delivered(inbox: &Inbox) -> Vec<EntryId> {
     let events = inbox.drain(usize::MAX).unwrap_or_default();
     let ids: Vec<EntryId> = events
@@ -137,7 +137,7 @@ fn delivered(inbox: &Inbox) -> Vec<EntryId> {
 }
 
 fn not_left_out(entry: &Entry<'_>, outcome: &Outcome) {
-    // What was doubled by a resend is left out; see `engine::stream::WriterSequences`.
+    // The reader drops duplicates; see `engine::stream::WriterSequences`.
     if entry.origin.is_some() || !["/", "/n"].contains(&entry.nsp) {
         return;
     }
@@ -152,7 +152,7 @@ fn not_left_out(entry: &Entry<'_>, outcome: &Outcome) {
     if entry.kind != BROADCAST {
         let is_handled = is_other && (4..=12).contains(&entry.kind);
         let id = request.and_then(Js::as_text);
-        // The answers to others' requests may be left out.
+        // The reader may leave out answers to requests of other nodes.
         if is_handled && ANSWERS.contains(&entry.kind) && !id.is_some_and(|id| id.starts_with(UID))
         {
             return;

@@ -1,4 +1,4 @@
-//! Replies that are read by hand: XRANGE, XINFO, PUBSUB, CLUSTER SLOTS, CLIENT INFO, INFO.
+//! Replies that the engine decodes itself: XRANGE, XINFO, PUBSUB, CLUSTER SLOTS, CLIENT INFO, INFO.
 
 use redis::Value;
 
@@ -9,7 +9,8 @@ use crate::engine::redis::{Slots, parse_identity};
 use crate::engine::stream::{Ends, page, parse_entries, parse_info};
 use crate::engine::wire::{EntryId, fields_of};
 
-/// A reply. Its strings, apart by unit separators, also go into replies that are made.
+/// The input is a reply. Its strings, separated by unit separators, also go into replies that this
+/// test makes.
 pub(crate) fn run(input: &[u8]) {
     if let Ok(value) = redis::parse_redis_value(input) {
         range(input, value.clone());
@@ -22,11 +23,11 @@ pub(crate) fn run(input: &[u8]) {
     identity(&strings);
 }
 
-/// XRANGE's entries are those that XREAD would have given.
+/// XRANGE's entries are the same as XREAD's.
 fn range(reply: &[u8], value: Value) {
     let Ok(entries) = parse_entries("XRANGE", value) else { return };
     let in_place = [b"*1\r\n*2\r\n$3\r\nkey\r\n", reply].concat();
-    // redis-rs reads more liberally: what Redis does not write, the page may refuse.
+    // redis-rs accepts more: the page may refuse what Redis would not write.
     let Ok(page) = page(&in_place) else { return };
     assert_eq!(page.len(), entries.len());
     for (ours, theirs) in page.iter().zip(&entries) {
@@ -36,7 +37,7 @@ fn range(reply: &[u8], value: Value) {
     }
 }
 
-/// Who serves a key is one of the nodes.
+/// The master of a key is one of the nodes.
 fn slots(value: &Value) {
     let writer = Address::Tcp("writer".to_owned(), 1);
     let Ok(slots) = Slots::parse(value, &writer, |address| address) else { return };
@@ -57,7 +58,7 @@ fn counts(value: Value) {
     }
 }
 
-/// A stream's ends, among whatever else the server says of it.
+/// Finds a stream's ends among any other fields of the reply.
 fn info(strings: &[&[u8]]) {
     let mut dice = dice(&strings.concat());
     let mut id = || EntryId { ms: dice.u64(..) >> dice.u8(..64), seq: dice.u64(..9) };
@@ -82,7 +83,7 @@ fn info(strings: &[&[u8]]) {
     assert_eq!(ends, Some(Ends { first, last, length: Some(length), added: Some(added) }));
 }
 
-/// Who we are, among whatever else the server says.
+/// Finds the identity of a connection among any other fields of the replies.
 fn identity(strings: &[&[u8]]) {
     let texts: Vec<_> = strings.iter().map(|text| String::from_utf8_lossy(text)).collect();
     let more = texts.first().expect("splitting gives one");

@@ -1,4 +1,5 @@
-//! Replies of Redis: made out of strings, and fed to a connection of the reader's kind in pieces.
+//! Makes replies of Redis out of strings, and feeds them to a connection of the reader's kind in
+//! pieces.
 
 use std::pin::Pin;
 use std::sync::OnceLock;
@@ -32,17 +33,17 @@ pub(crate) fn page(entries: &[Vec<u8>]) -> Vec<u8> {
     array(&[array(&[string(b"key"), array(entries)])])
 }
 
-/// No time passes.
+/// No time passes in these tests.
 pub(crate) const NO_LIMIT: Duration = Duration::MAX;
 
-/// A connection to a server that sends these pieces, whatever it is asked, and hangs up.
+/// A connection to a server that sends these pieces, whatever the commands, and hangs up.
 pub(crate) fn connection<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> RawConnection {
     let server = Server(pieces.filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect());
     RawConnection::new(Box::new(server), "server:1".to_owned())
 }
 
-/// The replies that a connection makes of these pieces, up to the first error that ends it, which is
-/// always there.
+/// The replies that a connection decodes from these pieces. The last one is the error that ends the
+/// connection.
 pub(crate) fn replies<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Result<Vec<u8>>> {
     let mut connection = connection(pieces);
     let command = redis::cmd("XREAD");
@@ -57,13 +58,13 @@ pub(crate) fn replies<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Result<
     }
 }
 
-/// The result of something that has nothing to wait for.
+/// The result of a future that never has to wait.
 pub(crate) fn at_once<T>(work: impl Future<Output = T>) -> T {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime")
     });
-    // Time limits need a runtime to stand in; nothing runs on it.
+    // Time limits need a runtime; nothing runs on it.
     let _inside = runtime.enter();
     match std::pin::pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,
@@ -71,7 +72,7 @@ pub(crate) fn at_once<T>(work: impl Future<Output = T>) -> T {
     }
 }
 
-/// Sends these pieces one by one, the next one first, and hangs up. Hears everything.
+/// Sends these pieces one by one, and hangs up. It accepts all that is written to it.
 struct Server(std::collections::VecDeque<Vec<u8>>);
 
 impl AsyncRead for Server {

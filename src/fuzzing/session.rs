@@ -3,7 +3,7 @@
 use super::js::{Js, Parsed, parse_msgpack};
 use crate::engine::wire::{EntryId, SessionHead, decode_session, encode_session, is_msgpack};
 
-/// A session's msgpack.
+/// The input is a session's msgpack.
 pub(crate) fn run(input: &[u8]) {
     let decoded = decode_session(encode_session(input).as_bytes());
     assert_eq!(decoded.as_deref(), is_msgpack(input).then_some(input));
@@ -32,7 +32,7 @@ pub(crate) fn run(input: &[u8]) {
     assert_eq!(head.began, own.map_or(EntryId::ZERO, since));
 }
 
-/// As nodes write them.
+/// Whether a node may have written this session.
 fn is_usual(session: &Js) -> bool {
     let is_text = |value: &Js| matches!(value, Js::Text(_));
     let has_since = match session.get("since") {

@@ -1,15 +1,15 @@
-//! Answers of a transaction: each command gets its own, however the replies come cut, and nothing is
-//! left over for the command behind it.
+//! Answers of a transaction: each command gets its own, however the network cuts the replies, and
+//! nothing is left over for the next command.
 
 use super::resp;
 use crate::engine::error::Result;
 use crate::engine::redis::{Packed, RawConnection, Sent};
 
-/// What the next command is answered with.
+/// The reply to the next command.
 const NEXT: &[u8] = b"+NEXT\r\n";
 const ERRORS: [&str; 6] = ["ERR", "OOM", "LOADING", "EXECABORT", "MOVED 1 a:1", "READONLY"];
 
-/// How the server answers: a byte for each choice. Rests of it are the texts that it answers with.
+/// The input tells how the server answers: a byte for each choice, and the texts of the answers.
 pub(crate) fn run(input: &[u8]) {
     let script = Script::new(input);
     let whole = outcome(script.count, [&script.replies[..]].into_iter());
@@ -26,7 +26,7 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-/// What comes of so many commands, and of one behind them.
+/// The results of a transaction of `count` commands, and of one command behind it.
 fn outcome<'a>(
     count: usize,
     pieces: impl Iterator<Item = &'a [u8]>,
@@ -47,7 +47,7 @@ type Answers = (bool, Vec<Option<Vec<u8>>>);
 struct Script {
     count: usize,
     replies: Vec<u8>,
-    /// `None` where the transaction as a whole is an error.
+    /// `None` if the transaction as a whole is an error.
     expected: Option<Answers>,
 }
 
@@ -79,7 +79,7 @@ impl Choices<'_> {
         usize::from(*first) % count
     }
 
-    /// `+OK`, or an error; false for that.
+    /// Adds `+OK`, or an error; false for an error.
     fn status(&mut self, replies: &mut Vec<u8>) -> bool {
         let is_ok = self.of(4) < 3;
         if is_ok {
@@ -96,7 +96,7 @@ impl Choices<'_> {
         replies.extend_from_slice(format!("-{code} {words}\r\n").as_bytes());
     }
 
-    /// Commands after a MULTI that was taken.
+    /// Adds the replies to the commands behind a MULTI that the server accepted.
     fn executed(&mut self, count: usize, replies: &mut Vec<u8>) -> Option<Answers> {
         let mut is_queued = true;
         for _ in 0..count {
@@ -114,7 +114,7 @@ impl Choices<'_> {
         None
     }
 
-    /// Strings, or errors in their places.
+    /// Adds an answer for each command: a string or an error.
     fn answers(&mut self, count: usize, replies: &mut Vec<u8>) -> Vec<Option<Vec<u8>>> {
         let mut answer = || {
             if self.of(4) == 3 {

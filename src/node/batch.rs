@@ -1,5 +1,5 @@
-//! A slice of events on its way to JS. The frequent ones are packed, since each property of an
-//! object that N-API makes costs more than handling it; `lib/events.js` unpacks them.
+//! A slice of events for JS. Frequent events are packed, since each property that N-API sets on an
+//! object costs more than the handling of the event. `lib/events.js` unpacks them.
 
 use napi::bindgen_prelude::{Buffer, Float64Array};
 use napi_derive::napi;
@@ -8,21 +8,21 @@ use super::event::NativeEvent;
 use crate::engine::event::{Completion, Event, Local, StreamEvent};
 use crate::engine::wire::{BroadcastHead, EntryId, Flags, Packet, Room, text_frame};
 
-/// What comes next in a batch, as `lib/events.js` knows it.
+/// The kind of the next event in a batch. `lib/events.js` has the same numbers.
 enum Kind {
     Rare = 0,
     Broadcast = 1,
     Published = 2,
 }
 
-/// What is left to do locally about a publish, as `lib/events.js` knows it.
+/// The local part of a publish. `lib/events.js` has the same numbers.
 enum LocalPart {
     ByJs = 0,
     ForNobody = 1,
     Packet = 2,
 }
 
-/// Most bytes of texts in a slab with more than one.
+/// The most bytes of texts in a slab that holds more than one text.
 const SLAB: usize = 16 << 10;
 
 /// Bits of a broadcast's flags.
@@ -35,13 +35,13 @@ const COMPRESS: u8 = 4;
 pub struct NativeBatch {
     /// The events in order, as numbers.
     pub numbers: Float64Array,
-    /// Names of rooms, one behind the other.
+    /// Names of rooms, concatenated.
     pub names: String,
-    /// The texts of packets, in slabs: one behind the other.
+    /// The texts of packets, concatenated into slabs.
     pub texts: Vec<String>,
-    /// Their WebSocket frames, in slabs as well. There is none for a packet with attachments.
+    /// The WebSocket frames of the same slabs. A packet with attachments has none.
     pub frames: Vec<Buffer>,
-    /// Their attachments, one behind the other.
+    /// The packets' attachments, concatenated.
     pub attachments: Option<Buffer>,
     /// Events of all other kinds.
     pub rare: Vec<NativeEvent>,
@@ -57,8 +57,9 @@ pub(crate) struct Packer {
     rare: Vec<NativeEvent>,
 }
 
-/// Packets that stand together: a string, and a buffer, for each of them would cost more than all the
-/// rest. Small, since one that waits for a slow client keeps all of them in memory.
+/// Packets that share a string and a buffer: a string and a buffer for each packet would cost more
+/// than all other work. A slab is small, since one packet that waits for a slow client keeps the
+/// whole slab in memory.
 #[derive(Default)]
 struct Slab {
     texts: String,
@@ -118,9 +119,10 @@ impl Packer {
         packet.into_iter().for_each(|packet| self.packet(packet));
     }
 
-    /// `[length of the text, attachments, length of each…]`; without a length it fills a slab.
+    /// `[length of the text, attachments, length of each…]`; a length of 0 means that the text
+    /// fills a slab.
     fn packet(&mut self, Packet { text, attachments }: Packet) {
-        // Elsewhere JS would count other units.
+        // JS counts UTF-16 units, which are bytes in ASCII only.
         let is_packed = text.is_ascii() && text.len() < SLAB;
         self.numbers.push(if is_packed { text.len() as f64 } else { 0.0 });
         let has_room = |slab: &Slab| !slab.is_full && slab.texts.len() + text.len() <= SLAB;

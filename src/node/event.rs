@@ -23,9 +23,9 @@ pub enum NativeEvent {
         r#type: u32,
         /// The entry's ID.
         id: String,
-        /// The message's data as JSON, or
+        /// The message's data, if it is JSON.
         json: Option<String>,
-        /// as msgpack.
+        /// The message's data, if it is msgpack.
         msgpack: Option<Buffer>,
     },
     /// A PUB/SUB message.
@@ -35,11 +35,11 @@ pub enum NativeEvent {
         /// msgpack of a whole message.
         payload: Buffer,
     },
-    /// A publish has ended whose local part JS does.
+    /// A publish has ended, and JS does its local part.
     Published {
         /// The publish.
         ticket: u32,
-        /// The entry's ID, as far as it is known.
+        /// The entry's ID, if it is known.
         id: Option<String>,
         /// Why there is no entry.
         error: Option<NativeError>,
@@ -49,11 +49,11 @@ pub enum NativeEvent {
         /// The call.
         call: u32,
     },
-    /// A call was answered: who listens in a namespace.
+    /// A call was answered: which nodes listen in a namespace.
     Subscribers {
         /// The call.
         call: u32,
-        /// Who listens.
+        /// The nodes that listen.
         subscribers: NativeSubscriberCount,
     },
     /// A call was answered: a session was restored.
@@ -64,7 +64,7 @@ pub enum NativeEvent {
         session: Buffer,
         /// What the client missed, in order.
         missed: Vec<NativeMissed>,
-        /// The ID of the entry up to which that is.
+        /// The ID of the entry up to which `missed` goes.
         position: String,
     },
     /// A call has failed.
@@ -85,30 +85,30 @@ pub enum NativeEvent {
     },
     /// Nodes have come or gone.
     Members {
-        /// The namespace's handle; absent if nodes are heard in all namespaces at once.
+        /// The namespace's handle. Absent over PUB/SUB: heartbeats there are for all of them.
         namespace: Option<u32>,
-        /// Uids of those who came.
+        /// Uids of the nodes that came.
         came: Vec<String>,
-        /// Of those who announced that they leave.
+        /// Uids of the nodes that announced that they leave.
         left: Vec<String>,
-        /// Of those not heard any more.
+        /// Uids of the nodes that are not heard any more.
         silent: Vec<String>,
     },
-    /// A connection that was broken stands again.
+    /// A connection that was broken is open again.
     Reconnected {
         /// `reader`, `writer`, `pubsub`.
         connection: String,
-        /// The stream's index, for the first two.
+        /// The stream's index. Absent for `pubsub`.
         stream: Option<u32>,
         /// How long it was away, in ms.
         away: f64,
     },
-    /// The credentials are wanted for a new connection.
+    /// A new connection needs the credentials.
     Credentials {
-        /// To be given back with them.
+        /// JS returns this number with them.
         request: u32,
     },
-    /// Something that the operator has to know.
+    /// Something that the operator must know.
     Warning {
         /// What it is.
         error: NativeError,
@@ -132,11 +132,11 @@ pub struct NativeError {
 /// See `engine::event::SubscriberCount`.
 #[napi(object, object_from_js = false)]
 pub struct NativeSubscriberCount {
-    /// Living nodes of our own kind.
+    /// Uids of the nodes of this package that are alive.
     pub known: Vec<String>,
-    /// Number of further ones.
+    /// How many further nodes listen.
     pub others: u32,
-    /// For each uid asked about.
+    /// For each uid that was asked about: whether the node listens.
     pub present: Vec<bool>,
 }
 
@@ -150,13 +150,13 @@ pub enum NativeMissed {
         /// The packet's attachments.
         attachments: Vec<Buffer>,
     },
-    /// To be decoded by JS, which then decides whether it was missed.
+    /// JS decodes it, and decides whether the client missed it.
     Entry {
         /// The entry's ID.
         id: String,
-        /// The broadcast's data as JSON, or
+        /// The broadcast's data, if it is JSON.
         json: Option<String>,
-        /// as msgpack.
+        /// The broadcast's data, if it is msgpack.
         msgpack: Option<Buffer>,
     },
 }

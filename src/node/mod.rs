@@ -1,4 +1,4 @@
-//! The N-API face of the engine: the only module that names napi. `lib/engine.js` is its user.
+//! The N-API binding of the engine: the only module that uses napi. `lib/engine.js` calls it.
 
 mod batch;
 mod event;
@@ -28,7 +28,7 @@ fn js_error(error: Error) -> JsError {
     JsError::new(error.code(), error.to_string())
 }
 
-/// The engine's version. `lib/native.js` takes no other one than its own.
+/// The engine's version. `lib/native.js` accepts only a binary of its own version.
 #[napi]
 #[allow(unreachable_pub, reason = "napi takes public constants only")]
 #[cfg_attr(test, expect(dead_code, reason = "napi registers no constants in tests"))]
@@ -50,27 +50,27 @@ pub struct NativeNamespace {
 
 #[napi]
 impl NativeNamespace {
-    /// Stands in the namespace's events.
+    /// Names the namespace in events.
     #[napi(getter)]
     pub fn handle(&self) -> u32 {
         self.namespace.handle
     }
 
-    /// The first socket has come, or the last one has gone.
+    /// The first socket has connected, or the last one has disconnected.
     #[napi]
     pub fn set_has_sockets(&self, has_sockets: bool) {
         self.namespace.set_has_sockets(has_sockets);
     }
 
-    /// A room has got its first member, or lost its last one. Returns the entry up to which
-    /// broadcasts to the room did not come.
+    /// A room has got its first member, or lost its last one. Returns the ID of the entry up to
+    /// which JS gets no broadcasts to the room.
     #[napi]
     pub fn set_room(&self, room: String, has_members: bool) -> String {
         self.engine.set_room(&self.namespace, &room, has_members).to_string()
     }
 
-    /// Writes a message to the stream; its data is JSON text, or msgpack where it holds binary. The
-    /// ticket comes back with the event that ends it.
+    /// Writes a message to the stream. Its data is JSON text, or msgpack if it holds binary. The
+    /// event that ends the publish carries the ticket.
     #[napi]
     pub fn publish(
         &self,
@@ -86,8 +86,8 @@ impl NativeNamespace {
         self.engine.publish(&self.namespace, kind, data).map_err(js_error)
     }
 
-    /// Writes a message whose data holds binary: JSON with `{"<placeholder>": <number>}` in its
-    /// place. Nothing comes back when only JS knows how to encode that.
+    /// Writes a message whose data holds binary: JSON with `{"<placeholder>": <number>}` in place
+    /// of each attachment. Returns null if only JS can encode the data.
     #[napi]
     pub fn publish_binary(
         &self,
@@ -105,8 +105,8 @@ impl NativeNamespace {
 
 #[napi]
 impl NativeEngine {
-    /// Starts an engine. `settings` and `options` are JSON; `wake` is called, without keeping the
-    /// process alive, when there is something to drain.
+    /// Starts an engine. `settings` and `options` are JSON. The engine calls `wake` when there is
+    /// something to drain; `wake` does not keep the process alive.
     #[napi(constructor)]
     pub fn new(
         settings: String,
@@ -125,14 +125,14 @@ impl NativeEngine {
                 js_error(Error::Settings { what: "wake", reason: e.reason.to_string() })
             })?;
         let wake = move || {
-            // Fails only while the environment ends, when nobody drains any more.
+            // This fails only while the environment ends, when nobody drains any more.
             let _ = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         };
         let engine = Engine::start(settings, options, debug, wake).map_err(js_error)?;
         Ok(Self { engine, being_handled: Mutex::default() })
     }
 
-    /// Names this node, 16 hex digits.
+    /// The node's uid, 16 hex digits.
     #[napi(getter)]
     pub fn uid(&self) -> String {
         self.engine.uid().to_owned()
@@ -145,19 +145,19 @@ impl NativeEngine {
         NativeNamespace { engine: self.engine.clone(), namespace }
     }
 
-    /// Which stream a namespace is routed to; stands in `lost` events.
+    /// The index of a namespace's stream, as in `lost` events.
     #[napi]
     pub fn stream_index(&self, nsp: String) -> u32 {
         self.engine.stream(&nsp).index
     }
 
-    /// Publishes a request to the other nodes, msgpack of the whole message.
+    /// Publishes a request to the other nodes; `payload` is msgpack of the whole message.
     #[napi]
     pub fn request(&self, nsp: String, payload: Uint8Array) -> std::result::Result<(), JsError> {
         self.engine.request(&nsp, payload.to_vec()).map_err(js_error)
     }
 
-    /// Publishes an answer to one node, msgpack of the whole message.
+    /// Publishes an answer to one node; `payload` is msgpack of the whole message.
     #[napi]
     pub fn respond(
         &self,
@@ -168,13 +168,13 @@ impl NativeEngine {
         self.engine.respond(&nsp, &uid, payload.to_vec()).map_err(js_error)
     }
 
-    /// Asks who listens in a namespace; answered by an event.
+    /// Counts the nodes that listen in a namespace. An event answers the call.
     #[napi]
     pub fn count_subscribers(&self, call: u32, nsp: String, asked: Vec<String>) {
         self.engine.count_subscribers(call, &nsp, asked);
     }
 
-    /// Keeps a session, msgpack, for `keep` ms.
+    /// Saves a session, msgpack, for `keep` ms.
     #[napi]
     pub fn persist_session(&self, pid: String, session: Uint8Array, keep: f64) {
         let keep = Duration::try_from_secs_f64(keep / 1_000.0).unwrap_or(Duration::ZERO);
@@ -194,7 +194,7 @@ impl NativeEngine {
         self.engine.read_since(&nsp).to_string()
     }
 
-    /// Gives a session back; answered by an event.
+    /// Restores a session. An event answers the call.
     #[napi]
     pub fn restore_session(
         &self,
@@ -206,25 +206,25 @@ impl NativeEngine {
         self.engine.restore_session(call, &nsp, &pid, &offset).map_err(js_error)
     }
 
-    /// Closes a namespace; answered by an event once what it published is out.
+    /// Closes a namespace. An event answers the call once what it published is written.
     #[napi]
     pub fn close_namespace(&self, call: u32, nsp: String, handle: u32) {
         self.engine.close_namespace(call, &nsp, handle);
     }
 
-    /// Ends the engine; answered by its last event.
+    /// Ends the engine. Its last event answers the call.
     #[napi]
     pub fn close(&self, call: u32) {
         self.engine.close(call);
     }
 
-    /// Lets go of `wake`, which refers to whoever holds this engine: after the end only.
+    /// Drops `wake`, which refers to the owner of this engine. Called only after the engine's end.
     #[napi]
     pub fn release(&self) {
         self.engine.inbox().release();
     }
 
-    /// Answers a `credentials` event; without a `failure` with what the provider gave.
+    /// Answers a `credentials` event with what the provider gave, or with its `failure`.
     #[napi]
     pub fn provide_credentials(
         &self,
@@ -246,21 +246,20 @@ impl NativeEngine {
         self.engine.renew_credentials(Credentials { username, password });
     }
 
-    /// The provider has failed while it was not asked.
+    /// The provider has failed while no connection waited for it.
     #[napi]
     pub fn credentials_failed(&self, reason: String) {
         self.engine.credentials_failed(reason);
     }
 
-    /// Takes up to `most` events; nothing means that the next event wakes again.
+    /// Takes up to `most` events. Null means that the next event calls `wake` again.
     ///
-    /// What the events before may have changed counts as done: they are handled when this is
-    /// called.
+    /// JS must have handled the events of the call before: their pins are dropped now.
     #[napi]
     pub fn drain(&self, most: u32) -> Option<NativeBatch> {
         let mut events = self.engine.inbox().drain(most as usize);
         let pins = events.iter_mut().flatten().filter_map(Event::take_pin).collect();
-        // The new ones are there before the old ones go.
+        // The new pins exist before the old ones are dropped.
         let handled = std::mem::replace(
             &mut *self.being_handled.lock().unwrap_or_else(PoisonError::into_inner),
             pins,
@@ -279,14 +278,14 @@ impl NativeEngine {
 }
 
 impl Drop for NativeEngine {
-    /// The environment ends (a worker, say) without having closed the adapter.
+    /// The environment (such as a worker) has ended without closing the adapter.
     fn drop(&mut self) {
         self.engine.abort();
     }
 }
 
 fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, json: &str) -> Result<T> {
-    // serde_json's message could quote a value: only its place is said.
+    // serde_json's message could quote a value: the error gives only the place of it.
     serde_json::from_str(json)
         .map_err(|e| Error::Settings { what, reason: format!("at column {}", e.column()) })
 }

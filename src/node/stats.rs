@@ -1,4 +1,4 @@
-//! What a node has counted, and how it is, as a JS object.
+//! The counters and the state of a node, as a JS object.
 
 use napi_derive::napi;
 
@@ -14,15 +14,15 @@ pub struct NativeStats {
     pub read: f64,
     /// Entries and messages handed to JS.
     pub delivered: f64,
-    /// Entries nobody here wants.
+    /// Entries without a recipient here.
     pub skipped: f64,
     /// Entries not understood.
     pub malformed: f64,
-    /// Doubles dropped.
+    /// Duplicates dropped.
     pub doubled: f64,
     /// Entries known to be lost.
     pub lost: f64,
-    /// Losses said.
+    /// Losses reported.
     pub losses: f64,
     /// Times the stream was deleted, replaced, or fell back.
     pub resets: f64,
@@ -36,43 +36,43 @@ pub struct NativeStats {
     pub dropped: f64,
     /// Connections made again.
     pub reconnects: f64,
-    /// Sessions given back.
+    /// Sessions restored.
     pub restores: f64,
-    /// Sessions not given back.
+    /// Restores refused.
     pub restores_refused: f64,
-    /// Sessions kept.
+    /// Sessions saved.
     pub sessions_saved: f64,
     /// From a publish to the acknowledgement.
     pub publish_latency: NativeLatency,
-    /// From the question for a session to its answer.
+    /// From JS's call for a session to its answer.
     pub restore_latency: NativeLatency,
     /// The stream's key.
     pub stream: String,
-    /// Whether all connections stand.
+    /// Whether all connections are open.
     pub connected: bool,
-    /// Since when the reader has heard nothing, in ms.
+    /// For how long the reader has heard nothing, in ms.
     pub silent_ms: f64,
     /// The reader's position.
     pub position: Option<String>,
     /// Entries not read yet.
     pub lag_entries: Option<f64>,
-    /// How much older what was read is than the stream's end.
+    /// How much older the reader's position is than the stream's end, in ms.
     pub lag_ms: Option<f64>,
-    /// Entries of the stream.
+    /// Entries in the stream.
     pub stream_length: Option<f64>,
-    /// Publishes not ended.
+    /// Publishes that have not ended.
     pub queue_length: f64,
-    /// Bytes of those not yet in a batch.
+    /// Bytes of the publishes that are not in a batch yet.
     pub queue_bytes: f64,
     /// Events not drained.
     pub inbox_length: f64,
-    /// Their bytes.
+    /// Bytes of the events not drained.
     pub inbox_bytes: f64,
-    /// How long the oldest of them waits.
+    /// How long the oldest event has been waiting, in ms.
     pub inbox_age_ms: f64,
     /// Broadcasts kept for recovery.
     pub history_length: f64,
-    /// Their bytes.
+    /// Bytes of the broadcasts kept for recovery.
     pub history_bytes: f64,
     /// Nodes, this one included.
     pub members: f64,
@@ -81,16 +81,16 @@ pub struct NativeStats {
 /// A histogram.
 #[napi(object, object_from_js = false)]
 pub struct NativeLatency {
-    /// How many.
+    /// How many durations.
     pub count: f64,
-    /// How long together, in ms.
+    /// Their sum, in ms.
     pub sum_ms: f64,
-    /// Upper bound in ms, how many took no longer.
+    /// Pairs of an upper bound in ms and the number of durations up to it.
     pub buckets: Vec<Vec<f64>>,
 }
 
 impl NativeStats {
-    /// Of an engine, and of the stream that a namespace is routed to.
+    /// The counters of an engine, and the state of a namespace's stream.
     pub(crate) fn of(engine: &Engine, nsp: &str) -> Self {
         let stats = engine.stats();
         let count = |counter: &Counter| counter.get() as f64;
@@ -103,7 +103,7 @@ impl NativeStats {
             Progress::Starting | Progress::Refused | Progress::Unread => None,
         };
         let members = engine.members(nsp);
-        // Last: the control task locks it within the members.
+        // Locked last: the control task locks a cursor while it holds the lock of the members.
         let cursor = stream.cursor();
         let reads = reached.map(|_| (cursor.position, cursor.read));
         let lag_entries = reads.and_then(|(position, read)| cursor.lag.entries(position, read));

@@ -1,11 +1,11 @@
-//! Servers that a test plays: the tasks of an engine run against them over sockets in memory, under
+//! Scripted Redis servers. The tasks of an engine run against them over sockets in memory, under
 //! tokio's paused clock, so a test of a state machine takes milliseconds.
 //!
-//! - `redis`: takes connections, reads commands, and answers as the test says.
+//! - `redis`: takes connections, reads commands, and answers as the test tells it.
 //! - `reply`: replies in RESP.
 //! - `node`: what the tasks of one engine share.
 //!
-//! Tests with real servers are in `__test__/`; these show each branch on its own.
+//! Tests with real servers are in `__test__/`; these test each branch on its own.
 
 mod node;
 mod redis;
@@ -21,7 +21,7 @@ use crate::engine::wire::EntryId;
 /// How long a test waits for anything, by the paused clock.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Waits for something that has to come; nothing of the test is left waiting for ever.
+/// Waits for something that must come, so that no test waits for ever.
 pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(result) => result,

@@ -1,4 +1,4 @@
-//! What the tasks of one engine share, each of which a test can start by itself.
+//! What the tasks of one engine share. A test can start each task by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl TestNode {
         Self::with_settings(redis, "{}")
     }
 
-    /// With servers as these settings say, in JSON.
+    /// With the servers of these settings, in JSON.
     pub(crate) fn with_settings(redis: &ScriptedRedis, settings: &str) -> Self {
         let woken = Arc::new(Notify::new());
         let on_wake = woken.clone();
@@ -82,14 +82,14 @@ impl TestNode {
         self.stream.queue.push(publish).expect("space in the queue");
     }
 
-    /// Starts the writer, as if the reader stood at `position`.
+    /// Starts the writer, as if the reader were at `position`.
     pub(crate) fn start_writer_at(&self, position: EntryId) -> JoinHandle<()> {
         self.stream.cursor().position = position;
         self.stream.progress.send_replace(Progress::At(position));
         self.start_writer()
     }
 
-    /// Starts the writer; without a reader it waits, unless it is told that nobody reads.
+    /// Starts the writer. It waits until it learns the reader's position, or that nobody reads.
     pub(crate) fn start_writer(&self) -> JoinHandle<()> {
         let writer = Writer::new(
             self.uid.clone(),
@@ -121,12 +121,12 @@ impl TestNode {
         }
     }
 
-    /// Starts that reader.
+    /// Starts the reader.
     pub(crate) fn start_reader(&self) -> JoinHandle<()> {
         tokio::spawn(self.reader().run())
     }
 
-    /// The next event for JS, but for connections that stand again: `stats` counts them.
+    /// The next event for JS. Reconnects are left out: `stats` counts them.
     pub(crate) async fn event(&self) -> Event {
         within("an event", async {
             loop {
@@ -143,13 +143,13 @@ impl TestNode {
         .await
     }
 
-    /// Those that have come so far.
+    /// The events that have come so far.
     pub(crate) fn events(&self) -> Vec<Event> {
         let all = std::iter::from_fn(|| self.inbox.drain(usize::MAX)).flatten();
         all.filter(is_no_reconnect).collect()
     }
 
-    /// The next event, which has to be the end of a publish.
+    /// The next event, which must be the end of a publish.
     pub(crate) async fn published(&self) -> (Ticket, Result<Option<EntryId>>) {
         match self.event().await {
             Event::Stream(StreamEvent::Published(done)) => (done.ticket, done.outcome),
@@ -157,7 +157,7 @@ impl TestNode {
         }
     }
 
-    /// The next event, which has to be a warning.
+    /// The next event, which must be a warning.
     pub(crate) async fn warning(&self) -> Error {
         match self.event().await {
             Event::Notice(Notice::Warning(error)) => error,
@@ -165,7 +165,7 @@ impl TestNode {
         }
     }
 
-    /// The next event, which has to be a loss.
+    /// The next event, which must be a loss.
     pub(crate) async fn lost(&self) -> (Loss, Option<u64>) {
         match self.event().await {
             Event::Stream(StreamEvent::Lost { loss, entries, .. }) => (loss, entries),
@@ -173,7 +173,7 @@ impl TestNode {
         }
     }
 
-    /// The next event, which has to be an entry of another node: its ID.
+    /// The ID of the next event, which must be an entry of another node.
     pub(crate) async fn delivered(&self) -> EntryId {
         match self.event().await {
             Event::Stream(StreamEvent::Broadcast { id, .. } | StreamEvent::Entry { id, .. }) => id,

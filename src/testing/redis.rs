@@ -1,5 +1,5 @@
-//! Redis as a test plays it: connections come in one by one, and each command waits until the test
-//! has answered it. What every client asks for when it connects is answered by itself.
+//! Scripted Redis servers: connections come in one by one, and each command waits until the test
+//! answers it. Commands that every client sends when it connects are answered without the test.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{Dial, Socket};
 
-/// The server's clock when a test begins; it goes with tokio's.
+/// The server's clock when a test begins; it advances with tokio's.
 pub(crate) const NOW_MS: u64 = 1_000_000;
 
-/// Larger than all that a test sends without being read.
+/// The bytes that a connection buffers: more than a test sends without being read.
 const BUFFER: usize = 1 << 20;
 
-/// All servers that a test plays, told apart by their addresses.
+/// All scripted servers of a test, by their addresses.
 pub(crate) struct ScriptedRedis {
     dialer: Arc<ScriptedDialer>,
     dials: mpsc::UnboundedReceiver<Dialled>,
-    /// Asked for, while the test waited for another address.
+    /// Connections that were dialled while the test waited for another address.
     waiting: VecDeque<Dialled>,
-    /// Never answered.
+    /// Connections that are never answered.
     ignored: Vec<Dialled>,
     /// The `run_id` of the servers that connections are accepted for from now on.
     pub(crate) run_id: String,
-    /// By command: answers that connections give by themselves.
+    /// By command: answers that connections give without the test.
     answers: HashMap<String, Vec<u8>>,
     started: Instant,
     clients: u64,
@@ -39,7 +39,7 @@ pub(crate) struct ScriptedRedis {
 
 struct ScriptedDialer(mpsc::UnboundedSender<Dialled>);
 
-/// Somebody wants a connection.
+/// A connection that a task dials.
 struct Dialled {
     address: Address,
     answer: oneshot::Sender<Option<DuplexStream>>,
@@ -63,7 +63,6 @@ impl Dial for ScriptedDialer {
 }
 
 impl ScriptedRedis {
-    /// Nobody is connected.
     pub(crate) fn new() -> Self {
         let (sender, dials) = mpsc::unbounded_channel();
         Self {
@@ -78,22 +77,22 @@ impl ScriptedRedis {
         }
     }
 
-    /// Leads to these servers.
+    /// Makes a dialer that connects to these servers.
     pub(crate) fn dialer(&self) -> Arc<dyn Dial> {
         self.dialer.clone()
     }
 
-    /// Connections that are accepted from now on answer this command by themselves.
+    /// From now on accepted connections answer this command without the test.
     pub(crate) fn answer(&mut self, command: &str, reply: Vec<u8>) {
         self.answers.insert(command.to_owned(), reply);
     }
 
-    /// Takes the next connection to whichever server.
+    /// Accepts the next connection, to any server.
     pub(crate) async fn accept(&mut self) -> ScriptedConnection {
         self.accept_if("a connection", |_| true).await
     }
 
-    /// Takes the next connection to the server `host:port`. Others wait.
+    /// Accepts the next connection to the server `host:port`. Connections to other servers wait.
     pub(crate) async fn accept_at(&mut self, address: &str) -> ScriptedConnection {
         self.accept_if(address, |other| other.to_string() == address).await
     }
@@ -134,7 +133,7 @@ impl ScriptedRedis {
         address
     }
 
-    /// Whether somebody wants a connection at this moment.
+    /// Whether a task is dialling at this moment.
     pub(crate) fn is_dialled(&mut self) -> bool {
         while let Ok(dialled) = self.dials.try_recv() {
             self.waiting.push_back(dialled);
@@ -150,7 +149,7 @@ impl ScriptedRedis {
         }
     }
 
-    /// Nothing when nobody waits for it any more.
+    /// `None` if no task waits for it any more.
     fn take(&mut self, dialled: Dialled) -> Option<ScriptedConnection> {
         let (ours, theirs) = duplex(BUFFER);
         dialled.answer.send(Some(theirs)).ok()?;
@@ -183,24 +182,24 @@ pub(crate) struct ScriptedConnection {
     answered: Vec<String>,
     started: Instant,
     is_resp3: bool,
-    /// In RESP2, where it takes no other commands then.
+    /// Whether it is subscribed in RESP2, and so takes no other commands.
     is_subscriber: bool,
 }
 
 impl ScriptedConnection {
-    /// Answers this command by itself from now on.
+    /// From now on the connection answers this command without the test.
     pub(crate) fn answer(&mut self, command: &str, reply: Vec<u8>) {
         self.answers.insert(command.to_owned(), reply);
     }
 
-    /// The next command, which has to be this one: its name, with what else has to stand behind it.
-    /// Before it, commands that the connection knows the answer to are answered.
+    /// The next command, which must begin with these words. Before it, the connection answers the
+    /// commands that it knows the answer to.
     pub(crate) async fn expect(&mut self, command: &str) -> Command<'_> {
         let words = self.expect_any(&[command]).await;
         Command { connection: self, words }
     }
 
-    /// The next batch of a writer, of so many entries: a transaction, or each for itself.
+    /// The next batch of a writer, of `count` entries: in a transaction, or as single commands.
     pub(crate) async fn expect_batch(&mut self, count: usize) -> Batch<'_> {
         let first = self.expect_any(&["MULTI", "XADD"]).await;
         let is_transaction = first[0] == "MULTI";
@@ -232,7 +231,7 @@ impl ScriptedConnection {
         within(&what, expected).await
     }
 
-    /// Answers what the connection knows the answer to, while `work` goes on.
+    /// Answers the commands that it knows the answer to, while `work` goes on.
     pub(crate) async fn while_answering<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
@@ -259,9 +258,9 @@ impl ScriptedConnection {
         within("the end of a connection", closed).await;
     }
 
-    /// Sends bytes that nobody has asked for.
+    /// Sends bytes that answer no command.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        // A client that has gone misses it.
+        // A client that is gone does not get it.
         let _ = self.socket.write_all(bytes).await;
     }
 
@@ -270,7 +269,7 @@ impl ScriptedConnection {
         self.answered.iter().any(|answered| answered.starts_with(command))
     }
 
-    /// A command's words; nothing when the client has hung up. Nothing is lost when this is dropped.
+    /// A command's words; `None` if the client has hung up. Dropping this future loses no bytes.
     async fn next(&mut self) -> Option<Vec<String>> {
         loop {
             if let Some((words, end)) = parse(&self.buffer) {
@@ -296,7 +295,7 @@ impl ScriptedConnection {
         reply.is_some()
     }
 
-    /// To what clients ask for when they connect.
+    /// The answer to a command that every client sends when it connects.
     fn usual_answer(&mut self, words: &[String]) -> Option<Vec<u8>> {
         let second = words.get(1).map_or("", String::as_str);
         Some(match (words[0].as_str(), second) {
@@ -329,7 +328,7 @@ impl ScriptedConnection {
         })
     }
 
-    /// What the server sends on its own, in the protocol of the connection.
+    /// Encodes a push in the protocol of the connection.
     fn pushed(&self, values: &[Vec<u8>]) -> Vec<u8> {
         if self.is_resp3 { push(values) } else { array(values) }
     }
@@ -342,7 +341,7 @@ impl ScriptedConnection {
     }
 }
 
-/// A command that waits for its answer. Dropped without one, it gets none: Redis hangs.
+/// A command that waits for its answer. If the test drops it, it gets none, as if Redis hung.
 pub(crate) struct Command<'a> {
     connection: &'a mut ScriptedConnection,
     /// Its name and arguments.
@@ -350,7 +349,6 @@ pub(crate) struct Command<'a> {
 }
 
 impl Command<'_> {
-    /// Answers.
     pub(crate) async fn reply(self, reply: Vec<u8>) {
         self.connection.send(&reply).await;
     }
@@ -367,11 +365,11 @@ impl Command<'_> {
     }
 }
 
-/// A batch that waits for its answers. Dropped without them, it gets none.
+/// A batch that waits for its answers. If the test drops it, it gets none.
 pub(crate) struct Batch<'a> {
     connection: &'a mut ScriptedConnection,
     entries: Vec<Vec<String>>,
-    /// Whether it stands between MULTI and EXEC.
+    /// Whether it is between MULTI and EXEC.
     pub(crate) is_transaction: bool,
 }
 
@@ -382,7 +380,7 @@ impl Batch<'_> {
         self.entries.iter().filter_map(seq).collect()
     }
 
-    /// Takes all of it: the IDs of its entries.
+    /// Accepts the whole batch; `ids` are the IDs of its entries.
     pub(crate) async fn execute(self, ids: &[&str]) {
         assert_eq!(ids.len(), self.entries.len());
         let ids: Vec<Vec<u8>> = ids.iter().map(|id| text(id)).collect();
@@ -398,7 +396,7 @@ impl Batch<'_> {
         self.connection.send(&reply).await;
     }
 
-    /// Refuses MULTI, and answers each command for itself.
+    /// Refuses MULTI, and answers each command on its own.
     pub(crate) async fn refuse_multi(self, words: &str, answers: &[Vec<u8>]) {
         assert!(self.is_transaction);
         let end = error("ERR EXEC without MULTI");
@@ -417,7 +415,7 @@ impl Batch<'_> {
         self.connection.send(&reply).await;
     }
 
-    /// Answers each of its commands for itself.
+    /// Answers each of its commands on its own.
     pub(crate) async fn reply_each(self, answers: &[Vec<u8>]) {
         let replies = answers.concat();
         let reply =

@@ -9,7 +9,7 @@ pub(crate) fn ok() -> Vec<u8> {
     status("OK")
 }
 
-/// A status, as `+QUEUED`.
+/// A status, such as `+QUEUED`.
 pub(crate) fn status(text: &str) -> Vec<u8> {
     format!("+{text}\r\n").into_bytes()
 }
@@ -50,14 +50,14 @@ pub(crate) fn entry(id: &str, fields: &[&str]) -> Vec<u8> {
     resp::entry(id, &fields)
 }
 
-/// The entry of a broadcast to everyone in `/`, by a writer of our kind.
+/// The entry of a broadcast to everyone in `/`, by a writer of this package.
 pub(crate) fn entry_of(id: &str, writer: u64, seq: u64) -> Vec<u8> {
     let (writer, seq) = (format!("{writer:016x}"), seq.to_string());
     let fields = ["uid", "theirs", "nsp", "/", "type", "3", "data", DATA];
     entry(id, &[&fields[..], &["wid", &writer, "seq", &seq]].concat())
 }
 
-/// The same by a node of upstream, which leaves no sequence.
+/// The same by an upstream node, which writes no sequence.
 pub(crate) fn entry_of_upstream(id: &str) -> Vec<u8> {
     entry(id, &["uid", "upstream", "nsp", "/", "type", "3", "data", DATA])
 }
@@ -66,7 +66,7 @@ pub(crate) fn entry_of_upstream(id: &str) -> Vec<u8> {
 pub(crate) const DATA: &str =
     r#"{"opts":{"rooms":[],"except":[],"flags":{}},"packet":{"type":2,"data":["e"],"nsp":"/"}}"#;
 
-/// What XINFO STREAM tells of a stream: its first and last entry, and how many it has and has had.
+/// The reply of XINFO STREAM: the stream's first and last entry, its length and `entries-added`.
 pub(crate) fn info(first: &str, last: &str, length: i64, added: i64) -> Vec<u8> {
     array(&[
         text("length"),

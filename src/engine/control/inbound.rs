@@ -1,4 +1,4 @@
-//! What arrives by PUB/SUB: messages go to their namespace, heartbeats to the members.
+//! Handles PUB/SUB messages: requests and answers go to their namespace, heartbeats to the members.
 
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use crate::engine::stream::{Progress, Stream};
 use crate::engine::wire::{EntryId, MemberMessage, MemberNews, is_msgpack, position};
 
 impl Shared {
-    /// Lets go of messages that were held long enough.
+    /// Delivers deferred messages that have waited long enough.
     pub(super) fn release_deferred(&self) {
         let routes = self.routes();
         let mut streams: Vec<&Arc<Stream>> = routes.values().map(|route| &route.stream).collect();
@@ -26,7 +26,7 @@ impl Shared {
         }
     }
 
-    /// A message was pushed. May ask for something to be done about it.
+    /// Handles what Redis has pushed. Returns a job if the control task must do something about it.
     pub(super) fn receive(&self, push: PushInfo) -> Option<ControlJob> {
         if push.kind == PushKind::SUnsubscribe {
             return self.subscription_ended(push);
@@ -52,8 +52,8 @@ impl Shared {
         None
     }
 
-    /// A channel that is not ours any more was unsubscribed from by ourselves. With any other one
-    /// the server says that its slot has moved.
+    /// A subscription has ended. If the channel is still ours, the server has ended it, since the
+    /// channel's slot has moved. Otherwise this node has unsubscribed.
     fn subscription_ended(&self, push: PushInfo) -> Option<ControlJob> {
         let Some(Value::BulkString(channel)) = push.data.into_iter().next() else { return None };
         let channel = String::from_utf8(channel).ok()?;
@@ -61,8 +61,8 @@ impl Shared {
         is_ours.then_some(ControlJob::SubscribeAgain { channel })
     }
 
-    /// Hands a message to its namespace, or holds it until the reader has come as far as the
-    /// sender had when it was sent.
+    /// Passes a message to its namespace, or defers it until the reader has reached the position
+    /// that the sender has added to the message.
     pub(super) fn take_in(&self, channel: &str, route: &ChannelTarget, payload: Vec<u8>) {
         if !is_msgpack(&payload) {
             self.stats.malformed.add(1);

@@ -1,4 +1,4 @@
-//! The PUB/SUB side: requests and answers of the namespaces, heartbeats, and who is subscribed.
+//! PUB/SUB: requests and answers of the namespaces, heartbeats, and counts of subscribers.
 //!
 //! The control task sends commands in the order in which it gets them, so a count of subscribers
 //! includes this node's own subscription. Payloads are upstream's msgpack and pass through whole.
@@ -36,14 +36,14 @@ use order::{Order, Outgoing};
 pub(crate) use subscribers::parse_counts;
 pub(crate) use task::ControlTask;
 
-/// Causes of warnings, each cleared by itself.
+/// Names in warnings, each cleared by itself.
 const TASK: &str = "control";
 const SUBSCRIBING: &str = "control, subscriptions";
 const PUBLISHING: &str = "control, requests";
 const HEARTBEAT: &str = "control, heartbeat";
 const COUNTING: &str = "control, number of servers";
 
-/// Everything that the control task is asked to do.
+/// The jobs of the control task.
 enum ControlJob {
     Subscribe {
         channels: [String; 2],
@@ -67,7 +67,7 @@ enum ControlJob {
     },
 }
 
-/// Where the messages of a channel go.
+/// The namespace that gets the messages of a channel, and its stream.
 #[derive(Clone)]
 struct ChannelTarget {
     namespace: Arc<Namespace>,
@@ -82,14 +82,13 @@ struct Shared {
     inbox: Arc<Inbox>,
     stats: Arc<Stats>,
     warnings: Arc<Warnings>,
-    /// Channel, as on the wire, to the namespace that gets its messages.
+    /// By channel, prefix included: the namespace that gets its messages.
     routes: Mutex<HashMap<String, ChannelTarget>>,
     members: Mutex<Members>,
     queued_bytes: AtomicUsize,
     health: ConnectionHealth,
 }
 
-/// A message to be published.
 struct Message {
     channel: String,
     payload: Vec<u8>,
@@ -97,7 +96,7 @@ struct Message {
     counted: usize,
 }
 
-/// Asks the control task to do things; callers never wait.
+/// Gives jobs to the control task; callers never wait.
 pub(crate) struct Control {
     shared: Arc<Shared>,
     jobs: mpsc::UnboundedSender<ControlJob>,
@@ -140,7 +139,7 @@ impl Control {
         (Self { shared, jobs: sender, outgoing }, task, order_task)
     }
 
-    /// Listens for a namespace's requests and answers.
+    /// Subscribes to a namespace's requests and answers.
     pub(crate) fn open(&self, nsp: &str, namespace: &Arc<Namespace>, stream: &Arc<Stream>) {
         let channels = self.channels(nsp);
         let mut routes = self.shared.routes();
@@ -154,7 +153,7 @@ impl Control {
         self.enqueue(ControlJob::Subscribe { channels });
     }
 
-    /// Stops listening for a namespace.
+    /// Unsubscribes from a namespace's requests and answers.
     pub(crate) fn close(&self, nsp: &str) {
         let channels = self.channels(nsp);
         let mut routes = self.shared.routes();
@@ -165,7 +164,7 @@ impl Control {
         self.enqueue(ControlJob::Unsubscribe { channels });
     }
 
-    /// Publishes a request to the other nodes of a namespace, behind what was published to its
+    /// Publishes a request to the other nodes of a namespace, after what this node published to the
     /// stream before.
     ///
     /// # Errors
@@ -175,7 +174,7 @@ impl Control {
         let message = self.message(channel, payload)?;
         let behind = (stream.clone(), stream.queue.accepted());
         let until = Instant::now() + order::LIMIT;
-        // The task ends only with the engine: nobody is left to be told.
+        // The task ends only with the engine: then nobody waits for the message.
         let _ = self.outgoing.send(Order::Send(Outgoing { message, behind, until }));
         Ok(())
     }
@@ -191,13 +190,14 @@ impl Control {
         Ok(())
     }
 
-    /// Counts who listens to a namespace's requests; `asked` are uids of which it is to be said
-    /// whether they are among them. The answer comes through the inbox.
+    /// Counts the nodes that listen to a namespace's requests. The answer comes through the inbox.
+    /// It also tells for each uid in `asked` whether that node listens.
     pub(crate) fn count_subscribers(&self, call: CallId, nsp: &str, asked: Vec<String>) {
         self.enqueue(ControlJob::CountSubscribers { call, nsp: nsp.to_owned(), asked });
     }
 
-    /// Says goodbye and ends once everything asked for before has been sent.
+    /// Announces that this node leaves, and ends the task, once everything asked for before was
+    /// sent.
     pub(crate) async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
         let _ = self.outgoing.send(Order::Stop { done });
@@ -210,18 +210,18 @@ impl Control {
         self.shared.health.is_connected()
     }
 
-    /// How many nodes of our kind are heard, this one not included.
+    /// How many nodes of this package are alive, this one not included.
     pub(crate) fn members(&self) -> usize {
         self.shared.members().alive()
     }
 
-    /// True when the engine's end has to wait for [`Control::stop`]: somebody can be told, or
-    /// something waits to be sent.
+    /// Whether the engine's end must wait for [`Control::stop`]: the connection is open, or
+    /// messages wait to be sent.
     pub(crate) fn has_something_to_say(&self) -> bool {
         self.is_connected() || self.shared.queued_bytes.load(Ordering::Relaxed) > 0
     }
 
-    /// A message that has its place in the queue.
+    /// Makes a message and reserves its bytes in the queue.
     fn message(&self, channel: String, payload: Vec<u8>) -> Result<Message> {
         let (bound, counted) = (self.shared.options.publish_queue_bytes, payload.len());
         let queued = self.shared.queued_bytes.fetch_add(counted, Ordering::Relaxed);
@@ -239,19 +239,19 @@ impl Control {
     }
 
     fn enqueue(&self, job: ControlJob) {
-        // The task ends only with the engine: nobody is left to be told.
+        // The task ends only with the engine: then nobody waits for the job.
         let _ = self.jobs.send(job);
     }
 }
 
 #[cfg(any(test, fuzzing))]
 impl Control {
-    /// As if the connection had pushed it.
+    /// Handles a push as if the connection had received it.
     pub(crate) fn receive(&self, push: redis::PushInfo) {
         self.shared.receive(push);
     }
 
-    /// As after an entry was read.
+    /// Delivers deferred messages, as the control task does once a second.
     pub(crate) fn release_deferred(&self) {
         self.shared.release_deferred();
     }

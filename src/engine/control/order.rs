@@ -1,5 +1,5 @@
-//! Lets requests wait for what was published before them: a request by PUB/SUB must not overtake
-//! the joins and broadcasts that the same node made before it.
+//! Makes requests wait for earlier publishes: a request over PUB/SUB must not overtake the joins
+//! and broadcasts that the same node made before it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,21 +16,20 @@ pub(super) const LIMIT: Duration = Duration::from_secs(1);
 
 /// A message on its way to the control task.
 pub(super) struct Outgoing {
-    /// The message.
     pub(crate) message: Message,
-    /// How many publishes of this stream have to be written before.
+    /// The stream, and how many of its publishes must have ended before.
     pub(crate) behind: (Arc<Stream>, u64),
-    /// It is not held up longer than until then.
+    /// The message waits no longer than until this moment.
     pub(crate) until: Instant,
 }
 
-/// What the task is asked to do.
+/// The jobs of the order task.
 pub(super) enum Order {
     Send(Outgoing),
     Stop { done: oneshot::Sender<()> },
 }
 
-/// Lets requests wait for what was published before them, then hands them to the control task.
+/// Makes requests wait for earlier publishes, then passes them to the control task.
 pub(crate) struct OrderTask {
     orders: mpsc::UnboundedReceiver<Order>,
     jobs: mpsc::UnboundedSender<ControlJob>,
@@ -54,7 +53,8 @@ impl OrderTask {
                     if written.is_err() {
                         tracing::debug!("a request overtakes publishes that cannot be written");
                     }
-                    // How far the stream was then, so that the others can wait for it.
+                    // The stream's position at this moment: the other nodes wait until they have
+                    // read up to it.
                     let position = stream.cursor().written;
                     message.payload = with_position(message.payload, position);
                     ControlJob::Publish(message)

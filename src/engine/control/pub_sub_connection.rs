@@ -5,12 +5,12 @@ use redis::{Cmd, Pipeline, Value};
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{Commands, Connection, ServerOf, Subscriber};
 
-/// An open line.
+/// An open PUB/SUB connection.
 pub(super) enum PubSubConnection {
     /// Subscriptions, messages and commands, in RESP3.
     One(Connection),
-    /// In RESP2 a connection that is subscribed takes no commands. It is the one that lasts: the
-    /// other one may be idle, and closed by the server for that.
+    /// In RESP2 a subscribed connection takes no other commands. If the subscriber ends, both end.
+    /// The server may close the other connection while it is idle.
     Two {
         /// Subscriptions and messages.
         subscriber: Subscriber,
@@ -20,7 +20,7 @@ pub(super) enum PubSubConnection {
 }
 
 impl PubSubConnection {
-    /// False when it has to be made again.
+    /// False if it has to be made again.
     pub(crate) fn is_open(&self) -> bool {
         match self {
             PubSubConnection::One(connection) => connection.is_open(),
@@ -28,7 +28,7 @@ impl PubSubConnection {
         }
     }
 
-    /// The server that it leads to.
+    /// The server that it is connected to.
     pub(crate) fn server(&mut self) -> &mut ServerOf {
         match self {
             PubSubConnection::One(connection)
@@ -36,7 +36,7 @@ impl PubSubConnection {
         }
     }
 
-    /// The server's address, for messages.
+    /// The server's address, for errors.
     pub(crate) fn address(&self) -> &str {
         match self {
             PubSubConnection::One(connection) => connection.address(),
@@ -44,7 +44,7 @@ impl PubSubConnection {
         }
     }
 
-    /// For questions.
+    /// For commands other than subscriptions.
     pub(crate) fn commands(&self) -> Commands {
         match self {
             PubSubConnection::One(connection)
@@ -52,7 +52,7 @@ impl PubSubConnection {
         }
     }
 
-    /// Sends commands, each for a channel. What the server refuses stands at the command's place.
+    /// Sends commands, each for a channel. Returns for each command the server's refusal, if any.
     pub(crate) async fn send(
         &self,
         name: &'static str,
@@ -81,13 +81,13 @@ impl PubSubConnection {
         Ok(commands.iter().zip(replies).map(sort).collect())
     }
 
-    /// Makes sure that the server answers. On a connection in RESP3 commands show that; with
-    /// sharded PUB/SUB few are sent.
+    /// Makes sure that the server answers. On a connection in RESP3 the usual commands show that.
+    /// With sharded PUB/SUB there are few of them, so this sends one.
     pub(crate) async fn check(&self, sharded: bool) -> Result<()> {
         match self {
             PubSubConnection::Two { subscriber, .. } => subscriber.check().await,
             PubSubConnection::One(connection) if sharded => {
-                // A question for which the user has the right.
+                // A command for which the user has permission.
                 let mut command = redis::cmd("PUBSUB");
                 command.arg("SHARDNUMSUB");
                 match connection.commands().send("PUBSUB", "", &command).await {

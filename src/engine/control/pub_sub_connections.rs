@@ -1,7 +1,7 @@
 //! The PUB/SUB connections: one that carries all channels, or, with sharded PUB/SUB in a cluster,
 //! one to each master that serves a channel of ours.
 //!
-//! They live and end together: when one breaks, all are made again, and all subscriptions with them.
+//! When one of them breaks, the control task makes all of them again, and all subscriptions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::engine::error::{Error, Outage, Result};
 use crate::engine::redis::{Commands, Connector, Kind, Target};
 use crate::engine::warnings::Warnings;
 
-/// How often a command follows MOVED.
+/// The most times that a command follows MOVED.
 const REDIRECTIONS: usize = 5;
 
 /// Names the lack of RESP3 in warnings.
@@ -26,13 +26,14 @@ pub(super) struct PubSubConnections {
     warnings: Arc<Warnings>,
     on_push: Arc<dyn Fn(PushInfo) + Send + Sync>,
     broken: Arc<Notify>,
-    /// Where all channels are; `None` where each is at its slot's master.
+    /// The server of all channels; `None` if each channel is at its slot's master.
     only: Option<Target>,
     open: HashMap<Target, PubSubConnection>,
 }
 
 impl PubSubConnections {
-    /// Connects; with `sharded` channels in a cluster when the first command for one is sent.
+    /// Connects. With `sharded` in a cluster, it connects to a master when the first command for
+    /// one of the master's channels is sent.
     pub(super) async fn open(
         connector: Arc<Connector>,
         warnings: Arc<Warnings>,
@@ -55,7 +56,7 @@ impl PubSubConnections {
         Ok(connections)
     }
 
-    /// Ends when a connection has broken, or another server has taken over.
+    /// Returns when a connection has broken, or when another server has taken over.
     pub(super) async fn broken(&mut self) -> Error {
         let is_spread = self.only.is_none();
         let first = self.open.values_mut().next().filter(|_| !is_spread);
@@ -78,8 +79,8 @@ impl PubSubConnections {
         Error::Connection { address, reason: "connection lost".to_owned() }
     }
 
-    /// Sends commands, each to the server of its channel, in their order. What a server refuses
-    /// stands at the command's place.
+    /// Sends commands in their order, each to the server of its channel. Returns for each command
+    /// the server's refusal, if any.
     pub(super) async fn send(
         &mut self,
         name: &'static str,
@@ -110,10 +111,11 @@ impl PubSubConnections {
         Ok(refusals)
     }
 
-    /// Makes sure that the servers answer: one that hangs would keep its channels' messages, while
-    /// the others are at work.
+    /// Makes sure that the servers answer: if one of them hangs, its channels get no messages, and
+    /// the other connections do not show that.
     pub(super) async fn check(&self) -> Result<()> {
-        // A node that was taken out of its cluster keeps its connections, and spreads nothing any more.
+        // A node that was removed from its cluster keeps its connections, but passes on no
+        // messages.
         if let Some(target @ Target::Node { .. }) = &self.only
             && !self.connector.all_targets().await?.contains(target)
         {
@@ -125,7 +127,7 @@ impl PubSubConnections {
         Ok(())
     }
 
-    /// For questions; `None` while nothing is connected.
+    /// For PUBSUB; `None` while nothing is connected.
     pub(super) async fn commands(&mut self) -> Result<Option<Commands>> {
         let Some(target) = self.open.keys().next().cloned() else { return Ok(None) };
         Ok(Some(self.at(&target).await?.commands()))
@@ -159,7 +161,7 @@ impl PubSubConnections {
                 self.warnings.clear(GREETING);
                 Ok(PubSubConnection::One(connection))
             }
-            // Sharded channels have no place in redis-rs's RESP2, and all who have them know RESP3.
+            // redis-rs has no sharded channels in RESP2, and all servers that have them know RESP3.
             Err(error @ Error::Refused { command: "HELLO", .. }) if self.only.is_some() => {
                 self.warnings.warn(GREETING, &error);
                 let on_push = self.on_push.clone();

@@ -13,21 +13,21 @@ use crate::engine::error::{Error, Result};
 use crate::engine::event::SubscriberCount;
 use crate::engine::redis::{Commands, Connector, Kind, Pool, Target};
 
-/// How long one of several servers may take to answer: the others are enough then.
+/// How long one node of a cluster may take to answer. After that, the count does without it.
 const ONE_OF_MANY: Duration = Duration::from_secs(1);
 
-/// Those that know who is subscribed.
+/// Asks the servers that know which nodes are subscribed.
 #[derive(Clone)]
 pub(super) struct SubscriberCounter {
     connector: Arc<Connector>,
-    /// To the nodes of a cluster.
+    /// Connections to the nodes of a cluster.
     pool: Arc<Pool>,
 }
 
 /// Subscriptions per channel.
 struct Counts {
     counts: Vec<u32>,
-    /// Set when a server did not answer: its subscriptions are missing.
+    /// Whether a server did not answer, so that its subscriptions are missing.
     is_incomplete: bool,
 }
 
@@ -36,8 +36,8 @@ impl SubscriberCounter {
         Self { pool: Pool::new(connector.clone()), connector }
     }
 
-    /// Subscribers sit on any node of a cluster, replicas too. A single server is asked on the
-    /// connection that we are subscribed on.
+    /// Asks all nodes of a cluster, replicas too, since a subscriber may be connected to any of
+    /// them. A single server is asked on our own PUB/SUB connection.
     async fn count(&self, own: Option<Commands>, channel: &str, command: Cmd) -> Result<Counts> {
         if let Some(mut own) = own.filter(|_| self.connector.settings().kind != Kind::Cluster) {
             let reply = own.send("PUBSUB", channel, &command).await?;
@@ -80,8 +80,8 @@ impl SubscriberCounter {
 }
 
 impl Shared {
-    /// Who listens to a namespace's requests: our own kind by the private channels that each node
-    /// listens on, the rest by number.
+    /// Counts the nodes that listen to a namespace's requests. Nodes of this package are known by
+    /// uid, since each of them has its answer channel. Of other nodes only the number is known.
     pub(super) async fn count(
         &self,
         counter: &SubscriberCounter,
@@ -111,7 +111,7 @@ impl Shared {
         self.warnings.clear(COUNTING);
         let (of_members, of_asked) = rest.split_at(members.len());
         let known_total: u32 = of_members.iter().sum();
-        // Who is heard may be subscribed where we could not count.
+        // A node whose heartbeats arrive may be subscribed at the server that did not answer.
         let listening =
             members.iter().zip(of_members).filter(|(_, count)| **count > 0 || is_incomplete);
         Ok(SubscriberCount {
@@ -124,7 +124,7 @@ impl Shared {
         })
     }
 
-    /// Where Redis does not let us count: the nodes that are heard.
+    /// If Redis refuses PUBSUB, counts the nodes whose heartbeats arrive.
     pub(super) fn count_by_heartbeats(
         &self,
         error: Error,
@@ -148,7 +148,7 @@ fn added(sum: Option<Vec<u32>>, counts: Vec<u32>) -> Vec<u32> {
     }
 }
 
-/// `[channel, count, …]`, also where RESP3 makes a map of it.
+/// Reads `[channel, count, …]`, which may be a map in RESP3.
 pub(crate) fn parse_counts(reply: Value) -> Result<Vec<u32>> {
     let counts: Vec<Value> = match reply {
         Value::Array(flat) => flat.into_iter().skip(1).step_by(2).collect(),

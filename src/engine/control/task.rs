@@ -1,4 +1,4 @@
-//! The control task: keeps the PUB/SUB connections, and does what is asked for on them.
+//! The control task: keeps the PUB/SUB connections open, and does its jobs on them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,29 +18,29 @@ use crate::engine::event::{Answer, Notice};
 use crate::engine::redis::{Backoff, Connector};
 use crate::engine::wire::{MemberMessage, MemberNews};
 
-/// How often silent nodes are looked for.
+/// The time between two checks for silent nodes.
 const SILENCE_CHECK: Duration = Duration::from_secs(1);
-/// How late that may be before we take ourselves for stopped, and nobody else for dead.
+/// If a check is later than this, this process was stopped: the clocks of all nodes start again.
 const OWN_PAUSE: Duration = Duration::from_secs(2);
 /// Most commands in one pipeline.
 const BATCH: usize = 500;
 
-/// The control task's side.
+/// The task behind `Control`.
 pub(crate) struct ControlTask {
     shared: Arc<Shared>,
     connector: Arc<Connector>,
     jobs: mpsc::UnboundedReceiver<ControlJob>,
     own_jobs: mpsc::WeakUnboundedSender<ControlJob>,
-    /// Taken from `jobs` too early.
+    /// A job that was taken from `jobs` too early; it is the next one.
     put_back: Option<ControlJob>,
-    /// Channels that Redis does not let us subscribe to; tried again with each heartbeat.
+    /// Channels for which Redis has refused the subscription. The task tries again with each
+    /// heartbeat.
     refused: Vec<String>,
     counting: JoinSet<()>,
     counter: SubscriberCounter,
 }
 
 impl ControlTask {
-    /// Nothing is connected yet.
     pub(super) fn new(
         shared: Arc<Shared>,
         connector: Arc<Connector>,
@@ -59,7 +59,7 @@ impl ControlTask {
         }
     }
 
-    /// Runs until it is stopped: connects, and connects again.
+    /// Runs until it is stopped. It connects again after each break.
     pub(crate) async fn run(mut self) {
         let mut backoff = self.connector.backoff();
         loop {
@@ -76,10 +76,11 @@ impl ControlTask {
         }
     }
 
-    /// From one break to the next. `Ok` when the engine stops.
+    /// Connects and works. Returns an error when the connection breaks, and `Ok` when the engine
+    /// stops.
     async fn serve(&mut self, backoff: &mut Backoff) -> Result<oneshot::Sender<()>> {
         let (shared, own_jobs) = (self.shared.clone(), self.own_jobs.clone());
-        // It is called in a task that is not ours, whose lines would go nowhere.
+        // redis-rs calls `on_push` in a task of its own, from which log lines would go nowhere.
         let dispatch = dispatcher::get_default(Dispatch::clone);
         let on_push = move |push| {
             let job = dispatcher::with_default(&dispatch, || shared.receive(push));
@@ -96,7 +97,7 @@ impl ControlTask {
         self.subscribe_all(&mut connections).await?;
         self.shared.members().listen_again();
         self.say(&mut connections, MemberNews::Hello).await?;
-        // Only now: a server may let us subscribe, and not publish.
+        // Not before this: a server may let us subscribe but not publish.
         backoff.reset();
         self.shared.warnings.clear(TASK);
         self.shared.health.connected(&self.shared.stats, &self.shared.inbox);
@@ -151,7 +152,8 @@ impl ControlTask {
         Ok(())
     }
 
-    /// Subscribes or unsubscribes. A refusal is said; the rest goes on without.
+    /// Subscribes or unsubscribes. If Redis refuses a channel, this warns and goes on with the
+    /// rest.
     async fn subscription(
         &mut self,
         connections: &mut PubSubConnections,
@@ -178,7 +180,7 @@ impl ControlTask {
         Ok(())
     }
 
-    /// Does one job, and with it the ones of the same kind that stand right behind it.
+    /// Does one job, together with the jobs of the same kind right behind it.
     async fn work(
         &mut self,
         job: ControlJob,
@@ -223,7 +225,7 @@ impl ControlTask {
                 self.counting.spawn(count.with_current_subscriber());
             }
             ControlJob::SayAlive => {
-                // It may be connected to a node of the cluster that is new.
+                // The new node may be connected to a node of the cluster that we do not know yet.
                 self.connector.forget();
                 self.say(connections, MemberNews::Alive).await?;
             }
@@ -235,7 +237,7 @@ impl ControlTask {
         Ok(None)
     }
 
-    /// Takes jobs as long as `pick` wants them; the first other one is put back.
+    /// Takes jobs as long as `pick` accepts them. The first other job is put back.
     fn take_behind<T>(
         &mut self,
         pick: impl Fn(ControlJob) -> std::result::Result<T, ControlJob>,
@@ -255,7 +257,7 @@ impl ControlTask {
         taken
     }
 
-    /// PUBLISH is at most once: what was on its way when the connection broke is not sent again.
+    /// Publishes messages, each at most once: after a break, it does not send them again.
     async fn publish(
         &self,
         connections: &mut PubSubConnections,

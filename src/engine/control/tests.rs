@@ -1,5 +1,5 @@
-//! PUB/SUB, against servers that the test plays. "PUB/SUB: control" in docs/architecture.md names
-//! the branches.
+//! PUB/SUB, against scripted servers. "PUB/SUB: control" in docs/architecture.md names the
+//! branches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const MEMBERS: &str = "socket.io#members#";
 /// msgpack of `{uid: "a"}`.
 const PAYLOAD: &[u8] = b"\x81\xa3uid\xa1a";
 
-/// A node whose reader stands at `5-0`, with the namespace `/`.
+/// A node whose reader is at `5-0`, with the namespace `/`.
 struct Test {
     redis: ScriptedRedis,
     node: TestNode,
@@ -53,7 +53,7 @@ impl Test {
         Self { redis, node, control }
     }
 
-    /// The connection, once all is subscribed and said.
+    /// Accepts the connection, and returns it after the subscriptions and the hello.
     async fn connected(&mut self) -> ScriptedConnection {
         let mut connection = self.redis.accept().await;
         said(&mut connection, "hello").await;
@@ -66,7 +66,7 @@ impl Test {
         self.control.request("/", PAYLOAD.to_vec(), &self.node.stream).unwrap();
     }
 
-    /// The next event, which has to be the answer to a count.
+    /// The next event, which must be the answer to a count.
     async fn count(&self) -> Result<SubscriberCount, Error> {
         match self.node.event().await {
             Event::Notice(Notice::Answered { result, .. }) => result.map(|answer| match answer {
@@ -78,12 +78,12 @@ impl Test {
     }
 }
 
-/// Answers what is left to be asked, as the subscriptions of the namespace that was opened.
+/// Answers the commands that are left, such as the subscriptions of the opened namespace.
 async fn idle(connection: &mut ScriptedConnection) {
     connection.while_answering(sleep(Duration::from_millis(1))).await;
 }
 
-/// The node says something of itself.
+/// Expects a message of this node on the members channel.
 async fn said(connection: &mut ScriptedConnection, news: &str) {
     let command = connection.expect("PUBLISH").await;
     let message = format!(r#"{{"uid":"ours","news":"{news}"}}"#);
@@ -91,7 +91,7 @@ async fn said(connection: &mut ScriptedConnection, news: &str) {
     command.reply(reply::int(0)).await;
 }
 
-/// Another node says something of itself.
+/// Sends a message of another node on the members channel.
 async fn says(connection: &mut ScriptedConnection, uid: &str, news: &str) {
     let message = format!(r#"{{"uid":"{uid}","news":"{news}"}}"#);
     connection.publish(MEMBERS, message.as_bytes()).await;
@@ -120,7 +120,7 @@ async fn a_refused_subscription_is_tried_again_with_each_heartbeat() {
     connection.expect(&format!("SUBSCRIBE {REQUESTS}")).await.refuse(words).await;
     said(&mut connection, "hello").await;
     said(&mut connection, "alive").await;
-    // With the first heartbeat, then since the namespace was opened, then with each heartbeat.
+    // With the first heartbeat, for the job that opened the namespace, then with each heartbeat.
     for _ in 0..2 {
         connection.expect(&format!("SUBSCRIBE {REQUESTS}")).await.refuse(words).await;
     }
@@ -164,7 +164,7 @@ async fn a_server_without_resp3_gets_two_connections() {
         Event::Stream(StreamEvent::Message { payload, .. }) => assert_eq!(payload, PAYLOAD),
         other => panic!("{other:?}"),
     }
-    // The one for commands may be closed while it is idle.
+    // The server may close the idle connection for commands.
     subscriber.while_answering(said(&mut commands, "alive")).await;
     idle(&mut subscriber).await;
     drop(commands);
@@ -172,7 +172,7 @@ async fn a_server_without_resp3_gets_two_connections() {
     test.control.respond("/", "theirs", PAYLOAD.to_vec()).unwrap();
     let mut commands = subscriber.while_answering(test.redis.accept()).await;
     commands.expect("PUBLISH socket.io#/#theirs#").await.reply(reply::int(1)).await;
-    // It ends with the one for subscriptions.
+    // The connection for commands ends with the subscriber.
     drop(subscriber);
     test.redis.accept().await.expect("HELLO").await;
 }
@@ -218,7 +218,7 @@ async fn a_request_that_is_ahead_of_our_reader_waits_for_it() {
     connection.publish(REQUESTS, PAYLOAD).await;
     connection.while_answering(sleep(Duration::from_millis(300))).await;
     assert!(test.node.events().is_empty(), "what comes behind it waits as well");
-    // Long enough: it must not become a matter of delivery.
+    // The wait ends after a while: a message that comes too early is better than none.
     for expected in [&ahead[..], PAYLOAD] {
         match connection.while_answering(test.node.event()).await {
             Event::Stream(StreamEvent::Message { payload, .. }) => assert_eq!(payload, expected),
@@ -333,7 +333,7 @@ async fn in_a_cluster_all_nodes_are_asked_and_one_that_hangs_holds_nobody_up() {
     let all = SubscriberCount { known, others: 1, present: vec![] };
     assert_eq!(test.count().await.unwrap(), all);
 
-    // Who is heard may be subscribed where nobody answers.
+    // A node whose heartbeats arrive may be subscribed at the server that does not answer.
     test.control.count_subscribers(1, "/", vec![]);
     a.expect("PUBSUB").await.reply(count([2, 1, 0])).await;
     b.expect("PUBSUB").await;
@@ -357,7 +357,7 @@ async fn a_subscription_that_the_server_ends_is_made_again_where_the_slot_is() {
     assert!(connection.has_answered(&format!("SSUBSCRIBE {REQUESTS}")));
     let ended = [reply::text("sunsubscribe"), reply::text(REQUESTS), reply::int(0)];
     connection.send(&reply::push(&ended)).await;
-    // It asks where the slot is now.
+    // The node asks which master has the slot now.
     let mut seed = connection.while_answering(test.redis.accept()).await;
     let master = reply::array(&[reply::text("b"), reply::int(1), reply::text("id")]);
     let range = reply::array(&[reply::int(0), reply::int(16_383), master]);

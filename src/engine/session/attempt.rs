@@ -23,7 +23,7 @@ const RESTORING: &str = "sessions, restores";
 /// What an attempt needs of the session task.
 pub(super) struct Attempt {
     pub(crate) restore: Restore,
-    /// How long it is tried while Redis is away.
+    /// How long the restore is tried while Redis is away.
     pub(crate) patience: Duration,
     pub(crate) pool: Arc<Pool>,
     pub(crate) inbox: Arc<Inbox>,
@@ -34,7 +34,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Restores the session, or has it tried again where that may help.
+    /// Restores the session, or asks for another attempt if that may help.
     pub(crate) async fn run(self) {
         let Self { restore, patience, pool, inbox, stats, warnings, permits, jobs } = self;
         let mut taken = None;
@@ -57,7 +57,7 @@ impl Attempt {
             warnings.clear(RESTORING);
             enqueue(&jobs, SessionJob::Answered);
         } else {
-            // It is not the session's fault: the next attempt finds it again.
+            // The session itself is valid: it goes back to Redis, where the next attempt finds it.
             if let Some(taken) = taken {
                 enqueue(&jobs, SessionJob::Persist(taken));
             }
@@ -75,8 +75,8 @@ impl Attempt {
     }
 }
 
-/// Whether a restore that failed so may work in a moment: Redis is away, does not answer, or loads
-/// its data.
+/// Whether a restore that failed with this error may work in a moment: Redis is away, does not
+/// answer, or loads its data.
 fn is_passing(error: &Error) -> bool {
     matches!(
         error,
@@ -94,7 +94,7 @@ async fn try_again(restore: Restore, jobs: mpsc::WeakUnboundedSender<SessionJob>
     enqueue(&jobs, SessionJob::Restore(restore));
 }
 
-/// The engine may have ended: then nobody waits for it.
+/// The engine may have ended: then nobody waits for the job.
 fn enqueue(jobs: &mpsc::WeakUnboundedSender<SessionJob>, job: SessionJob) {
     if let Some(jobs) = jobs.upgrade() {
         let _ = jobs.send(job);

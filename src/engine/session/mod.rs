@@ -1,9 +1,9 @@
-//! Sessions of connection state recovery: saved as keys in Redis, and restored with what was
-//! missed.
+//! Sessions of connection state recovery: saved as keys in Redis, and restored with the packets
+//! that the client missed.
 //!
-//! A restore happens at one position of the stream: the client has missed what comes up to it, and
-//! what comes after it is live. The answer's place in the inbox divides the two. Sessions are saved
-//! beside restores, many at a time: all clients of a node may go at once.
+//! A restore happens at one position of the stream: the client has missed the entries up to it, and
+//! gets later ones live. The answer's place in the inbox separates the two. The task saves many
+//! sessions at a time, beside restores: all clients of a node may disconnect at once.
 
 mod attempt;
 mod restore;
@@ -28,23 +28,23 @@ use super::stats::Stats;
 use super::warnings::Warnings;
 use super::wire::encode_session;
 
-/// How long one restore may take with all its attempts: the client waits for its connection
-/// meanwhile. Without Redis no packets would come anyway, and a fresh start is a hole for good.
+/// How long one restore may take with all its attempts. The client waits for its connection
+/// meanwhile: without Redis it would get no packets anyway, and a client that starts anew never
+/// gets the packets that it missed.
 const RESTORE_LIMIT: Duration = Duration::from_secs(10);
-/// Where Redis has been away for longer than that already, clients are not kept waiting so long;
-/// but longer than the pause between two attempts to connect.
+/// The same if Redis has already been away for longer than `RESTORE_LIMIT`. It is longer than the
+/// pause between two attempts to connect.
 const SHORT_LIMIT: Duration = Duration::from_secs(3);
-/// Sessions saved at a time, and their bytes: all clients of a node may go at once.
+/// The most sessions that are saved at a time, and the most bytes of them.
 const SAVES: usize = 4_096;
 const SAVED_BYTES: usize = 4 << 20;
-/// Restores at a time: bounds what they hold in memory, and what Redis is asked for at once.
+/// The most restores at a time: bounds their memory, and what they ask of Redis at once.
 const RESTORES: usize = 32;
 
 use attempt::Attempt;
 pub(crate) use restore::Restore;
 
-/// Stands for a session's key in errors: the key holds the session ID, which is the client's
-/// secret.
+/// Replaces a session's key in errors: the key holds the session ID, which is the client's secret.
 const KEY_IN_WORDS: &str = "session keys (`sessionKeyPrefix`)";
 
 /// Names the task in warnings.
@@ -54,7 +54,7 @@ const TASK: &str = "sessions";
 enum SessionJob {
     Persist(Persist),
     Restore(Restore),
-    /// A restore has failed for Redis's sake.
+    /// A restore has failed because of Redis.
     Failed,
     /// Redis has answered a restore.
     Answered,
@@ -63,16 +63,16 @@ enum SessionJob {
     },
 }
 
-/// A session to be kept.
+/// A session to save.
 struct Persist {
     key: String,
     session: Vec<u8>,
     keep: Duration,
-    /// Nobody needs it after that.
+    /// The session expires at this moment.
     until: Instant,
 }
 
-/// Asks the session task to do things; callers never wait.
+/// Gives jobs to the session task; callers never wait.
 pub(crate) struct Sessions {
     jobs: mpsc::UnboundedSender<SessionJob>,
     /// How many sessions were saved.
@@ -82,16 +82,15 @@ pub(crate) struct Sessions {
 /// Sessions of one client that are not in Redis yet.
 #[derive(Default)]
 struct Pending {
-    /// How many.
     count: usize,
-    /// Wait until they are.
+    /// Restores that wait until these sessions are in Redis.
     restores: Vec<Restore>,
 }
 
-/// Sessions on their way to Redis, and what became of them.
+/// Saves that are under way, each with its session and its result.
 type Saves = FuturesUnordered<BoxFuture<'static, (Persist, Result<()>)>>;
 
-/// The session task's side.
+/// The task behind [`Sessions`].
 pub(crate) struct SessionTask {
     pool: Arc<Pool>,
     inbox: Arc<Inbox>,
@@ -99,17 +98,16 @@ pub(crate) struct SessionTask {
     warnings: Arc<Warnings>,
     jobs: mpsc::UnboundedReceiver<SessionJob>,
     backoff: Backoff,
-    /// When it is time to try again what could not be saved.
+    /// When to try again to save the sessions that failed.
     save_again: Option<Instant>,
-    /// Since when nothing has worked.
+    /// Since when Redis has been away.
     away_since: Option<Instant>,
     /// Sessions that are not in Redis yet, in the order in which they came.
     unsaved: VecDeque<Persist>,
-    /// Sessions on their way to Redis.
     saving: Saves,
     /// Keys of sessions that are not in Redis yet.
     pending: HashMap<String, Pending>,
-    /// Keys of those that could not be saved just now.
+    /// Keys of the sessions whose last save has failed.
     failed_keys: HashSet<String>,
     /// How many were saved.
     saved: watch::Sender<u64>,
@@ -149,7 +147,8 @@ impl Sessions {
         (Self { jobs: sender, saved: task.saved.subscribe() }, task)
     }
 
-    /// Keeps a session for a time; tried again through an outage until that time is over.
+    /// Saves a session for the time `keep`. During an outage, the task tries again until that time
+    /// is over.
     pub(crate) fn persist(&self, key: String, session: Vec<u8>, keep: Duration) {
         self.enqueue(SessionJob::Persist(Persist {
             key,
@@ -159,13 +158,13 @@ impl Sessions {
         }));
     }
 
-    /// Gives a session back once; the answer comes through the inbox.
+    /// Restores a session, at most once; the answer comes through the inbox.
     pub(crate) fn restore(&self, restore: Restore) {
         self.enqueue(SessionJob::Restore(restore));
     }
 
-    /// Ends once everything asked for before was done; false when no session could be saved for as
-    /// long as `limit`.
+    /// Ends the task once all jobs before are done. Returns false if no session could be saved for
+    /// as long as `limit`.
     pub(crate) async fn stop(&self, limit: Duration) -> bool {
         let (done, mut stopped) = oneshot::channel();
         self.enqueue(SessionJob::Stop { done });
@@ -188,7 +187,7 @@ impl Sessions {
     }
 
     fn enqueue(&self, job: SessionJob) {
-        // The task ends only with the engine: nobody is left to be told.
+        // The task ends only with the engine: then nobody waits for the job.
         let _ = self.jobs.send(job);
     }
 }
@@ -217,7 +216,7 @@ impl SessionTask {
     async fn stop(mut self, done: oneshot::Sender<()>) {
         loop {
             self.save();
-            // What restores that failed have put back.
+            // Restores that failed may put sessions back.
             while let Ok(job) = self.jobs.try_recv() {
                 match job {
                     SessionJob::Persist(persist) => self.keep(persist),
@@ -236,7 +235,7 @@ impl SessionTask {
         let _ = done.send(());
     }
 
-    /// Begins to save what is unsaved, unless that is under way. Meanwhile restores begin.
+    /// Begins to save unsaved sessions, unless saves are under way. Restores can begin meanwhile.
     fn save(&mut self) {
         let is_waiting = self.save_again.is_some_and(|until| Instant::now() < until);
         if is_waiting || !self.saving.is_empty() {
@@ -256,13 +255,13 @@ impl SessionTask {
         }
     }
 
-    /// A session is to be saved.
+    /// Queues a session to save.
     fn keep(&mut self, persist: Persist) {
         self.pending.entry(persist.key.clone()).or_default().count += 1;
         self.unsaved.push_back(persist);
     }
 
-    /// A save has ended; `None` when it is time to try again what could not be saved.
+    /// A save has ended. `None` means that it is time to try the failed ones again.
     fn save_ended(&mut self, ended: Option<(Persist, Result<()>)>) {
         let Some((persist, result)) = ended else { return };
         if self.is_done(&result) {
@@ -270,7 +269,7 @@ impl SessionTask {
         } else {
             self.stop_waiting(&persist.key);
             self.failed_keys.insert(persist.key.clone());
-            // Behind it stands a newer session of the same client, if there is any.
+            // At the front, so that it stays before a newer session of the same client.
             self.unsaved.push_front(persist);
         }
         if self.saving.is_empty() && !self.failed_keys.is_empty() {
@@ -278,7 +277,8 @@ impl SessionTask {
         }
     }
 
-    /// A session was saved, or will never be: restores that wait for it begin when it was the last one.
+    /// A session was saved, or never will be. If it was the last one of its client, the restores
+    /// that wait for it begin.
     fn settled(&mut self, key: &str) {
         let Some(pending) = self.pending.get_mut(key) else { return };
         pending.count -= 1;
@@ -297,7 +297,8 @@ impl SessionTask {
         over.into_iter().for_each(|restore| self.restore(restore));
     }
 
-    /// False when it is to be tried again. Outages are reported by the tasks that keep trying.
+    /// False if the save must be tried again. Other tasks report outages, so this warns of refusals
+    /// only.
     fn is_done(&mut self, saved: &Result<()>) -> bool {
         let Err(error) = saved else {
             self.worked();
@@ -319,7 +320,8 @@ impl SessionTask {
         if restore.asked.elapsed() < patience
             && let Some(pending) = self.pending.get_mut(&restore.key)
         {
-            // Its client was here a moment ago, or before Redis went away.
+            // The session is still on its way to Redis: the client left a moment ago, or Redis is
+            // away.
             return pending.restores.push(restore);
         }
         let attempt = Attempt {
@@ -346,7 +348,7 @@ impl SessionTask {
     fn worked(&mut self) {
         self.backoff.reset();
         self.away_since = None;
-        // Redis is there: what waits for it is saved at once.
+        // Redis is back: sessions that wait for it are saved at once.
         self.save_again = None;
     }
 
@@ -355,9 +357,9 @@ impl SessionTask {
     }
 }
 
-/// Takes sessions that may be saved together, oldest first, and those that nobody needs any more. Of
-/// one key it takes only the first: the last one saved is the one that is kept. In a cluster, keys
-/// whose master is away come last, and keep nobody waiting.
+/// Takes sessions that may be saved together, oldest first, and sessions that have expired. It
+/// takes only the first session of each key, so that the newest one is saved last. Keys that have
+/// just failed come last: in a cluster, keys whose master is away delay no others.
 fn take_some(
     unsaved: &mut VecDeque<Persist>,
     failed_keys: &HashSet<String>,

@@ -25,33 +25,31 @@ const CATCH_UP: Duration = Duration::from_secs(8);
 const GONE: &str = "no such session, or it has expired";
 const NO_SESSION: Error = Error::NotRestored(GONE);
 
-/// A client that came back.
+/// A restore for a client that came back.
 pub(crate) struct Restore {
-    /// The call to answer.
     pub(crate) call: CallId,
-    /// The namespace's stream.
     pub(crate) stream: Arc<Stream>,
-    /// The namespace's name.
     pub(crate) nsp: String,
-    /// The namespace, held open until the socket has joined its rooms.
+    /// The namespace. Its pin goes with the answer until the socket has joined its rooms.
     pub(crate) namespace: Option<Arc<Namespace>>,
     /// The session's key, prefixes included.
     pub(crate) key: String,
-    /// The last entry that the client has seen, as it says.
+    /// The last entry that the client has received, according to the client.
     pub(crate) offset: EntryId,
-    /// When it was asked for.
+    /// When JS asked for the restore.
     pub(crate) asked: Instant,
 }
 
 impl Restore {
-    /// Answers through the inbox, at the position up to which everything missed was found.
-    /// What was taken out of Redis is left in `taken`, to be put back if this comes to nothing.
+    /// Restores the session and answers through the inbox. A session that it takes out of Redis is
+    /// left in `taken`, so that the caller can put it back if the restore fails.
     pub(super) async fn run(&self, pool: &Arc<Pool>, taken: &mut Option<Persist>) -> Result<()> {
         let mut routed = pool.routed(&self.key);
         let (value, keep) = self.read_session(&mut routed).await?;
         let result = self.give_back(pool, &mut routed, &value, keep, taken).await;
         if matches!(result, Err(Error::NotRestored(reason)) if reason != GONE) && taken.is_none() {
-            // It would be refused again. One that another node has taken may be put back there.
+            // Deletes a session that would be refused again. If it is gone, another node has taken
+            // it, and may put it back.
             self.take_session(&mut routed).await?;
         }
         result
@@ -68,12 +66,12 @@ impl Restore {
         const DAMAGED: Error = Error::NotRestored("the session is damaged");
         let session = decode_session(value).ok_or(DAMAGED)?;
         let head = SessionHead::decode(&session).ok_or(DAMAGED)?;
-        // A client that received nothing in its session comes back with the offset of the one
-        // before it: what lies between the two was never meant for it.
+        // A client that received nothing in its session comes back with the offset of the session
+        // before. The entries between the two were not for this client.
         let from = self.offset.max(head.began);
         let encodes = self.namespace.as_ref().is_some_and(|namespace| namespace.encodes);
         let client = Returning { nsp: &self.nsp, rooms: &head.rooms, encodes };
-        // One size for all pages: the next attempt begins at the first page again.
+        // All pages of an attempt have one size: the next attempt begins at the first page again.
         let page = self.stream.restore_pages.now();
         let search = Search { stream: &self.stream, client, offset: self.offset, from, page };
         let commands = &mut pool.routed(&self.stream.key);
@@ -83,7 +81,7 @@ impl Restore {
         }
         let mut found =
             Found { reached: from, missed: Vec::new(), sequences: WriterSequences::default() };
-        // The session stays in Redis while this takes its time, whatever happens to us.
+        // This may take long. The session stays in Redis meanwhile, in case this node dies.
         search.read_up_to_history(commands, &mut found).await?;
         self.stream.restore_pages.worked();
         if !self.take_session(routed).await? {
@@ -92,14 +90,14 @@ impl Restore {
         let (key, until) = (self.key.clone(), Instant::now() + keep);
         *taken = Some(Persist { key, session: session.clone(), keep, until });
         while !self.answer_from_history(&search, &mut found, &session)? {
-            // Meanwhile the history has dropped what comes next: that is read from the stream.
+            // The history has dropped the entries that come next: read them from the stream.
             search.read_up_to_history(commands, &mut found).await?;
         }
         Ok(())
     }
 
-    /// Answers, if the history reaches back to what was found so far. Everything happens under the
-    /// cursor's lock: the entry that the reader hands on next is the first one that is live.
+    /// Answers if the history reaches back to what was found so far; otherwise returns false. It
+    /// holds the cursor's lock, so the entry that the reader hands on next is the first live one.
     fn answer_from_history(
         &self,
         search: &Search<'_>,
@@ -123,7 +121,7 @@ impl Restore {
         Ok(true)
     }
 
-    /// The session as it is kept, and how much longer it would be.
+    /// The session as Redis holds it, and how long Redis would still keep it.
     async fn read_session(&self, routed: &mut RoutedCommands) -> Result<(Vec<u8>, Duration)> {
         let commands = ["PTTL", "GET"].map(|name| {
             let mut command = redis::cmd(name);
@@ -139,7 +137,8 @@ impl Restore {
         }
     }
 
-    /// Whether it is ours now: of all who try to restore a session, one deletes it.
+    /// Deletes the session. True if this node has deleted it: of all nodes that try to restore it,
+    /// one does.
     async fn take_session(&self, routed: &mut RoutedCommands) -> Result<bool> {
         let mut command = redis::cmd("DEL");
         command.arg(&self.key);
@@ -148,13 +147,14 @@ impl Restore {
     }
 }
 
-/// What is looked for.
+/// What a restore looks for.
 struct Search<'a> {
     stream: &'a Stream,
     client: Returning<'a>,
-    /// The last entry that the client has seen: nothing was trimmed while it is there.
+    /// The last entry that the client has received. While it is in the stream, nothing behind it
+    /// was trimmed.
     offset: EntryId,
-    /// Everything after this entry was missed; not before the offset.
+    /// The client missed everything after this entry, which is never before `offset`.
     from: EntryId,
     /// Entries per XRANGE.
     page: usize,
@@ -162,15 +162,16 @@ struct Search<'a> {
 
 /// What was found so far.
 struct Found {
-    /// Up to here.
+    /// The ID of the entry up to which `missed` is complete.
     reached: EntryId,
     missed: Vec<Missed>,
-    /// How far the writers have come in what was read.
+    /// The sequences of the writers in what was read.
     sequences: WriterSequences,
 }
 
 impl Search<'_> {
-    /// Where the history begins, if nothing is missing in it.
+    /// The ID of the entry behind which the history begins. An error if entries behind `from` were
+    /// lost, if recovery is off, or if the stream is being read again.
     fn history_from(&self, cursor: &Cursor) -> Result<EntryId> {
         if self.from <= cursor.hole_behind {
             return Err(Error::NotRestored("entries behind the offset were lost"));
@@ -184,8 +185,8 @@ impl Search<'_> {
         }
     }
 
-    /// Reads what is older than the history from the stream. Meanwhile the history goes on, and may
-    /// let go of what was just beyond it.
+    /// Reads the entries that are older than the history from the stream. The history may drop
+    /// entries meanwhile, so this goes on until the two meet.
     async fn read_up_to_history(
         &self,
         commands: &mut RoutedCommands,
@@ -203,8 +204,8 @@ impl Search<'_> {
         }
     }
 
-    /// A client may have seen more of the stream on another node than our reader has read. What
-    /// lies behind the stream's end, nobody has seen.
+    /// Waits until our reader has reached `from`: the client may have received later entries on
+    /// another node. Refuses an offset behind the stream's end, which nobody can have received.
     async fn reader_is_there(&self, commands: &mut RoutedCommands) -> Result<()> {
         if self.stream.cursor().position >= self.from {
             return Ok(());
@@ -231,7 +232,7 @@ impl Search<'_> {
                 && self.offset <= cursor.position;
             (cursor.history.contains(self.offset), is_covered)
         };
-        // An offset that should be in the history, and is not, is of another stream: of one whose IDs
+        // If the offset should be in the history and is not, it is of another stream: one whose IDs
         // have begun again, which this node has not noticed yet.
         Ok(in_history || (!is_covered && self.offset_in_stream(commands).await?))
     }
@@ -241,7 +242,7 @@ impl Search<'_> {
         Ok(!read_entries(commands, key, offset, Some(offset), 1).await?.is_empty())
     }
 
-    /// Reads a page on from what was reached, up to `last`.
+    /// Reads the next page, from `found.reached` up to `last`.
     async fn read_page(
         &self,
         commands: &mut RoutedCommands,

@@ -1,10 +1,10 @@
-//! Who gets a broadcast, by what JS makes of it: `isWellFormed` (`lib/message-shape.js`) and
-//! `missedPacket` (`lib/recovery.js`) once more.
+//! Which clients get a broadcast, by the rules of JS: `isWellFormed` (`lib/message-shape.js`) and
+//! `isMissed` (`lib/recovery.js`), written again.
 
 use super::Js;
 use crate::engine::wire::EntryId;
 
-/// A broadcast that JS takes for well-formed.
+/// A broadcast that JS accepts as well-formed.
 pub(crate) struct Broadcast<'a> {
     data: &'a Js,
     /// The rooms that it is for.
@@ -17,7 +17,7 @@ pub(crate) struct Broadcast<'a> {
 }
 
 impl<'a> Broadcast<'a> {
-    /// `None` when it is not well-formed: JS skips it.
+    /// `None` if it is not well-formed: JS skips it.
     pub(crate) fn new(data: &'a Js) -> Option<Self> {
         let (opts, packet) = (data.get("opts")?, data.get("packet")?);
         let Some(Js::Number(kind)) = packet.get("type") else { return None };

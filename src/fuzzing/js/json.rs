@@ -1,5 +1,5 @@
-//! `JSON.parse`: unlike serde_json it takes lone surrogates, doubled properties and numbers without
-//! bound, and rounds every number to the nearest double.
+//! `JSON.parse`. Unlike serde_json, it accepts lone surrogates, doubled properties and numbers
+//! without bound, and rounds every number to the nearest double.
 
 use super::{DEEPEST, Js, Parsed};
 

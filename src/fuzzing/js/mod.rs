@@ -1,6 +1,6 @@
-//! What JS makes of a message: the values that `JSON.parse` and `@msgpack/msgpack` give, and who
-//! gets a broadcast by them. Written for being plainly right, and apart from the decoders that are
-//! measured by it.
+//! How JS decodes a message: the values that `JSON.parse` and `@msgpack/msgpack` give, and which
+//! clients get a broadcast by them. This code is written to be plainly right, and shares nothing
+//! with the decoders that are compared with it.
 
 mod broadcast;
 mod json;
@@ -10,46 +10,41 @@ pub(crate) use broadcast::Broadcast;
 pub(crate) use json::parse_json;
 pub(crate) use msgpack::{parse_msgpack, to_msgpack};
 
-/// Messages nested deeper are not judged: nodes refuse to write what is more than 100 levels deep,
-/// and the decoders may leave it to JS.
+/// Messages that are nested deeper are not judged: nodes refuse to write more than 100 levels, and
+/// the decoders may leave such messages to JS.
 const DEEPEST: usize = 90;
 
-/// What comes of a message.
+/// The result of decoding a message in JS.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Parsed {
-    /// A value.
     Value(Js),
     /// JS throws.
     Throws,
-    /// It is not said here what JS makes of it.
+    /// This module does not know how JS decodes it.
     Unjudged,
 }
 
 impl Parsed {
-    /// The value, when there is one.
+    /// The value, if there is one.
     pub(crate) fn value(self) -> Option<Js> {
         if let Parsed::Value(value) = self { Some(value) } else { None }
     }
 }
 
-/// A value of JS.
+/// A JS value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Js {
     /// `null`, also for msgpack's nil.
     Null,
-    /// A boolean.
     Bool(bool),
-    /// A number.
     Number(f64),
     /// A string, in UTF-16 units.
     Text(Vec<u16>),
-    /// Bytes.
     Bytes(Vec<u8>),
     /// An object without properties that matter: a date, an extension.
     Odd,
-    /// An array.
     Array(Vec<Js>),
-    /// An object's properties. A doubled one stands twice: the last one counts.
+    /// An object's properties. A doubled property is there twice: the last one counts.
     Object(Vec<(Vec<u16>, Js)>),
 }
 
@@ -76,7 +71,7 @@ impl Js {
         if let Js::Text(units) = self { String::from_utf16(units).ok() } else { None }
     }
 
-    /// Whether `typeof` says "object" and it is not null.
+    /// Whether `typeof` gives "object" and the value is not null.
     pub(crate) fn is_object(&self) -> bool {
         matches!(self, Js::Bytes(_) | Js::Odd | Js::Array(_) | Js::Object(_))
     }
@@ -89,7 +84,7 @@ impl Js {
         }
     }
 
-    /// How many times there are bytes in it.
+    /// How many byte strings are in it.
     pub(crate) fn count_bytes(&self) -> usize {
         match self {
             Js::Bytes(_) => 1,
@@ -99,7 +94,7 @@ impl Js {
         }
     }
 
-    /// Whether every decoder has to read it: no doubled property, no lone surrogate, no infinity, no
+    /// Whether every decoder must read it: no doubled property, no lone surrogate, no infinity, no
     /// extension, and no name that may have been a number in msgpack.
     pub(crate) fn is_plain(&self) -> bool {
         let is_unicode =

@@ -7,14 +7,14 @@ use super::{DEEPEST, Js, Parsed};
 pub(crate) fn parse_msgpack(bytes: &[u8]) -> Parsed {
     let mut rest = Rest { bytes, is_odd: false };
     match rest.value(0) {
-        // `decode` refuses what stands behind the message.
+        // `decode` refuses bytes behind the message.
         Some(value) if rest.bytes.is_empty() => Parsed::Value(value),
         None if rest.is_odd => Parsed::Unjudged,
         _ => Parsed::Throws,
     }
 }
 
-/// The shortest msgpack of a value; `None` for what is not plain.
+/// The shortest msgpack of a value; `None` for a value that is not plain.
 pub(crate) fn to_msgpack(value: &Js) -> Option<Vec<u8>> {
     let head = |short: u8, below: usize, long: u8, length: usize| match length {
         _ if length < below => vec![short + length as u8],
@@ -67,7 +67,7 @@ impl<'a> Rest<'a> {
             return None;
         }
         let head = self.take(1)?[0];
-        // The three sizes of a length, and the four of a number.
+        // Reads a length, which has three sizes, or a number, which has four.
         let length = |rest: &mut Self, first: u8| rest.unsigned(1 << (head - first));
         Some(match head {
             0x00..=0x7f => Js::Number(f64::from(head)),
@@ -116,8 +116,8 @@ impl<'a> Rest<'a> {
         text.ok().map(Js::text)
     }
 
-    /// A type, then bytes. Timestamps, which have the type -1, are refused in other lengths than
-    /// theirs.
+    /// A type, then bytes. `decode` refuses timestamps, which have the type -1, if their length is
+    /// not 4, 8 or 12 bytes.
     fn extension(&mut self, length: u64) -> Option<Js> {
         let is_timestamp = self.take(1)?[0] == 0xff;
         if is_timestamp && ![4, 8, 12].contains(&length) {

@@ -1,5 +1,5 @@
-//! Sessions that are kept and given back, against a server that the test plays. "Connection state
-//! recovery" in docs/architecture.md names the branches.
+//! Sessions that are saved and restored, against a scripted server. "Connection state recovery" in
+//! docs/architecture.md names the branches.
 
 mod restores;
 mod saves;
@@ -20,7 +20,7 @@ const KEY: &str = "sio:session:p";
 /// A client in its own room since `1-0`: `{sid: "s", rooms: ["s"], since: ["1-0"]}`.
 const SESSION: &[u8] = b"\x83\xa3sid\xa1s\xa5rooms\x91\xa1s\xa5since\x91\xa31-0";
 
-/// A node whose reader stands at `9-0` and whose history holds what came after `5-0`.
+/// A node whose reader is at `9-0` and whose history holds the entries after `5-0`.
 struct Recovery {
     redis: ScriptedRedis,
     node: TestNode,
@@ -59,7 +59,7 @@ impl Recovery {
         self.node.reader().hand_on(&entries, moves);
     }
 
-    /// A client comes back that has seen everything up to `offset`.
+    /// A client comes back that has received everything up to `offset`.
     fn restore(&self, offset: u64) {
         self.sessions.restore(Restore {
             call: 1,
@@ -76,7 +76,7 @@ impl Recovery {
         self.sessions.persist(key.to_owned(), SESSION.to_vec(), keep);
     }
 
-    /// What the client has missed, in order, and where it is live from.
+    /// The entries that the client has missed, in order, and the position from which it is live.
     async fn restored(&self) -> (Vec<u64>, EntryId) {
         loop {
             match self.node.event().await {
@@ -90,7 +90,7 @@ impl Recovery {
         }
     }
 
-    /// Why the session was not given back.
+    /// Why the session was not restored.
     async fn refusal(&self) -> Error {
         match self.node.event().await {
             Event::Notice(Notice::Answered { call: 1, result: Err(error) }) => error,
@@ -98,7 +98,7 @@ impl Recovery {
         }
     }
 
-    /// The same, where it is the session's or the stream's fault.
+    /// The same, if the session or the stream is the reason.
     async fn reason(&self) -> &'static str {
         match self.refusal().await {
             Error::NotRestored(reason) => reason,
@@ -117,19 +117,19 @@ fn ms_of(missed: &Missed) -> u64 {
     }
 }
 
-/// The session is asked for, and is there for another minute.
+/// Answers a read of the session, which expires in a minute.
 async fn get(connection: &mut ScriptedConnection) {
     connection.expect(&format!("PTTL {KEY}")).await.reply(reply::int(60_000)).await;
     let session = reply::text(&encode_session(SESSION));
     connection.expect(&format!("GET {KEY}")).await.reply(session).await;
 }
 
-/// The session is deleted, and was there.
+/// Answers the deletion of the session, which was there.
 async fn take(connection: &mut ScriptedConnection) {
     connection.expect(&format!("DEL {KEY}")).await.reply(reply::int(1)).await;
 }
 
-/// A part of the stream is asked for, and has these entries.
+/// Answers an XRANGE of this part of the stream with these entries.
 async fn range(connection: &mut ScriptedConnection, first: &str, last: &str, entries: &[Vec<u8>]) {
     let command = connection.expect("XRANGE").await;
     assert_eq!(command.words[2..4], [first, last]);

@@ -1,4 +1,4 @@
-//! Sessions that are given back.
+//! Sessions that are restored.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn what_was_missed_comes_out_of_the_history_and_the_session_is_taken() {
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
     let command = connection.expect("DEL").await;
-    // What the reader hands on before the answer is missed as well.
+    // The client has also missed what the reader hands on before the answer.
     test.read(&[10]);
     command.reply(reply::int(1)).await;
     assert_eq!(test.restored().await, (vec![8, 9, 10], id(10)));
@@ -258,7 +258,7 @@ async fn where_the_answer_to_del_is_lost_the_client_starts_anew() {
     connection.expect("DEL").await;
     drop(connection);
     let mut connection = test.redis.accept().await;
-    // It is not put back: an old session could come up again later.
+    // The node does not put the session back: an old session could come up again later.
     connection.expect("PTTL").await.reply(reply::int(-2)).await;
     connection.expect("GET").await.reply(reply::nil()).await;
     assert_eq!(test.reason().await, "no such session, or it has expired");

@@ -1,4 +1,4 @@
-//! Sessions that are kept.
+//! Sessions that are saved.
 
 use std::time::Duration;
 
