@@ -218,11 +218,8 @@ export interface Latency {
   buckets: [number, number][];
 }
 
-/**
- * Counters since the start of this node's engine, and its state. The engine starts with the first
- * namespace of a server. After all were closed, the next namespace starts a new engine.
- */
-export interface AdapterStats {
+/** What this node has read. */
+export interface ReadingStats {
   /** Entries read from all streams. */
   read: number;
   /** Entries and PUB/SUB messages handed to the event loop. */
@@ -239,39 +236,6 @@ export interface AdapterStats {
   losses: number;
   /** How often a stream was deleted, was replaced, or fell back (see `Loss`). */
   resets: number;
-  /** Entries written and acknowledged by Redis, heartbeats included. */
-  published: number;
-  /** Publishes that failed. Their packets went to local clients only. */
-  failed: number;
-  /** Publishes sent again although the first attempt may have arrived. */
-  doubtful: number;
-  /** PUB/SUB messages dropped because the event loop was too far behind, or during an outage. */
-  dropped: number;
-  /** Connections made again after one broke. */
-  reconnects: number;
-  /** Sessions of connection state recovery that were restored. */
-  restores: number;
-  /** Sessions that clients asked for and did not get. Those clients start with a new session. */
-  restoresRefused: number;
-  /** Sessions saved for clients that disconnected. */
-  sessionsSaved: number;
-  /**
-   * Time from a publish to Redis's acknowledgement, for everything in `published`. It includes the
-   * time in the queue, and outages.
-   */
-  publishLatency: Latency;
-  /** Time from a client's request for its session to the answer, for everything in `restores`. */
-  restoreLatency: Latency;
-  /** The key of this namespace's stream. Several namespaces may share one. */
-  stream: string;
-  /** Whether all connections that this namespace needs are open, as far as is known. */
-  connected: boolean;
-  /**
-   * Time since Redis last answered the stream's reader, in ms. If nothing is written, it rises to
-   * `blockTimeInMs`, at most to 30 s. It rises further if Redis hangs or is unreachable, or if reading
-   * pauses because of `inboxBytes`.
-   */
-  silentMs: number;
   /** The ID of the last entry read from this namespace's stream. Absent before the first read. */
   position?: string;
   /**
@@ -292,26 +256,77 @@ export interface AdapterStats {
   lagMs?: number;
   /** Entries in the stream at the last check. Absent without permission for XINFO. */
   streamLength?: number;
-  /** Publishes to this namespace's stream that are neither written nor failed. */
-  queueLength: number;
-  /** The size of those that wait, in bytes. */
-  queueBytes: number;
   /** Events that wait for the event loop. */
   inboxLength: number;
   /** The size of these events, in bytes. */
   inboxBytes: number;
   /** How long the oldest of them has been waiting, in ms: the next event is that late. */
   inboxAgeMs: number;
+}
+
+/** What this node has written. */
+export interface WritingStats {
+  /** Entries written and acknowledged by Redis, heartbeats included. */
+  published: number;
+  /** Publishes that failed. Their packets went to local clients only. */
+  failed: number;
+  /** Publishes sent again although the first attempt may have arrived. */
+  doubtful: number;
+  /**
+   * Time from a publish to Redis's acknowledgement, for everything in `published`. It includes the
+   * time in the queue, and outages.
+   */
+  publishLatency: Latency;
+  /** Publishes to this namespace's stream that are neither written nor failed. */
+  queueLength: number;
+  /** The size of those that wait, in bytes. */
+  queueBytes: number;
+}
+
+/** Connection state recovery. */
+export interface RecoveryStats {
+  /** Sessions of connection state recovery that were restored. */
+  restores: number;
+  /** Sessions that clients asked for and did not get. Those clients start with a new session. */
+  restoresRefused: number;
+  /** Sessions saved for clients that disconnected. */
+  sessionsSaved: number;
+  /** Time from a client's request for its session to the answer, for everything in `restores`. */
+  restoreLatency: Latency;
   /** Broadcasts of the stream kept in memory for connection state recovery. */
   historyLength: number;
   /** The size of these broadcasts, in bytes. */
   historyBytes: number;
+}
+
+/** The connections to Redis, and the other nodes. */
+export interface ConnectionStats {
+  /** The key of this namespace's stream. Several namespaces may share one. */
+  stream: string;
+  /** Whether all connections that this namespace needs are open, as far as is known. */
+  connected: boolean;
+  /**
+   * Time since Redis last answered the stream's reader, in ms. If nothing is written, it rises to
+   * `blockTimeInMs`, at most to 30 s. It rises further if Redis hangs or is unreachable, or if reading
+   * pauses because of `inboxBytes`.
+   */
+  silentMs: number;
+  /** Connections made again after one broke. */
+  reconnects: number;
+  /** PUB/SUB messages dropped because the event loop was too far behind, or during an outage. */
+  dropped: number;
   /**
    * The number of living nodes with this adapter, in any namespace, this one included. With
    * `requestsVia: "stream"`, the number of nodes in this namespace, including upstream's.
    */
   members: number;
 }
+
+/**
+ * Counters since the start of this node's engine, and its state. The engine starts with the first
+ * namespace of a server. After all were closed, the next namespace starts a new engine.
+ */
+export interface AdapterStats extends ReadingStats, WritingStats, RecoveryStats, ConnectionStats {}
 
 /** The fields of all messages on channels of `node:diagnostics_channel`. */
 export interface DiagnosticsMessage {

@@ -84,7 +84,8 @@ impl Namespace {
         InterestPin(self.clone())
     }
 
-    /// Whether the broadcast `id` may have a recipient here. If not, it is noted as left out.
+    /// Whether the broadcast `id` may have a recipient here. If not, it is noted as left out, under the
+    /// same lock: a room that gets its first member after that learns that this broadcast did not come.
     pub(crate) fn check_interest(&self, id: EntryId, head: &BroadcastHead) -> bool {
         if self.pins.load(Ordering::SeqCst) > 0 {
             return true;

@@ -239,10 +239,8 @@ impl<'a> Sorting<'a, '_> {
             return self.leave_out(&entry);
         }
         let is_wanted = |namespace: &&Arc<Namespace>| {
-            let may_be = |head: &BroadcastHead| {
-                head.is_request() || !is_idle || namespace.check_interest(entry.id, head)
-            };
-            !is_for_others && head.as_ref().is_none_or(may_be)
+            let is_wanted = |head| is_wanted(namespace, entry.id, head, is_idle);
+            !is_for_others && head.as_ref().is_none_or(is_wanted)
         };
         match namespace.filter(is_wanted) {
             Some(namespace) => {
@@ -304,10 +302,16 @@ fn local_part(
     is_idle: bool,
 ) -> Local {
     let (Some(head), Some(namespace)) = (head, namespace) else { return Local::Js };
-    if is_idle && !namespace.check_interest(entry.id, &head) {
+    if !is_wanted(namespace, entry.id, &head, is_idle) {
         return Local::Nothing;
     }
     packet_of(entry, Some(&head), namespace).map_or(Local::Js, Local::Packet)
+}
+
+/// Whether JS gets the broadcast `id`, or its packet. While events wait for JS (`is_idle` is false) it
+/// does: their handlers may change the rooms, and `Inbox::drain` checks the interest again then.
+fn is_wanted(namespace: &Namespace, id: EntryId, head: &BroadcastHead, is_idle: bool) -> bool {
+    head.is_request() || !is_idle || namespace.check_interest(id, head)
 }
 
 /// The packet that clients get; `None` if JS must make it.
