@@ -20,6 +20,9 @@ const CALM: Duration = Duration::from_secs(60);
 /// The first wait. Each further change within [`CALM`] doubles it, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// After this many changes without calm, the `run_id` tells nothing, and nobody follows it any more:
+/// behind some proxies each connection sees another one.
+const MOST_CHANGES: u32 = 20;
 
 /// The `run_id` of the server to which the last connection was made.
 pub(crate) struct CurrentServer {
@@ -30,11 +33,13 @@ pub(crate) struct CurrentServer {
 struct Changes {
     last: Option<Instant>,
     wait: Duration,
+    /// How many there were without calm.
+    count: u32,
 }
 
 impl CurrentServer {
     pub(crate) fn new() -> Arc<Self> {
-        let changes = Changes { last: None, wait: Duration::ZERO };
+        let changes = Changes { last: None, wait: Duration::ZERO, count: 0 };
         Arc::new(Self { run_id: watch::Sender::new(None), changes: Mutex::new(changes) })
     }
 
@@ -58,11 +63,24 @@ impl CurrentServer {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let is_calm = changes.last.replace(now).is_none_or(|last| now - last > CALM);
-        changes.wait = if is_calm {
-            Duration::ZERO
+        if changes.count >= MOST_CHANGES {
+            return;
+        }
+        (changes.wait, changes.count) = if is_calm {
+            (Duration::ZERO, 1)
         } else {
-            (changes.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT)
+            ((changes.wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT), changes.count + 1)
         };
+        if changes.count == MOST_CHANGES {
+            tracing::debug!(
+                "the server's run_id changes all the time: it is not followed any more"
+            );
+        }
+    }
+
+    /// False if the `run_id` does not tell which server is current.
+    fn is_telling(&self) -> bool {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).count < MOST_CHANGES
     }
 
     fn wait(&self) -> Duration {
@@ -84,13 +102,13 @@ struct Following {
 impl ServerOf {
     /// Its `run_id`, if it is known.
     pub(crate) fn run_id(&self) -> Option<&Arc<str>> {
-        self.0.as_ref().map(|following| &following.own)
+        self.0.as_ref().filter(|of| of.server.is_telling()).map(|following| &following.own)
     }
 
     /// False if another server has taken over.
     pub(crate) fn is_current(&self) -> bool {
-        self.0.as_ref().is_none_or(|following| {
-            following.current.borrow().as_ref().is_none_or(|current| *current == following.own)
+        self.0.as_ref().is_none_or(|Following { own, current, server }| {
+            is_own(current, own) || !server.is_telling()
         })
     }
 
@@ -106,7 +124,10 @@ impl ServerOf {
                 return std::future::pending().await;
             }
             sleep(server.wait()).await;
-            if !self::is_own(current, own) {
+            if !server.is_telling() {
+                return std::future::pending().await;
+            }
+            if !is_own(current, own) {
                 return;
             }
         }
@@ -162,5 +183,23 @@ mod tests {
         assert_eq!(waits[0], Duration::ZERO);
         assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "{waits:?}");
         assert!(waits[11] >= LONGEST_WAIT && waits[11] < LONGEST_WAIT + FIRST_WAIT, "{waits:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_id_that_is_another_for_each_connection_is_not_followed_for_ever() {
+        let current = CurrentServer::new();
+        let mut connection = current.met("0");
+        for i in 1..=MOST_CHANGES {
+            assert!(connection.is_current() && connection.run_id().is_some());
+            let other = current.met(&i.to_string());
+            if i < MOST_CHANGES {
+                connection.replaced().await;
+            }
+            connection = other;
+        }
+        let mut old = current.met("old");
+        current.met("another");
+        assert!(old.is_current() && old.run_id().is_none());
+        assert!(!is_replaced(&mut old).await);
     }
 }
