@@ -30,13 +30,15 @@ const refusal = () => warnings.find(({ message }) => /NOREPLICAS/.test(message))
 
 // Breaks when the writer keeps the connection to a master that says so.
 test("the writers leave it for the master to which the address leads now", async (t) => {
-  const { master, replica } = await startPair(t);
+  const { master, replica, isWhole } = await startPair(t);
   const proxy = await startProxy(master.port);
   defer(t, () => proxy.close());
   const two = await startTwo(t, { host: "127.0.0.1", port: proxy.port });
   await two.assertWorks();
   await ask(replica.port, ["REPLICAOF NO ONE"], /\+OK/);
   proxy.target = replica.port;
+  // Until it has noticed, it takes writes.
+  await waitFor(async () => !(await isWhole()), { what: "the old master to lose its replica" });
   two.traffic.start(50);
   defer(t, () => two.traffic.stop());
   await two.traffic.flows();
