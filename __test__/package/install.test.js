@@ -42,6 +42,8 @@ const withYarn4 = (linker, registry) => (cwd, added) => {
   const settings = [`nodeLinker: ${linker}`, `npmRegistryServer: ${registry}`];
   settings.push("unsafeHttpWhitelist: ['127.0.0.1']", "enableGlobalCache: false");
   settings.push("enableTelemetry: false", "pnpEnableEsmLoader: true");
+  // Or it would take an engine of an earlier run for this one, which has the same version.
+  settings.push(`globalFolder: ${join(cwd, ".yarn-global")}`);
   fs.writeFileSync(join(cwd, ".yarnrc.yml"), `${settings.join("\n")}\n`);
   fs.writeFileSync(join(cwd, "yarn.lock"), "");
   return execute(cwd, program("@yarnpkg/cli-dist/bin/yarn.js"), ["add", ...added]);
