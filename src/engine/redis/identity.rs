@@ -42,19 +42,26 @@ pub(crate) async fn identify(connection: &mut RawConnection) -> Result<Identity>
     let mut command = redis::cmd("CLIENT");
     command.arg("INFO");
     let client = text("CLIENT", connection.send("CLIENT", "INFO", &command).await?)?;
-    let server = info(connection, "server").await?;
-    parse_identity(&client, &server).ok_or_else(|| Error::Protocol {
-        command: "CLIENT",
-        reason: "no id, addr or run_id".to_owned(),
-    })
+    // The connector has asked already, unless the server is one of a cluster.
+    let known = connection.server().run_id().map(|known| known.to_string());
+    let run_id = match known {
+        Some(run_id) => run_id,
+        None => run_id(connection).await?,
+    };
+    parse_client(&client, run_id)
+        .ok_or_else(|| Error::Protocol { command: "CLIENT", reason: "no id or addr".to_owned() })
 }
 
 /// Parses the replies to CLIENT INFO and INFO.
+#[cfg(any(test, fuzzing))]
 pub(crate) fn parse_identity(client: &str, server: &str) -> Option<Identity> {
+    parse_client(client, run_id_in(server)?)
+}
+
+fn parse_client(client: &str, run_id: String) -> Option<Identity> {
     let field = |name: &str| {
         client.split_whitespace().find_map(|field| field.strip_prefix(name)).map(str::to_owned)
     };
-    let run_id = run_id_in(server)?;
     Some(Identity { client_id: field("id=")?, address: field("addr=")?, run_id })
 }
 

@@ -63,6 +63,8 @@ async fn it_does_without_client_and_info() {
     let (mut redis, node) = node_at_the_end();
     publish(&node, [1]);
     let mut connection = redis.accept().await;
+    // The connector asks for the `run_id`, and the writer again, since it got none.
+    connection.expect("INFO").await.refuse("NOPERM no permissions").await;
     connection.expect("CLIENT INFO").await.reply(reply::text("id=1 addr=10.0.0.1:1")).await;
     connection.expect("INFO").await.refuse("NOPERM no permissions").await;
     connection.expect_batch(1).await.execute(&["6-0"]).await;
