@@ -50,6 +50,9 @@ class Recovery {
   #joined = new Map();
   /** @type {Map<string, Arriving>} */
   #arriving = new Map();
+  /** The arriving sockets in each room, so that {@link keep} finds those that a packet is for.
+   * @type {Map<any, Set<string>>} */
+  #arrivingIn = new Map();
   /** The last offset that was sent to a recovered socket before its CONNECT.
    * @type {WeakMap<object, string>} */
   #sentAhead = new WeakMap();
@@ -86,12 +89,14 @@ class Recovery {
     for (const room of rooms) {
       if (!joined.has(room)) {
         joined.set(room, arriving?.since.get(room) ?? later(this.position, created.get(room)));
+        if (arriving) {
+          this.#arrivingIn.set(room, (this.#arrivingIn.get(room) ?? new Set()).add(sid));
+        }
       }
     }
     const socket = this.#nsp.sockets.get(sid);
     if (arriving && socket) {
-      this.#arriving.delete(sid);
-      clearTimeout(arriving.timer);
+      this.#stopExpecting(sid, arriving);
       if (arriving.packets) {
         // The middlewares have accepted the socket. socket.io writes its CONNECT right after this.
         this.#sendAhead(socket, arriving);
@@ -130,19 +135,42 @@ class Recovery {
    */
   leave(sid, room) {
     this.#joined.get(sid)?.delete(room);
+    this.#keepNoneFor(sid, room);
   }
 
   /** @param {string} sid */
   leaveAll(sid) {
-    this.#joined.delete(sid);
     const arriving = this.#arriving.get(sid);
     if (arriving && !this.#nsp.sockets.has(sid)) {
       // A middleware refused the socket, or its connection broke before the middlewares were done.
-      this.#arriving.delete(sid);
-      clearTimeout(arriving.timer);
+      this.#stopExpecting(sid, arriving);
       if (arriving.packets) {
         this.#keepSession(arriving.session);
       }
+    }
+    this.#joined.delete(sid);
+  }
+
+  /**
+   * @param {string} sid
+   * @param {Arriving} arriving
+   */
+  #stopExpecting(sid, arriving) {
+    clearTimeout(arriving.timer);
+    this.#arriving.delete(sid);
+    for (const room of this.#joined.get(sid)?.keys() ?? []) {
+      this.#keepNoneFor(sid, room);
+    }
+  }
+
+  /**
+   * @param {string} sid
+   * @param {any} room
+   */
+  #keepNoneFor(sid, room) {
+    const sids = this.#arrivingIn.get(room);
+    if (sids?.delete(sid) && sids.size === 0) {
+      this.#arrivingIn.delete(room);
     }
   }
 
@@ -242,7 +270,7 @@ class Recovery {
     if (arriving.isTaken) {
       this.#keepSession(arriving.session);
     } else {
-      this.#arriving.delete(arriving.session.sid);
+      this.#stopExpecting(arriving.session.sid, arriving);
     }
   }
 
@@ -253,13 +281,32 @@ class Recovery {
    * @param {Targets} opts
    */
   keep(packet, opts) {
-    for (const [sid, { packets }] of this.#arriving) {
-      const rooms = [...(this.#joined.get(sid)?.keys() ?? [])];
-      const isIncluded = opts.rooms.size === 0 || rooms.some((room) => opts.rooms.has(room));
-      if (isIncluded && !rooms.some((room) => opts.except?.has(room))) {
-        packets?.push(packet);
+    for (const sid of this.#arrivingFor(opts.rooms)) {
+      const joined = this.#joined.get(sid);
+      let isExcepted = false;
+      for (const room of opts.except ?? []) {
+        isExcepted ||= joined?.has(room) ?? false;
+      }
+      if (!isExcepted) {
+        this.#arriving.get(sid)?.packets?.push(packet);
       }
     }
+  }
+
+  /**
+   * @param {Set<any>} rooms
+   * @returns {Iterable<string>} the arriving sockets in one of the rooms; all of them if there are none
+   */
+  #arrivingFor(rooms) {
+    if (rooms.size === 0) {
+      return this.#arriving.keys();
+    }
+    /** @type {Set<string>} */
+    const found = new Set();
+    for (const room of rooms) {
+      this.#arrivingIn.get(room)?.forEach((sid) => found.add(sid));
+    }
+    return found;
   }
 }
 
