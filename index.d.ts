@@ -70,9 +70,9 @@ export interface RedisStreamsAdapterOptions {
    */
   heartbeatTimeout?: number;
   /**
-   * The limit for packets that wait to be published, in bytes, divided evenly among the streams. The
-   * same limit applies separately to messages that wait for PUB/SUB. Above it, packets go to local
-   * clients only, and the adapter warns.
+   * The limit for what packets that wait to be published take in all, their callbacks and promises
+   * included, in bytes, divided evenly among the streams. The same limit applies separately to
+   * messages that wait for PUB/SUB. Above it, packets go to local clients only, and the adapter warns.
    * @default 67_108_864
    * @example createAdapter(client, { publishQueueBytes: 16 * 1024 * 1024 })
    */
@@ -279,7 +279,7 @@ export interface WritingStats {
   publishLatency: Latency;
   /** Publishes to this namespace's stream that are neither written nor failed. */
   queueLength: number;
-  /** The size of those that wait, in bytes. */
+  /** What those take in all, in bytes. It counts for `publishQueueBytes`. */
   queueBytes: number;
 }
 
@@ -633,7 +633,7 @@ export interface EmitterStats {
   reconnects: number;
   /** Messages to this namespace's stream that are neither written nor failed. */
   queueLength: number;
-  /** The size of those that wait, in bytes. */
+  /** What those take in all, in bytes. It counts for `publishQueueBytes`. */
   queueBytes: number;
 }
 

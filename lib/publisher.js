@@ -86,8 +86,8 @@ class Publisher {
     }
     const isChange = type !== MessageType.BROADCAST;
     // Handlers that a change of rooms calls find the caller's AsyncLocalStorage, as with an adapter that
-    // changes rooms at once. Broadcasts call only outgoing listeners, and are too frequent to bind.
-    const run = isChange ? AsyncResource.bind(local) : local;
+    // changes rooms at once. Broadcasts call only outgoing listeners, and are too frequent for that.
+    const caller = isChange ? new AsyncResource("SocketIORedisChange") : undefined;
     /** @type {() => void} */
     let done = () => {};
     /** @type {Promise<void>} */
@@ -100,7 +100,11 @@ class Publisher {
       this.#onReached(offset);
       // Before the local part, because its handlers may throw.
       done();
-      run(offset, localPart);
+      if (caller) {
+        caller.runInAsyncScope(local, undefined, offset, localPart);
+      } else {
+        local(offset, localPart);
+      }
     });
     if (isChange) {
       this.#ownChange = promise;

@@ -27,7 +27,7 @@ use super::runtime::SharedRuntime;
 use super::session::Restore;
 use super::stats::Stats;
 use super::stream::{
-    FLUSH_LIMIT, LARGEST_READ, PageSize, Progress, Publish, Reader, Stream, Writer,
+    FLUSH_LIMIT, LARGEST_READ, PageSize, Progress, Publish, Reader, Stream, Writer, kept_by_js,
 };
 use super::warnings::Warnings;
 use super::wire::{Data, EMITTER, EntryId, MessageType};
@@ -235,6 +235,7 @@ impl Engine {
             ticket: Some(ticket),
             namespace: namespace.clone(),
             kind,
+            kept_by_js: kept_by_js(self.options.role, data.as_ref()),
             data,
             at: Instant::now(),
         }) {

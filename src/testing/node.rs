@@ -77,6 +77,7 @@ impl TestNode {
             namespace: self.namespace.clone(),
             kind: BROADCAST,
             data: Some(Data::Json(data.into())),
+            kept_by_js: 0,
             at: Instant::now(),
         };
         self.stream.queue.push(publish).expect("space in the queue");

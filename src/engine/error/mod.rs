@@ -121,7 +121,7 @@ pub(crate) enum Error {
         too_much(*.size, *.queued, *.bound)
     )]
     QueueFull {
-        /// Size of the packet in bytes.
+        /// What the packet takes while it waits, in bytes.
         size: usize,
         /// Bytes that wait already.
         queued: usize,
@@ -165,7 +165,7 @@ fn on(key: &str) -> String {
 fn too_much(size: usize, queued: usize, bound: usize) -> String {
     if size > bound {
         return format!(
-            "a packet of {size} bytes is larger than the option `publishQueueBytes` ({bound}) allows"
+            "a packet that takes {size} bytes while it waits is larger than the option `publishQueueBytes` ({bound}) allows"
         );
     }
     format!(

@@ -67,6 +67,7 @@ mod tests {
             namespace: namespace.clone(),
             kind: BROADCAST,
             data: None,
+            kept_by_js: 0,
             at: Instant::now(),
         };
         let mut own = OwnEntries::default();

@@ -27,7 +27,7 @@ pub(crate) use lag::Lag;
 pub(crate) use own::OwnEntries;
 pub(crate) use page::{PageEntry, page};
 pub(crate) use page_size::PageSize;
-pub(crate) use queue::{BATCH_ENTRIES, Publish, WriteQueue};
+pub(crate) use queue::{BATCH_ENTRIES, Publish, WriteQueue, kept_by_js};
 #[cfg(any(test, fuzzing))]
 pub(crate) use range::parse_entries;
 pub(crate) use range::{last_before, read_entries, server_time, tail};
@@ -159,6 +159,7 @@ impl Stream {
         history_bytes: usize,
         inbox: &Arc<Inbox>,
     ) -> Self {
+        let own = OwnEntries::default();
         let link = |name| ConnectionHealth::new(name, Some((index, Arc::from(key.as_str()))));
         Self {
             index,
@@ -167,7 +168,7 @@ impl Stream {
             restore_pages: PageSize::new(RESTORE_PAGE),
             key,
             writer_id: random_name(),
-            queue: WriteQueue::new(queue_bytes),
+            queue: WriteQueue::new(queue_bytes, own.kept_by_js()),
             cursor: Mutex::new(Cursor {
                 position: EntryId::ZERO,
                 read_since: EntryId::ZERO,
@@ -180,7 +181,7 @@ impl Stream {
                 hole_behind: EntryId::ZERO,
                 trimmed: false,
                 sequences: WriterSequences::default(),
-                own: OwnEntries::default(),
+                own,
                 listening: Listening::default(),
                 deferred: DeferredRequests::default(),
                 history: History::new(history_bytes),
@@ -215,7 +216,14 @@ impl Stream {
         }
         // `presence` stays locked, so that nothing follows the message that this node leaves.
         let at = Instant::now();
-        let publish = Publish { ticket: None, namespace: namespace.clone(), kind, data: None, at };
+        let publish = Publish {
+            ticket: None,
+            namespace: namespace.clone(),
+            kind,
+            data: None,
+            kept_by_js: 0,
+            at,
+        };
         if let Err(error) = self.queue.push(publish) {
             tracing::debug!("{}: heartbeat not written: {error}", namespace.name);
         }

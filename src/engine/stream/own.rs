@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Publish;
 use crate::engine::error::Error;
@@ -20,6 +21,30 @@ pub(crate) struct OwnEntries {
     /// Sequence of the last own entry that the reader did not meet although it met a later one:
     /// Redis has trimmed it or refused it.
     passed_over: Option<u64>,
+    /// The bytes that JS keeps for the publishes that wait here. [`WriteQueue`] counts them.
+    ///
+    /// [`WriteQueue`]: super::WriteQueue
+    kept_by_js: Arc<AtomicUsize>,
+}
+
+/// Bytes that count in a total until this is dropped.
+#[derive(Debug)]
+struct Counted {
+    total: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Counted {
+    fn new(total: &Arc<AtomicUsize>, bytes: usize) -> Self {
+        total.fetch_add(bytes, Ordering::Relaxed);
+        Self { total: total.clone(), bytes }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -36,6 +61,7 @@ struct Waiting {
     error: Option<Error>,
     /// The namespace whose rooms it may change.
     changes: Option<Arc<Namespace>>,
+    _kept_by_js: Counted,
 }
 
 impl Waiting {
@@ -53,6 +79,11 @@ impl Waiting {
 }
 
 impl OwnEntries {
+    /// The bytes that JS keeps for the publishes that wait here.
+    pub(crate) fn kept_by_js(&self) -> Arc<AtomicUsize> {
+        self.kept_by_js.clone()
+    }
+
     /// Adds entries. The writer calls this before it sends them, since the reader may meet them
     /// before the writer gets the reply.
     pub(crate) fn sent<'a>(
@@ -69,6 +100,7 @@ impl OwnEntries {
                 is_trimmed: false,
                 error: None,
                 changes,
+                _kept_by_js: Counted::new(&self.kept_by_js, publish.kept_by_js),
             });
         }
     }
@@ -236,6 +268,7 @@ mod tests {
             namespace: namespace.clone(),
             kind: BROADCAST,
             data: None,
+            kept_by_js: 0,
             at: Instant::now(),
         })
     }

@@ -1,7 +1,10 @@
-//! The queue of publishes that wait for the writer, bounded in bytes. The writer takes them in
-//! batches.
+//! The queue of publishes that wait for the writer. The writer takes them in batches.
+//!
+//! The queue's bound counts what all open publishes take: the memory of those that wait here, and
+//! what JS keeps of each publish until it completes.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,13 +14,31 @@ use tokio::time::{Instant, timeout};
 use crate::engine::error::{Error, Result};
 use crate::engine::event::{Completion, Local, Ticket};
 use crate::engine::namespaces::Namespace;
+use crate::engine::options::Role;
 use crate::engine::wire::{BROADCAST, DISCONNECT_SOCKETS, Data, MessageType};
 
 /// The most publishes in one batch.
 pub(crate) const BATCH_ENTRIES: usize = 1_000;
 const BATCH_BYTES: usize = 512 << 10;
-/// Approximate bytes of bookkeeping per publish.
+/// Approximate bytes of bookkeeping per publish, in a batch.
 const OVERHEAD: usize = 128;
+/// Approximate bytes of a publish beside its data while it waits: the place in the queue, which may
+/// be half empty, and what the allocators lose.
+const WAITING: usize = 384;
+/// Approximate bytes that the JS side keeps for each open publish, beside the data: the callback,
+/// the packet and its options, and the promise. An emitter keeps the callback only. Measured by
+/// `__test__/fast-path/queue-memory.test.js`.
+const KEPT_BY_NODE: usize = 1_408;
+const KEPT_BY_EMITTER: usize = 128;
+
+/// How many bytes the JS side keeps until a publish completes. A node keeps the packet, for the
+/// local part.
+pub(crate) fn kept_by_js(role: Role, data: Option<&Data>) -> usize {
+    match role {
+        Role::Node => KEPT_BY_NODE + data.map_or(0, Data::len),
+        Role::Emitter => KEPT_BY_EMITTER,
+    }
+}
 
 /// A message for the writer to write.
 pub(crate) struct Publish {
@@ -27,14 +48,21 @@ pub(crate) struct Publish {
     /// The message's type.
     pub(crate) kind: MessageType,
     pub(crate) data: Option<Data>,
+    /// How many bytes the JS side keeps until the publish completes.
+    pub(crate) kept_by_js: usize,
     /// When it was published. Latencies count from here.
     pub(crate) at: Instant,
 }
 
 impl Publish {
-    /// How many bytes of the bounds of a queue and of a batch it uses.
+    /// How many bytes of a batch it uses.
     pub(crate) fn size(&self) -> usize {
         OVERHEAD + self.namespace.name.len() + self.data.as_ref().map_or(0, Data::len)
+    }
+
+    /// How many bytes it takes in all while it waits in the queue.
+    fn cost(&self) -> usize {
+        WAITING + self.data.as_ref().map_or(0, Data::len) + self.kept_by_js
     }
 
     /// The namespace whose rooms it may change.
@@ -48,6 +76,8 @@ impl Publish {
 pub(crate) struct WriteQueue {
     state: Mutex<QueueState>,
     bound: usize,
+    /// The bytes that JS keeps for publishes that have left this queue and have not completed.
+    kept_by_js: Arc<AtomicUsize>,
     filled: Notify,
     /// How many of the accepted publishes have ended: they were written, or they failed.
     ended: watch::Sender<u64>,
@@ -63,8 +93,17 @@ struct QueueState {
 }
 
 impl WriteQueue {
-    pub(crate) fn new(bound: usize) -> Self {
-        Self { state: Mutex::default(), bound, filled: Notify::new(), ended: watch::Sender::new(0) }
+    /// `kept_by_js` is what JS keeps for publishes that are not here any more ([`OwnEntries`]).
+    ///
+    /// [`OwnEntries`]: super::OwnEntries
+    pub(crate) fn new(bound: usize, kept_by_js: Arc<AtomicUsize>) -> Self {
+        Self {
+            state: Mutex::default(),
+            bound,
+            kept_by_js,
+            filled: Notify::new(),
+            ended: watch::Sender::new(0),
+        }
     }
 
     /// Adds a publish.
@@ -73,9 +112,10 @@ impl WriteQueue {
     /// [`Error::QueueFull`] if the publish would exceed the bound.
     pub(crate) fn push(&self, publish: Publish) -> Result<()> {
         let mut state = self.lock();
-        let size = publish.size();
-        if state.bytes + size > self.bound {
-            return Err(Error::QueueFull { size, queued: state.bytes, bound: self.bound });
+        let size = publish.cost();
+        let queued = self.bytes(&state);
+        if queued.saturating_add(size) > self.bound {
+            return Err(Error::QueueFull { size, queued, bound: self.bound });
         }
         state.bytes += size;
         state.accepted += 1;
@@ -88,10 +128,14 @@ impl WriteQueue {
         Ok(())
     }
 
-    /// The number of publishes that have not ended, and the bytes of those that no batch has taken.
+    /// The number of publishes that have not ended, and the bytes that count for the bound.
     pub(crate) fn len_and_bytes(&self) -> (u64, usize) {
         let state = self.lock();
-        (state.accepted - *self.ended.borrow(), state.bytes)
+        (state.accepted - *self.ended.borrow(), self.bytes(&state))
+    }
+
+    fn bytes(&self, state: &QueueState) -> usize {
+        state.bytes + self.kept_by_js.load(Ordering::Relaxed)
     }
 
     /// How many publishes were accepted so far.
@@ -157,15 +201,16 @@ impl WriteQueue {
     pub(crate) fn take_batch(&self) -> Vec<Publish> {
         let mut state = self.lock();
         let mut batch = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut cost) = (0, 0);
         while batch.len() < BATCH_ENTRIES
             && let Some(publish) =
                 state.waiting.pop_front_if(|p| bytes == 0 || bytes + p.size() <= BATCH_BYTES)
         {
             bytes += publish.size();
+            cost += publish.cost();
             batch.push(publish);
         }
-        state.bytes -= bytes;
+        state.bytes -= cost;
         batch
     }
 
@@ -184,6 +229,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::engine::stream::OwnEntries;
+    use crate::engine::wire::EntryId;
 
     fn publish(ticket: Ticket, bytes: usize) -> Publish {
         let data = Data::Json("x".repeat(bytes).into());
@@ -193,13 +240,14 @@ mod tests {
             namespace,
             kind: BROADCAST,
             data: Some(data),
+            kept_by_js: 0,
             at: Instant::now(),
         }
     }
 
     #[test]
     fn batches_are_bounded_and_keep_the_order() {
-        let queue = WriteQueue::new(64 << 20);
+        let queue = WriteQueue::new(64 << 20, Arc::default());
         for ticket in 0..1_500 {
             queue.push(publish(ticket, 1)).unwrap();
         }
@@ -215,18 +263,37 @@ mod tests {
 
     #[test]
     fn over_the_bound_a_publish_fails_and_says_why() {
-        let queue = WriteQueue::new(1_000);
-        queue.push(publish(1, 500)).unwrap();
-        let error = queue.push(publish(2, 500)).unwrap_err();
+        let queue = WriteQueue::new(2_000, Arc::default());
+        queue.push(publish(1, 1_000)).unwrap();
+        let error = queue.push(publish(2, 1_000)).unwrap_err();
         assert_eq!(error.code(), "ERR_SIO_REDIS_QUEUE_FULL");
         assert!(error.to_string().contains("publishQueueBytes"));
         queue.push(publish(3, 10)).unwrap();
     }
 
+    #[test]
+    fn what_js_keeps_counts_until_the_publish_completes() {
+        let mut own = OwnEntries::default();
+        let queue = WriteQueue::new(10_000, own.kept_by_js());
+        let kept = |ticket| Publish { kept_by_js: 4_000, ..publish(ticket, 1) };
+        (1..=2).for_each(|ticket| queue.push(kept(ticket)).unwrap());
+        queue.push(kept(3)).unwrap_err();
+        let batch = queue.take_batch();
+        own.sent(1, &batch);
+        drop(batch);
+        assert_eq!(queue.len_and_bytes(), (2, 8_000));
+        queue.push(kept(3)).unwrap_err();
+        own.take_back(&(2..3));
+        assert_eq!(queue.len_and_bytes().1, 4_000);
+        own.read(1, EntryId::ZERO, Local::default);
+        assert_eq!(queue.len_and_bytes().1, 0);
+        queue.push(kept(3)).unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_flush_goes_on_as_long_as_there_is_progress() {
         const LIMIT: Duration = Duration::from_secs(5);
-        let queue = WriteQueue::new(1 << 20);
+        let queue = WriteQueue::new(1 << 20, Arc::default());
         (0..10).for_each(|ticket| queue.push(publish(ticket, 1)).unwrap());
         let slow = async {
             for _ in 0..10 {
@@ -243,7 +310,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn ended_waits_for_what_was_taken_too() {
-        let queue = WriteQueue::new(1_000);
+        let queue = WriteQueue::new(1_000, Arc::default());
         queue.push(publish(1, 1)).unwrap();
         assert_eq!(queue.next_batch().await.len(), 1);
         let late = tokio::time::timeout(Duration::from_secs(1), queue.ended(1)).await;

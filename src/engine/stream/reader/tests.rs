@@ -203,6 +203,7 @@ async fn where_reading_is_refused_publishes_end_at_the_reply_until_it_is_permitt
             namespace: node.namespace.clone(),
             kind: BROADCAST,
             data: None,
+            kept_by_js: 0,
             at: Instant::now(),
         };
         cursor.own.sent(1, [&publish]);
