@@ -24,7 +24,13 @@ const CLUSTERS = [
 /** Tests that measure time or memory. Nothing may run beside them. */
 const ALONE = [
   ...["chaos/hostile", "chaos/soak", "chaos/storm"],
-  ...["fast-path/cost", "fast-path/inbox", "fast-path/namespaces", "fast-path/queue-memory"],
+  ...[
+    "fast-path/cost",
+    "fast-path/inbox",
+    "fast-path/inbox-memory",
+    "fast-path/namespaces",
+    "fast-path/queue-memory",
+  ],
 ].map((name) => join("__test__", `${name}.test.js`));
 
 /** The time limit of a test file (ms). If a file hangs, the rest still runs. */

@@ -1,10 +1,10 @@
 //! The reader's own decoder of XREAD's replies: its result is the same however the network cuts the
-//! replies, and the same as that of redis-rs.
+//! replies, and the same as that of redis-rs, also if a reply is split into parts.
 
 use redis::Value;
 
 use super::{dice, resp};
-use crate::engine::stream::page;
+use crate::engine::stream::{PageEntry, page, take_part};
 use crate::engine::wire::EntryId;
 
 type Entries = Vec<(EntryId, Vec<Vec<u8>>)>;
@@ -20,6 +20,7 @@ pub(crate) fn run(input: &[u8]) {
     // Behind an error reply, this test does not know where the next reply begins.
     for reply in whole.iter().map_while(|reply| reply.as_ref().ok()) {
         compare(reply);
+        split(reply);
         assert!(rest.starts_with(reply), "nothing between the replies");
         rest = &rest[reply.len()..];
     }
@@ -35,6 +36,20 @@ fn cut(mut input: &[u8]) -> Vec<&[u8]> {
         input = rest;
     }
     pieces
+}
+
+/// Takes a part out of the beginning of a page. The part and the rest hold the same entries.
+fn split(reply: &[u8]) {
+    let Ok(whole) = page(reply) else { return };
+    let end = dice(reply).usize(0..=reply.len());
+    let mut rest = reply[..end].to_vec();
+    let Some(part) = take_part(&mut rest) else { return };
+    rest.extend_from_slice(&reply[end..]);
+    let (part, rest) = (page(&part).expect("a page"), page(&rest).expect("a page"));
+    let fields =
+        |entry: &PageEntry<'_>| (entry.id, format!("{:?}", entry.fields().collect::<Vec<_>>()));
+    let parts: Vec<_> = part.iter().chain(&rest).map(fields).collect();
+    assert_eq!(parts, whole.iter().map(fields).collect::<Vec<_>>());
 }
 
 /// Compares with redis-rs, which accepts more: the page may refuse what Redis would not write.

@@ -36,9 +36,9 @@ pub(crate) use dial::{Dial, Socket};
 pub(crate) use identity::parse_identity;
 pub(crate) use identity::{Identity, identify, is_replica};
 pub(crate) use pool::{Pool, RoutedCommands};
-pub(crate) use raw::RawConnection;
+pub(crate) use raw::{Parts, RawConnection};
 pub(crate) use renewal::RENEWING;
-pub(crate) use resp::{Odd, Values};
+pub(crate) use resp::{Odd, Values, Walk};
 pub(crate) use settings::{
     Credentials, Kind, NodeSettings, SentinelSettings, Settings, TlsSettings,
 };

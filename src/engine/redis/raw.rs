@@ -17,6 +17,16 @@ use crate::engine::error::{Error, Result};
 /// The space in bytes to reserve for each read from the socket.
 const READ: usize = 64 << 10;
 
+/// How to take a long reply in parts.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts {
+    /// When this many bytes have come and the reply is not complete, a part is taken.
+    pub(crate) from: usize,
+    /// Takes a part out of the bytes that have come, and leaves in them what is a reply with the
+    /// rest. `None` if they hold no part yet.
+    pub(crate) take: fn(&mut Vec<u8>) -> Option<Vec<u8>>,
+}
+
 /// An open connection. The socket closes when this is dropped.
 pub(crate) struct RawConnection {
     socket: Box<dyn Socket>,
@@ -129,6 +139,44 @@ impl RawConnection {
         Ok(reply)
     }
 
+    /// Waits for the reply to the command that was sent last, or for a part of it. True if more
+    /// parts follow, which [`RawConnection::next_part`] returns.
+    pub(crate) async fn first_part(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+        key: &str,
+        parts: Parts,
+    ) -> Result<(Vec<u8>, bool)> {
+        if self.asking {
+            self.next_replies(1, limit).await.map_err(|e| self.broken(name, limit, &e))?;
+        }
+        let (reply, more) = self.part(limit, name, parts).await?;
+        if let [b'-', words @ ..] = reply.trim_ascii_end() {
+            return Err(self.error(name, key, words));
+        }
+        Ok((reply, more))
+    }
+
+    /// Waits for the next part of a reply.
+    pub(crate) async fn next_part(
+        &mut self,
+        name: &'static str,
+        parts: Parts,
+    ) -> Result<(Vec<u8>, bool)> {
+        self.part(ANSWER_LIMIT, name, parts).await
+    }
+
+    async fn part(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+        parts: Parts,
+    ) -> Result<(Vec<u8>, bool)> {
+        let part = self.next_in_parts(1, limit, Some(parts)).await;
+        part.map_err(|e| self.broken(name, limit, &e))
+    }
+
     /// Sends bytes and waits for `replies` replies.
     pub(super) async fn exchange_within(
         &mut self,
@@ -214,16 +262,31 @@ impl RawConnection {
     /// Reads until all replies are complete. The first bytes must come within `limit`, which may be
     /// long for a command that blocks. Each further part must come within [`ANSWER_LIMIT`].
     async fn next_replies(&mut self, count: usize, limit: Duration) -> std::io::Result<Vec<u8>> {
-        let mut limit = limit;
+        Ok(self.next_in_parts(count, limit, None).await?.0)
+    }
+
+    /// The same, or a part of one reply. True if more parts follow.
+    async fn next_in_parts(
+        &mut self,
+        count: usize,
+        mut limit: Duration,
+        parts: Option<Parts>,
+    ) -> std::io::Result<(Vec<u8>, bool)> {
         let mut walk = Walk::new(count);
         loop {
             match walk.go_on(&self.buffer) {
                 Ok(Some(end)) => {
                     self.before_first_reply = "";
                     let rest = self.buffer.split_off(end);
-                    return Ok(std::mem::replace(&mut self.buffer, rest));
+                    return Ok((std::mem::replace(&mut self.buffer, rest), false));
                 }
-                Ok(None) => {}
+                Ok(None) => {
+                    if let Some(parts) = parts.filter(|parts| self.buffer.len() >= parts.from)
+                        && let Some(part) = (parts.take)(&mut self.buffer)
+                    {
+                        return Ok((part, true));
+                    }
+                }
                 Err(reason) => {
                     return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, reason));
                 }

@@ -72,7 +72,7 @@ impl Restore {
         let encodes = self.namespace.as_ref().is_some_and(|namespace| namespace.encodes);
         let client = Returning { nsp: &self.nsp, rooms: &head.rooms, encodes };
         // All pages of an attempt have one size: the next attempt begins at the first page again.
-        let page = self.stream.restore_pages.now();
+        let page = self.stream.page_of(&self.stream.restore_pages);
         let search = Search { stream: &self.stream, client, offset: self.offset, from, page };
         let commands = &mut pool.routed(&self.stream.key);
         search.reader_is_there(commands).await?;

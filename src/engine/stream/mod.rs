@@ -17,6 +17,7 @@ mod tests;
 mod watch;
 mod writer;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub(crate) use deferred::DeferredRequests;
 pub(crate) use history::{History, Returning};
 pub(crate) use lag::Lag;
 pub(crate) use own::OwnEntries;
-pub(crate) use page::{PageEntry, page};
+pub(crate) use page::{PageEntry, page, take_part};
 pub(crate) use page_size::PageSize;
 pub(crate) use queue::{BATCH_ENTRIES, Publish, WriteQueue, kept_by_js};
 #[cfg(any(test, fuzzing))]
@@ -50,6 +51,8 @@ use crate::engine::presence::Listening;
 use crate::engine::random::random_name;
 use crate::engine::wire::{ADAPTER_CLOSE, EntryId, MessageType};
 
+/// About the most bytes of a page, as far as the size of entries is known.
+const PAGE_BYTES: usize = 8 << 20;
 /// The most entries that a restore reads at a time.
 const RESTORE_PAGE: usize = 500;
 
@@ -74,6 +77,8 @@ pub(crate) struct Stream {
     pub(crate) writer_health: ConnectionHealth,
     /// How many entries restores read at a time.
     pub(crate) restore_pages: PageSize,
+    /// About how many bytes an entry has, as the reader has seen of late.
+    entry_bytes: AtomicUsize,
 }
 
 /// The position, and everything that moves with it.
@@ -166,6 +171,7 @@ impl Stream {
             reader_health: link(ConnectionName::Reader),
             writer_health: link(ConnectionName::Writer),
             restore_pages: PageSize::new(RESTORE_PAGE),
+            entry_bytes: AtomicUsize::new(0),
             key,
             writer_id: random_name(),
             queue: WriteQueue::new(queue_bytes, own.kept_by_js()),
@@ -191,6 +197,20 @@ impl Stream {
             progress: channel::Sender::new(Progress::Starting),
             restart_reader: Notify::new(),
         }
+    }
+
+    /// How many entries a page may have: as `size` allows, and in about `PAGE_BYTES`.
+    pub(crate) fn page_of(&self, size: &PageSize) -> usize {
+        let fitting = PAGE_BYTES / self.entry_bytes.load(Ordering::Relaxed).max(1);
+        size.now().min(fitting).max(1)
+    }
+
+    /// Notes the size of entries that were just read. Only the reader calls this. A few small ones
+    /// between large ones do not make pages large again.
+    pub(crate) fn has_read(&self, entries: usize, bytes: usize) {
+        let before = self.entry_bytes.load(Ordering::Relaxed);
+        let average = bytes / entries.max(1);
+        self.entry_bytes.store(average.max(before - before / 4), Ordering::Relaxed);
     }
 
     /// Waits until every publish accepted so far is written or has failed. Returns false if there

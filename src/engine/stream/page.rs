@@ -1,7 +1,8 @@
-//! Parses XREAD's reply in place: `*1 *2 $key *n`, then n times `*2 $id *2m` with 2m strings.
+//! Parses XREAD's reply in place: `*1 *2 $key *n`, then n times `*2 $id *2m` with 2m strings. A long
+//! reply is split into shorter ones while it arrives.
 
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::{Odd, Values};
+use crate::engine::redis::{Odd, Values, Walk};
 use crate::engine::wire::EntryId;
 
 /// An entry in a page.
@@ -58,6 +59,36 @@ fn entries(reply: &[u8]) -> std::result::Result<Vec<PageEntry<'_>>, Odd> {
     Ok(entries)
 }
 
+/// Takes the complete entries out of the beginning of a reply, as a reply of their own. Leaves in
+/// `buffer` the beginning of a reply with the other entries. `None` if no entry is complete, or if
+/// this is no page.
+pub(crate) fn take_part(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let mut rest = Values(buffer);
+    if rest.array().ok()? != Some(1) || rest.array().ok()? != Some(2) {
+        return None;
+    }
+    rest.string().ok()?;
+    let key = buffer.len() - rest.0.len();
+    let count = rest.array().ok()??;
+    let first = buffer.len() - rest.0.len();
+    let (mut end, mut complete) = (first, 0);
+    while complete < count
+        && let Some(entry) = Walk::new(1).go_on(&buffer[end..]).ok()?
+    {
+        end += entry;
+        complete += 1;
+    }
+    if complete == 0 || complete == count {
+        return None;
+    }
+    let reply = |count: usize, entries: &[u8]| {
+        [&buffer[..key], format!("*{count}\r\n").as_bytes(), entries].concat()
+    };
+    let part = reply(complete, &buffer[first..end]);
+    *buffer = reply(count - complete, &buffer[end..]);
+    Some(part)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +117,26 @@ mod tests {
         assert!(fields[1].is_empty());
         assert_eq!(fields[2], [(&b"x"[..], &b"y"[..])]);
         assert!(super::page(b"*-1\r\n").unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_parts_of_a_reply_hold_its_entries_in_order() {
+        let whole = reply(&[("1-2", &["a", "b\r\n*1\r\n"]), ("3-4", &[]), ("5-6", &["x", "y"])]);
+        let ids = |reply: &[u8]| page(reply).unwrap().iter().map(|e| e.id.ms).collect::<Vec<_>>();
+        for end in 0..=whole.len() {
+            let mut buffer = whole.as_bytes()[..end].to_vec();
+            let before = buffer.clone();
+            let Some(part) = take_part(&mut buffer) else {
+                assert_eq!(buffer, before);
+                continue;
+            };
+            buffer.extend_from_slice(&whole.as_bytes()[end..]);
+            let parts = [ids(&part), ids(&buffer)];
+            assert!(parts.iter().all(|part| !part.is_empty()));
+            assert_eq!(parts.concat(), [1, 3, 5], "cut at {end}");
+        }
+        assert!(take_part(&mut whole.clone().into_bytes()).is_none(), "it is complete");
+        assert!(take_part(&mut b"*-1\r\n".to_vec()).is_none());
     }
 
     #[test]

@@ -13,12 +13,13 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     PageEntry, PageSize, Progress, Stream, last_before, page, read_entries, server_time, tail,
+    take_part,
 };
 use crate::engine::error::Result;
 use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespaces;
 use crate::engine::presence::Pace;
-use crate::engine::redis::{ANSWER_LIMIT, Backoff, Connector, KeyConnector, RawConnection};
+use crate::engine::redis::{ANSWER_LIMIT, Backoff, Connector, KeyConnector, Parts, RawConnection};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::EntryId;
@@ -32,6 +33,9 @@ pub(crate) const LARGEST_READ: u32 = 1_000;
 /// After a reply of this many bytes or more, the reader does not ask for more entries than the
 /// option allows.
 const LARGEST_REPLY: usize = 1 << 20;
+/// A reply that is longer than this is handed on in parts while it arrives. The entries of one page
+/// may be large, and nobody knows how large before they come.
+const PARTS: Parts = Parts { from: 4 << 20, take: take_part };
 /// The longest BLOCK that the reader sends, even if the option is longer or unlimited. So it
 /// notices a dead server.
 const LONGEST_BLOCK: Duration = Duration::from_secs(30);
@@ -50,6 +54,15 @@ struct ReadPosition {
     moves: u64,
     /// When the reader asked for the entries behind it.
     sent: Instant,
+}
+
+/// The last part of a page, which is all of it unless it is long, and what was handed on before.
+struct Received {
+    reply: Vec<u8>,
+    earlier_entries: usize,
+    earlier_bytes: usize,
+    /// Some of the earlier entries have no sequence.
+    is_unsure: bool,
 }
 
 /// Reads a stream and hands its entries on.
@@ -137,13 +150,13 @@ impl Reader {
                 }
             };
             let reply = tokio::select! {
-                reply = self.read_reply(&mut connection) => reply,
+                received = self.receive(&mut connection, asked) => received,
                 // The read under way might not end by itself, so the reader starts over on a new
                 // connection.
                 () = self.stream.restart_reader.notified() => return Ok(()),
                 () = server.replaced() => return Ok(()),
             };
-            let reply = match reply {
+            let received = match reply {
                 Err(error) if waiting.is_refused(&error) => {
                     self.warnings.warn(WAITING, &error);
                     continue;
@@ -151,7 +164,7 @@ impl Reader {
                 reply => reply.inspect_err(|_| self.pages.broke(count as usize))?,
             };
             self.pages.worked();
-            let entries = page(&reply)?;
+            let entries = page(&received.reply)?;
             let answered = waiting.answered(entries.is_empty(), asked.sent.elapsed());
             let is_first = answered == Answered::NotAsked;
             if is_first {
@@ -170,8 +183,12 @@ impl Reader {
                 Answered::Waited => self.warnings.clear(WAITING),
                 Answered::NotAsked | Answered::Entries => {}
             }
-            let is_behind = entries.len() as u64 >= u64::from(count);
-            let is_small = reply.len() < LARGEST_REPLY;
+            let (all, bytes) = received.total(entries.len());
+            if all > 0 {
+                self.stream.has_read(all, bytes);
+            }
+            let is_behind = all as u64 >= u64::from(count);
+            let is_small = bytes < LARGEST_REPLY;
             count = if is_behind && is_small {
                 count.saturating_mul(2).min(LARGEST_READ)
             } else {
@@ -179,13 +196,14 @@ impl Reader {
             };
             count = count.max(self.count).min(self.most());
             if let Some(last) = entries.last().filter(|_| is_behind) {
-                if self.was_outrun(&mut connection, asked.position, &entries).await? {
+                let is_unsure = received.is_unsure || !all_tell(&entries);
+                if is_unsure && self.was_outrun(&mut connection, asked.position).await? {
                     self.stream.cursor().trimmed = true;
                 }
                 // Redis gathers the next page while the reader hands this one on. If the inbox has
                 // little space, the reader does not ask ahead: while that page waited for space,
                 // Redis might trim the entry at our position, which would look like a loss.
-                if self.inbox.has_room_for(reply.len().saturating_mul(4)) {
+                if self.inbox.has_room_for(bytes.saturating_mul(4)) {
                     let behind = ReadPosition { position: last.id, sent: Instant::now(), ..asked };
                     ahead = Some(
                         self.send_read(&mut connection, behind, count, waiting.block()).await?,
@@ -269,14 +287,33 @@ impl Reader {
         Ok(place)
     }
 
-    /// Receives the page that was asked for.
-    async fn read_reply(&self, connection: &mut RawConnection) -> Result<Vec<u8>> {
-        connection.reply_within(self.block() + GRACE, "XREAD", &self.stream.key).await
+    /// Receives the page that was asked for. Hands the parts of a long one on as they arrive, except
+    /// for the last one. Before each further part it waits for space, and Redis keeps the rest.
+    async fn receive(
+        &self,
+        connection: &mut RawConnection,
+        asked: ReadPosition,
+    ) -> Result<Received> {
+        let (limit, key) = (self.block() + GRACE, &self.stream.key);
+        let (mut reply, mut more) = connection.first_part(limit, "XREAD", key, PARTS).await?;
+        let (mut earlier_entries, mut earlier_bytes, mut is_unsure) = (0, 0, false);
+        while more {
+            let entries = page(&reply)?;
+            earlier_entries += entries.len();
+            earlier_bytes += reply.len();
+            is_unsure |= !all_tell(&entries);
+            self.hand_on(&entries, asked.moves);
+            // The memory is free before the next part comes.
+            drop(reply);
+            self.inbox.has_space().await;
+            (reply, more) = connection.next_part("XREAD", PARTS).await?;
+        }
+        Ok(Received { reply, earlier_entries, earlier_bytes, is_unsure })
     }
 
     /// The most entries that one read may ask for.
     fn most(&self) -> u32 {
-        u32::try_from(self.pages.now()).unwrap_or(u32::MAX)
+        u32::try_from(self.stream.page_of(&self.pages)).unwrap_or(u32::MAX)
     }
 
     fn block(&self) -> Duration {
@@ -284,17 +321,11 @@ impl Reader {
         if self.block.is_zero() { longest } else { self.block.min(longest) }
     }
 
-    /// Whether Redis may have trimmed entries between our position and a full page. True if the
-    /// last entry that we had read is gone, and some entries of the page have no sequence to show
-    /// what is missing.
-    async fn was_outrun(
-        &self,
-        connection: &mut RawConnection,
-        position: EntryId,
-        page: &[PageEntry<'_>],
-    ) -> Result<bool> {
-        let tells = |entry: &PageEntry<'_>| entry.fields().any(|(name, _)| name == b"seq");
-        if position == EntryId::ZERO || page.iter().all(tells) {
+    /// Whether Redis may have trimmed entries between our position and a full page whose entries do
+    /// not all have sequences to show what is missing. True if the last entry that we had read is
+    /// gone.
+    async fn was_outrun(&self, connection: &mut RawConnection, position: EntryId) -> Result<bool> {
+        if position == EntryId::ZERO {
             return Ok(false);
         }
         let key = &self.stream.key;
@@ -308,4 +339,16 @@ impl Reader {
         self.stream.progress.send_replace(Progress::Refused);
         cursor.complete_unread();
     }
+}
+
+impl Received {
+    /// How many entries came in all, and their bytes. The last part has `entries`.
+    fn total(&self, entries: usize) -> (usize, usize) {
+        (self.earlier_entries + entries, self.earlier_bytes + self.reply.len())
+    }
+}
+
+/// Whether all entries have sequences, which show what is missing.
+fn all_tell(page: &[PageEntry<'_>]) -> bool {
+    page.iter().all(|entry| entry.fields().any(|(name, _)| name == b"seq"))
 }

@@ -60,13 +60,13 @@ impl Writer {
             self.heed_fall().await?;
         }
         let written = self.stream.cursor().written;
-        let pages = self.pages.clone();
+        let (pages, stream) = (self.pages.clone(), self.stream.clone());
         let connection = self.connection()?;
         let mut ids = vec![None; batch.publishes.len()];
         let mut from = written.next();
         // All pages have one size. After a break the next attempt begins at the first page again:
         // if pages grew on the way, each attempt would break at the same place.
-        let count = pages.now();
+        let count = stream.page_of(&pages);
         loop {
             let page = read_entries(connection, &key, from, None, count).await;
             let page = page.inspect_err(|error| pages.failed(count, error))?;
