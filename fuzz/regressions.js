@@ -67,8 +67,17 @@ const MSGPACK_BROADCASTS = {
 };
 
 /** Entries of writers that have lost more than can be counted. */
-const gaps = ["1", "2"].flatMap((wid) =>
-  ["1", LARGEST].map((seq) => ["uid", "u", "nsp", "/", "type", "4", "wid", wid, "seq", seq]),
+const gaps = ["AAAAAAAAAAE", "AAAAAAAAAAI"].flatMap((writer) =>
+  ["1", LARGEST].map((seq) => [
+    "uid",
+    "u",
+    "nsp",
+    "/",
+    "type",
+    "4",
+    "origin",
+    `1:${writer}:${seq}`,
+  ]),
 );
 
 /** @param {string} data */

@@ -31,14 +31,14 @@ const TOGETHER = { concurrency: 4 };
 const BY_HAND = 99;
 
 // Adds ARGV[1] packets in one go, trimmed to exactly ARGV[2], numbered from ARGV[3] on, by the
-// writer ARGV[4] if that is not empty: nobody can read in between.
+// writer ID ARGV[4] if that is not empty: nobody can read in between.
 const ADD = `
   for i = ARGV[3], ARGV[3] + ARGV[1] - 1 do
     local n = string.format("%d", i)
     local entry = { "uid", "byhand", "nsp", "/", "type", "3", "data",
       '{"opts":{"rooms":[],"except":[],"flags":{}},"packet":{"type":2,"nsp":"/","data":["${EVENT}",${BY_HAND},' .. n .. ']}}' }
     if ARGV[4] ~= "" then
-      for _, field in ipairs({ "wid", ARGV[4], "seq", n }) do entry[#entry + 1] = field end
+      for _, field in ipairs({ "origin", "1:" .. ARGV[4] .. ":" .. n }) do entry[#entry + 1] = field end
     end
     redis.call("XADD", KEYS[1], "MAXLEN", ARGV[2], "*", unpack(entry))
   end`;
@@ -350,7 +350,7 @@ describe("entries are trimmed before they were read", TOGETHER, () => {
   // Breaks when gaps in a writer's sequences are not counted.
   test("of a writer that is known: said with the exact number", async (t) => {
     const watched = await watch(t, { maxLen: MAX_LEN });
-    const writer = "00000000000000aa";
+    const writer = "AAAAAAAAAKo";
     await watched.addByHand(1, { maxLen: MAX_LEN, from: 1, writer });
     await waitFor(() => watched.byHand().every(({ length }) => length === 1));
     await watched.addByHand(5 * MAX_LEN, { maxLen: MAX_LEN, from: 2, writer });

@@ -258,7 +258,7 @@ describe("what cannot be proven complete is refused", () => {
             "data",
             '{"opts":{"rooms":[],"except":[]},"packet":{"type":2,"data":["x"],"nsp":"/"}}',
           ],
-          ...["wid", "00000000000000aa", "seq", seq],
+          ...["origin", `1:AAAAAAAAAKo:${seq}`],
         );
       }
       for (let i = 0; i < 300; i++) {

@@ -205,10 +205,11 @@ describe("nothing that stands in the stream stops a node", () => {
   // Breaks when what our own fields hold is trusted: a high sequence would hide what follows.
   test("nor an origin that is none", async () => {
     for (const origin of [
-      { wid: "not hexadecimal", seq: 1 },
-      { wid: "ff", seq: -1 },
-      { wid: "ff", seq: "18446744073709551616" },
-      { wid: "" },
+      { origin: "1:not base64:1" },
+      { origin: "1:AAAAAAAAAP8:-1" },
+      { origin: "1:AAAAAAAAAP8:18446744073709551616" },
+      { origin: "2:AAAAAAAAAP8:9" },
+      { origin: "" },
     ]) {
       const { clients } = context.cluster;
       const data = json({ opts: OPTS, packet: { ...PACKET, data: ["of no origin"] } });

@@ -4,7 +4,7 @@ use redis::Value;
 
 use super::{resp, strings};
 use crate::engine::stream::page;
-use crate::engine::wire::{Entry, EntryError, EntryId, Origin, fields_of, parse_entry};
+use crate::engine::wire::{Entry, EntryError, EntryId, ORIGIN, Origin, fields_of, parse_entry};
 
 /// The input is the entry's names and values in turn.
 pub(crate) fn run(input: &[u8]) {
@@ -53,8 +53,9 @@ fn says<'a>(entry: &Entry<'_>, field: impl Fn(&[u8]) -> Option<&'a [u8]>) {
     let data = entry.data.as_ref().map(|data| data.keep().to_field().into_owned().into_bytes());
     assert_eq!(data.as_deref(), field(b"data").filter(|data| !data.is_empty()));
     if let Some(Origin { writer, seq }) = entry.origin {
-        assert_eq!(Some(seq), number(b"seq"));
-        let wid = std::str::from_utf8(field(b"wid").expect("a writer")).expect("text");
-        assert_eq!(u64::from_str_radix(wid, 16), Ok(writer));
+        let origin = field(ORIGIN.as_bytes()).expect("an origin");
+        let rest = origin.strip_prefix(Origin::prefix(writer).as_bytes()).expect("the writer");
+        let digits = rest.split(|byte| *byte == b':').next().expect("the sequence");
+        assert_eq!(std::str::from_utf8(digits).expect("text").parse(), Ok(seq));
     }
 }

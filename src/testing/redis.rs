@@ -14,6 +14,7 @@ use super::within;
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{Dial, Socket};
+use crate::engine::wire::Origin;
 
 /// The server's clock when a test begins; it advances with tokio's.
 pub(crate) const NOW_MS: u64 = 1_000_000;
@@ -376,8 +377,8 @@ pub(crate) struct Batch<'a> {
 impl Batch<'_> {
     /// The sequences of its entries.
     pub(crate) fn seqs(&self) -> Vec<u64> {
-        let seq = |words: &Vec<String>| words.last().and_then(|seq| seq.parse().ok());
-        self.entries.iter().filter_map(seq).collect()
+        let origin = |words: &Vec<String>| Origin::parse(words.last()?.as_bytes());
+        self.entries.iter().filter_map(origin).map(|origin| origin.seq).collect()
     }
 
     /// Accepts the whole batch; `ids` are the IDs of its entries.

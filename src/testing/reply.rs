@@ -2,6 +2,7 @@
 
 pub(crate) use crate::fuzzing::resp::{array, page, string};
 
+use crate::engine::wire::{ORIGIN, Origin};
 use crate::fuzzing::resp;
 
 /// `+OK`.
@@ -52,9 +53,9 @@ pub(crate) fn entry(id: &str, fields: &[&str]) -> Vec<u8> {
 
 /// The entry of a broadcast to everyone in `/`, by a writer of this package.
 pub(crate) fn entry_of(id: &str, writer: u64, seq: u64) -> Vec<u8> {
-    let (writer, seq) = (format!("{writer:016x}"), seq.to_string());
+    let origin = format!("{}{seq}", Origin::prefix(writer));
     let fields = ["uid", "theirs", "nsp", "/", "type", "3", "data", DATA];
-    entry(id, &[&fields[..], &["wid", &writer, "seq", &seq]].concat())
+    entry(id, &[&fields[..], &[ORIGIN, &origin]].concat())
 }
 
 /// The same by an upstream node, which writes no sequence.

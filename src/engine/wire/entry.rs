@@ -1,9 +1,9 @@
-//! Stream entries: upstream's fields `uid`, `nsp`, `type` and `data`, and our two, `wid` and `seq`.
+//! Stream entries: upstream's fields `uid`, `nsp`, `type` and `data`, and our own, `origin`.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::{EntryId, is_msgpack};
+use super::{EntryId, ORIGIN, Origin, is_msgpack};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use redis::Value;
@@ -120,16 +120,6 @@ impl Data {
     }
 }
 
-/// Which of our writers wrote an entry, and with which sequence. The reader drops duplicates by
-/// these two numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Origin {
-    /// Random, one per engine start and stream.
-    pub(crate) writer: u64,
-    /// Rises by one from entry to entry.
-    pub(crate) seq: u64,
-}
-
 /// Why an entry is left out.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum EntryError {
@@ -163,16 +153,14 @@ pub(crate) fn parse_entry<'a>(
     id: EntryId,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
 ) -> Result<Entry<'a>, EntryError> {
-    let (mut uid, mut nsp, mut kind, mut data, mut writer, mut seq) =
-        (None, None, None, None, None, None);
+    let (mut uid, mut nsp, mut kind, mut data, mut origin) = (None, None, None, None, None);
     for (name, value) in fields {
         let slot = match name {
             b"uid" => &mut uid,
             b"nsp" => &mut nsp,
             b"type" => &mut kind,
             b"data" => &mut data,
-            b"wid" => &mut writer,
-            b"seq" => &mut seq,
+            name if name == ORIGIN.as_bytes() => &mut origin,
             _ => continue,
         };
         *slot = Some(value);
@@ -188,7 +176,8 @@ pub(crate) fn parse_entry<'a>(
         nsp,
         kind,
         data: data.filter(|data| !data.is_empty()).map(parse_data).transpose()?,
-        origin: parse_origin(writer, seq),
+        // Entries whose origin cannot be read are treated as those of upstream nodes.
+        origin: origin.and_then(Origin::parse),
     })
 }
 
@@ -205,13 +194,6 @@ fn parse_data(field: &[u8]) -> Result<EntryData<'_>, EntryError> {
         return Err(EntryError::Malformed("no msgpack, or too deep"));
     }
     Ok(EntryData::Msgpack(bytes.into()))
-}
-
-/// Entries whose origin cannot be read are treated as those of upstream nodes.
-fn parse_origin(writer: Option<&[u8]>, seq: Option<&[u8]>) -> Option<Origin> {
-    let writer = u64::from_str_radix(std::str::from_utf8(writer?).ok()?, 16).ok()?;
-    let seq = std::str::from_utf8(seq?).ok()?.parse().ok()?;
-    Some(Origin { writer, seq })
 }
 
 #[cfg(test)]
@@ -245,14 +227,13 @@ mod tests {
     #[test]
     fn our_origin_is_read_and_a_broken_one_ignored() {
         let base: [(&str, &[u8]); 3] = [("uid", b"a"), ("nsp", b"/"), ("type", b"2")];
-        let with = |wid: &'static [u8], seq: &'static [u8]| {
+        let with = |origin: &'static [u8]| {
             let mut pairs = base.to_vec();
-            pairs.extend([("wid", wid), ("seq", seq)]);
+            pairs.push(("origin", origin));
             parse(&pairs).unwrap().origin
         };
-        assert_eq!(with(b"ff", b"7"), Some(Origin { writer: 255, seq: 7 }));
-        assert_eq!(with(b"xyz", b"7"), None);
-        assert_eq!(with(b"ff", b"-7"), None);
+        assert_eq!(with(b"1:AAAAAAAAAP8:7"), Some(Origin { writer: 255, seq: 7 }));
+        assert_eq!(with(b"1:AAAAAAAAAP8:-7"), None);
     }
 
     #[test]

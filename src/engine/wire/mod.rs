@@ -10,6 +10,7 @@ mod frame;
 mod member;
 mod message;
 mod msgpack;
+mod origin;
 mod packet;
 mod room;
 mod session;
@@ -20,14 +21,14 @@ pub(crate) use binary::{to_json, to_msgpack};
 pub(crate) use broadcast::{BroadcastHead, Flags, Judgement, Membership};
 pub(crate) use entry::{
     ADAPTER_CLOSE, ANSWERS, BROADCAST, DISCONNECT_SOCKETS, Data, DataView, EMITTER, Entry,
-    EntryData, EntryError, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, Origin, fields_of,
-    parse_entry,
+    EntryData, EntryError, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, fields_of, parse_entry,
 };
 pub(crate) use entry_id::{EntryId, digits};
 pub(crate) use frame::text_frame;
 pub(crate) use member::{MemberMessage, MemberNews};
 pub(crate) use message::{position, with_position};
 pub(crate) use msgpack::is_msgpack;
+pub(crate) use origin::{ORIGIN, Origin};
 pub(crate) use packet::Packet;
 pub(crate) use room::Room;
 pub(crate) use session::{SessionHead, decode_session, encode_session};

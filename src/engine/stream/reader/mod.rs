@@ -22,7 +22,7 @@ use crate::engine::presence::Pace;
 use crate::engine::redis::{ANSWER_LIMIT, Backoff, Connector, KeyConnector, Parts, RawConnection};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::EntryId;
+use crate::engine::wire::{EntryId, ORIGIN, Origin};
 use waiting::{Answered, Waiting};
 
 /// How long after the end of its BLOCK an XREAD may reply before the connection counts as dead.
@@ -350,5 +350,7 @@ impl Received {
 
 /// Whether all entries have sequences, which show what is missing.
 fn all_tell(page: &[PageEntry<'_>]) -> bool {
-    page.iter().all(|entry| entry.fields().any(|(name, _)| name == b"seq"))
+    let has_origin =
+        |(name, value): (&[u8], &[u8])| name == ORIGIN.as_bytes() && Origin::parse(value).is_some();
+    page.iter().all(|entry| entry.fields().any(has_origin))
 }

@@ -24,7 +24,7 @@ use crate::engine::inbox::Inbox;
 use crate::engine::redis::{Backoff, Connector, Identity, KeyConnector, RawConnection, identify};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::EntryId;
+use crate::engine::wire::{EntryId, Origin};
 
 /// How often the writer compares the stream's ends with our position.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -50,8 +50,8 @@ const EXECUTING: &str = "writer, EXEC";
 pub(crate) struct Writer {
     /// Names this node.
     uid: Arc<str>,
-    /// The stream's writer ID, as entries contain it.
-    wid: String,
+    /// Stands before the sequence in the field `origin` of each entry.
+    origin_prefix: String,
     stream: Arc<Stream>,
     route: KeyConnector,
     inbox: Arc<Inbox>,
@@ -117,7 +117,7 @@ impl Writer {
         let route = KeyConnector::new(connector, stream.key.clone());
         Self {
             uid,
-            wid: format!("{:016x}", stream.writer_id),
+            origin_prefix: Origin::prefix(stream.writer_id),
             stream,
             route,
             inbox,

@@ -8,7 +8,7 @@ use super::{EACH_ALONE, Writer};
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{ANSWER_LIMIT, Packed, SEND_BUFFER};
 use crate::engine::stream::{Batch, Publish};
-use crate::engine::wire::EntryId;
+use crate::engine::wire::{EntryId, ORIGIN};
 
 /// The lowest rate, in bytes per second, at which the kernel may send what it has taken. The server
 /// replies only behind these bytes. TCP itself notices if they do not leave at all.
@@ -90,14 +90,14 @@ impl Writer {
 
     fn add(&self, commands: &mut Packed, seq: u64, publish: &Publish) {
         let data = publish.data.as_ref().map(|data| data.to_field());
-        commands.command("XADD", 15 + 2 * usize::from(data.is_some()));
+        commands.command("XADD", 13 + 2 * usize::from(data.is_some()));
         commands.arg(&self.stream.key).arg("MAXLEN").arg("~").number(self.max_len).arg("*");
         commands.arg("uid").arg(&self.uid).arg("nsp").arg(&publish.namespace.name);
         commands.arg("type").number(publish.kind.into());
         if let Some(data) = data {
             commands.arg("data").arg(&data);
         }
-        commands.arg("wid").arg(&self.wid).arg("seq").number(seq);
+        commands.arg(ORIGIN).prefixed(&self.origin_prefix, seq);
     }
 }
 
