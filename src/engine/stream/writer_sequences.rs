@@ -2,16 +2,12 @@
 //! is not above it is a duplicate. If it is more than one above it, entries are missing before it.
 
 use std::collections::HashMap;
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use crate::engine::wire::Origin;
 
-/// A writer may be forgotten after this silence, since it resends within seconds or never.
-const IDLE: Duration = Duration::from_secs(3600);
-/// If this many writers are known, a new one makes the reader forget the idle ones.
-const KEPT: usize = 256;
+/// A writer is known for as long as fewer other writers than this have written since. A writer
+/// resends within seconds or never, and far fewer start in that time.
+const KEPT: usize = 16_384;
 
 /// What the sequence of an entry shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,23 +22,21 @@ pub(crate) enum Step {
     Duplicate,
 }
 
+/// Each writer's highest sequence, in two generations. When the young one is full, it becomes the
+/// old one, and the one before that is forgotten: forgetting takes no search.
 #[derive(Debug, Default)]
 pub(crate) struct WriterSequences {
-    sequences: HashMap<u64, (u64, Instant)>,
+    young: HashMap<u64, u64>,
+    old: HashMap<u64, u64>,
 }
 
 impl WriterSequences {
     /// Compares an entry's sequence with the highest one of its writer, and takes note of it.
     pub(crate) fn step(&mut self, origin: Origin) -> Step {
-        let now = Instant::now();
-        let Some((mark, heard)) = self.sequences.get_mut(&origin.writer) else {
-            if self.sequences.len() >= KEPT {
-                self.sequences.retain(|_, (_, heard)| now.duration_since(*heard) < IDLE);
-            }
-            self.sequences.insert(origin.writer, (origin.seq, now));
+        let Some(mark) = self.mark(origin.writer) else {
+            self.add(origin);
             return Step::First;
         };
-        *heard = now;
         if origin.seq <= *mark {
             return Step::Duplicate;
         }
@@ -53,7 +47,22 @@ impl WriterSequences {
 
     /// Whether we have met an entry of this writer.
     pub(crate) fn knows(&self, writer: u64) -> bool {
-        self.sequences.contains_key(&writer)
+        self.young.contains_key(&writer) || self.old.contains_key(&writer)
+    }
+
+    /// The highest sequence of a known writer, which becomes young.
+    fn mark(&mut self, writer: u64) -> Option<&mut u64> {
+        if let Some(seq) = self.old.remove(&writer) {
+            self.add(Origin { writer, seq });
+        }
+        self.young.get_mut(&writer)
+    }
+
+    fn add(&mut self, origin: Origin) {
+        if self.young.len() >= KEPT {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(origin.writer, origin.seq);
     }
 }
 
@@ -61,8 +70,8 @@ impl WriterSequences {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn doubles_and_gaps_are_known_by_writer_and_sequence() {
+    #[test]
+    fn doubles_and_gaps_are_known_by_writer_and_sequence() {
         let mut sequences = WriterSequences::default();
         let mut step = |writer, seq| sequences.step(Origin { writer, seq });
         assert_eq!(step(1, 5), Step::First);
@@ -74,17 +83,21 @@ mod tests {
         assert_eq!(step(1, 10), Step::Next);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn idle_writers_go_when_many_came_and_the_others_stay() {
+    #[test]
+    fn a_writer_is_known_until_many_others_have_written() {
         let mut sequences = WriterSequences::default();
+        let mut others = 10..;
         let mut step = |writer, seq| sequences.step(Origin { writer, seq });
         step(1, 1);
         step(2, 1);
-        tokio::time::advance(IDLE).await;
-        step(2, 2);
-        for writer in 10..10 + KEPT as u64 {
-            step(writer, 1);
+        for round in 2..9 {
+            for writer in others.by_ref().take(KEPT - 1) {
+                assert_eq!(step(writer, 1), Step::First);
+            }
+            assert_eq!(step(2, round), Step::Next);
         }
-        assert!(sequences.knows(2) && !sequences.knows(1));
+        assert_eq!(step(2, 8), Step::Duplicate);
+        assert_eq!(step(1, 1), Step::First);
+        assert!(sequences.young.len() <= KEPT && sequences.old.len() <= KEPT);
     }
 }
