@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::membership::Changes;
+use super::memory::{allocated, buffer, shared};
 use super::namespaces::{InterestPin, Namespace, NamespaceHandle};
 use super::wire::{BroadcastHead, Data, EntryId, MessageType, Packet};
 
 /// Names a call of JS that the engine answers with an event.
 pub(crate) type CallId = u32;
 
-/// Bytes that each event counts for beside its contents.
-const OVERHEAD: usize = 128;
+/// About the bytes that an error takes on the heap: a few short texts.
+const ERROR: usize = 256;
 
 /// Something for JS to handle.
 #[derive(Debug)]
@@ -172,36 +173,60 @@ impl Event {
         }
     }
 
-    /// Rough size in bytes, for the inbox's bound.
+    /// The bytes that it takes in the inbox.
     pub(crate) fn size(&self) -> usize {
         match self {
             Event::Stream(event) => event.size(),
-            Event::Notice(Notice::Debug(line)) => OVERHEAD + line.len(),
-            Event::Notice(_) => OVERHEAD,
+            Event::Notice(notice) => size_of::<Self>() + notice.heap(),
         }
     }
 }
 
 impl StreamEvent {
-    /// Rough size in bytes, for the inbox's bound.
+    /// The bytes that it takes in the inbox.
     pub(crate) fn size(&self) -> usize {
-        OVERHEAD
-            + match self {
-                StreamEvent::Entry { data, .. } => data.as_ref().map_or(0, Data::len),
-                StreamEvent::Broadcast { packet, .. } => OVERHEAD + packet.len(),
-                StreamEvent::Published(Completion { local: Local::Packet(packet), .. }) => {
-                    packet.len()
-                }
-                StreamEvent::Message { payload, .. } => payload.len(),
-                StreamEvent::Restored { session, missed, .. } => {
-                    session.len() + missed.iter().map(|m| OVERHEAD + m.len()).sum::<usize>()
-                }
-                StreamEvent::Published(_) | StreamEvent::Lost { .. } => 0,
+        let heap = match self {
+            StreamEvent::Entry { uid, data, .. } => {
+                shared(uid.len()) + data.as_ref().map_or(0, Data::heap)
             }
+            StreamEvent::Broadcast { head, packet, .. } => head.heap() + packet.heap(),
+            StreamEvent::Published(Completion { outcome: Err(_), .. }) => ERROR,
+            StreamEvent::Published(Completion { local: Local::Packet(packet), .. }) => {
+                packet.heap()
+            }
+            StreamEvent::Message { payload, .. } => allocated(payload.capacity()),
+            StreamEvent::Restored { session, missed, .. } => {
+                let list = allocated(session.capacity()) + buffer::<Missed>(missed.capacity());
+                list + missed.iter().map(Missed::heap).sum::<usize>()
+            }
+            StreamEvent::Published(_) | StreamEvent::Lost { .. } => 0,
+        };
+        size_of::<Event>() + heap
     }
 }
 
 impl Notice {
+    /// The bytes that it takes on the heap.
+    fn heap(&self) -> usize {
+        let uids = |uids: &Vec<String>| {
+            let each = uids.iter().map(|uid| allocated(uid.capacity()));
+            buffer::<String>(uids.capacity()) + each.sum::<usize>()
+        };
+        match self {
+            Notice::Debug(line) => allocated(line.capacity()),
+            Notice::Warning(_) | Notice::Answered { result: Err(_), .. } => ERROR,
+            Notice::Answered { result: Ok(Answer::Subscribers(count)), .. } => {
+                uids(&count.known) + buffer::<bool>(count.present.capacity())
+            }
+            Notice::MembersChanged { changes: Changes { came, left, silent }, .. } => {
+                [came, left, silent].into_iter().map(uids).sum()
+            }
+            Notice::Answered { .. }
+            | Notice::Reconnected { .. }
+            | Notice::CredentialsWanted { .. } => 0,
+        }
+    }
+
     /// Reports nodes that came or went; `None` if there are none.
     pub(crate) fn members_changed(
         namespace: Option<NamespaceHandle>,
@@ -247,11 +272,11 @@ pub(crate) enum Missed {
 }
 
 impl Missed {
-    /// Size in bytes.
-    pub(crate) fn len(&self) -> usize {
+    /// The bytes that it takes on the heap.
+    fn heap(&self) -> usize {
         match self {
-            Self::Packet(packet) => packet.len(),
-            Self::Entry { data, .. } => data.len(),
+            Self::Packet(packet) => packet.heap(),
+            Self::Entry { data, .. } => data.heap(),
         }
     }
 }

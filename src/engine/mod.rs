@@ -4,6 +4,7 @@
 //! above it (`__test__/layout/layout.test.js` checks that).
 
 pub(crate) mod address;
+pub(crate) mod memory;
 pub(crate) mod error;
 pub(crate) mod latency;
 pub(crate) mod stats;

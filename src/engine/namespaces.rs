@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::presence::Presence;
-use super::wire::{BroadcastHead, EntryId, Room};
+use super::wire::{BroadcastHead, EntryId};
 
 /// Names an open namespace between JS and the engine.
 pub(crate) type NamespaceHandle = u32;
@@ -94,10 +94,9 @@ impl Namespace {
         let wanted = if head.rooms().is_empty() {
             interest.has_sockets
         } else {
-            head.rooms().iter().any(|room| match room {
-                Room::Name(name) => interest.rooms.contains(name),
-                Room::Unreadable | Room::Other => true,
-            })
+            // JS compares what is no name.
+            !head.rooms().are_names()
+                || head.rooms().names().any(|name| interest.rooms.contains(name))
         };
         if !wanted {
             interest.left_out = interest.left_out.max(id);

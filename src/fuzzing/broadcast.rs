@@ -5,7 +5,7 @@ use super::dice;
 use super::js::{Broadcast, Js, Parsed, parse_json, parse_msgpack, to_msgpack};
 use crate::engine::namespaces::Namespace;
 use crate::engine::wire::{
-    BroadcastHead, Data, EntryId, Flags, Judgement, Membership, Packet, SessionHead,
+    BroadcastHead, Data, EntryId, Flags, Judgement, Memberships, Packet, SessionHead,
 };
 
 const ID: EntryId = EntryId { ms: 5, seq: 1 };
@@ -61,7 +61,7 @@ fn memberships(broadcast: &Broadcast<'_>, input: &[u8]) -> Vec<(Js, EntryId)> {
 }
 
 /// The memberships as the engine decodes them from a session's msgpack.
-fn as_in_a_session(memberships: &[(Js, EntryId)]) -> Vec<Membership> {
+fn as_in_a_session(memberships: &[(Js, EntryId)]) -> Memberships {
     let rooms = memberships.iter().map(|(room, _)| room.clone()).collect();
     let since = memberships.iter().map(|(_, since)| Js::text(&since.to_string())).collect();
     let name = |name: &str| name.encode_utf16().collect();

@@ -16,7 +16,7 @@ use crate::engine::stats::Stats;
 use crate::engine::stream::{PageSize, Reader, Returning, Stream, page};
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::{
-    ANSWERS, BROADCAST, Entry, EntryData, EntryId, Membership, Room, parse_entry,
+    ANSWERS, BROADCAST, Entry, EntryData, EntryId, Membership, Memberships, Room, parse_entry,
 };
 
 /// This node.
@@ -79,7 +79,8 @@ fn read(entries: &[Vec<&[u8]>], mut size: impl FnMut() -> usize) -> Outcome {
         .sum();
     assert_eq!((stats.read.get(), told), (entries.len() as u64, entries.len() as u64));
     let cursor = reader.stream.cursor();
-    let rooms = [Membership { room: Room::Name(ROOM.into()), since: EntryId::ZERO }];
+    let room = Membership { room: Room::Name(ROOM.into()), since: EntryId::ZERO };
+    let rooms = Memberships::from_iter([room]);
     let missed = ["/", "/n"].map(|nsp| {
         let client = Returning { nsp, rooms: &rooms, encodes: false };
         cursor.history.missed(&client, EntryId::ZERO)

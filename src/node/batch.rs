@@ -6,7 +6,7 @@ use napi_derive::napi;
 
 use super::event::NativeEvent;
 use crate::engine::event::{Completion, Event, Local, StreamEvent};
-use crate::engine::wire::{BroadcastHead, EntryId, Flags, Packet, Room, text_frame};
+use crate::engine::wire::{BroadcastHead, EntryId, Flags, Packet, text_frame};
 
 /// The kind of the next event in a batch. `lib/events.js` has the same numbers.
 enum Kind {
@@ -98,9 +98,10 @@ impl Packer {
         self.id(id);
         self.numbers.push(f64::from(head.flags().map_or(0, flag_bits)));
         self.numbers.extend([rooms.len() as f64, except.len() as f64]);
-        for name in rooms.iter().chain(except).filter_map(Room::name) {
-            // JS counts in UTF-16 units.
-            self.numbers.push(name.encode_utf16().count() as f64);
+        for name in rooms.names().chain(except.names()) {
+            // JS counts in UTF-16 units, which are bytes in ASCII only.
+            let length = if name.is_ascii() { name.len() } else { name.encode_utf16().count() };
+            self.numbers.push(length as f64);
             self.names.push_str(name);
         }
         self.packet(packet);

@@ -44,7 +44,7 @@ impl TestNode {
     pub(crate) fn with_settings(redis: &ScriptedRedis, settings: &str) -> Self {
         let woken = Arc::new(Notify::new());
         let on_wake = woken.clone();
-        let inbox = Arc::new(Inbox::new(1 << 20, move || on_wake.notify_one()));
+        let inbox = Arc::new(Inbox::new(4 << 20, move || on_wake.notify_one()));
         let warnings = Arc::new(Warnings::new(inbox.clone()));
         let settings = serde_json::from_str(settings).expect("settings");
         let (data, sentinels) = (redis.dialer(), redis.dialer());

@@ -22,6 +22,9 @@ use crate::engine::wire::{
 /// How long a restore waits for our own reader to reach the client's offset.
 const CATCH_UP: Duration = Duration::from_secs(8);
 
+/// How many broadcasts a restore encodes before other tasks get their turn.
+const AT_ONCE: usize = 256;
+
 const GONE: &str = "no such session, or it has expired";
 const NO_SESSION: Error = Error::NotRestored(GONE);
 
@@ -89,11 +92,14 @@ impl Restore {
         }
         let (key, until) = (self.key.clone(), Instant::now() + keep);
         *taken = Some(Persist { key, session: session.clone(), keep, until });
-        while !self.answer_from_history(&search, &mut found, &session)? {
+        loop {
+            search.take_from_history(&mut found).await?;
+            if self.answer_from_history(&search, &mut found, &session)? {
+                return Ok(());
+            }
             // The history has dropped the entries that come next: read them from the stream.
             search.read_up_to_history(commands, &mut found).await?;
         }
-        Ok(())
     }
 
     /// Answers if the history reaches back to what was found so far; otherwise returns false. It
@@ -109,7 +115,8 @@ impl Restore {
             return Ok(false);
         }
         let mut missed = std::mem::take(&mut found.missed);
-        missed.extend(cursor.history.missed(&search.client, found.reached));
+        let rest = cursor.history.candidates(&search.client, found.reached);
+        missed.extend(rest.iter().filter_map(|candidate| search.client.missed_of(candidate)));
         let restored = StreamEvent::Restored {
             call: self.call,
             session: session.to_vec(),
@@ -202,6 +209,25 @@ impl Search<'_> {
                 return Err(Error::NotRestored("the stream was trimmed past the offset"));
             }
         }
+    }
+
+    /// Takes what the history holds so far. Without the cursor's lock: the client may have missed
+    /// thousands of broadcasts, and the reader and the JS thread (`stats()`) wait for that lock.
+    async fn take_from_history(&self, found: &mut Found) -> Result<()> {
+        let candidates = {
+            let cursor = self.stream.cursor();
+            if self.history_from(&cursor)? > found.reached {
+                return Ok(());
+            }
+            let candidates = cursor.history.candidates(&self.client, found.reached);
+            found.reached = cursor.position.max(found.reached);
+            candidates
+        };
+        for some in candidates.chunks(AT_ONCE) {
+            found.missed.extend(some.iter().filter_map(|each| self.client.missed_of(each)));
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// Waits until our reader has reached `from`: the client may have received later entries on

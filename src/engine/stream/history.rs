@@ -5,12 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::engine::event::Missed;
+use crate::engine::memory::{allocated, buffer, shared, table};
 use crate::engine::wire::{
-    BroadcastHead, Data, EntryData, EntryId, Judgement, Membership, Packet, Room,
+    BroadcastHead, Data, EntryData, EntryId, Judgement, Memberships, Packet,
 };
-
-/// Approximate bytes of bookkeeping per entry, in addition to its data.
-const OVERHEAD: usize = 256;
 
 /// The broadcasts that restores may send, from `covered_from` to the position, without a gap.
 pub(crate) struct History {
@@ -20,6 +18,7 @@ pub(crate) struct History {
     /// How many entries were dropped. It is also the place of the first entry in `entries`.
     dropped: u64,
     namespaces: HashMap<Arc<str>, Index>,
+    /// What `entries` and the indexes take.
     bytes: usize,
     bound: usize,
 }
@@ -29,7 +28,7 @@ struct Remembered {
     nsp: Arc<str>,
     data: Data,
     /// `None` if Rust cannot parse the head.
-    head: Option<BroadcastHead>,
+    head: Option<Arc<BroadcastHead>>,
 }
 
 /// Places of a namespace's entries, by the rooms that they are for. A place is counted from the
@@ -39,13 +38,24 @@ struct Index {
     /// Entries for everyone, and entries whose rooms Rust cannot tell.
     everyone: VecDeque<u64>,
     rooms: HashMap<Box<str>, VecDeque<u64>>,
+    /// What the names of the rooms and their places take.
+    bytes: usize,
+}
+
+/// A broadcast that a client may have missed.
+pub(crate) struct Candidate {
+    id: EntryId,
+    data: Data,
+    head: Option<Arc<BroadcastHead>>,
+    /// True if it is for a room that the client was in.
+    is_included: bool,
 }
 
 /// A client that comes back.
 pub(crate) struct Returning<'a> {
     pub(crate) nsp: &'a str,
     /// The rooms that it was in.
-    pub(crate) rooms: &'a [Membership],
+    pub(crate) rooms: &'a Memberships,
     /// Whether Rust encodes the packets of its namespace.
     pub(crate) encodes: bool,
 }
@@ -60,6 +70,28 @@ impl Returning<'_> {
         head: Option<&BroadcastHead>,
     ) -> Option<Missed> {
         let judgement = head.map_or(Judgement::Unknown, |head| head.missed_by(id, self.rooms));
+        self.judged(judgement, id, data, head)
+    }
+
+    /// What the client gets of a broadcast out of the history.
+    pub(crate) fn missed_of(&self, candidate: &Candidate) -> Option<Missed> {
+        let Candidate { id, data, head, is_included } = candidate;
+        match head.as_deref() {
+            Some(head) if *is_included => {
+                let judgement = head.unless_excepted(Judgement::Yes, *id, self.rooms);
+                self.judged(judgement, *id, data, Some(head))
+            }
+            head => self.missed(*id, data, head),
+        }
+    }
+
+    fn judged(
+        &self,
+        judgement: Judgement,
+        id: EntryId,
+        data: &Data,
+        head: Option<&BroadcastHead>,
+    ) -> Option<Missed> {
         let packet = match (judgement, head) {
             (Judgement::No, _) => return None,
             (Judgement::Yes, Some(head)) if self.encodes => {
@@ -75,11 +107,67 @@ impl Remembered {
     /// The rooms to list it under; `None` if it belongs in `Index::everyone`.
     fn rooms(&self) -> Option<impl Iterator<Item = &str>> {
         let rooms = self.head.as_ref()?.rooms();
-        let name = |room: &'_ Room| matches!(room, Room::Name(_));
-        if rooms.is_empty() || !rooms.iter().all(name) {
-            return None;
+        (!rooms.is_empty() && rooms.are_names()).then(|| rooms.names())
+    }
+
+    /// The bytes that it takes.
+    fn size(&self) -> usize {
+        let head = self.head.as_ref();
+        let head = head.map_or(0, |head| shared(size_of::<BroadcastHead>()) + head.heap());
+        size_of::<Self>() + self.data.heap() + head
+    }
+}
+
+impl Index {
+    fn add(&mut self, place: u64, entry: &Remembered) {
+        let Some(rooms) = entry.rooms() else { return self.everyone.push_back(place) };
+        for room in rooms {
+            if let Some(places) = self.rooms.get_mut(room) {
+                self.bytes -= buffer::<u64>(places.capacity());
+                places.push_back(place);
+                self.bytes += buffer::<u64>(places.capacity());
+            } else {
+                let mut places = VecDeque::with_capacity(1);
+                places.push_back(place);
+                self.bytes += allocated(room.len()) + buffer::<u64>(places.capacity());
+                self.rooms.insert(room.into(), places);
+            }
         }
-        Some(rooms.iter().filter_map(Room::name))
+    }
+
+    /// Drops all places of an entry's rooms that are before `first`.
+    fn remove(&mut self, first: u64, entry: &Remembered) {
+        while self.everyone.pop_front_if(|place| *place < first).is_some() {}
+        for room in entry.rooms().into_iter().flatten() {
+            let Some(places) = self.rooms.get_mut(room) else { continue };
+            self.bytes -= buffer::<u64>(places.capacity());
+            while places.pop_front_if(|place| *place < first).is_some() {}
+            if places.is_empty() {
+                self.bytes -= allocated(room.len());
+                self.rooms.remove(room);
+                continue;
+            }
+            give_back(places);
+            self.bytes += buffer::<u64>(places.capacity());
+        }
+        give_back(&mut self.everyone);
+        if self.rooms.capacity() > 4 * self.rooms.len() + 64 {
+            self.rooms.shrink_to(2 * self.rooms.len());
+        }
+    }
+
+    /// The bytes that it takes, its own name included.
+    fn size(&self, nsp: &str) -> usize {
+        let rooms = table::<Box<str>, VecDeque<u64>>(self.rooms.capacity());
+        let everyone = buffer::<u64>(self.everyone.capacity());
+        shared(nsp.len()) + size_of::<(Arc<str>, Self)>() + everyone + rooms + self.bytes
+    }
+}
+
+/// Gives back memory of which only a small part is still used.
+fn give_back(places: &mut VecDeque<u64>) {
+    if places.capacity() > 4 * places.len() + 16 {
+        places.shrink_to(2 * places.len());
     }
 }
 
@@ -142,21 +230,19 @@ impl History {
         }
         let known = self.namespaces.get_key_value(nsp);
         let nsp = known.map_or_else(|| nsp.into(), |(nsp, _)| nsp.clone());
-        let (data, head) = (data.keep(), head.cloned());
-        self.bytes += OVERHEAD + data.len();
+        let (data, head) = (data.keep(), head.map(|head| Arc::new(head.clone())));
         let entry = Remembered { id, nsp, data, head };
         let place = self.dropped + self.entries.len() as u64;
-        let index = self.namespaces.entry(entry.nsp.clone()).or_default();
-        match entry.rooms() {
-            None => index.everyone.push_back(place),
-            Some(rooms) => {
-                for room in rooms {
-                    index.rooms.entry(room.into()).or_default().push_back(place);
-                }
-            }
-        }
+        let index = self.namespaces.entry(entry.nsp.clone()).or_insert_with(|| {
+            self.bytes += Index::default().size(&entry.nsp);
+            Index::default()
+        });
+        self.bytes += entry.size();
+        self.bytes -= index.size(&entry.nsp);
+        index.add(place, &entry);
+        self.bytes += index.size(&entry.nsp);
         self.entries.push_back(entry);
-        while self.bytes > self.bound {
+        while self.bytes > self.bound && !self.entries.is_empty() {
             self.drop_oldest();
         }
     }
@@ -164,42 +250,51 @@ impl History {
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.entries.pop_front() else { return };
         self.dropped += 1;
-        self.bytes -= OVERHEAD + oldest.data.len();
+        self.bytes -= oldest.size();
         self.covered_from = Some(oldest.id);
-        let gone = self.dropped;
         let Some(index) = self.namespaces.get_mut(&oldest.nsp) else { return };
-        while index.everyone.pop_front_if(|place| *place < gone).is_some() {}
-        for room in oldest.rooms().into_iter().flatten() {
-            if let Some(places) = index.rooms.get_mut(room) {
-                while places.pop_front_if(|place| *place < gone).is_some() {}
-                if places.is_empty() {
-                    index.rooms.remove(room);
-                }
-            }
-        }
+        self.bytes -= index.size(&oldest.nsp);
+        index.remove(self.dropped, &oldest);
         if index.everyone.is_empty() && index.rooms.is_empty() {
             self.namespaces.remove(&oldest.nsp);
+        } else {
+            self.bytes += index.size(&oldest.nsp);
         }
     }
 
-    /// What a client missed after `offset`, in order.
-    pub(crate) fn missed(&self, client: &Returning<'_>, offset: EntryId) -> Vec<Missed> {
+    /// What a client may have missed after `offset`, in order. The caller holds the cursor's lock,
+    /// so this only collects; [`Returning::missed_of`] judges.
+    pub(crate) fn candidates(&self, client: &Returning<'_>, offset: EntryId) -> Vec<Candidate> {
         let Some(index) = self.namespaces.get(client.nsp) else { return Vec::new() };
-        let first = self.dropped + self.entries.partition_point(|entry| entry.id <= offset) as u64;
-        let lists = client.rooms.iter().filter_map(|member| index.rooms.get(member.room.name()?));
-        let mut places: Vec<u64> = lists
-            .chain([&index.everyone])
-            .flat_map(|places| places.range(places.partition_point(|place| *place < first)..))
-            .copied()
-            .collect();
+        let first_after =
+            |id| self.dropped + self.entries.partition_point(|entry| entry.id <= id) as u64;
+        let first = first_after(offset);
+        let mut places: Vec<(u64, bool)> = Vec::new();
+        let mut collect = |list: &VecDeque<u64>, first: u64, is_included| {
+            let missed = list.range(list.partition_point(|place| *place < first)..);
+            places.extend(missed.map(|place| (*place, is_included)));
+        };
+        collect(&index.everyone, first, false);
+        for (room, since) in client.rooms.named() {
+            if let Some(list) = index.rooms.get(room) {
+                collect(list, if since > offset { first_after(since) } else { first }, true);
+            }
+        }
         places.sort_unstable();
         places.dedup();
-        let entries = places
-            .iter()
-            .filter_map(|place| self.entries.get(usize::try_from(place - self.dropped).ok()?));
-        entries
-            .filter_map(|entry| client.missed(entry.id, &entry.data, entry.head.as_ref()))
-            .collect()
+        let candidate = |(place, is_included): (u64, bool)| {
+            let entry = self.entries.get(usize::try_from(place - self.dropped).ok()?)?;
+            let (id, data, head) = (entry.id, entry.data.clone(), entry.head.clone());
+            Some(Candidate { id, data, head, is_included })
+        };
+        places.into_iter().filter_map(candidate).collect()
+    }
+
+    /// What a client missed after `offset`, in order.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn missed(&self, client: &Returning<'_>, offset: EntryId) -> Vec<Missed> {
+        let candidates = self.candidates(client, offset);
+        candidates.iter().filter_map(|candidate| client.missed_of(candidate)).collect()
     }
 
     /// How many broadcasts are here.
@@ -216,6 +311,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::wire::{Membership, Room};
 
     fn id(ms: u64) -> EntryId {
         EntryId { ms, seq: 0 }
@@ -244,7 +340,8 @@ mod tests {
                 offset.strip_suffix(r#"-0"]"#).unwrap().parse().unwrap()
             }
         };
-        let client = Returning { nsp: "/", rooms, encodes: true };
+        let rooms = rooms.iter().cloned().collect();
+        let client = Returning { nsp: "/", rooms: &rooms, encodes: true };
         history.missed(&client, id(offset)).iter().map(ms).collect()
     }
 
@@ -289,7 +386,10 @@ mod tests {
 
     #[test]
     fn drops_the_oldest_over_its_bound_and_leaves_no_trace_of_them() {
-        let mut history = History::new(3 * (OVERHEAD + to(&["a"]).len()));
+        let mut three = History::new(usize::MAX);
+        three.start(id(0));
+        (1..=3).for_each(|ms| push(&mut three, ms, "/", to(&["b"])));
+        let mut history = History::new(three.bytes());
         history.start(id(0));
         for ms in 1..=5 {
             push(&mut history, ms, "/", to(&[if ms < 3 { "a" } else { "b" }]));

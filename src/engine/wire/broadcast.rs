@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::shape::{array, from_json, from_msgpack, object, object_or_null, present};
-use super::{DataView, EntryId, Room};
+use super::shape::{from_json, from_msgpack, object, object_or_null, present};
+use super::{DataView, EntryId, Judgement, Memberships, Rooms};
 
 /// Packet type 2 of the Socket.IO protocol.
 const EVENT: f64 = 2.0;
@@ -49,10 +49,8 @@ struct Packet<D> {
 
 #[derive(Debug, Clone, Deserialize)]
 struct TargetOptions {
-    #[serde(deserialize_with = "array")]
-    rooms: Vec<Room>,
-    #[serde(deserialize_with = "array")]
-    except: Vec<Room>,
+    rooms: Rooms,
+    except: Rooms,
     #[serde(default, deserialize_with = "object_or_null")]
     flags: Option<Flags>,
 }
@@ -75,15 +73,6 @@ impl Flags {
     pub(crate) fn compress(&self) -> Option<bool> {
         self.compress
     }
-}
-
-/// Whether a client that comes back gets a broadcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Judgement {
-    Yes,
-    No,
-    /// JS has to decide: the head holds something that cannot be compared here.
-    Unknown,
 }
 
 impl BroadcastHead {
@@ -136,7 +125,7 @@ impl BroadcastHead {
     }
 
     /// The rooms whose members do not get it.
-    pub(crate) fn except(&self) -> &[Room] {
+    pub(crate) fn except(&self) -> &Rooms {
         &self.opts.except
     }
 
@@ -145,7 +134,7 @@ impl BroadcastHead {
     }
 
     /// The rooms whose members get it; if there are none, everyone does.
-    pub(crate) fn rooms(&self) -> &[Room] {
+    pub(crate) fn rooms(&self) -> &Rooms {
         &self.opts.rooms
     }
 
@@ -158,59 +147,52 @@ impl BroadcastHead {
 
     /// Whether a client with these memberships missed this broadcast, the entry `id`, and gets it
     /// when it comes back.
-    pub(crate) fn missed_by(&self, id: EntryId, rooms: &[Membership]) -> Judgement {
+    pub(crate) fn missed_by(&self, id: EntryId, memberships: &Memberships) -> Judgement {
         if !self.is_sent_again() {
             return Judgement::No;
         }
-        let included = if self.opts.rooms.is_empty() {
-            Judgement::Yes
-        } else {
-            any_shared(id, rooms, &self.opts.rooms)
-        };
-        match (included, any_shared(id, rooms, &self.opts.except)) {
+        let rooms = &self.opts.rooms;
+        let included = if rooms.is_empty() { Judgement::Yes } else { memberships.share(id, rooms) };
+        self.unless_excepted(included, id, memberships)
+    }
+
+    /// The same for a client that was in one of the rooms if `included` is `Yes`.
+    pub(crate) fn unless_excepted(
+        &self,
+        included: Judgement,
+        id: EntryId,
+        memberships: &Memberships,
+    ) -> Judgement {
+        match (included, memberships.share(id, &self.opts.except)) {
             (Judgement::No, _) | (_, Judgement::Yes) => Judgement::No,
             (Judgement::Yes, Judgement::No) => Judgement::Yes,
             _ => Judgement::Unknown,
         }
     }
-}
 
-/// A room that a client is in, and since which entry. The client does not get what was sent to the
-/// room up to that entry.
-#[derive(Debug, Clone)]
-pub(crate) struct Membership {
-    pub(crate) room: Room,
-    /// The last entry before the client joined.
-    pub(crate) since: EntryId,
-}
-
-/// Whether the client was in one of `rooms` when the entry `id` was written.
-fn any_shared(id: EntryId, memberships: &[Membership], rooms: &[Room]) -> Judgement {
-    let mut judgement = Judgement::No;
-    for member in memberships.iter().filter(|member| member.since < id) {
-        for room in rooms {
-            match member.room.same(room) {
-                Some(true) => return Judgement::Yes,
-                Some(false) => {}
-                None => judgement = Judgement::Unknown,
-            }
-        }
+    /// The bytes that it takes on the heap.
+    pub(crate) fn heap(&self) -> usize {
+        self.opts.rooms.heap() + self.opts.except.heap()
     }
-    judgement
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::wire::{Membership, Room};
 
     fn member(room: &str) -> Membership {
         Membership { room: Room::Name(room.into()), since: EntryId::ZERO }
     }
 
+    fn missed_by(head: &BroadcastHead, id: EntryId, rooms: &[Membership]) -> Judgement {
+        head.missed_by(id, &rooms.iter().cloned().collect())
+    }
+
     fn judge(json: &str, rooms: &[&str]) -> Judgement {
         let rooms: Vec<Membership> = rooms.iter().map(|room| member(room)).collect();
         match BroadcastHead::from_json(json) {
-            Some(head) => head.missed_by(EntryId { ms: 9, seq: 9 }, &rooms),
+            Some(head) => missed_by(&head, EntryId { ms: 9, seq: 9 }, &rooms),
             None => Judgement::Unknown,
         }
     }
@@ -230,7 +212,7 @@ mod tests {
             let head = BroadcastHead::from_json(&odd).unwrap();
             let odd_member = Membership { room: Room::Other, since: EntryId::ZERO };
             assert_eq!(
-                head.missed_by(EntryId { ms: 9, seq: 9 }, &[odd_member]),
+                missed_by(&head, EntryId { ms: 9, seq: 9 }, &[odd_member]),
                 Judgement::Unknown
             );
         }
@@ -273,8 +255,8 @@ mod tests {
         .concat();
         let head = BroadcastHead::decode(DataView::Msgpack(&bytes)).unwrap();
         let id = EntryId { ms: 9, seq: 9 };
-        assert_eq!(head.missed_by(id, &[member("r")]), Judgement::Yes);
-        assert_eq!(head.missed_by(id, &[member("q")]), Judgement::No);
+        assert_eq!(missed_by(&head, id, &[member("r")]), Judgement::Yes);
+        assert_eq!(missed_by(&head, id, &[member("q")]), Judgement::No);
     }
 
     #[test]
@@ -283,9 +265,9 @@ mod tests {
         let head = BroadcastHead::from_json(json).unwrap();
         let id = |ms| EntryId { ms, seq: 0 };
         let since = |room: &str, ms| Membership { since: id(ms), ..member(room) };
-        assert_eq!(head.missed_by(id(5), &[since("r", 4)]), Judgement::Yes);
-        assert_eq!(head.missed_by(id(5), &[since("r", 5)]), Judgement::No);
-        assert_eq!(head.missed_by(id(5), &[since("r", 4), since("x", 4)]), Judgement::No);
-        assert_eq!(head.missed_by(id(5), &[since("r", 4), since("x", 5)]), Judgement::Yes);
+        assert_eq!(missed_by(&head, id(5), &[since("r", 4)]), Judgement::Yes);
+        assert_eq!(missed_by(&head, id(5), &[since("r", 5)]), Judgement::No);
+        assert_eq!(missed_by(&head, id(5), &[since("r", 4), since("x", 4)]), Judgement::No);
+        assert_eq!(missed_by(&head, id(5), &[since("r", 4), since("x", 5)]), Judgement::Yes);
     }
 }

@@ -8,6 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use redis::Value;
 
+use crate::engine::memory::shared;
+
 /// The `uid` of entries that an emitter writes, upstream's or ours.
 pub(crate) const EMITTER: &str = "emitter";
 
@@ -102,6 +104,11 @@ impl Data {
             Data::Json(text) => text.len(),
             Data::Msgpack(bytes) => bytes.len(),
         }
+    }
+
+    /// The bytes that it takes on the heap.
+    pub(crate) fn heap(&self) -> usize {
+        shared(self.len())
     }
 
     pub(crate) fn view(&self) -> DataView<'_> {

@@ -8,6 +8,7 @@ mod entry_id;
 mod entry;
 mod frame;
 mod member;
+mod memberships;
 mod message;
 mod msgpack;
 mod origin;
@@ -18,7 +19,7 @@ mod shape;
 
 pub(crate) use answer::request_of;
 pub(crate) use binary::{to_json, to_msgpack};
-pub(crate) use broadcast::{BroadcastHead, Flags, Judgement, Membership};
+pub(crate) use broadcast::{BroadcastHead, Flags};
 pub(crate) use entry::{
     ADAPTER_CLOSE, ANSWERS, BROADCAST, DISCONNECT_SOCKETS, Data, DataView, EMITTER, Entry,
     EntryData, EntryError, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, fields_of, parse_entry,
@@ -26,9 +27,10 @@ pub(crate) use entry::{
 pub(crate) use entry_id::{EntryId, digits};
 pub(crate) use frame::text_frame;
 pub(crate) use member::{MemberMessage, MemberNews};
+pub(crate) use memberships::{Judgement, Membership, Memberships};
 pub(crate) use message::{position, with_position};
 pub(crate) use msgpack::is_msgpack;
 pub(crate) use origin::{ORIGIN, Origin};
 pub(crate) use packet::Packet;
-pub(crate) use room::Room;
+pub(crate) use room::{Room, Rooms};
 pub(crate) use session::{SessionHead, decode_session, encode_session};

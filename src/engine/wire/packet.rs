@@ -2,6 +2,7 @@
 //! packet's data as it is.
 
 use super::{BroadcastHead, DataView, EntryId, to_json};
+use crate::engine::memory::{allocated, buffer};
 
 /// An encoded event packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +46,11 @@ impl Packet {
         }
     }
 
-    /// Size in bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.text.len() + self.attachments.iter().map(|bytes| bytes.len()).sum::<usize>()
+    /// The bytes that it takes on the heap.
+    pub(crate) fn heap(&self) -> usize {
+        let attachments = self.attachments.iter().map(|bytes| allocated(bytes.len()));
+        let list = buffer::<Box<[u8]>>(self.attachments.capacity());
+        allocated(self.text.capacity()) + list + attachments.sum::<usize>()
     }
 }
 

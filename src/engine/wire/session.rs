@@ -7,11 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::shape::{array, from_msgpack};
-use super::{EntryId, Membership, Room, is_msgpack};
+use super::{EntryId, Membership, Memberships, Room, is_msgpack};
 
 /// The fields of a session that the engine reads.
 pub(crate) struct SessionHead {
-    pub(crate) rooms: Vec<Membership>,
+    pub(crate) rooms: Memberships,
     /// The last entry before the session began; [`EntryId::ZERO`] if the session does not have it.
     pub(crate) began: EntryId,
 }
@@ -34,10 +34,13 @@ impl SessionHead {
         let mut since = since.iter().map(|id| id.parse().unwrap_or(EntryId::ZERO));
         let membership = |room| Membership { room, since: since.next().unwrap_or(EntryId::ZERO) };
         let rooms: Vec<Membership> = rooms.into_iter().map(membership).collect();
+        let is_own = |member: &&Membership| match (&member.room, &sid) {
+            (Room::Name(name), Some(sid)) => **name == **sid,
+            _ => false,
+        };
         // A socket joins the room with its own ID first.
-        let own = rooms.iter().find(|member| sid.is_some() && member.room.name() == sid.as_deref());
-        let began = own.map_or(EntryId::ZERO, |own| own.since);
-        Some(Self { rooms, began })
+        let began = rooms.iter().find(is_own).map_or(EntryId::ZERO, |own| own.since);
+        Some(Self { rooms: rooms.into_iter().collect(), began })
     }
 }
 
@@ -52,6 +55,8 @@ pub(crate) fn decode_session(value: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -59,13 +64,16 @@ mod tests {
         let msgpack = b"\x84\xa3sid\xa1s\xa3pid\xa1p\xa5rooms\x92\xa1s\xa1r\xa4data\x80";
         let value = encode_session(msgpack);
         assert_eq!(decode_session(value.as_bytes()).unwrap(), msgpack);
+        let all = |rooms: &Memberships| {
+            rooms.named().map(|(name, since)| (name.to_owned(), since)).collect::<BTreeMap<_, _>>()
+        };
         let SessionHead { rooms, began } = SessionHead::decode(msgpack).unwrap();
-        assert_eq!((rooms.len(), began), (2, EntryId::ZERO));
-        assert_eq!(rooms[1].room.name(), Some("r"));
-        assert_eq!(rooms[1].since, EntryId::ZERO);
+        assert_eq!(began, EntryId::ZERO);
+        let zero = |name: &str| (name.to_owned(), EntryId::ZERO);
+        assert_eq!(all(&rooms), BTreeMap::from([zero("s"), zero("r")]));
         let ours = b"\x83\xa3sid\xa1s\xa5rooms\x92\xa1s\xa1r\xa5since\x92\xa35-0\xa37-1";
         let SessionHead { rooms, began } = SessionHead::decode(ours).unwrap();
-        assert_eq!(rooms[1].since, EntryId { ms: 7, seq: 1 });
+        assert_eq!(all(&rooms)["r"], EntryId { ms: 7, seq: 1 });
         assert_eq!(began, EntryId { ms: 5, seq: 0 });
     }
 

@@ -10,7 +10,7 @@ use crate::engine::namespaces::{Namespace, Namespaces};
 use crate::engine::stream::{Cursor, PageEntry, Progress, Step};
 use crate::engine::wire::{
     ADAPTER_CLOSE, ANSWERS, BROADCAST, BroadcastHead, Entry, EntryData, EntryError, EntryId,
-    HEARTBEAT, INITIAL_HEARTBEAT, Packet, Room, parse_entry, request_of,
+    HEARTBEAT, INITIAL_HEARTBEAT, Packet, parse_entry, request_of,
 };
 
 /// Types of messages that JS handles.
@@ -327,8 +327,7 @@ fn packet_of(
     if head.is_request() {
         return None;
     }
-    let rooms = head.rooms().iter().chain(head.except());
-    if rooms.map(Room::name).any(|name| name.is_none()) || !entry.id.fits_doubles() {
+    if !head.rooms().are_names() || !head.except().are_names() || !entry.id.fits_doubles() {
         return None;
     }
     let has_offset = namespace.recovery && head.is_sent_again();
