@@ -95,6 +95,11 @@ impl Members {
         self.alive.len()
     }
 
+    /// How many nodes are known, dead ones included.
+    pub(crate) fn known(&self) -> usize {
+        self.heard.len()
+    }
+
     /// All known nodes, and whether each is alive.
     pub(crate) fn all(&self) -> Vec<(String, bool)> {
         self.heard.iter().map(|(uid, heard)| (uid.clone(), self.is_alive(*heard))).collect()

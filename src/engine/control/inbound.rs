@@ -106,7 +106,7 @@ impl Shared {
         if let Some(notice) = Notice::members_changed(None, members.refresh()) {
             self.inbox.push(notice);
         }
-        (message.news == MemberNews::Hello).then_some(ControlJob::SayAlive)
+        (message.news == MemberNews::Hello).then_some(ControlJob::AnswerHello)
     }
 
     pub(super) fn on_wire(&self, channel: String) -> String {

@@ -61,7 +61,8 @@ enum ControlJob {
         nsp: String,
         asked: Vec<String>,
     },
-    SayAlive,
+    /// Another node has said hello, and waits to hear from us.
+    AnswerHello,
     Stop {
         done: oneshot::Sender<()>,
     },

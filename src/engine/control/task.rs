@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::instrument::WithSubscriber;
 use tracing::{Dispatch, dispatcher};
 
@@ -22,6 +22,11 @@ use crate::engine::wire::{MemberMessage, MemberNews};
 const SILENCE_CHECK: Duration = Duration::from_secs(1);
 /// If a check is later than this, this process was stopped: the clocks of all nodes start again.
 const OWN_PAUSE: Duration = Duration::from_secs(2);
+/// How far apart this node's answers to hellos are, for each node that it knows. One answer serves
+/// all new nodes, and after an outage all nodes are new at once.
+const ANSWER_PAUSE: Duration = Duration::from_millis(5);
+/// The same at the most.
+const LONGEST_ANSWER_PAUSE: Duration = Duration::from_secs(1);
 /// Most commands in one pipeline.
 const BATCH: usize = 500;
 
@@ -36,6 +41,10 @@ pub(crate) struct ControlTask {
     /// Channels for which Redis has refused the subscription. The task tries again with each
     /// heartbeat.
     refused: Vec<String>,
+    /// When this node last told the others that it is there.
+    said: Instant,
+    /// When it answers the hellos that have come since.
+    answer_at: Option<Instant>,
     counting: JoinSet<()>,
     counter: SubscriberCounter,
 }
@@ -55,6 +64,8 @@ impl ControlTask {
             own_jobs,
             put_back: None,
             refused: Vec::new(),
+            said: Instant::now(),
+            answer_at: None,
             counting: JoinSet::new(),
         }
     }
@@ -103,6 +114,7 @@ impl ControlTask {
         self.shared.health.connected(&self.shared.stats, &self.shared.inbox);
 
         let mut heartbeat = ticks(self.shared.options.heartbeat_interval());
+        heartbeat.reset();
         let mut silence_check = ticks(SILENCE_CHECK);
         let mut refreshed = Instant::now();
         loop {
@@ -115,6 +127,9 @@ impl ControlTask {
                     self.subscribe_refused(&mut connections).await?;
                 }
                 _ = silence_check.tick() => self.forget_silent(&mut refreshed),
+                () = sleep_until(self.answer_at.unwrap_or(self.said)), if self.answer_at.is_some() => {
+                    self.say(&mut connections, MemberNews::Alive).await?;
+                }
                 Some(job) = next_job(&mut self.put_back, &mut self.jobs) => {
                     if let Some(done) = self.work(job, &mut connections).await? {
                         return Ok(done);
@@ -123,6 +138,14 @@ impl ControlTask {
                 Some(_) = self.counting.join_next() => {}
             }
         }
+    }
+
+    /// How long after its last heartbeat this node answers a hello.
+    fn answer_pause(&self) -> Duration {
+        let known = self.shared.members().known();
+        ANSWER_PAUSE
+            .saturating_mul(u32::try_from(known).unwrap_or(u32::MAX))
+            .min(LONGEST_ANSWER_PAUSE)
     }
 
     async fn subscribe_all(&mut self, connections: &mut PubSubConnections) -> Result<()> {
@@ -224,10 +247,11 @@ impl ControlTask {
                 };
                 self.counting.spawn(count.with_current_subscriber());
             }
-            ControlJob::SayAlive => {
+            ControlJob::AnswerHello => {
                 // The new node may be connected to a node of the cluster that we do not know yet.
                 self.connector.forget();
-                self.say(connections, MemberNews::Alive).await?;
+                let due = self.said + self.answer_pause();
+                self.answer_at.get_or_insert(due);
             }
             ControlJob::Stop { done } => {
                 self.say(connections, MemberNews::Bye).await?;
@@ -286,7 +310,10 @@ impl ControlTask {
         Ok(())
     }
 
-    async fn say(&self, connections: &mut PubSubConnections, news: MemberNews) -> Result<()> {
+    /// Tells all nodes something, which is an answer to all hellos so far.
+    async fn say(&mut self, connections: &mut PubSubConnections, news: MemberNews) -> Result<()> {
+        self.said = Instant::now();
+        self.answer_at = None;
         let message = MemberMessage { uid: self.shared.uid.to_string(), news };
         let Ok(json) = serde_json::to_vec(&message) else { return Ok(()) };
         let (name, channel) = (self.shared.publish_command(), self.shared.members_channel());

@@ -57,7 +57,6 @@ impl Test {
     async fn connected(&mut self) -> ScriptedConnection {
         let mut connection = self.redis.accept().await;
         said(&mut connection, "hello").await;
-        said(&mut connection, "alive").await;
         idle(&mut connection).await;
         connection
     }
@@ -119,11 +118,10 @@ async fn a_refused_subscription_is_tried_again_with_each_heartbeat() {
     let words = "NOPERM no permissions to access a channel";
     connection.expect(&format!("SUBSCRIBE {REQUESTS}")).await.refuse(words).await;
     said(&mut connection, "hello").await;
+    // For the job that opened the namespace, then with each heartbeat.
+    connection.expect(&format!("SUBSCRIBE {REQUESTS}")).await.refuse(words).await;
     said(&mut connection, "alive").await;
-    // With the first heartbeat, for the job that opened the namespace, then with each heartbeat.
-    for _ in 0..2 {
-        connection.expect(&format!("SUBSCRIBE {REQUESTS}")).await.refuse(words).await;
-    }
+    connection.expect(&format!("SUBSCRIBE {REQUESTS}")).await.refuse(words).await;
     assert!(matches!(test.node.warning().await, Error::Refused { .. }));
     said(&mut connection, "alive").await;
     let subscribed = reply::push(&[reply::text("subscribe"), reply::text(REQUESTS), reply::int(1)]);
@@ -381,4 +379,25 @@ async fn it_says_goodbye_once_everything_is_sent() {
     said(&mut connection, "bye").await;
     stopped.await.unwrap();
     connection.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_hellos_get_few_answers_and_one_of_them_alone_gets_its_at_once() {
+    const NODES: usize = 100;
+    let mut test = Test::new();
+    let mut connection = test.connected().await;
+    sleep(Duration::from_secs(1)).await;
+    let mut answers = 0;
+    for node in 0..NODES {
+        says(&mut connection, &format!("node {node}"), "hello").await;
+        let answer = said(&mut connection, "alive");
+        answers += usize::from(timeout(Duration::from_millis(10), answer).await.is_ok());
+    }
+    assert!((1..=NODES / 5).contains(&answers), "{answers} answers to {NODES} hellos");
+    timeout(Duration::from_secs(1), said(&mut connection, "alive")).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let before = Instant::now();
+    says(&mut connection, "one more", "hello").await;
+    said(&mut connection, "alive").await;
+    assert_eq!(before.elapsed().as_millis(), 0);
 }
