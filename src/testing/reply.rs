@@ -81,6 +81,17 @@ pub(crate) fn info(first: &str, last: &str, length: i64, added: i64) -> Vec<u8> 
     ])
 }
 
+/// The same, with a payload of this many bytes in either entry.
+pub(crate) fn large_info(first: &str, last: &str, bytes: usize) -> Vec<u8> {
+    let large = "x".repeat(bytes);
+    array(&[
+        text("first-entry"),
+        entry(first, &["data", &large]),
+        text("last-entry"),
+        entry(last, &["data", &large]),
+    ])
+}
+
 /// What XINFO answers when there is no stream.
 pub(crate) fn no_stream() -> Vec<u8> {
     error("ERR no such key")

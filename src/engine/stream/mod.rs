@@ -35,7 +35,7 @@ pub(crate) use range::{last_before, read_entries, server_time, tail};
 pub(crate) use reader::{LARGEST_READ, Reader};
 #[cfg(any(test, fuzzing))]
 pub(crate) use watch::parse_info;
-pub(crate) use watch::{Ends, Finding, Watch, ends, ends_by_range};
+pub(crate) use watch::{Answer, Ends, Finding, Watch, ends, ends_by_range, exists};
 pub(crate) use writer::{FLUSH_LIMIT, Writer};
 pub(crate) use writer_sequences::{Step, WriterSequences};
 

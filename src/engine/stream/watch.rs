@@ -84,25 +84,52 @@ impl Watch {
     }
 }
 
+/// A stream's state, and about how many bytes the answer had: it holds the first and the last entry
+/// whole.
+pub(crate) type Answer = (Option<Ends>, usize);
+
 /// Asks for a stream's state; `None` if it is empty or does not exist.
-pub(crate) async fn ends(connection: &mut RawConnection, key: &str) -> Result<Option<Ends>> {
+pub(crate) async fn ends(connection: &mut RawConnection, key: &str) -> Result<Answer> {
     let mut info = redis::cmd("XINFO");
     info.arg("STREAM").arg(key);
     match connection.send("XINFO", key, &info).await {
-        Err(Error::Refused { reason, .. }) if reason.contains("no such key") => Ok(None),
-        reply => parse_info(reply?),
+        Err(Error::Refused { reason, .. }) if reason.contains("no such key") => Ok((None, 0)),
+        reply => {
+            let reply = reply?;
+            let bytes = bytes_of(&reply);
+            Ok((parse_info(reply)?, bytes))
+        }
+    }
+}
+
+/// Whether the key exists, by a command whose reply holds no entry: for a stream, XRANGE replies
+/// with nil if it is asked for none, and without a key with an empty array. False if in doubt.
+pub(crate) async fn exists(connection: &mut RawConnection, key: &str) -> Result<bool> {
+    let mut none = redis::cmd("XRANGE");
+    none.arg(key).arg("-").arg("+").arg("COUNT").arg(0);
+    match connection.send("XRANGE", key, &none).await {
+        Err(error) if error.connection_survives() => Ok(false),
+        reply => Ok(reply? == Value::Nil),
+    }
+}
+
+fn bytes_of(value: &Value) -> usize {
+    match value {
+        Value::BulkString(bytes) => bytes.len(),
+        Value::Array(values) => values.iter().map(bytes_of).sum(),
+        _ => 0,
     }
 }
 
 /// The same by XRANGE and XREVRANGE, without counts. For servers that refuse XINFO.
-pub(crate) async fn ends_by_range(
-    connection: &mut RawConnection,
-    key: &str,
-) -> Result<Option<Ends>> {
+pub(crate) async fn ends_by_range(connection: &mut RawConnection, key: &str) -> Result<Answer> {
     let first = read_entries(connection, key, EntryId::ZERO, None, 1).await?;
     let last = tail(connection, key).await?;
     let ends = first.first().zip(last);
-    Ok(ends.map(|(first, last)| Ends { first: first.id, last, length: None, added: None }))
+    let bytes: usize = first.iter().flat_map(|entry| &entry.fields).map(bytes_of).sum();
+    let ends = ends.map(|(first, last)| Ends { first: first.id, last, length: None, added: None });
+    // The last entry is likely to be as large.
+    Ok((ends, 2 * bytes))
 }
 
 /// Parses `[name, value, …]`. The first and the last entry are `[id, fields]`, or nil.

@@ -1,14 +1,45 @@
 //! Checks two things once a second: whether the stream is still the one that the reader has read,
 //! which XREAD does not show, and whether the writer's server is still a master.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::Writer;
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::event::{Loss, StreamEvent};
 use crate::engine::redis::is_replica;
-use crate::engine::stream::{Cursor, Ends, Finding, ends, ends_by_range, server_time};
+use crate::engine::stream::{Answer, Cursor, Finding, ends, ends_by_range, exists, server_time};
 use crate::engine::wire::EntryId;
+
+/// An answer with the stream's state of up to this many bytes costs nothing worth saving.
+const SMALL: usize = 4 << 10;
+/// How many bytes of such answers to ask for per second, if they are larger.
+const RATE: f64 = (1 << 20) as f64;
+/// The longest time between two looks at the stream.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// A look at the stream's state.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    at: Instant,
+    /// The size of the answer: it holds the first and the last entry, which may have megabytes.
+    bytes: usize,
+    /// The cursor's at that moment.
+    position: EntryId,
+    moves: u64,
+}
+
+impl Look {
+    /// Whether it is enough for now that the key still exists: nothing has come since, or too
+    /// little time has passed for another answer of this size.
+    fn is_enough(&self, position: EntryId, moves: u64) -> bool {
+        let is_still = self.position == position && self.moves == moves;
+        let pause = Duration::from_secs_f64(self.bytes as f64 / RATE);
+        self.bytes > SMALL
+            && self.at.elapsed() < if is_still { LONGEST } else { pause.min(LONGEST) }
+    }
+}
 
 /// Cause of warnings about XINFO.
 const CHECKING: &str = "writer, XINFO";
@@ -48,7 +79,14 @@ impl Writer {
             (cursor.position, cursor.moves)
         };
         let asked = Instant::now();
-        let ends = self.ends(&stream.key).await?;
+        if self.look.is_some_and(|look| look.is_enough(position, moves))
+            && exists(self.connection()?, &stream.key).await?
+        {
+            self.sound_at = Some(asked);
+            return Ok(());
+        }
+        let (ends, bytes) = self.ends(&stream.key).await?;
+        self.look = Some(Look { at: asked, bytes, position, moves });
         let old_until = if ends.is_none() { self.sound_until().await? } else { None };
         let mut cursor = stream.cursor();
         cursor.measure(ends, asked);
@@ -64,6 +102,7 @@ impl Writer {
                 return Ok(());
             }
             Finding::Trimmed => {
+                self.look = None;
                 cursor.trimmed = true;
                 return Ok(());
             }
@@ -82,6 +121,7 @@ impl Writer {
             cursor.moves += 1;
             stream.restart_reader.notify_one();
         }
+        self.look = None;
         cursor.lag.start_over();
         cursor.measure(ends, asked);
         // The history does not cover what is read again: a restore finds it in the stream.
@@ -125,7 +165,7 @@ impl Writer {
         }
     }
 
-    async fn ends(&mut self, key: &str) -> Result<Option<Ends>> {
+    async fn ends(&mut self, key: &str) -> Result<Answer> {
         match ends(self.connection()?, key).await {
             Err(error) if error.is_forbidden() => {
                 self.warnings.warn(CHECKING, &error);

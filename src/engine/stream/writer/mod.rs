@@ -25,6 +25,7 @@ use crate::engine::redis::{Backoff, Connector, Identity, KeyConnector, RawConnec
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::{EntryId, Origin};
+use check_stream::Look;
 
 /// How often the writer compares the stream's ends with our position.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -82,6 +83,8 @@ pub(crate) struct Writer {
     watch: Watch,
     /// When a check last found that the stream is the one that we read.
     sound_at: Option<Instant>,
+    /// The last look at the stream on this connection.
+    look: Option<Look>,
     /// A loss that was reported and has not ended yet.
     reported: Option<Loss>,
 }
@@ -137,6 +140,7 @@ impl Writer {
             next_seq: 1,
             watch: Watch::default(),
             sound_at: None,
+            look: None,
             reported: None,
         }
     }
@@ -337,6 +341,7 @@ impl Writer {
 
     fn drop_connection(&mut self) {
         self.connection = None;
+        self.look = None;
         self.stream.writer_health.lost();
     }
 

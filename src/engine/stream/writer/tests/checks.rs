@@ -41,6 +41,31 @@ async fn it_is_compared_every_second_and_nothing_happens_while_it_is_sound() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn large_entries_are_not_asked_for_every_second() {
+    const MB: usize = 1 << 20;
+    let (_redis, node, mut connection) = checked().await;
+    connection.expect("XINFO").await.reply(reply::large_info("1-0", "5-0", 2 * MB)).await;
+    // Nothing comes: only whether the stream is still there is asked for.
+    for _ in 0..10 {
+        let command = connection.expect("XRANGE").await;
+        assert_eq!(command.behind("COUNT"), "0");
+        command.reply(reply::nil()).await;
+    }
+    // Entries come: as often as the size of the answers allows.
+    node.stream.cursor().position = id(9);
+    connection.expect("XINFO").await.reply(reply::large_info("1-0", "9-0", 2 * MB)).await;
+    for at in 10..14 {
+        node.stream.cursor().position = id(at);
+        connection.expect("XRANGE").await.reply(reply::nil()).await;
+    }
+    connection.expect("XINFO").await.reply(reply::large_info("1-0", "13-0", 2 * MB)).await;
+    // The stream goes: noticed within a second.
+    connection.expect("XRANGE").await.reply(reply::array(&[])).await;
+    connection.expect("XINFO").await.reply(reply::no_stream()).await;
+    assert_eq!(connection.while_answering(node.lost()).await, (Loss::Deleted, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_first_entry_behind_the_position_means_that_it_was_trimmed() {
     let (_redis, node, mut connection) = checked().await;
     connection.expect("XINFO").await.reply(reply::info("7-0", "9-0", 3, 9)).await;
