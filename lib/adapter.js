@@ -227,8 +227,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {any} opts
    */
   broadcast(packet, opts) {
-    const data = { packet, opts: encodeTargets(opts) };
-    return this.#publisher.writeThen(MessageType.BROADCAST, data, opts, (offset, localPart) => {
+    return this.#publisher.broadcastThen(packet, opts, (offset, localPart) => {
       // A copy, because a broadcast of a parent namespace gives the same packet to each child, and each
       // child adds its own offset.
       const copy = () => ({ ...packet, nsp: this.nsp.name, data: [...packet.data] });

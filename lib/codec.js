@@ -6,6 +6,9 @@ const { types } = require("node:util");
 const { Decoder, DecodeError, encode, decode } = require("@msgpack/msgpack");
 const { MessageType } = require("socket.io-adapter");
 
+const { aroundData } = require("./broadcast-json");
+const { encodeTargets } = require("./targets");
+
 /** The key of the placeholder that takes the place of binary. It is random: no user's object has it. */
 const PLACEHOLDER = randomBytes(16).toString("hex");
 const PROTO = "__proto__";
@@ -37,7 +40,12 @@ function hasBinary(value, fromToJSON = false) {
     return true;
   }
   if (Array.isArray(value)) {
-    return value.some((item) => hasBinary(item));
+    for (let i = 0; i < value.length; i++) {
+      if (typeof value[i] === "object" && hasBinary(value[i])) {
+        return true;
+      }
+    }
+    return false;
   }
   const object = /** @type {any} */ (value);
   if (typeof object.toJSON === "function" && !fromToJSON) {
@@ -279,6 +287,25 @@ function encodeData(type, data, onlyPlaintext, keepsDates = false) {
   };
 }
 
+/**
+ * The same as {@link encodeData} of a broadcast's `{ packet, opts }`, in a fraction of the time.
+ *
+ * @param {any} packet
+ * @param {import("./targets").Targets} opts
+ * @param {boolean} onlyPlaintext
+ * @param {boolean} [keepsDates]
+ * @returns {EncodedData}
+ */
+function encodeBroadcast(packet, opts, onlyPlaintext, keepsDates = false) {
+  const { data } = packet;
+  const around = aroundData(packet, opts);
+  if (around && (onlyPlaintext || !(hasBinary(data) || (keepsDates && hasDate(data))))) {
+    return { json: around[0] + JSON.stringify(data) + around[1] };
+  }
+  const message = { packet, opts: encodeTargets(opts) };
+  return encodeData(MessageType.BROADCAST, message, onlyPlaintext, keepsDates);
+}
+
 /** @param {EncodedData} data @returns {number} its approximate size in the stream, bytes */
 function encodedSize({ json = "", attachments = [] }) {
   return attachments.reduce((sum, { length }) => sum + length, json.length);
@@ -297,4 +324,12 @@ function decodeData({ json, msgpack }) {
   return msgpack === undefined ? undefined : decodeMsgpack(msgpack);
 }
 
-module.exports = { PLACEHOLDER, encodeMsgpack, decodeMsgpack, encodeData, encodedSize, decodeData };
+module.exports = {
+  PLACEHOLDER,
+  encodeMsgpack,
+  decodeMsgpack,
+  encodeData,
+  encodeBroadcast,
+  encodedSize,
+  decodeData,
+};

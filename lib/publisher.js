@@ -5,7 +5,7 @@
 const { AsyncResource } = require("node:async_hooks");
 const { MessageType } = require("socket.io-adapter");
 
-const { encodeData } = require("./codec");
+const { encodeBroadcast, encodeData } = require("./codec");
 const debug = require("./debug");
 
 /**
@@ -73,7 +73,7 @@ class Publisher {
    * be written or is for this node only, the local part is done at once. Throws only if the data cannot
    * be encoded.
    *
-   * @param {number} type
+   * @param {number} type of a change of rooms
    * @param {any} data
    * @param {Targets} opts
    * @param {(offset?: string, localPart?: LocalPart) => void} local
@@ -84,6 +84,33 @@ class Publisher {
       local();
       return Promise.resolve();
     }
+    return this.#write(type, this.encode({ type, data }), local);
+  }
+
+  /**
+   * The same for a broadcast.
+   *
+   * @param {any} packet
+   * @param {Targets} opts
+   * @param {(offset?: string, localPart?: LocalPart) => void} local
+   * @returns {Promise<void>} resolved when the local part is done
+   */
+  broadcastThen(packet, opts, local) {
+    if (opts.flags?.local) {
+      local();
+      return Promise.resolve();
+    }
+    const encoded = encodeBroadcast(packet, opts, this.#onlyPlaintext, this.#keepsDates);
+    return this.#write(MessageType.BROADCAST, encoded, local);
+  }
+
+  /**
+   * @param {number} type
+   * @param {import("./codec").EncodedData} encoded
+   * @param {(offset?: string, localPart?: LocalPart) => void} local
+   * @returns {Promise<void>}
+   */
+  #write(type, encoded, local) {
     const isChange = type !== MessageType.BROADCAST;
     // Handlers that a change of rooms calls find the caller's AsyncLocalStorage, as with an adapter that
     // changes rooms at once. Broadcasts call only outgoing listeners, and are too frequent for that.
@@ -92,7 +119,6 @@ class Publisher {
     let done = () => {};
     /** @type {Promise<void>} */
     const promise = new Promise((resolve) => (done = resolve));
-    const encoded = this.encode({ type, data });
     this.#engine.publish(this.#namespace, type, encoded, (error, offset, localPart) => {
       if (error) {
         debug("message of type %d in %s not published: %s", type, this.#nsp, error.message);
