@@ -9,11 +9,13 @@ const diagnostics = require("./diagnostics");
 const { BY_JS, unpack } = require("./events");
 const { NativeEngine } = require("./native");
 const { Tickets } = require("./tickets");
-const { clearInterval, setImmediate, setInterval } = require("./timers");
+const { clearInterval, now, setImmediate, setInterval } = require("./timers");
 const { warn, warnOfHandler } = require("./warnings");
 
-/** The number of events to handle before other callbacks of the event loop run. */
+/** The most events to handle before other callbacks of the event loop run. */
 const SLICE = 256;
+/** About the longest time to handle events before other callbacks of the event loop run, ms. */
+const SLICE_TIME = 10;
 
 /**
  * @typedef {import("./native-binding").NativeEvent} NativeEvent
@@ -73,6 +75,8 @@ class Engine {
   #nextCall = 0;
   #queueIsFull = false;
   #draining = false;
+  /** How many events the next slice may have. */
+  #slice = 16;
   /** @type {import("./events").Handlers} */
   #handlers = {
     broadcast: (broadcast) =>
@@ -340,9 +344,10 @@ class Engine {
     if (this.#draining) {
       return;
     }
-    const batch = this.#native.drain(SLICE);
+    const batch = this.#native.drain(this.#slice);
     if (batch) {
-      unpack(batch, this.#handlers);
+      const start = now();
+      this.#slice = sliceAfter(this.#slice, unpack(batch, this.#handlers), now() - start);
     }
     if (this.#publishes.size === 0 && this.#calls.size === 0) {
       this.#keepAlive.unref();
@@ -455,6 +460,18 @@ class Engine {
       warn(error.code, error.message);
     }
   }
+}
+
+/**
+ * @param {number} size of the last slice at the most
+ * @param {number} handled the events that it had
+ * @param {number} took ms
+ * @returns {number} how many events the next slice may have: as many as fit in the time, if they take as
+ * long as those of the last one, and at the most twice as many as before
+ */
+function sliceAfter(size, handled, took) {
+  const fitting = took > 0 ? Math.ceil((handled * SLICE_TIME) / took) : SLICE;
+  return Math.max(1, Math.min(fitting, 2 * size, SLICE));
 }
 
 /**

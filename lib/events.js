@@ -73,6 +73,7 @@ class Broadcast {
 /**
  * @param {NativeBatch} batch
  * @param {Handlers} handlers
+ * @returns {number} how many events it had
  */
 function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare }, handlers) {
   let at = 0;
@@ -154,7 +155,9 @@ function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare },
     handlers.published(ticket, id, part === PART_PACKET ? takePacket() : withoutPacket);
   };
 
+  let count = 0;
   while (at < numbers.length) {
+    count++;
     const kind = numbers[at];
     try {
       if (kind === BROADCAST) {
@@ -169,6 +172,7 @@ function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare },
       handlers.thrown(error);
     }
   }
+  return count;
 }
 
 module.exports = { unpack, Broadcast, BY_JS, FOR_NOBODY };
