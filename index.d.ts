@@ -28,10 +28,18 @@ export interface RedisStreamsAdapterOptions {
   useShardedPubSub?: boolean;
   /**
    * The approximate number of entries to which Redis trims the stream (`MAXLEN ~`).
-   * @default 10_000
+   * @default 10_000; 100_000 if entries are kept by age: see `maxAge`
    * @example createAdapter(client, { maxLen: 100_000 })
    */
   maxLen?: number;
+  /**
+   * How long Redis keeps entries, in ms, as long as there are no more than `maxLen` (`MINID ~`, Redis 6.2
+   * and newer). 0: it keeps them however old they are.
+   * @default 0; with connection state recovery and without `maxLen`, what clients need that come back
+   * within `maxDisconnectionDuration`, and no fewer than 10_000 entries
+   * @example createAdapter(client, { maxAge: 300_000, maxLen: 200_000 })
+   */
+  maxAge?: number;
   /**
    * The largest number of entries per XREAD.
    * @default 100
@@ -396,6 +404,7 @@ export type ErrorCode =
   | "ERR_SIO_REDIS_HANDLER"
   | "ERR_SIO_REDIS_NATIVE"
   | "ERR_SIO_REDIS_NOPERM"
+  | "ERR_SIO_REDIS_NO_MINID"
   | "ERR_SIO_REDIS_NOT_RESTORED"
   | "ERR_SIO_REDIS_OLD_NODES"
   | "ERR_SIO_REDIS_OOM"
@@ -406,6 +415,7 @@ export type ErrorCode =
   | "ERR_SIO_REDIS_REFUSED"
   | "ERR_SIO_REDIS_SETTING"
   | "ERR_SIO_REDIS_SOCKET_IO"
+  | "ERR_SIO_REDIS_STREAM_TOO_SHORT"
   | "ERR_SIO_REDIS_TIMEOUT"
   | "ERR_SIO_REDIS_TLS"
   | "ERR_SIO_REDIS_TOO_LARGE"
@@ -566,7 +576,7 @@ type EventArgs<Listener> = Listener extends (...args: infer Args) => any ? Args 
 
 /**
  * Options of an emitter. An object for `createAdapter` can be used. `streamName`, `streamCount`,
- * `maxLen`, `onlyPlaintext` and `publishQueueBytes` need the servers' values. The others have no
+ * `maxLen`, `maxAge`, `onlyPlaintext` and `publishQueueBytes` need the servers' values. The others have no
  * effect.
  */
 export interface RedisStreamsEmitterOptions extends RedisStreamsAdapterOptions {}

@@ -30,7 +30,7 @@ function createAdapter(redisClient, opts) {
     requireSupported(nsp);
     let engine = engines.get(nsp.server);
     if (engine === undefined || engine.closed) {
-      engine = new Engine(settings, options, { server: nsp.server });
+      engine = new Engine(settings, options, { server: nsp.server, given: opts });
       engines.set(nsp.server, engine);
     }
     return new RedisStreamsAdapter(nsp, engine, options);

@@ -23,6 +23,7 @@ const DEFAULTS = {
   channelPrefix: "socket.io",
   useShardedPubSub: false,
   maxLen: 10_000,
+  maxAge: 0,
   readCount: 100,
   blockTimeInMs: 5_000,
   sessionKeyPrefix: "sio:session:",
@@ -49,6 +50,7 @@ describe("options", () => {
       channelPrefix: "chat",
       useShardedPubSub: true,
       maxLen: 5,
+      maxAge: 60_000,
       readCount: 6,
       blockTimeInMs: 7,
       sessionKeyPrefix: "s:",
@@ -67,6 +69,7 @@ describe("options", () => {
   const ranges = [
     ["streamCount", 1, 10_000],
     ["maxLen", 1, Number.MAX_SAFE_INTEGER],
+    ["maxAge", 0, Number.MAX_SAFE_INTEGER],
     ["readCount", 1, 2 ** 31 - 1],
     ["blockTimeInMs", 0, 2 ** 31 - 1],
     ["publishQueueBytes", 1, Number.MAX_SAFE_INTEGER],

@@ -70,7 +70,7 @@ class Emitter extends BroadcastOperator {
 function openOutbox(redisClient, opts) {
   const settings = connectionSettings(redisClient, { warn, caller: CALLER });
   const options = resolveOptions(opts, { warn, caller: CALLER });
-  return new Outbox(new Engine(settings, options, { role: "emitter" }), options);
+  return new Outbox(new Engine(settings, options, { role: "emitter", given: opts }), options);
 }
 
 /**

@@ -8,6 +8,7 @@ const debug = require("./debug");
 const diagnostics = require("./diagnostics");
 const { BY_JS, unpack } = require("./events");
 const { NativeEngine } = require("./native");
+const { retentionOf } = require("./retention");
 const { Tickets } = require("./tickets");
 const { clearInterval, now, setImmediate, setInterval } = require("./timers");
 const { warn, warnOfHandler } = require("./warnings");
@@ -97,15 +98,15 @@ class Engine {
   /**
    * @param {ConnectionSettings} settings
    * @param {Options} options
-   * @param {{ role?: "node" | "emitter", server?: any }} [owner] the role (an emitter only writes), and
-   *   the Socket.IO server that this engine works for
+   * @param {{ role?: "node" | "emitter", server?: any, given?: any }} [owner] the role (an emitter only
+   *   writes), the Socket.IO server that this engine works for, and the options as the user gave them
    */
-  constructor(settings, options, { role = "node", server } = {}) {
+  constructor(settings, options, { role = "node", server, given = options } = {}) {
     this.#server = server;
     const askCredentials = settings.credentials !== undefined;
     this.#native = new NativeEngine(
       JSON.stringify({ ...settings, askCredentials }),
-      JSON.stringify({ ...options, role }),
+      JSON.stringify({ ...options, ...retentionOf(given, server), role }),
       Boolean(debug.enabled),
       () => this.#drain(),
     );

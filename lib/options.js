@@ -4,14 +4,15 @@
 const { inspect } = require("node:util");
 
 /**
- * The names and defaults of the first eleven are those of @socket.io/redis-streams-adapter.
+ * The names and defaults of all but `maxAge` and the last four are those of @socket.io/redis-streams-adapter.
  *
  * @typedef {object} Options
  * @property {string} streamName
  * @property {number} streamCount
  * @property {string} channelPrefix
  * @property {boolean} useShardedPubSub
- * @property {number} maxLen
+ * @property {number} maxLen the default is higher while entries are kept by age: see retention.js
+ * @property {number} maxAge ms; 0: entries are kept however old they are
  * @property {number} readCount
  * @property {number} blockTimeInMs ms; 0: XREAD waits without limit
  * @property {string} sessionKeyPrefix
@@ -88,6 +89,7 @@ const TABLE = {
   channelPrefix: text("socket.io"),
   useShardedPubSub: flag(false),
   maxLen: integer(10_000, 1, MAX_SAFE),
+  maxAge: integer(0, 0, MAX_SAFE),
   readCount: integer(100, 1, MAX_INT32),
   // 0 is XREAD's BLOCK 0. Upstream passes it on as well.
   blockTimeInMs: integer(5_000, 0, MAX_INT32),

@@ -87,6 +87,7 @@ impl Engine {
                     settings.key(&name),
                     queue_bytes,
                     history_bytes,
+                    options.retention(),
                     &inbox,
                 ))
             })
@@ -182,7 +183,6 @@ impl Engine {
             self.inbox.clone(),
             self.stats.clone(),
             warnings.clone(),
-            self.options.max_len,
         )
     }
 

@@ -97,7 +97,14 @@ mod tests {
         let inbox = Arc::new(Inbox::new(1 << 20, || {}));
         let heartbeats = Heartbeats {
             namespaces,
-            streams: vec![Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 0, &inbox))],
+            streams: vec![Arc::new(Stream::new(
+                0,
+                "key".to_owned(),
+                1 << 20,
+                0,
+                options::defaults().retention(),
+                &inbox,
+            ))],
             options: Arc::new(options::defaults()),
             inbox,
         };

@@ -24,6 +24,19 @@ pub(crate) enum RequestsVia {
     Stream,
 }
 
+/// How long a stream keeps its entries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    /// No more than about this many entries.
+    pub(crate) max_len: u64,
+    /// At least this many entries, however old they are.
+    pub(crate) min_len: u64,
+    /// Beyond `min_len`, only entries that are not older than this. `None`: age does not matter.
+    pub(crate) max_age: Option<Duration>,
+    /// How far back restores may have to reach. `None` without connection state recovery.
+    pub(crate) needed: Option<Duration>,
+}
+
 /// Options of one engine. docs/options.md documents all fields but `role`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,6 +53,12 @@ pub(crate) struct Options {
     pub(crate) use_sharded_pub_sub: bool,
     /// Approximate length at which the stream is trimmed.
     pub(crate) max_len: u64,
+    /// How many entries the stream keeps at least, however old they are.
+    pub(crate) min_len: u64,
+    /// How long the stream keeps the others, in ms; 0: their age does not matter.
+    pub(crate) max_age: u64,
+    /// How far back restores may have to reach, in ms; 0 without connection state recovery.
+    pub(crate) needed_age: u64,
     /// Entries per XREAD.
     pub(crate) read_count: u32,
     /// How long one XREAD waits, in ms; 0 is without limit.
@@ -89,6 +108,17 @@ impl Options {
         format!("{}#members#", self.channel_prefix)
     }
 
+    /// How long streams keep their entries.
+    pub(crate) fn retention(&self) -> Retention {
+        let some = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
+        Retention {
+            max_len: self.max_len,
+            min_len: self.min_len,
+            max_age: some(self.max_age),
+            needed: some(self.needed_age),
+        }
+    }
+
     /// [`Options::heartbeat_interval`] as a duration.
     pub(crate) fn heartbeat_interval(&self) -> Duration {
         Duration::from_millis(self.heartbeat_interval)
@@ -126,6 +156,9 @@ pub(crate) fn defaults() -> Options {
         requests_via: RequestsVia::PubSub,
         use_sharded_pub_sub: false,
         max_len: 10_000,
+        min_len: 0,
+        max_age: 0,
+        needed_age: 0,
         read_count: 100,
         block_time_in_ms: 5_000,
         session_key_prefix: "sio:session:".into(),

@@ -69,7 +69,14 @@ impl Node {
         let (uid, options) = (UID.into(), Arc::new(options::defaults()));
         let (control, ..) =
             Control::new(uid, options, connector, inbox.clone(), stats.clone(), warnings);
-        let stream = Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 0, &inbox));
+        let stream = Arc::new(Stream::new(
+            0,
+            "key".to_owned(),
+            1 << 20,
+            0,
+            options::defaults().retention(),
+            &inbox,
+        ));
         control.open("/", &Arc::new(Namespace::new(0, "/", false, true)), &stream);
         let node = Self { control, stream, inbox, stats };
         node.advance(Some(EntryId::ZERO));

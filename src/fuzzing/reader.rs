@@ -11,6 +11,7 @@ use super::{BETWEEN_ENTRIES, dice, resp, strings};
 use crate::engine::event::{Event, Missed, StreamEvent};
 use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespaces;
+use crate::engine::options;
 use crate::engine::redis::Connector;
 use crate::engine::stats::Stats;
 use crate::engine::stream::{PageSize, Reader, Returning, Stream, page};
@@ -105,7 +106,14 @@ fn reader() -> Reader {
     let settings = serde_json::from_str("{}").expect("settings");
     Reader {
         uid: UID.into(),
-        stream: Arc::new(Stream::new(0, "key".to_owned(), 1 << 20, 1 << 20, &inbox)),
+        stream: Arc::new(Stream::new(
+            0,
+            "key".to_owned(),
+            1 << 20,
+            1 << 20,
+            options::defaults().retention(),
+            &inbox,
+        )),
         connector: Arc::new(
             Connector::new(settings, None, warnings.clone()).expect("no certificates"),
         ),

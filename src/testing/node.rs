@@ -12,6 +12,7 @@ use crate::engine::error::{Error, Result};
 use crate::engine::event::{Event, Loss, Notice, StreamEvent, Ticket};
 use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::{Namespace, Namespaces};
+use crate::engine::options::{Retention, defaults};
 use crate::engine::redis::Connector;
 use crate::engine::stats::Stats;
 use crate::engine::stream::{PageSize, Progress, Publish, Reader, Stream, Writer};
@@ -42,6 +43,15 @@ impl TestNode {
 
     /// With the servers of these settings, in JSON.
     pub(crate) fn with_settings(redis: &ScriptedRedis, settings: &str) -> Self {
+        Self::with(redis, settings, defaults().retention())
+    }
+
+    /// With a stream that keeps its entries for so long.
+    pub(crate) fn with_retention(redis: &ScriptedRedis, retention: Retention) -> Self {
+        Self::with(redis, "{}", retention)
+    }
+
+    fn with(redis: &ScriptedRedis, settings: &str, retention: Retention) -> Self {
         let woken = Arc::new(Notify::new());
         let on_wake = woken.clone();
         let inbox = Arc::new(Inbox::new(4 << 20, move || on_wake.notify_one()));
@@ -54,7 +64,7 @@ impl TestNode {
         namespace.set_has_sockets(true);
         Self {
             uid: "ours".into(),
-            stream: Arc::new(Stream::new(0, KEY.to_owned(), 1 << 20, 1 << 20, &inbox)),
+            stream: Arc::new(Stream::new(0, KEY.to_owned(), 1 << 20, 1 << 20, retention, &inbox)),
             inbox,
             stats: Arc::default(),
             warnings,
@@ -99,7 +109,6 @@ impl TestNode {
             self.inbox.clone(),
             self.stats.clone(),
             self.warnings.clone(),
-            10_000,
         );
         tokio::spawn(writer.run())
     }

@@ -381,6 +381,11 @@ impl Batch<'_> {
         self.entries.iter().filter_map(origin).map(|origin| origin.seq).collect()
     }
 
+    /// A word of one of its commands.
+    pub(crate) fn word(&self, entry: usize, place: usize) -> String {
+        self.entries[entry][place].clone()
+    }
+
     /// Accepts the whole batch; `ids` are the IDs of its entries.
     pub(crate) async fn execute(self, ids: &[&str]) {
         assert_eq!(ids.len(), self.entries.len());

@@ -147,6 +147,30 @@ pub(crate) enum Error {
         /// The stream's key.
         key: String,
     },
+    /// The server cannot trim the stream by age.
+    #[error(
+        "Redis does not know `XADD … MINID`, which came with 6.2, or does not tell its version: age does not bound the stream `{key}`, and it keeps up to {max_len} entries (`maxLen`)"
+    )]
+    NoMinId {
+        /// The stream's key.
+        key: String,
+        max_len: u64,
+    },
+    /// Clients were refused because the stream does not reach back as far as they were away.
+    #[error(
+        "a client came back after {:.1} s and was not recovered: the stream `{key}` holds {length} entries, those of the last {:.1} s, and connection state recovery may need {:.0} s; {advice}, on all nodes and emitters",
+        .away.as_secs_f64(), .span.as_secs_f64(), .needed.as_secs_f64()
+    )]
+    StreamTooShort {
+        /// The stream's key.
+        key: String,
+        length: u64,
+        away: Duration,
+        /// From the first entry to the last one.
+        span: Duration,
+        needed: Duration,
+        advice: String,
+    },
     /// A session cannot be restored, or the engine cannot prove that no packet is missing.
     #[error("session not restored: {0}")]
     NotRestored(&'static str),
@@ -221,6 +245,8 @@ impl Error {
             Error::TooLarge { .. } => "ERR_SIO_REDIS_TOO_LARGE",
             Error::QueueFull { .. } => "ERR_SIO_REDIS_QUEUE_FULL",
             Error::OldNodes { .. } => "ERR_SIO_REDIS_OLD_NODES",
+            Error::NoMinId { .. } => "ERR_SIO_REDIS_NO_MINID",
+            Error::StreamTooShort { .. } => "ERR_SIO_REDIS_STREAM_TOO_SHORT",
             Error::NotRestored(_) => "ERR_SIO_REDIS_NOT_RESTORED",
             Error::Closed => "ERR_SIO_REDIS_CLOSED",
         }

@@ -30,6 +30,19 @@ pub(crate) async fn is_replica(connection: &mut impl SendCommand) -> Result<bool
     Ok(replication.lines().any(|line| line.trim_end() == "role:slave"))
 }
 
+/// Whether XADD knows `MINID`, which Redis does since 6.2. Forks tell the version of Redis that they
+/// are compatible with.
+pub(crate) async fn knows_min_id(connection: &mut impl SendCommand) -> Result<bool> {
+    let server = info(connection, "server").await?;
+    let version = server.lines().find_map(|line| line.strip_prefix("redis_version:"));
+    let parsed = version.and_then(|version| {
+        let mut numbers = version.trim_end().split('.').map(str::parse::<u32>);
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    });
+    let no_version = || Error::Protocol { command: "INFO", reason: "no redis_version".to_owned() };
+    Ok(parsed.ok_or_else(no_version)? >= (6, 2))
+}
+
 async fn info(connection: &mut impl SendCommand, section: &'static str) -> Result<String> {
     let mut command = redis::cmd("INFO");
     command.arg(section);

@@ -34,7 +34,7 @@ pub(crate) use dial::SEND_BUFFER;
 pub(crate) use dial::{Dial, Socket};
 #[cfg(any(test, fuzzing))]
 pub(crate) use identity::parse_identity;
-pub(crate) use identity::{Identity, identify, is_replica};
+pub(crate) use identity::{Identity, identify, is_replica, knows_min_id};
 pub(crate) use pool::{Pool, RoutedCommands};
 pub(crate) use raw::{Parts, RawConnection};
 pub(crate) use renewal::RENEWING;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout_at};
 
+use super::restore::{NO_OFFSET, TRIMMED};
+use super::trimmed::warn_if_too_short;
 use super::{RESTORE_LIMIT, Restore, SessionJob};
 use crate::engine::error::Error;
 use crate::engine::event::Notice;
@@ -71,7 +73,11 @@ impl Attempt {
             return try_again(restore, jobs).await;
         }
         stats.restores_refused.add(1);
+        let is_trimmed = matches!(error, Error::NotRestored(NO_OFFSET | TRIMMED));
         inbox.push(Notice::Answered { call: restore.call, result: Err(error) });
+        if is_trimmed {
+            warn_if_too_short(&restore, &pool, &warnings).await;
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod attempt;
 mod restore;
 #[cfg(test)]
 mod tests;
+mod trimmed;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;

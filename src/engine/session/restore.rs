@@ -26,6 +26,10 @@ const CATCH_UP: Duration = Duration::from_secs(8);
 const AT_ONCE: usize = 256;
 
 const GONE: &str = "no such session, or it has expired";
+/// The offset is not in the stream, or not any more.
+pub(super) const NO_OFFSET: &str = "the offset is not in the stream (any more)";
+/// Redis has trimmed the offset's entry while the restore read what follows.
+pub(super) const TRIMMED: &str = "the stream was trimmed past the offset";
 const NO_SESSION: Error = Error::NotRestored(GONE);
 
 /// A restore for a client that came back.
@@ -80,7 +84,7 @@ impl Restore {
         let commands = &mut pool.routed(&self.stream.key);
         search.reader_is_there(commands).await?;
         if !search.offset_exists(commands).await? {
-            return Err(Error::NotRestored("the offset is not in the stream (any more)"));
+            return Err(Error::NotRestored(NO_OFFSET));
         }
         let mut found =
             Found { reached: from, missed: Vec::new(), sequences: WriterSequences::default() };
@@ -206,7 +210,7 @@ impl Search<'_> {
             }
             self.read_page(commands, found, history_from).await?;
             if found.reached >= history_from && !self.offset_in_stream(commands).await? {
-                return Err(Error::NotRestored("the stream was trimmed past the offset"));
+                return Err(Error::NotRestored(TRIMMED));
             }
         }
     }

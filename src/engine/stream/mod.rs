@@ -1,6 +1,7 @@
 //! The streams: what the reader, the writer, requests and restores of one stream share, including
 //! the cursor.
 
+mod ages;
 mod batch;
 mod deferred;
 mod history;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub(crate) use ages::Ages;
 pub(crate) use batch::Batch;
 pub(crate) use deferred::DeferredRequests;
 pub(crate) use history::{History, Returning};
@@ -47,6 +49,7 @@ use crate::engine::connection_health::ConnectionHealth;
 use crate::engine::event::StreamEvent;
 use crate::engine::inbox::{Inbox, OrderedInbox};
 use crate::engine::namespaces::Namespace;
+use crate::engine::options::Retention;
 use crate::engine::presence::Listening;
 use crate::engine::random::random_name;
 use crate::engine::wire::{ADAPTER_CLOSE, EntryId, MessageType};
@@ -62,6 +65,8 @@ pub(crate) struct Stream {
     pub(crate) index: u32,
     /// The key in Redis, including the prefix.
     pub(crate) key: String,
+    /// How long entries are kept.
+    pub(crate) retention: Retention,
     /// Marks our entries in this stream. A random number, one per engine start and stream.
     pub(crate) writer_id: u64,
     /// The publishes that wait for the writer.
@@ -162,6 +167,7 @@ impl Stream {
         key: String,
         queue_bytes: usize,
         history_bytes: usize,
+        retention: Retention,
         inbox: &Arc<Inbox>,
     ) -> Self {
         let own = OwnEntries::default();
@@ -173,6 +179,7 @@ impl Stream {
             restore_pages: PageSize::new(RESTORE_PAGE),
             entry_bytes: AtomicUsize::new(0),
             key,
+            retention,
             writer_id: random_name(),
             queue: WriteQueue::new(queue_bytes, own.kept_by_js()),
             cursor: Mutex::new(Cursor {

@@ -117,6 +117,7 @@ impl Writer {
             let read = cursor.position;
             cursor.read_again_to = ends.map(|ends| ends.last).or(old_until.map(|id| id.min(read)));
             cursor.position = EntryId::ZERO;
+            self.ages.forget();
             cursor.written = EntryId::ZERO;
             cursor.moves += 1;
             stream.restart_reader.notify_one();

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{BATCH_ENTRIES, Batch, Cursor, PageSize, Progress, Publish, Stream, Watch};
+use super::{Ages, BATCH_ENTRIES, Batch, Cursor, PageSize, Progress, Publish, Stream, Watch};
 use crate::engine::error::{Error, Result};
 use crate::engine::event::{Loss, StreamEvent};
 use crate::engine::inbox::Inbox;
@@ -58,7 +58,11 @@ pub(crate) struct Writer {
     inbox: Arc<Inbox>,
     stats: Arc<Stats>,
     warnings: Arc<Warnings>,
-    max_len: u64,
+    ages: Ages,
+    /// Entries before this one are older than the stream keeps them.
+    trim_before: Option<EntryId>,
+    /// Whether the server knows `MINID`; `None` if the writer has not asked it yet.
+    knows_min_id: Option<bool>,
     connection: Option<(RawConnection, Option<Identity>)>,
     /// For an emitter: whether [`Writer::find_start`] has succeeded.
     knows_start: bool,
@@ -114,7 +118,6 @@ impl Writer {
         inbox: Arc<Inbox>,
         stats: Arc<Stats>,
         warnings: Arc<Warnings>,
-        max_len: u64,
     ) -> Self {
         let backoff = connector.backoff();
         let route = KeyConnector::new(connector, stream.key.clone());
@@ -126,7 +129,9 @@ impl Writer {
             inbox,
             stats,
             warnings,
-            max_len,
+            ages: Ages::default(),
+            trim_before: None,
+            knows_min_id: None,
             connection: None,
             knows_start: false,
             run_id: None,
@@ -175,11 +180,17 @@ impl Writer {
         while !waiting.is_empty() {
             let rest = waiting.split_off(self.batches.now().min(waiting.len()));
             let batch = Batch::new(self.next_seq, std::mem::replace(&mut waiting, rest).into());
-            {
+            let (last, count) = {
                 let mut cursor = self.stream.cursor();
                 cursor.own.sent(self.next_seq, &batch.publishes);
                 cursor.written = cursor.written.max(cursor.position);
-            }
+                if self.is_unread() {
+                    (cursor.written, self.next_seq)
+                } else {
+                    (cursor.position, cursor.read)
+                }
+            };
+            self.trim_before = self.ages.trim_before(&self.stream.retention, last, count);
             for publish in self.deliver_batch(batch).await.into_iter().rev() {
                 waiting.push_front(publish);
             }
@@ -250,6 +261,9 @@ impl Writer {
     /// the connection broke over the batch and what is left of it was not written.
     async fn try_to_deliver(&mut self, delivery: &mut Delivery) -> Result<Option<Vec<EntryId>>> {
         self.ensure_connection().await?;
+        if self.trim_before.is_some() && self.knows_min_id.is_none() {
+            self.knows_min_id = Some(self.ask_for_min_id().await?);
+        }
         let Delivery { batch, doubt, breaks } = delivery;
         if let Some(sent) = doubt {
             let found = self.settle(batch, sent).await?;
@@ -317,6 +331,12 @@ impl Writer {
         let run_id = identity.as_ref().map(|identity| identity.run_id.clone());
         let last_run_id = std::mem::replace(&mut self.run_id, run_id);
         let is_another = last_run_id.is_some() && last_run_id != self.run_id;
+        if is_another || self.run_id.is_none() {
+            // Another server may have another clock, or a stream of lower IDs.
+            self.ages.forget();
+            self.trim_before = None;
+        }
+        self.knows_min_id = None;
         if is_another && connection.server().run_id().is_none() {
             // In a cluster, the reader may still wait for a reply from a server that hangs.
             self.stream.restart_reader.notify_one();
@@ -356,6 +376,7 @@ impl Writer {
         self.warnings.clear(TASK);
         self.measure(&batch.publishes);
         let mut cursor = self.stream.cursor();
+        ids.first().into_iter().for_each(|id| self.ages.check(*id));
         // Without IDs, the reader has met the batch: our position is not before it.
         cursor.written = ids.last().copied().unwrap_or(cursor.position);
         cursor.own.acknowledged(batch.seqs.start, ids);

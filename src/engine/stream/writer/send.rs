@@ -6,13 +6,19 @@ use tokio::time::Instant;
 
 use super::{EACH_ALONE, Writer};
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::{ANSWER_LIMIT, Packed, SEND_BUFFER};
+use crate::engine::redis::{ANSWER_LIMIT, Packed, SEND_BUFFER, knows_min_id};
 use crate::engine::stream::{Batch, Publish};
 use crate::engine::wire::{EntryId, ORIGIN};
 
 /// The lowest rate, in bytes per second, at which the kernel may send what it has taken. The server
 /// replies only behind these bytes. TCP itself notices if they do not leave at all.
 const SLOWEST_UPLOAD: f64 = 4_096.0;
+
+/// While entries are trimmed by their age, each of so many is trimmed by their number instead.
+const LENGTH_EVERY: u64 = 16;
+
+/// Cause of the warning about a server that cannot trim by age.
+const TRIMMING: &str = "writer, MINID";
 
 /// Cause of warnings about a refused MULTI.
 const AS_ONE: &str = "writer, MULTI";
@@ -88,10 +94,34 @@ impl Writer {
         self.backoff.reset();
     }
 
+    /// Asks the server whether XADD knows `MINID`. If it does not, or does not tell its version,
+    /// only the number of entries bounds the stream.
+    pub(super) async fn ask_for_min_id(&mut self) -> Result<bool> {
+        let knows = match knows_min_id(self.connection()?).await {
+            Err(Error::Refused { .. } | Error::Protocol { .. }) => false,
+            answer => answer?,
+        };
+        if !knows {
+            let (key, max_len) = (self.stream.key.clone(), self.stream.retention.max_len);
+            self.warnings.warn(TRIMMING, &Error::NoMinId { key, max_len });
+        }
+        Ok(knows)
+    }
+
     fn add(&self, commands: &mut Packed, seq: u64, publish: &Publish) {
         let data = publish.data.as_ref().map(|data| data.to_field());
         commands.command("XADD", 13 + 2 * usize::from(data.is_some()));
-        commands.arg(&self.stream.key).arg("MAXLEN").arg("~").number(self.max_len).arg("*");
+        commands.arg(&self.stream.key);
+        match self.trim_before.filter(|_| self.knows_min_id == Some(true)) {
+            // XADD takes one of the two. The number of entries needs to be bounded now and then.
+            Some(id) if !seq.is_multiple_of(LENGTH_EVERY) => {
+                commands.arg("MINID").arg("~").arg(&id.to_string());
+            }
+            _ => {
+                commands.arg("MAXLEN").arg("~").number(self.stream.retention.max_len);
+            }
+        }
+        commands.arg("*");
         commands.arg("uid").arg(&self.uid).arg("nsp").arg(&publish.namespace.name);
         commands.arg("type").number(publish.kind.into());
         if let Some(data) = data {

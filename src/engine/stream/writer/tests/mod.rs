@@ -5,6 +5,7 @@ mod checks;
 mod connecting;
 mod doubts;
 mod emitter;
+mod retention;
 
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
