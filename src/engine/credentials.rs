@@ -53,7 +53,9 @@ impl CredentialRequests {
         self.waiting().remove(&request);
         match result {
             Ok(Ok(credentials)) => credentials,
-            _ => Err(Error::Timeout { command: "credentials", after: LIMIT }),
+            _ => {
+                Err(Error::Timeout { command: "credentials", address: String::new(), after: LIMIT })
+            }
         }
     }
 

@@ -314,9 +314,11 @@ impl Engine {
     }
 
     /// The ID of the entry up to which own entries were delivered here while the stream could not
-    /// be read.
+    /// be read. While publishes get no entries, the highest ID: no offset shows what a client has
+    /// received.
     pub(crate) fn delivered_ahead(&self, nsp: &str) -> EntryId {
-        self.stream(nsp).cursor().delivered_ahead
+        let cursor = self.stream(nsp).cursor();
+        if cursor.is_local_only { EntryId::MAX } else { cursor.delivered_ahead }
     }
 
     /// The ID of the entry behind which the reader has begun. Earlier entries were for no client of
@@ -410,7 +412,10 @@ impl Engine {
                 // The abort has ended the task: its result is of no use.
                 let _ = task.await;
             }
-            engine.complete_rest();
+            let packets = engine.complete_rest();
+            if packets > 0 && engine.options.role == Role::Node {
+                engine.inbox.push(Notice::Warning(Error::ClosedEarly { packets }));
+            }
             engine.inbox.push(Notice::Answered { call, result: Ok(Answer::Done) });
         };
         // Spawned here, so that it is not among the tasks that it ends.
@@ -472,15 +477,20 @@ impl Engine {
         self.settings.key(&format!("{}{pid}", self.options.session_key_prefix))
     }
 
-    fn complete_rest(&self) {
+    /// Completes what is left. Returns how many publishes were not written.
+    fn complete_rest(&self) -> u64 {
+        let mut all_failed = 0;
         for stream in &self.streams {
             let mut cursor = stream.cursor();
             let rest = cursor.own.take_all(&Error::Closed);
             let queued = stream.queue.take_rest();
             let done: Vec<_> = rest.into_iter().chain(queued).collect();
-            self.stats.failed.add(done.iter().filter(|done| done.outcome.is_err()).count() as u64);
+            let failed = done.iter().filter(|done| done.outcome.is_err()).count() as u64;
+            self.stats.failed.add(failed);
+            all_failed += failed;
             cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
         }
+        all_failed
     }
 
     fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {

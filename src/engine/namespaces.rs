@@ -99,7 +99,8 @@ impl Namespace {
                 || head.rooms().names().any(|name| interest.rooms.contains(name))
         };
         if !wanted {
-            interest.left_out = interest.left_out.max(id);
+            // Broadcasts come in the stream's order, whose IDs may fall.
+            interest.left_out = id;
         }
         wanted
     }

@@ -96,3 +96,20 @@ pub(crate) fn large_info(first: &str, last: &str, bytes: usize) -> Vec<u8> {
 pub(crate) fn no_stream() -> Vec<u8> {
     error("ERR no such key")
 }
+
+/// The reply of XINFO STREAM for a stream without entries: the last ID that it had, and
+/// `entries-added`.
+pub(crate) fn emptied(last: &str, added: i64) -> Vec<u8> {
+    array(&[
+        text("length"),
+        int(0),
+        text("last-generated-id"),
+        text(last),
+        text("entries-added"),
+        int(added),
+        text("first-entry"),
+        nil(),
+        text("last-entry"),
+        nil(),
+    ])
+}

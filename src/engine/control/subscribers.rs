@@ -68,8 +68,11 @@ impl SubscriberCounter {
             let mut commands = self.pool.at(target).await?;
             parse_counts(commands.send("PUBSUB", channel, command).await?)
         });
-        let counted =
-            counted.await.unwrap_or(Err(Error::Timeout { command: "PUBSUB", after: ONE_OF_MANY }));
+        let counted = counted.await.unwrap_or(Err(Error::Timeout {
+            command: "PUBSUB",
+            address: String::new(),
+            after: ONE_OF_MANY,
+        }));
         if let Err(error) = &counted {
             tracing::debug!("subscriptions not counted at {target:?}: {error}");
             self.pool.failed(target, error).await;

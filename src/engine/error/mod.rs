@@ -79,7 +79,7 @@ pub(crate) enum Error {
         refusal: Refusal,
     },
     /// Redis cannot serve the command now (loading, failing over, busy). The engine tries again.
-    #[error("Redis cannot serve {command} now: {reason}")]
+    #[error("Redis cannot serve {command} now: {reason}; {TRIED_AGAIN}")]
     Unavailable {
         command: &'static str,
         /// The server's message.
@@ -102,9 +102,14 @@ pub(crate) enum Error {
         asking: bool,
     },
     /// Redis did not answer in time.
-    #[error("Redis did not answer {command} within {} ms", .after.as_millis())]
+    #[error(
+        "Redis{} did not answer {command} within {} ms: it, or the network to it, is overloaded or stopped; {TRIED_AGAIN}",
+        at(.address), .after.as_millis()
+    )]
     Timeout {
         command: &'static str,
+        /// `host:port` or the unix socket's path; empty if it is not known.
+        address: String,
         /// The time limit that passed.
         after: Duration,
     },
@@ -177,6 +182,14 @@ pub(crate) enum Error {
     /// The engine was closed.
     #[error("the adapter is closed")]
     Closed,
+    /// The engine was closed before Redis had taken everything.
+    #[error(
+        "the adapter was closed before Redis had taken {packets} packets: they went to clients of this process only; `close()` waits for Redis as long as it takes something within 5 s"
+    )]
+    ClosedEarly {
+        /// How many packets, joins, leaves and disconnects were not written.
+        packets: u64,
+    },
 }
 
 /// What operators have to know about an outage.
@@ -184,6 +197,10 @@ const TRIED_AGAIN: &str = "this is tried again until it works; meanwhile packets
 
 fn on(key: &str) -> String {
     if key.is_empty() { String::new() } else { format!(" on `{key}`") }
+}
+
+fn at(address: &str) -> String {
+    if address.is_empty() { String::new() } else { format!(" at {address}") }
 }
 
 fn too_much(size: usize, queued: usize, bound: usize) -> String {
@@ -248,7 +265,7 @@ impl Error {
             Error::NoMinId { .. } => "ERR_SIO_REDIS_NO_MINID",
             Error::StreamTooShort { .. } => "ERR_SIO_REDIS_STREAM_TOO_SHORT",
             Error::NotRestored(_) => "ERR_SIO_REDIS_NOT_RESTORED",
-            Error::Closed => "ERR_SIO_REDIS_CLOSED",
+            Error::Closed | Error::ClosedEarly { .. } => "ERR_SIO_REDIS_CLOSED",
         }
     }
 
@@ -278,6 +295,10 @@ impl Error {
                 format!("{} {key}", self.code())
             }
             Error::Provider { .. } => format!("{} provider", self.code()),
+            // Another one than that of a server that is busy or loads its data.
+            Error::Unavailable { outage: Outage::NotMaster, .. } => {
+                format!("{} not the master", self.code())
+            }
             // This is another cause than a broken connection.
             Error::TurnedAway { .. } => format!("{} turned away", self.code()),
             // Each command may need another permission.

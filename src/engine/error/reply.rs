@@ -22,9 +22,11 @@ impl Error {
         let connection =
             |reason: &str| Error::Connection { address: address.to_owned(), reason: reason.into() };
         match error.kind() {
-            ErrorKind::AuthenticationFailed => {
-                Error::Auth { address: address.to_owned(), reason: server_words(error) }
-            }
+            // Here redis-rs does not pass on what the server has replied.
+            ErrorKind::AuthenticationFailed => Error::Auth {
+                address: address.to_owned(),
+                reason: "the login has failed".to_owned(),
+            },
             ErrorKind::Parse if error.to_string().contains("end of input") => {
                 connection("the connection ended in the middle of a reply")
             }
@@ -43,6 +45,10 @@ impl Error {
         let at = || address.to_owned();
         let code = words.split_ascii_whitespace().next().unwrap_or_default();
         match code {
+            // What a master replies to blocked clients when it becomes a replica.
+            "UNBLOCKED" if words.contains("instance state changed") => {
+                unavailable(Outage::NotMaster)
+            }
             "LOADING" | "TRYAGAIN" | "BUSY" | "UNBLOCKED" | "MISCONF" => {
                 unavailable(Outage::Passing)
             }
@@ -178,6 +184,11 @@ fn advice_for_words(reason: &str) -> (Refusal, &'static str) {
             Refusal::Other,
             "this is no Redis Cluster: pass a client, a URL or settings of a single server",
         ),
+        (
+            "exhausted the last possible id",
+            Refusal::Other,
+            "somebody has written an entry with the highest ID that there is: delete the stream's key, or choose another `streamName`",
+        ),
         ("unknown subcommand", Refusal::Unsupported, "a newer Redis is needed for this option"),
         (
             "unsupported command",
@@ -260,6 +271,7 @@ mod tests {
             ("TRYAGAIN Multiple keys request during rehashing of slot", true),
             ("BUSY Redis is busy running a script.", true),
             ("UNBLOCKED client unblocked via CLIENT UNBLOCK", true),
+            ("UNBLOCKED force unblock from blocking operation, instance state changed", false),
             ("MISCONF Errors writing to the AOF file", true),
         ] {
             let abort = format!("EXECABORT Transaction discarded because of: {words}");
@@ -322,6 +334,7 @@ mod tests {
     #[test]
     fn refusals_get_a_code_and_advice() {
         let words = [
+            ("ERR The stream has exhausted the last possible ID", "ERR_SIO_REDIS_REFUSED"),
             ("NOPERM this user has no permissions", "ERR_SIO_REDIS_NOPERM"),
             ("WRONGTYPE Operation against a key", "ERR_SIO_REDIS_WRONGTYPE"),
             ("OOM command not allowed", "ERR_SIO_REDIS_OOM"),

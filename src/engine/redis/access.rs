@@ -127,7 +127,7 @@ impl Access {
             });
         }
         let handshake = MultiplexedConnection::new_with_config(&info, socket, config);
-        let (connection, driver) = limited("HELLO", ANSWER_LIMIT, handshake)
+        let (connection, driver) = limited("HELLO", &address.to_string(), ANSWER_LIMIT, handshake)
             .await?
             .map_err(|e| self.handshake_error(&address.to_string(), &e))?;
         let mut connection = Connection::new(connection, driver, address, asking, renewal);

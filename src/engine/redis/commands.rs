@@ -52,7 +52,8 @@ impl Commands {
             let answers = self.send_each(limit, name, key, slice::from_ref(command)).await?;
             return Ok(answers.into_iter().next().unwrap_or(Value::Nil));
         }
-        let answer = limited(name, limit, self.inner.send_packed_command(command)).await?;
+        let answer =
+            limited(name, &self.address, limit, self.inner.send_packed_command(command)).await?;
         answer
             .and_then(Value::extract_error)
             .map_err(|e| Error::from_redis(name, key, &self.address, &e))
@@ -76,7 +77,7 @@ impl Commands {
         key: &str,
         pipeline: &Pipeline,
     ) -> Result<Vec<Value>> {
-        let answers = limited(name, limit, pipeline.query_async(&mut self.inner));
+        let answers = limited(name, &self.address, limit, pipeline.query_async(&mut self.inner));
         answers.await?.map_err(|e| Error::from_redis(name, key, &self.address, &e))
     }
 
@@ -116,11 +117,15 @@ impl Commands {
     }
 }
 
-/// Waits for `work` up to `limit`. Then it fails with [`Error::Timeout`] of `command`.
+/// Waits for `work` up to `limit`. Then it fails with [`Error::Timeout`] of `command` and the server
+/// at `address`.
 pub(super) async fn limited<T>(
     command: &'static str,
+    address: &str,
     limit: Duration,
     work: impl Future<Output = T>,
 ) -> Result<T> {
-    tokio::time::timeout(limit, work).await.map_err(|_| Error::Timeout { command, after: limit })
+    let address = || address.to_owned();
+    let late = |_| Error::Timeout { command, address: address(), after: limit };
+    tokio::time::timeout(limit, work).await.map_err(late)
 }

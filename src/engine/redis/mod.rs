@@ -63,35 +63,20 @@ pub(crate) trait SendCommand {
     ) -> impl Future<Output = Result<Value>> + Send;
 }
 
-impl SendCommand for Commands {
-    async fn send_command(
-        &mut self,
-        name: &'static str,
-        key: &str,
-        command: &Cmd,
-    ) -> Result<Value> {
-        self.send(name, key, command).await
-    }
+/// Implements [`SendCommand`] by the method `send` of a type.
+macro_rules! sends_commands {
+    ($($type:ty),*) => {$(
+        impl SendCommand for $type {
+            async fn send_command(
+                &mut self,
+                name: &'static str,
+                key: &str,
+                command: &Cmd,
+            ) -> Result<Value> {
+                self.send(name, key, command).await
+            }
+        }
+    )*};
 }
 
-impl SendCommand for Connection {
-    async fn send_command(
-        &mut self,
-        name: &'static str,
-        key: &str,
-        command: &Cmd,
-    ) -> Result<Value> {
-        self.send(name, key, command).await
-    }
-}
-
-impl SendCommand for RawConnection {
-    async fn send_command(
-        &mut self,
-        name: &'static str,
-        key: &str,
-        command: &Cmd,
-    ) -> Result<Value> {
-        self.send(name, key, command).await
-    }
-}
+sends_commands!(Commands, Connection, RawConnection);

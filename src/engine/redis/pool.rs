@@ -16,6 +16,9 @@ use crate::engine::error::{Error, Outage, Result};
 /// The most redirections (MOVED or ASK) that one command follows.
 const REDIRECTIONS: usize = 5;
 
+/// After this time without a failure, the pool waits as after a first failure.
+const STABLE: Duration = Duration::from_secs(10);
+
 pub(crate) struct Pool {
     connector: Arc<Connector>,
     slots: Mutex<HashMap<Target, Arc<AsyncMutex<PoolSlot>>>>,
@@ -56,7 +59,6 @@ impl Pool {
             Ok(connection) => {
                 let commands = connection.commands();
                 slot.connection = Some(connection);
-                slot.unavailable_until = None;
                 Ok(commands)
             }
             Err(error) => {
@@ -92,6 +94,10 @@ impl PoolSlot {
         let is_over =
             self.unavailable_until.as_ref().is_none_or(|(until, _)| Instant::now() >= *until);
         if is_over {
+            let since = self.unavailable_until.as_ref().map(|(until, _)| until.elapsed());
+            if since.is_some_and(|since| since >= STABLE) {
+                self.backoff.reset();
+            }
             self.unavailable_until = Some((Instant::now() + self.backoff.delay(), error.clone()));
         }
     }

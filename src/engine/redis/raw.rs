@@ -301,7 +301,8 @@ impl RawConnection {
 
     fn broken(&self, name: &'static str, limit: Duration, error: &std::io::Error) -> Error {
         if error.kind() == std::io::ErrorKind::TimedOut {
-            return Error::Timeout { command: name, after: limit };
+            let address = self.address.clone();
+            return Error::Timeout { command: name, address, after: limit };
         }
         if error.kind() == std::io::ErrorKind::InvalidData {
             return Error::no_reply(name, &self.address);

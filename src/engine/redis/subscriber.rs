@@ -61,7 +61,7 @@ impl Subscriber {
             let mut sink = self.sink.clone();
             async move { sink.subscribe(*channel).await }
         });
-        let answers = limited("SUBSCRIBE", ANSWER_LIMIT, join_all(answers)).await?;
+        let answers = limited("SUBSCRIBE", &self.address, ANSWER_LIMIT, join_all(answers)).await?;
         self.refusals("SUBSCRIBE", channels, answers)
     }
 
@@ -71,14 +71,15 @@ impl Subscriber {
             let mut sink = self.sink.clone();
             async move { sink.unsubscribe(*channel).await }
         });
-        let answers = limited("UNSUBSCRIBE", ANSWER_LIMIT, join_all(answers)).await?;
+        let answers =
+            limited("UNSUBSCRIBE", &self.address, ANSWER_LIMIT, join_all(answers)).await?;
         self.refusals("UNSUBSCRIBE", channels, answers)
     }
 
     /// Checks that the server answers. A refusal is an answer too.
     pub(crate) async fn check(&self) -> Result<()> {
         let mut sink = self.sink.clone();
-        match limited("PING", ANSWER_LIMIT, sink.ping::<Value>()).await? {
+        match limited("PING", &self.address, ANSWER_LIMIT, sink.ping::<Value>()).await? {
             Ok(_) => Ok(()),
             Err(error) => {
                 let error = Error::from_redis("PING", "", &self.address, &error);

@@ -46,8 +46,11 @@ impl Attempt {
             restore.run(&pool, &mut taken).await
         };
         let result = timeout_at(restore.asked + RESTORE_LIMIT, work).await;
-        let result =
-            result.unwrap_or(Err(Error::Timeout { command: "XRANGE", after: RESTORE_LIMIT }));
+        let result = result.unwrap_or(Err(Error::Timeout {
+            command: "XRANGE",
+            address: String::new(),
+            after: RESTORE_LIMIT,
+        }));
         let Err(error) = result else {
             stats.restores.add(1);
             stats.restore_latency.add([restore.asked.elapsed()]);

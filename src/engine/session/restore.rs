@@ -83,6 +83,7 @@ impl Restore {
         let search = Search { stream: &self.stream, client, offset: self.offset, from, page };
         let commands = &mut pool.routed(&self.stream.key);
         search.reader_is_there(commands).await?;
+        self.ids_have_not_fallen(commands).await?;
         if !search.offset_exists(commands).await? {
             return Err(Error::NotRestored(NO_OFFSET));
         }
@@ -104,6 +105,22 @@ impl Restore {
             // The history has dropped the entries that come next: read them from the stream.
             search.read_up_to_history(commands, &mut found).await?;
         }
+    }
+
+    /// Refuses if the IDs of the stream have fallen and our reader has not noticed it yet: the offset
+    /// and the history may count in different ways then. One look serves all restores that were
+    /// asked for before it.
+    async fn ids_have_not_fallen(&self, commands: &mut RoutedCommands) -> Result<()> {
+        let mut tail_asked = self.stream.tail_asked.lock().await;
+        if tail_asked.is_some_and(|tail_asked| tail_asked > self.asked) {
+            return Ok(());
+        }
+        let (position, now) = (self.stream.cursor().position, Instant::now());
+        if tail(commands, &self.stream.key).await?.is_none_or(|tail| tail < position) {
+            return Err(Error::NotRestored("the stream has ended before what was read"));
+        }
+        *tail_asked = Some(now);
+        Ok(())
     }
 
     /// Answers if the history reaches back to what was found so far; otherwise returns false. It
@@ -186,6 +203,9 @@ impl Search<'_> {
     fn history_from(&self, cursor: &Cursor) -> Result<EntryId> {
         if self.from <= cursor.hole_behind {
             return Err(Error::NotRestored("entries behind the offset were lost"));
+        }
+        if cursor.ambiguous.as_ref().is_some_and(|ids| ids.contains(&self.offset)) {
+            return Err(Error::NotRestored("the offset may mean two entries"));
         }
         match cursor.history.covered_from() {
             None => Err(Error::NotRestored("recovery is off")),

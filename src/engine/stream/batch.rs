@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{OwnEntries, Publish};
+use super::{OwnEntries, Publish, ReaderAt};
 use crate::engine::wire::EntryId;
 
 pub(crate) struct Batch {
@@ -28,14 +28,20 @@ impl Batch {
 
     /// Keeps the publishes that Redis did not take; those that it took have an ID in `ids`. A
     /// publish before one that Redis took moves to the end and gets a new sequence: readers drop an
-    /// entry whose sequence is below the highest one that they have met.
-    pub(crate) fn keep_rest(&mut self, ids: &[Option<EntryId>], own: &mut OwnEntries) {
+    /// entry whose sequence is below the highest one that they have met. `reader` is how far our
+    /// reader has come.
+    pub(crate) fn keep_rest(
+        &mut self,
+        ids: &[Option<EntryId>],
+        own: &mut OwnEntries,
+        reader: ReaderAt,
+    ) {
         let Some(last) = ids.iter().rposition(Option::is_some) else { return };
         let (mut kept, mut moved) = (Vec::new(), Vec::new());
         let publishes = std::mem::take(&mut self.publishes);
         for (place, (seq, publish)) in self.seqs.clone().zip(publishes).enumerate() {
             match ids.get(place).copied().flatten() {
-                Some(id) => own.acknowledged(seq, &[id]),
+                Some(id) => own.acknowledged(seq, &[id], reader),
                 None if place < last => {
                     own.moved(seq, self.seqs.end + moved.len() as u64, &publish);
                     moved.push(publish);
@@ -74,7 +80,8 @@ mod tests {
         let mut batch = Batch::new(5, (0..4).map(publish).collect());
         own.sent(5, &batch.publishes);
         let ids = taken.map(|taken| taken.then_some(EntryId { ms: 1, seq: 1 }));
-        batch.keep_rest(&ids, &mut own);
+        let reader = ReaderAt { position: EntryId::ZERO, met: None };
+        batch.keep_rest(&ids, &mut own, reader);
         assert!(batch.seqs.clone().all(|seq| own.is_waiting_for(seq)));
         (batch.publishes.iter().filter_map(|publish| publish.ticket).collect(), batch.seqs)
     }

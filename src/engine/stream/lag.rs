@@ -43,6 +43,11 @@ impl Lag {
         Self { seen: None, left_out: None, caught_up: now, heard: now }
     }
 
+    /// The stream's first entry, as of the last check.
+    pub(crate) fn first(&self) -> EntryId {
+        self.seen.map_or(EntryId::ZERO, |seen| seen.first)
+    }
+
     /// Notes that Redis has replied to the reader.
     pub(crate) fn hear(&mut self) {
         self.heard = Instant::now();

@@ -18,6 +18,7 @@ mod tests;
 mod watch;
 mod writer;
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub(crate) use batch::Batch;
 pub(crate) use deferred::DeferredRequests;
 pub(crate) use history::{History, Returning};
 pub(crate) use lag::Lag;
-pub(crate) use own::OwnEntries;
+pub(crate) use own::{OwnEntries, ReaderAt};
 pub(crate) use page::{PageEntry, page, take_part};
 pub(crate) use page_size::PageSize;
 pub(crate) use queue::{BATCH_ENTRIES, Publish, WriteQueue, kept_by_js};
@@ -37,7 +38,7 @@ pub(crate) use range::{last_before, read_entries, server_time, tail};
 pub(crate) use reader::{LARGEST_READ, Reader};
 #[cfg(any(test, fuzzing))]
 pub(crate) use watch::parse_info;
-pub(crate) use watch::{Answer, Ends, Finding, Watch, ends, ends_by_range, exists};
+pub(crate) use watch::{Answer, Counted, Ends, Finding, Watch, ends, ends_by_range, exists};
 pub(crate) use writer::{FLUSH_LIMIT, Writer};
 pub(crate) use writer_sequences::{Step, WriterSequences};
 
@@ -46,12 +47,13 @@ use tokio::time::Instant;
 
 use super::event::ConnectionName;
 use crate::engine::connection_health::ConnectionHealth;
-use crate::engine::event::StreamEvent;
+use crate::engine::event::{Loss, StreamEvent};
 use crate::engine::inbox::{Inbox, OrderedInbox};
 use crate::engine::namespaces::Namespace;
 use crate::engine::options::Retention;
 use crate::engine::presence::Listening;
 use crate::engine::random::random_name;
+use crate::engine::stats::Stats;
 use crate::engine::wire::{ADAPTER_CLOSE, EntryId, MessageType};
 
 /// About the most bytes of a page, as far as the size of entries is known.
@@ -82,6 +84,8 @@ pub(crate) struct Stream {
     pub(crate) writer_health: ConnectionHealth,
     /// How many entries restores read at a time.
     pub(crate) restore_pages: PageSize,
+    /// When a restore last asked for the stream's tail and found it where it should be.
+    pub(crate) tail_asked: tokio::sync::Mutex<Option<Instant>>,
     /// About how many bytes an entry has, as the reader has seen of late.
     entry_bytes: AtomicUsize,
 }
@@ -106,9 +110,15 @@ pub(crate) struct Cursor {
     /// The last own entry that this node delivered while it could not read. A client that has not
     /// seen a later entry may or may not have received the own entries up to here.
     pub(crate) delivered_ahead: EntryId,
+    /// The last publish got no entry: only clients of this node get what is published now. A client
+    /// that leaves meanwhile cannot get everything at another node.
+    pub(crate) is_local_only: bool,
     /// The last position behind which entries are missing here. A client whose offset is not after
     /// it cannot get everything that it missed.
     pub(crate) hole_behind: EntryId,
+    /// IDs that may come a second time, since the IDs of the stream have fallen. An offset among them
+    /// does not tell which entry it means.
+    pub(crate) ambiguous: Option<RangeInclusive<EntryId>>,
     /// Redis may have trimmed entries that the reader has not read. The next page shows how many.
     pub(crate) trimmed: bool,
     /// The highest sequence of each writer of our kind.
@@ -121,6 +131,8 @@ pub(crate) struct Cursor {
     pub(crate) deferred: DeferredRequests,
     /// Recent broadcasts. Empty unless connection state recovery is on.
     pub(crate) history: History,
+    /// Notices losses by the number of entries.
+    pub(crate) watch: Watch,
     /// How far the reader is behind.
     pub(crate) lag: Lag,
     /// Takes the events of this stream. It can be reached through this lock only, so events are
@@ -140,6 +152,32 @@ impl Cursor {
     /// was away at that moment must not be told that it missed nothing.
     pub(crate) fn delivered_without_entry(&mut self) {
         self.hole_behind = self.hole_behind.max(self.position);
+        self.is_local_only = true;
+    }
+
+    /// How far the reader has come; `writer` is our own writer.
+    pub(crate) fn reader_at(&self, writer: u64) -> ReaderAt {
+        ReaderAt { position: self.position, met: self.sequences.highest(writer) }
+    }
+
+    /// Notes that from the position on, the reader reads another stream. Nobody can tell what was
+    /// missed before.
+    pub(crate) fn is_of_another_stream(&mut self) {
+        self.lag.start_over();
+        self.history.restart(self.position);
+        self.hole_behind = self.hole_behind.max(self.position);
+    }
+
+    /// Notes that the stream ends at `end` now, and that its IDs may fall. `before` are those that it
+    /// had.
+    pub(crate) fn ids_fell(&mut self, before: RangeInclusive<EntryId>, end: EntryId) {
+        let earlier = self.ambiguous.take().unwrap_or(before.clone());
+        let first = *before.start().min(earlier.start());
+        self.ambiguous = Some(first..=*before.end().max(earlier.end()));
+        // These were IDs of before as well.
+        self.hole_behind = end;
+        self.read_since = self.read_since.min(end);
+        self.delivered_ahead = self.delivered_ahead.min(end);
     }
 
     /// Compares what was read with the stream's state, which Redis was asked for at `asked`.
@@ -177,6 +215,7 @@ impl Stream {
             reader_health: link(ConnectionName::Reader),
             writer_health: link(ConnectionName::Writer),
             restore_pages: PageSize::new(RESTORE_PAGE),
+            tail_asked: tokio::sync::Mutex::default(),
             entry_bytes: AtomicUsize::new(0),
             key,
             retention,
@@ -191,13 +230,16 @@ impl Stream {
                 read: 0,
                 read_again_to: None,
                 delivered_ahead: EntryId::ZERO,
+                is_local_only: false,
                 hole_behind: EntryId::ZERO,
+                ambiguous: None,
                 trimmed: false,
                 sequences: WriterSequences::default(),
                 own,
                 listening: Listening::default(),
                 deferred: DeferredRequests::default(),
                 history: History::new(history_bytes),
+                watch: Watch::default(),
                 lag: Lag::new(),
                 inbox: inbox.in_order(),
             }),
@@ -254,6 +296,25 @@ impl Stream {
         if let Err(error) = self.queue.push(publish) {
             tracing::debug!("{}: heartbeat not written: {error}", namespace.name);
         }
+    }
+
+    /// Reports what a comparison of numbers has shown.
+    pub(crate) fn report_counted(&self, cursor: &mut Cursor, counted: Counted, stats: &Stats) {
+        let (loss, entries) = match counted {
+            Counted::Lost(0) => return,
+            Counted::Lost(lost) => {
+                cursor.hole_behind = cursor.hole_behind.max(cursor.position);
+                stats.lost.add(lost);
+                (Loss::Trimmed, Some(lost))
+            }
+            Counted::OtherStream => {
+                cursor.is_of_another_stream();
+                stats.resets.add(1);
+                (Loss::Deleted, None)
+            }
+        };
+        stats.losses.add(1);
+        cursor.inbox.push(StreamEvent::Lost { stream: self.index, loss, entries });
     }
 
     /// Locks the cursor. Meanwhile nobody else can move it or push events of this stream.

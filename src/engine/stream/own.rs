@@ -27,6 +27,15 @@ pub(crate) struct OwnEntries {
     kept_by_js: Arc<AtomicUsize>,
 }
 
+/// How far the reader has come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReaderAt {
+    pub(crate) position: EntryId,
+    /// The highest sequence of our own entries that it has met. If an entry is resent, it may have met
+    /// the first one.
+    pub(crate) met: Option<u64>,
+}
+
 /// Bytes that count in a total until this is dropped.
 #[derive(Debug)]
 struct Counted {
@@ -57,6 +66,9 @@ struct Waiting {
     id: Option<EntryId>,
     /// The entry was written, and Redis trimmed it before we knew its ID.
     is_trimmed: bool,
+    /// When Redis replied, the reader was beyond the entry's ID and had not met it: it was trimmed, or
+    /// the IDs of the stream have fallen, and the reader will meet it when it reads them again.
+    is_unsure: bool,
     /// Set if the publish failed. It still waits for its turn.
     error: Option<Error>,
     /// The namespace whose rooms it may change.
@@ -98,6 +110,7 @@ impl OwnEntries {
                 seq,
                 id: None,
                 is_trimmed: false,
+                is_unsure: false,
                 error: None,
                 changes,
                 _kept_by_js: Counted::new(&self.kept_by_js, publish.kept_by_js),
@@ -105,12 +118,15 @@ impl OwnEntries {
         }
     }
 
-    /// Notes the IDs that Redis gave to the entries from `first_seq` on.
-    pub(crate) fn acknowledged(&mut self, first_seq: u64, ids: &[EntryId]) {
+    /// Notes the IDs that Redis gave to the entries from `first_seq` on. `reader` is how far our reader
+    /// has come by now.
+    pub(crate) fn acknowledged(&mut self, first_seq: u64, ids: &[EntryId], reader: ReaderAt) {
         for waiting in self.waiting.iter_mut().filter(|w| w.error.is_none()) {
             let place = waiting.seq.checked_sub(first_seq).map(|place| place as usize);
             if let Some(id) = place.and_then(|place| ids.get(place)) {
                 waiting.id = Some(*id);
+                let is_met = reader.met.is_some_and(|met| met >= waiting.seq);
+                waiting.is_unsure = *id <= reader.position && !is_met;
             }
         }
     }
@@ -124,6 +140,16 @@ impl OwnEntries {
                 waiting.is_trimmed = true;
             }
         }
+    }
+
+    /// Whether it is not known what has become of entries: a check of the stream must show it.
+    pub(crate) fn are_unsure(&self) -> bool {
+        self.waiting.iter().any(|w| w.is_unsure)
+    }
+
+    /// Notes that a check has shown whether the IDs of the stream have fallen.
+    pub(crate) fn are_sure(&mut self) {
+        self.waiting.iter_mut().for_each(|w| w.is_unsure = false);
     }
 
     /// Removes entries that were not written: the writer sends their publishes in other batches.
@@ -181,10 +207,9 @@ impl OwnEntries {
     /// meet them, so Redis has trimmed them.
     pub(crate) fn passed(&mut self, position: EntryId) -> Vec<Completion> {
         let mut done = Vec::new();
-        while let Some(waiting) = self
-            .waiting
-            .pop_front_if(|w| w.error.is_some() || w.id.is_some_and(|id| id <= position))
-        {
+        while let Some(waiting) = self.waiting.pop_front_if(|w| {
+            w.error.is_some() || (!w.is_unsure && w.id.is_some_and(|id| id <= position))
+        }) {
             done.extend(waiting.complete(None));
         }
         done
@@ -192,9 +217,15 @@ impl OwnEntries {
 
     /// Completes all entries that Redis has acknowledged. For a stream that nobody reads.
     pub(crate) fn take_acknowledged(&mut self) -> Vec<Completion> {
+        self.take_behind(None)
+    }
+
+    /// Completes the entries that Redis has acknowledged with IDs behind `end`, the end of the stream:
+    /// they are gone. All of them without an end.
+    pub(crate) fn take_behind(&mut self, end: Option<EntryId>) -> Vec<Completion> {
+        let is_gone = |w: &Waiting| w.id.is_some_and(|id| end.is_none_or(|end| id > end));
         let mut done = Vec::new();
-        while let Some(waiting) = self.waiting.pop_front_if(|w| w.error.is_some() || w.id.is_some())
-        {
+        while let Some(waiting) = self.waiting.pop_front_if(|w| w.error.is_some() || is_gone(w)) {
             done.extend(waiting.complete(None));
         }
         done
@@ -261,6 +292,11 @@ mod tests {
         EntryId { ms, seq: 0 }
     }
 
+    /// A reader that has met no own entry.
+    fn at(ms: u64) -> ReaderAt {
+        ReaderAt { position: id(ms), met: None }
+    }
+
     fn publishes<const N: usize>(tickets: [Ticket; N]) -> [Publish; N] {
         let namespace = Arc::new(Namespace::new(0, "/", false, true));
         tickets.map(|ticket| Publish {
@@ -282,7 +318,7 @@ mod tests {
         let mut own = OwnEntries::default();
         own.sent(1, &publishes([10, 11, 12]));
         assert_eq!(outcomes(own.read(1, id(5), Local::default)), [(10, Some(Some(id(5))))]);
-        own.acknowledged(1, &[id(5), id(6), id(7)]);
+        own.acknowledged(1, &[id(5), id(6), id(7)], at(5));
         assert_eq!(outcomes(own.read(2, id(6), Local::default)), [(11, Some(Some(id(6))))]);
         assert_eq!(outcomes(own.read(3, id(7), Local::default)), [(12, Some(Some(id(7))))]);
         assert!(own.is_empty());
@@ -292,12 +328,29 @@ mod tests {
     fn a_trimmed_entry_completes_when_the_reader_has_passed_it() {
         let mut own = OwnEntries::default();
         own.sent(1, &publishes([10, 11]));
-        own.acknowledged(1, &[id(5), id(6)]);
+        own.acknowledged(1, &[id(5), id(6)], at(1));
         assert!(own.passed(id(4)).is_empty());
         assert_eq!(outcomes(own.passed(id(5))), [(10, Some(Some(id(5))))]);
         own.sent(3, &publishes([12]));
         let done = outcomes(own.read(3, id(9), Local::default));
         assert_eq!(done, [(11, Some(Some(id(6)))), (12, Some(Some(id(9))))]);
+    }
+
+    #[test]
+    fn an_entry_behind_the_position_waits_until_it_is_known_what_that_means() {
+        let mut own = OwnEntries::default();
+        own.sent(1, &publishes([10, 11]));
+        own.acknowledged(1, &[id(5), id(6)], at(9));
+        assert!(own.are_unsure() && own.passed(id(9)).is_empty());
+        own.are_sure();
+        // The IDs have fallen: it is read with those of others.
+        assert_eq!(outcomes(own.read(1, id(5), Local::default)), [(10, Some(Some(id(5))))]);
+        // Or it was trimmed.
+        assert_eq!(outcomes(own.passed(id(9))), [(11, Some(Some(id(6))))]);
+        // The reader has met the first one of two.
+        own.sent(3, &publishes([12]));
+        own.acknowledged(3, &[id(8)], ReaderAt { met: Some(3), ..at(9) });
+        assert!(!own.are_unsure());
     }
 
     #[test]
@@ -320,7 +373,7 @@ mod tests {
         let published = publishes([10, 11, 12]);
         own.sent(1, &published);
         own.moved(1, 4, &published[0]);
-        own.acknowledged(2, &[id(5)]);
+        own.acknowledged(2, &[id(5)], at(1));
         assert_eq!(outcomes(own.read(2, id(5), Local::default)), [(11, Some(Some(id(5))))]);
         assert_eq!(outcomes(own.read(3, id(6), Local::default)), [(12, Some(Some(id(6))))]);
         assert_eq!(outcomes(own.read(4, id(7), Local::default)), [(10, Some(Some(id(7))))]);
@@ -358,7 +411,7 @@ mod tests {
     fn the_end_tells_what_was_written_from_what_was_not() {
         let mut own = OwnEntries::default();
         own.sent(1, &publishes([10, 11]));
-        own.acknowledged(1, &[id(5)]);
+        own.acknowledged(1, &[id(5)], at(1));
         assert_eq!(outcomes(own.take_all(&Error::Closed)), [(10, Some(Some(id(5)))), (11, None)]);
     }
 }

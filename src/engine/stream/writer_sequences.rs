@@ -47,7 +47,12 @@ impl WriterSequences {
 
     /// Whether we have met an entry of this writer.
     pub(crate) fn knows(&self, writer: u64) -> bool {
-        self.young.contains_key(&writer) || self.old.contains_key(&writer)
+        self.highest(writer).is_some()
+    }
+
+    /// The highest sequence of this writer that we have met.
+    pub(crate) fn highest(&self, writer: u64) -> Option<u64> {
+        self.young.get(&writer).or_else(|| self.old.get(&writer)).copied()
     }
 
     /// The highest sequence of a known writer, which becomes young.

@@ -16,6 +16,9 @@ impl EntryId {
     /// Lower than the ID of every entry.
     pub(crate) const ZERO: EntryId = EntryId { ms: 0, seq: 0 };
 
+    /// The highest ID that there is.
+    pub(crate) const MAX: Self = Self { ms: u64::MAX, seq: u64::MAX };
+
     /// True if a JS number (a double) holds both parts exactly. It does for all IDs that Redis
     /// makes from its clock.
     pub(crate) fn fits_doubles(self) -> bool {

@@ -113,6 +113,41 @@ async fn a_gap_in_what_is_read_is_no_proof_and_a_double_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_the_stream_ends_before_the_position_nothing_is_restored() {
+    let mut test = Recovery::new();
+    *test.node.stream.tail_asked.lock().await = None;
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["8-0"]))).await;
+    take(&mut connection).await;
+    assert_eq!(test.reason().await, "the stream has ended before what was read");
+
+    // One look is enough for all that came before it.
+    test.restore(7);
+    get(&mut connection).await;
+    connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["9-0"]))).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await.0, [8, 9]);
+    *test.node.stream.tail_asked.lock().await = Some(Instant::now() + Duration::from_millis(1));
+    test.restore(7);
+    get(&mut connection).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await.0, [8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offset_that_may_mean_two_entries_is_refused() {
+    let mut test = Recovery::new();
+    test.node.stream.cursor().ids_fell(id(7)..=id(20), id(6));
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    take(&mut connection).await;
+    assert_eq!(test.reason().await, "the offset may mean two entries");
+}
+
+#[tokio::test(start_paused = true)]
 async fn across_a_hole_nobody_can_tell_what_was_missed() {
     let mut test = Recovery::new();
     test.node.stream.cursor().hole_behind = id(7);

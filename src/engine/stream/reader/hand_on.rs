@@ -7,7 +7,7 @@ use super::Reader;
 use crate::engine::error::Error;
 use crate::engine::event::{Local, Loss, Notice, StreamEvent};
 use crate::engine::namespaces::{Namespace, Namespaces};
-use crate::engine::stream::{Cursor, PageEntry, Progress, Step};
+use crate::engine::stream::{Counted, Cursor, PageEntry, Progress, Step};
 use crate::engine::wire::{
     ADAPTER_CLOSE, ANSWERS, BROADCAST, BroadcastHead, Entry, EntryData, EntryError, EntryId,
     HEARTBEAT, INITIAL_HEARTBEAT, Packet, parse_entry, request_of,
@@ -45,7 +45,10 @@ impl Reader {
             changes: Vec::new(),
             skipped: 0,
         };
-        for Decoded { id, entry } in entries {
+        let read_before = cursor.read;
+        let mut counted = Counted::Lost(0);
+        for (read, Decoded { id, entry }) in (read_before..).zip(entries) {
+            counted = counted.and(cursor.watch.comes_to(id, read));
             match entry {
                 Ok((entry, head)) => sorting.sort(entry, head, &mut cursor),
                 Err(EntryError::Foreign) => sorting.skipped += 1,
@@ -58,11 +61,18 @@ impl Reader {
         }
         let Sorting { mut events, missing, is_unsure, changes, skipped, .. } = sorting;
         cursor.read += page.len() as u64;
+        let (after, read) = (cursor.position.next(), cursor.read);
+        counted = counted.and(cursor.watch.comes_to(after, read));
         self.stats.read.add(page.len() as u64);
         self.stats.skipped.add(skipped);
         if !page.is_empty() {
             let may_have_lost = std::mem::take(&mut cursor.trimmed) && is_unsure;
-            if missing > 0 || may_have_lost {
+            if may_have_lost {
+                cursor.hole_behind = cursor.hole_behind.max(before);
+            }
+            // The number of entries will show whether there was a loss.
+            let is_unknown = may_have_lost && !cursor.watch.counts();
+            if missing > 0 || is_unknown {
                 cursor.hole_behind = cursor.hole_behind.max(before);
                 self.stats.lost.add(missing);
                 self.stats.losses.add(1);
@@ -75,6 +85,7 @@ impl Reader {
         events.extend(cursor.own.passed(position).into_iter().map(StreamEvent::Published));
         let released = cursor.deferred.release(position);
         cursor.inbox.push_all(events);
+        self.stream.report_counted(&mut cursor, counted, &self.stats);
         self.stats.dropped.add(cursor.inbox.offer_all(released));
         changes.into_iter().for_each(|notice| self.inbox.push(notice));
         drop(cursor);
@@ -204,7 +215,7 @@ impl<'a> Sorting<'a, '_> {
                 // Entries are missing here, so a client with an earlier offset cannot get all that
                 // it missed.
                 cursor.hole_behind = cursor.position;
-                self.missing = self.missing.saturating_add(missing);
+                self.missing = self.missing.saturating_add(cursor.watch.gap(missing));
             }
             Some(Step::Next) => {}
             Some(Step::First) | None => self.is_unsure = true,

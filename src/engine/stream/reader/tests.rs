@@ -207,7 +207,8 @@ async fn where_reading_is_refused_publishes_end_at_the_reply_until_it_is_permitt
             at: Instant::now(),
         };
         cursor.own.sent(1, [&publish]);
-        cursor.own.acknowledged(1, &[id(6)]);
+        let reader = cursor.reader_at(node.stream.writer_id);
+        cursor.own.acknowledged(1, &[id(6)], reader);
     }
     connection.expect("XREAD").await.refuse("NOPERM no permissions").await;
     assert!(matches!(node.warning().await, Error::Refused { command: "XREAD", .. }));
@@ -294,11 +295,11 @@ async fn a_server_that_loads_or_has_no_master_is_asked_again() {
     let (mut redis, node, mut connection) = reading().await;
     for words in ["LOADING Redis is loading", "MASTERDOWN Link is down"] {
         connection.expect("XREAD").await.refuse(words).await;
+        assert!(matches!(node.warning().await, Error::Unavailable { .. }));
         connection.closed().await;
         connection = redis.accept().await;
     }
     page(&mut connection, "5-0", &theirs([6])).await;
-    assert!(matches!(node.warning().await, Error::Unavailable { .. }));
     assert_eq!(node.delivered().await, id(6));
 }
 

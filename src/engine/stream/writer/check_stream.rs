@@ -71,15 +71,16 @@ impl Writer {
             return Ok(());
         }
         let stream = self.stream.clone();
-        let (position, moves) = {
+        let (position, moves, is_unsure) = {
             let cursor = stream.cursor();
             if self.is_of_other_server(&cursor) {
                 return Ok(());
             }
-            (cursor.position, cursor.moves)
+            (cursor.position, cursor.moves, cursor.own.are_unsure())
         };
         let asked = Instant::now();
-        if self.look.is_some_and(|look| look.is_enough(position, moves))
+        if !is_unsure
+            && self.look.is_some_and(|look| look.is_enough(position, moves))
             && exists(self.connection()?, &stream.key).await?
         {
             self.sound_at = Some(asked);
@@ -89,12 +90,30 @@ impl Writer {
         self.look = Some(Look { at: asked, bytes, position, moves });
         let old_until = if ends.is_none() { self.sound_until().await? } else { None };
         let mut cursor = stream.cursor();
+        let first = cursor.lag.first();
         cursor.measure(ends, asked);
-        if cursor.position != position || cursor.moves != moves {
-            // The position has changed meanwhile, so the next check compares.
+        let has_moved = cursor.position != position;
+        let reaches_us = ends.is_some_and(|ends| ends.last >= position);
+        if cursor.moves != moves || (has_moved && !reaches_us) {
+            // What the reader has read meanwhile may have been on its way for long, or may be of
+            // another stream already. The next check compares.
+            self.look = None;
             return Ok(());
         }
-        let finding = self.watch.compare(ends, cursor.position, cursor.read);
+        let finding = cursor.watch.compare(ends, position);
+        if let Some(ends) = ends.filter(|_| finding != Finding::FellBack) {
+            let (position, read) = (cursor.position, cursor.read);
+            let counted = cursor.watch.expect(ends, position, read);
+            self.stream.report_counted(&mut cursor, counted, &self.stats);
+        }
+        cursor.own.are_sure();
+        if matches!(finding, Finding::Sound | Finding::Trimmed) {
+            // The reader does not meet these any more.
+            let is_empty = ends.filter(|ends| ends.first > ends.last && !has_moved);
+            let position = is_empty.map_or(cursor.position, |ends| ends.last.max(cursor.position));
+            let done = cursor.own.passed(position);
+            cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
+        }
         let loss = match finding {
             Finding::Sound => {
                 self.reported = None;
@@ -103,14 +122,15 @@ impl Writer {
             }
             Finding::Trimmed => {
                 self.look = None;
-                cursor.trimmed = true;
+                cursor.trimmed |= !has_moved;
                 return Ok(());
             }
             Finding::Deleted => Loss::Deleted,
             Finding::FellBack => Loss::FellBack,
         };
-        let goes_on = finding == Finding::Deleted && ends.is_some();
-        if !goes_on {
+        if finding == Finding::Deleted && ends.is_some() {
+            cursor.is_of_another_stream();
+        } else {
             // New entries may have lower IDs than those that we have read. A stream that is gone
             // may come back out of a backup: the entries that it had at the last sound check are
             // not new then.
@@ -121,15 +141,16 @@ impl Writer {
             cursor.written = EntryId::ZERO;
             cursor.moves += 1;
             stream.restart_reader.notify_one();
+            cursor.lag.start_over();
+            // The history does not cover what is read again: a restore finds it in the stream.
+            let covered_from = cursor.read_again_to.unwrap_or(EntryId::ZERO);
+            cursor.history.restart(covered_from);
+            cursor.ids_fell(first..=read, covered_from);
         }
         self.look = None;
-        cursor.lag.start_over();
         cursor.measure(ends, asked);
-        // The history does not cover what is read again: a restore finds it in the stream.
-        let covered_from = if goes_on { Some(cursor.position) } else { cursor.read_again_to };
-        cursor.history.restart(covered_from.unwrap_or(EntryId::ZERO));
-        cursor.hole_behind = covered_from.unwrap_or(EntryId::ZERO).max(cursor.hole_behind);
-        let done = cursor.own.take_acknowledged();
+        // Others may stand in the stream, among entries of other nodes.
+        let done = cursor.own.take_behind(ends.map(|ends| ends.last));
         cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
         self.report(&mut cursor, loss);
         Ok(())

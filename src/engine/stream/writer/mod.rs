@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{Ages, BATCH_ENTRIES, Batch, Cursor, PageSize, Progress, Publish, Stream, Watch};
+use super::{Ages, BATCH_ENTRIES, Batch, Cursor, PageSize, Progress, Publish, Stream};
 use crate::engine::error::{Error, Result};
 use crate::engine::event::{Loss, StreamEvent};
 use crate::engine::inbox::Inbox;
@@ -84,7 +84,8 @@ pub(crate) struct Writer {
     /// not end.
     may_arrive_until: u64,
     next_seq: u64,
-    watch: Watch,
+    /// The next check must not wait: the IDs of the stream may have fallen.
+    is_check_due: bool,
     /// When a check last found that the stream is the one that we read.
     sound_at: Option<Instant>,
     /// The last look at the stream on this connection.
@@ -143,7 +144,7 @@ impl Writer {
             pages: Arc::new(PageSize::new(PAGE)),
             may_arrive_until: 0,
             next_seq: 1,
-            watch: Watch::default(),
+            is_check_due: false,
             sound_at: None,
             look: None,
             reported: None,
@@ -161,6 +162,7 @@ impl Writer {
         }
         let stream = self.stream.clone();
         let is_read = !self.is_unread();
+        let mut checked = Instant::now();
         let mut check = interval(CHECK_INTERVAL);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -169,7 +171,16 @@ impl Writer {
                 // On a node, the check notices once a second if the connection has ended.
                 () = outdated(&mut self.connection, !is_read) => self.drop_connection(),
                 publishes = stream.queue.next_batch() => self.deliver(publishes).await,
-                _ = check.tick(), if is_read => self.check_stream().await,
+                _ = check.tick(), if is_read => {
+                    self.check_stream().await;
+                    checked = Instant::now();
+                }
+            }
+            // There may always be another batch.
+            let is_overdue = is_read && checked.elapsed() >= 2 * CHECK_INTERVAL;
+            if std::mem::take(&mut self.is_check_due) || is_overdue {
+                self.check_stream().await;
+                checked = Instant::now();
             }
         }
     }
@@ -375,11 +386,13 @@ impl Writer {
         self.batches.worked();
         self.warnings.clear(TASK);
         self.measure(&batch.publishes);
-        let mut cursor = self.stream.cursor();
+        let stream = self.stream.clone();
+        let mut cursor = stream.cursor();
         ids.first().into_iter().for_each(|id| self.ages.check(*id));
         // Without IDs, the reader has met the batch: our position is not before it.
         cursor.written = ids.last().copied().unwrap_or(cursor.position);
-        cursor.own.acknowledged(batch.seqs.start, ids);
+        let reader = cursor.reader_at(stream.writer_id);
+        cursor.own.acknowledged(batch.seqs.start, ids, reader);
         self.written(cursor, batch.publishes.len());
     }
 
@@ -392,10 +405,11 @@ impl Writer {
 
     /// Notes that `count` publishes are in the stream, and completes what nobody else will
     /// complete.
-    fn written(&self, mut cursor: MutexGuard<'_, Cursor>, count: usize) {
+    fn written(&mut self, mut cursor: MutexGuard<'_, Cursor>, count: usize) {
         self.stats.published.add(count as u64);
-        // If the reader has already passed the entries, or does not read, it will not complete
-        // them.
+        cursor.is_local_only = false;
+        // If the reader does not read, or is beyond them already, it will not complete them. A check
+        // shows what it means if it is beyond them and has not met them.
         let progress = *self.stream.progress.borrow();
         let done = match progress {
             Progress::Refused => {
@@ -404,6 +418,7 @@ impl Writer {
             }
             Progress::Unread => cursor.own.take_acknowledged(),
             Progress::Starting | Progress::At(_) => {
+                self.is_check_due = cursor.own.are_unsure();
                 let position = cursor.position;
                 cursor.own.passed(position)
             }

@@ -84,9 +84,11 @@ impl Writer {
         let Some(last) = ids.iter().copied().flatten().next_back() else { return };
         let taken = ids.iter().zip(&batch.publishes).filter(|(id, _)| id.is_some());
         self.measure(taken.map(|(_, publish)| publish));
-        let mut cursor = self.stream.cursor();
+        let stream = self.stream.clone();
+        let mut cursor = stream.cursor();
         let before = batch.publishes.len();
-        batch.keep_rest(ids, &mut cursor.own);
+        let reader = cursor.reader_at(stream.writer_id);
+        batch.keep_rest(ids, &mut cursor.own, reader);
         cursor.written = last;
         self.next_seq = batch.seqs.start;
         self.written(cursor, before - batch.publishes.len());

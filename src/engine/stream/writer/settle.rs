@@ -115,7 +115,8 @@ impl Writer {
         let Some(found) = ids.get(count).copied().flatten().filter(|_| count > 0) else { return };
         tracing::debug!("the first {count} entries of a batch were written and trimmed");
         self.measure(&batch.publishes[..count]);
-        let mut cursor = self.stream.cursor();
+        let stream = self.stream.clone();
+        let mut cursor = stream.cursor();
         let seqs = batch.forget_first(count);
         cursor.own.trimmed(&seqs, found);
         self.written(cursor, count);

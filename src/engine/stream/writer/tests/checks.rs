@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::engine::error::Error;
-use crate::engine::event::Loss;
+use crate::engine::event::{Event, Loss, StreamEvent};
+use crate::engine::stream::page;
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
 /// A node whose reader is at `5-0` and has read five entries. Its first check is done.
@@ -134,6 +135,64 @@ async fn an_answer_that_reading_has_overtaken_is_not_judged() {
     node.stream.cursor().position = id(6);
     command.reply(reply::info("1-0", "5-0", 5, 5)).await;
     connection.expect("XINFO").await.reply(reply::info("1-0", "6-0", 6, 6)).await;
+    assert!(node.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_stream_is_noticed_while_entries_come_in() {
+    let (_redis, node, mut connection) = checked().await;
+    let command = connection.expect("XINFO").await;
+    {
+        let mut cursor = node.stream.cursor();
+        (cursor.position, cursor.read) = (id(8), 7);
+    }
+    command.reply(reply::info("6-0", "8-0", 3, 3)).await;
+    assert_eq!(node.lost().await, (Loss::Deleted, None));
+    let cursor = node.stream.cursor();
+    assert_eq!((cursor.position, cursor.moves, cursor.hole_behind), (id(8), 0, id(8)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_that_were_never_read_are_counted_while_others_come_in() {
+    let (_redis, node, mut connection) = checked().await;
+    let reader = node.reader();
+    let hand_on = |ids: &[&str]| {
+        let entries: Vec<_> = ids.iter().map(|id| reply::entry_of_upstream(id)).collect();
+        reader.hand_on(&page(&reply::page(&entries)).unwrap(), 0);
+    };
+    let command = connection.expect("XINFO").await;
+    hand_on(&["6-0"]);
+    command.reply(reply::info("1-0", "9-0", 9, 9)).await;
+    let lost = async {
+        tokio::task::yield_now().await;
+        // The entry 7-0 was trimmed before it was read.
+        hand_on(&["8-0", "9-0"]);
+        let is_loss = |event: &Event| matches!(event, Event::Stream(StreamEvent::Lost { .. }));
+        node.events().into_iter().find(is_loss)
+    };
+    let lost = connection.while_answering(lost).await;
+    assert!(matches!(
+        lost,
+        Some(Event::Stream(StreamEvent::Lost { loss: Loss::Trimmed, entries: Some(1), .. }))
+    ));
+    assert_eq!((node.stats.lost.get(), node.stream.cursor().hole_behind), (1, id(9)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_emptied_unread_is_a_loss_of_known_size() {
+    let (_redis, node, mut connection) = checked().await;
+    connection.answer("XINFO", reply::emptied("9-0", 9));
+    let lost = connection.while_answering(node.lost()).await;
+    assert_eq!(lost, (Loss::Trimmed, Some(4)));
+    connection.while_answering(sleep(Duration::from_secs(3))).await;
+    assert!(node.events().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_emptied_when_it_was_read_is_no_loss() {
+    let (_redis, node, mut connection) = checked().await;
+    connection.answer("XINFO", reply::emptied("5-0", 5));
+    connection.while_answering(sleep(Duration::from_secs(3))).await;
     assert!(node.events().is_empty());
 }
 

@@ -12,6 +12,7 @@ use crate::testing::{ScriptedRedis, TestNode, id, reply};
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_before_the_reader_knows_where_it_starts() {
     let mut redis = ScriptedRedis::new();
+    redis.answer("XINFO", reply::info("1-0", "5-0", 5, 5));
     let node = TestNode::new(&redis);
     publish(&node, [1]);
     node.start_writer();

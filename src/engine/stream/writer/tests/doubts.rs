@@ -59,7 +59,7 @@ async fn what_is_not_there_once_the_old_connection_has_ended_is_sent_again() {
     first(&mut connection, "1-0").await;
     advance(&node, &mut connection, 9);
     resend(&mut connection, ["7-0", "8-0"]).await;
-    assert_eq!(node.published().await.1.unwrap(), Some(id(7)));
+    assert_eq!(connection.while_answering(node.published()).await.1.unwrap(), Some(id(7)));
     assert_eq!(node.stats.doubtful.get(), 0);
     // The next batch begins with the next sequence.
     publish(&node, [3]);
@@ -74,8 +74,8 @@ async fn what_has_arrived_is_not_sent_again() {
     kill(&mut connection).await;
     advance(&node, &mut connection, 9);
     look(&mut connection, &[ours(&node, "6-0", 1), ours(&node, "7-0", 2)]).await;
-    assert_eq!(node.published().await.1.unwrap(), Some(id(6)));
-    assert_eq!(node.published().await.1.unwrap(), Some(id(7)));
+    assert_eq!(connection.while_answering(node.published()).await.1.unwrap(), Some(id(6)));
+    assert_eq!(connection.while_answering(node.published()).await.1.unwrap(), Some(id(7)));
     publish(&node, [3]);
     assert_eq!(connection.expect_batch(1).await.seqs(), [3]);
 }
@@ -146,9 +146,9 @@ async fn of_a_transaction_that_is_there_in_part_the_beginning_was_trimmed() {
     kill(&mut connection).await;
     advance(&node, &mut connection, 9);
     look(&mut connection, &[ours(&node, "8-0", 2)]).await;
-    let (first, outcome) = node.published().await;
+    let (first, outcome) = connection.while_answering(node.published()).await;
     assert_eq!((first, outcome.unwrap()), (1, None));
-    let (second, outcome) = node.published().await;
+    let (second, outcome) = connection.while_answering(node.published()).await;
     assert_eq!((second, outcome.unwrap()), (2, Some(id(8))));
     publish(&node, [3]);
     assert_eq!(connection.expect_batch(1).await.seqs(), [3]);

@@ -1,0 +1,126 @@
+// Redis refuses to let a node read or write for some seconds. Clients of that node leave meanwhile, and
+// come back there or at another node: each is recovered only if it lacks nothing, or starts anew.
+//
+// Breaks when a node gives clients offsets ahead of what it has read, and when what it could not write
+// counts as something that nobody has missed.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { describe, test } = require("node:test");
+const { createAdmin } = require("../helpers/clients");
+const { startNodeOn } = require("../helpers/node");
+const { startRedis } = require("../helpers/redis-server");
+const { connectClient } = require("../helpers/socket-client");
+const { settle, waitFor } = require("../helpers/wait");
+const { defer } = require("../faults/defer");
+const { Traffic } = require("../faults/traffic");
+require("../faults/warnings"); // refusals are warned of
+
+const USER = "app";
+const PACE = 20;
+const CLIENTS = 6;
+/** How long a client is away (ms). */
+const AWAY = 200;
+
+/** What is refused, and the commands that refuse it and permit it again. */
+const REFUSALS = {
+  "XREAD is refused": [["-xread"], ["+xread"]],
+  "XADD is refused": [["-xadd"], ["+xadd"]],
+  "the password is wrong": [["resetpass", ">other"], [">secret"]],
+};
+
+describe("clients that leave while", { concurrency: 3 }, () => {
+  for (const [what, [refuse, permit]] of Object.entries(REFUSALS)) {
+    for (const where of ["the same node", "another node"]) {
+      test(`${what} and come back at ${where}`, async (t) => {
+        const redis = await startRedis();
+        defer(t, () => redis.stop());
+        const admin = await createAdmin(redis);
+        defer(t, () => admin.close());
+        const setUser = (/** @type {string[]} */ ...rules) =>
+          admin.command("ACL", "SETUSER", USER, ...rules);
+        await setUser("on", ">secret", "~*", "&*", "+@all");
+        const server = { host: redis.host, port: redis.port };
+        const nodes = await Promise.all(
+          [{ ...server, username: USER, password: "secret" }, server].map((settings) =>
+            startNodeOn(
+              { adapterArgument: settings, close: async () => {} },
+              { serverOptions: { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } } },
+            ),
+          ),
+        );
+        defer(t, () => Promise.all(nodes.map((node) => node.close())));
+        const clients = await Promise.all(
+          Array.from({ length: CLIENTS }, () => connectClient(nodes[0].url)),
+        );
+        defer(t, () => clients.forEach((client) => client.disconnect()));
+        const traffic = new Traffic(
+          nodes.map(({ io }) => io),
+          clients,
+        );
+        traffic.emit(0);
+        traffic.emit(1);
+        await traffic.assertComplete();
+        traffic.start(PACE);
+        defer(t, () => traffic.stop());
+        await settle(500);
+
+        await setUser(...refuse);
+        if (refuse.includes("resetpass")) {
+          await admin.command("CLIENT", "KILL", "USER", USER);
+        }
+        await settle(500);
+        /** What each emitter had emitted when the client was back, if it was recovered. */
+        const marks = await Promise.all(
+          clients.map(async (client, place) => {
+            await settle(place * 150);
+            client.cut();
+            await settle(AWAY);
+            await client.reconnect(nodes[where === "the same node" ? 0 : 1].url, 25_000);
+            return client.socket.recovered ? [...traffic.counts] : undefined;
+          }),
+        );
+        await setUser(...permit);
+        const last = () => traffic.counts.map((count, from) => `${from}:${count - 1}`);
+        await settle(500);
+        await waitFor(
+          () => {
+            traffic.emit(0);
+            traffic.emit(1);
+            return nodes.every(
+              ({ io }) => /** @type {any} */ (io.of("/").adapter).stats().connected,
+            );
+          },
+          { timeout: 20_000, interval: 50, what: "the connections to be back" },
+        );
+        traffic.stop();
+        await settle(200);
+        traffic.emit(0);
+        traffic.emit(1);
+        await waitFor(
+          () =>
+            clients.every((client) => last().every((p) => traffic.received(client).includes(p))),
+          { timeout: 20_000, what: "the last packets" },
+        );
+
+        const recovered = marks.filter((mark) => mark !== undefined).length;
+        t.diagnostic(`${recovered} of ${CLIENTS} recovered, ${traffic.total} packets`);
+        clients.forEach((client, place) => {
+          const packets = traffic.received(client);
+          const mark = marks[place];
+          if (mark === undefined) {
+            return;
+          }
+          assert.equal(new Set(packets).size, packets.length, `doubled for client ${place}`);
+          const missing = mark.flatMap((count, from) =>
+            Array.from({ length: count }, (_, number) => `${from}:${number}`).filter(
+              (packet) => !packets.includes(packet),
+            ),
+          );
+          assert.deepEqual(missing, [], `client ${place} was recovered without these`);
+        });
+      });
+    }
+  }
+});
