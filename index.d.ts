@@ -99,6 +99,15 @@ export interface RedisStreamsAdapterOptions {
    */
   historyBytes?: number;
   /**
+   * Whether the sessions of connected clients are kept in Redis while connection state recovery is on,
+   * and not only those of clients that have gone. Then clients of a killed node are recovered, and
+   * clients that are back before their node has noticed that they had gone. A session is written when
+   * its client has connected, when its rooms change, and at intervals while its client sends something.
+   * @default true
+   * @example createAdapter(client, { liveSessions: false })
+   */
+  liveSessions?: boolean;
+  /**
    * How requests, answers and heartbeats travel: over PUB/SUB, as in upstream 0.3, or in the
    * stream, as in upstream 0.1 and 0.2. All nodes need the same value.
    * @default "pubsub"

@@ -26,8 +26,9 @@ class Returns {
       missed: [],
       position: "1-0",
     });
-    const engine = { restoreSession, persistSession() {}, restoreRefused() {} };
-    this.recovery = new Recovery(nsp, /** @type {any} */ (engine));
+    const engine = { restoreSession, endSession() {}, dropSession() {}, restoreRefused() {} };
+    const options = /** @type {any} */ ({ liveSessions: false, heartbeatTimeout: 10_000 });
+    this.recovery = new Recovery({ nsp }, /** @type {any} */ (engine), options);
   }
 
   /** socket.io has made the socket; its middlewares run. @param {string} sid */

@@ -9,12 +9,14 @@ const { encodeMsgpack, decodeMsgpack, encodedSize, decodeData } = require("./cod
 const debug = require("./debug");
 const { EncodedPacket } = require("./encoded-packet");
 const { FOR_NOBODY } = require("./events");
+const { HAND_OVER, HANDED_OVER } = require("./hand-over");
 const { canBeSent, canEncode, canFanOut, fanOut, hasRecipients } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
 const { OVERVIEW, OVERVIEW_RESPONSE, overviewAnswer, targetsOf } = require("./overview");
 const { emitToAll } = require("./listeners");
 const { Publisher } = require("./publisher");
 const { Recovery } = require("./recovery");
+const { recoverWithoutOffset } = require("./recover-without-offset");
 const { Requests, isRequest } = require("./requests");
 const { encodeResponse } = require("./responses");
 const { takeOver } = require("./take-over");
@@ -62,7 +64,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
       engine.countSubscribers(nsp.name, asked),
     );
     if (nsp.server.opts.connectionStateRecovery) {
-      this.#recovery = new Recovery(nsp, engine);
+      this.#recovery = new Recovery(this, engine, options);
     }
     this.#namespace = engine.open(nsp.name, this.#recovery !== undefined, canEncode(nsp), {
       onEntry: (event) => this.#onEntry(event),
@@ -70,6 +72,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onPayload: (payload) => this.#onPayload(payload),
       onMembersChanged: () => this.#requests.refresh(),
       onLost: (loss) => this.#onLost(loss),
+      onReconnected: () => this.#recovery?.refresh(),
+      onSessionTaken: (pid) => this.#recovery?.onTaken(pid),
     });
     this.#publisher = new Publisher(engine, this.#namespace, {
       nsp: nsp.name,
@@ -81,6 +85,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
 
   /** Called when the namespace has this adapter. */
   init() {
+    if (this.#recovery) {
+      recoverWithoutOffset(this.nsp);
+    }
     if (this.#previous !== undefined) {
       takeOver(this, this.#previous);
       this.#previous = undefined;
@@ -112,6 +119,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   /** @param {import("../index").Loss} loss */
   #onLost(loss) {
     debug("entries lost in %s: %o", this.nsp.name, loss);
+    this.#recovery?.refresh();
     emitToAll(this, "loss", loss);
   }
 
@@ -169,6 +177,11 @@ class RedisStreamsAdapter extends ClusterAdapter {
     }
     if (type === OVERVIEW_RESPONSE) {
       return this.onResponse(message);
+    }
+    if (type === HAND_OVER || type === HANDED_OVER) {
+      return type === HAND_OVER
+        ? void this.#recovery?.onHandOver(message)
+        : this.#recovery?.onHandedOver(message);
     }
     this.onMessage(message, /** @type {any} */ (offset));
   }
@@ -491,6 +504,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   close() {
     if (this.#closing === undefined) {
       this.#requests.close();
+      this.#recovery?.close();
       this.#closing = this.#engine.close(this.nsp.name, this.#namespace.handle);
     }
     return this.#closing;

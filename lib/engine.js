@@ -30,6 +30,8 @@ const SLICE_TIME = 10;
  * @property {(payload: Uint8Array) => void} onPayload
  * @property {() => void} onMembersChanged
  * @property {(loss: Loss) => void} onLost
+ * @property {() => void} onReconnected the connection of requests was away
+ * @property {(pid: string) => void} onSessionTaken
  *
  * @typedef {import("../index").Loss} Loss
  * @callback Published called once per publish, in the stream's order: with the entry's ID, or with
@@ -257,23 +259,65 @@ class Engine {
   }
 
   /**
+   * Saves the session of a client that has gone.
+   *
    * @param {string} pid
+   * @param {number} generation
    * @param {Uint8Array} session
    * @param {number} keep ms
    */
-  persistSession(pid, session, keep) {
-    this.#native.persistSession(pid, session, keep);
+  endSession(pid, generation, session, keep) {
+    this.#native.endSession(pid, generation, session, keep);
+  }
+
+  /**
+   * Writes the session of a connected client.
+   *
+   * @param {string} nsp
+   * @param {string} pid
+   * @param {number} generation
+   * @param {Uint8Array} session
+   * @param {number} keep for how long it is honoured if this node dies, ms
+   * @param {boolean} isNew whether it has no record yet
+   */
+  keepSession(nsp, pid, generation, session, keep, isNew) {
+    const handle = this.#handles.get(nsp);
+    if (handle !== undefined) {
+      this.#native.keepSession(handle, pid, generation, session, keep, isNew);
+    }
+  }
+
+  /**
+   * The client of a session has left for good.
+   *
+   * @param {string} pid
+   * @param {number} generation
+   * @param {number} keep for how long the session could be restored, ms
+   */
+  dropSession(pid, generation, keep) {
+    this.#native.dropSession(pid, generation, keep);
+  }
+
+  /**
+   * Resolves when what was saved of a session is in Redis.
+   *
+   * @param {string} pid
+   */
+  async waitForSession(pid) {
+    await this.#call("done", (call) => this.#native.waitForSession(call, pid));
   }
 
   /**
    * @param {string} nsp
    * @param {string} pid
-   * @param {string} offset
+   * @param {string} [offset] absent if the client has received nothing yet
+   * @param {{ owner: string, isDead: boolean }} [gone] the node that does not have the client any more
+   * @returns {Promise<EventOf<"restored"> | EventOf<"owned">>}
    */
-  async restoreSession(nsp, pid, offset) {
+  async restoreSession(nsp, pid, offset, gone) {
     return this.#call("restored", (call) => {
       try {
-        this.#native.restoreSession(call, nsp, pid, offset);
+        this.#native.restoreSession(call, nsp, pid, offset, gone?.owner, gone?.isDead ?? false);
       } catch (error) {
         // The engine found this on the JS thread, where it cannot write debug lines.
         debug("%s", /** @type {Error} */ (error).message);
@@ -323,7 +367,7 @@ class Engine {
   }
 
   /**
-   * @template {"done" | "subscribers" | "restored"} K
+   * @template {"done" | "subscribers" | "restored" | "owned"} K
    * @param {K} _kind the kind of event that answers the call
    * @param {(call: number) => void} ask
    * @returns {Promise<EventOf<K>>}
@@ -374,6 +418,7 @@ class Engine {
       case "done":
       case "subscribers":
       case "restored":
+      case "owned":
         return this.#takeCall(event.call)?.resolve(event);
       case "failed":
         return this.#takeCall(event.call)?.reject(new EngineError(event.error));
@@ -381,6 +426,8 @@ class Engine {
         return this.#onLost(event);
       case "members":
         return this.#onMembersChanged(event);
+      case "sessionTaken":
+        return this.#namespaces.get(event.namespace)?.listener.onSessionTaken(event.pid);
       case "reconnected":
         return this.#onReconnected(event);
       case "credentials":
@@ -431,6 +478,9 @@ class Engine {
       connection: /** @type {any} */ (connection),
       awayMs: away,
     }));
+    if (connection === "pubsub") {
+      this.#namespaces.forEach(({ listener }) => listener.onReconnected());
+    }
   }
 
   /** @param {EventOf<"members">} event */

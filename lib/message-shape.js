@@ -4,6 +4,7 @@
 
 const { MessageType } = require("socket.io-adapter");
 
+const { HAND_OVER, HANDED_OVER } = require("./hand-over");
 const { OVERVIEW, OVERVIEW_RESPONSE, isOverview, isSubject } = require("./overview");
 
 /** @param {any} value */
@@ -15,6 +16,9 @@ const hasTargets = (opts) =>
 
 /** @param {any} data */
 const isAnswer = (data) => typeof data.requestId === "string";
+
+/** @param {any} data */
+const isHandOver = (data) => isAnswer(data) && typeof data.pid === "string";
 
 /** @type {Record<number, (data: any) => boolean>} */
 const SHAPES = {
@@ -36,6 +40,8 @@ const SHAPES = {
   [MessageType.BROADCAST_ACK]: isAnswer,
   [OVERVIEW]: ({ opts, requestId, subject }) =>
     hasTargets(opts) && typeof requestId === "string" && isSubject(subject),
+  [HAND_OVER]: (data) => isHandOver(data) && ["string", "undefined"].includes(typeof data.offset),
+  [HANDED_OVER]: isHandOver,
   [OVERVIEW_RESPONSE]: (data) => isAnswer(data) && isOverview(data.overview),
 };
 

@@ -20,8 +20,24 @@ export declare class NativeEngine {
   respond(nsp: string, uid: string, payload: Uint8Array): void;
   /** Counts the nodes that listen in a namespace. An event answers the call. */
   countSubscribers(call: number, nsp: string, asked: Array<string>): void;
-  /** Saves a session, msgpack, for `keep` ms. */
-  persistSession(pid: string, session: Uint8Array, keep: number): void;
+  /** Saves the session of a client that has gone, msgpack, for `keep` ms. */
+  endSession(pid: string, generation: number, session: Uint8Array, keep: number): void;
+  /**
+   * Keeps the session of a connected client, msgpack. It is honoured for `keep` ms if this node
+   * dies. `is_new` means that this is its first record.
+   */
+  keepSession(
+    namespace: number,
+    pid: string,
+    generation: number,
+    session: Uint8Array,
+    keep: number,
+    isNew: boolean,
+  ): void;
+  /** A client whose session was kept has left for good. Other nodes forget it within `keep` ms. */
+  dropSession(pid: string, generation: number, keep: number): void;
+  /** An event answers the call when what was saved of a session is in Redis. */
+  waitForSession(call: number, pid: string): void;
   /**
    * The ID of the entry up to which own entries were delivered here while the stream could not be
    * read.
@@ -29,8 +45,18 @@ export declare class NativeEngine {
   deliveredAhead(nsp: string): string;
   /** The ID of the entry behind which this node has begun to read a namespace's stream. */
   readSince(nsp: string): string;
-  /** Restores a session. An event answers the call. */
-  restoreSession(call: number, nsp: string, pid: string, offset: string): void;
+  /**
+   * Restores a session. An event answers the call. `gone` is the uid of the node that is known to
+   * have the client no more, and `is_dead` whether that node itself does not answer.
+   */
+  restoreSession(
+    call: number,
+    nsp: string,
+    pid: string,
+    offset: string | undefined | null,
+    gone: string | undefined | null,
+    isDead: boolean,
+  ): void;
   /** Closes a namespace. An event answers the call once what it published is written. */
   closeNamespace(call: number, nsp: string, handle: number): void;
   /** Ends the engine. Its last event answers the call. */
@@ -148,9 +174,16 @@ export type NativeEvent =
   | {
       kind: "restored"; /** The call. */
       call: number; /** msgpack of `{sid, pid, rooms, data}`. */
-      session: Buffer; /** What the client missed, in order. */
+      session: Buffer; /** Numbers the restores of the session. */
+      generation: number; /** What the client missed, in order. */
       missed: Array<NativeMissed>; /** The ID of the entry up to which `missed` goes. */
       position: string;
+    }
+  | { kind: "owned"; /** The call. */ call: number; /** The node's uid. */ owner: string }
+  | {
+      kind: "sessionTaken"; /** The namespace's handle. */
+      namespace: number; /** The client's private session ID. */
+      pid: string;
     }
   | { kind: "failed"; /** The call. */ call: number; /** Why. */ error: NativeError }
   | {

@@ -21,6 +21,7 @@ const { inspect } = require("node:util");
  * @property {number} heartbeatTimeout ms
  * @property {number} publishQueueBytes limit of what waits to be published, bytes
  * @property {number} inboxBytes limit of what was read and waits for the JS thread, bytes
+ * @property {boolean} liveSessions whether sessions of connected clients are kept in Redis
  * @property {number} historyBytes limit of the history for connection state recovery, bytes
  * @property {"pubsub" | "stream"} requestsVia how requests, answers and heartbeats travel
  */
@@ -104,6 +105,7 @@ const TABLE = {
   // 0: the engine keeps no history, and reads from Redis what a client missed.
   historyBytes: integer(64 * MIB, 0, MAX_SAFE),
   requestsVia: choice("pubsub", "stream"),
+  liveSessions: flag(true),
 };
 
 /** The unknown names that this process has warned of. */

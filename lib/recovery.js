@@ -2,41 +2,37 @@
 // Connection state recovery in one namespace. It saves and restores sessions, keeps the entry at which
 // each socket joined its rooms, and holds packets for recovered sockets that are not connected yet.
 
-const { MessageType } = require("socket.io-adapter");
-
-const { decodeData, decodeMsgpack, encodeMsgpack } = require("./codec");
-const debug = require("./debug");
-const { EncodedPacket } = require("./encoded-packet");
+const { decodeMsgpack, encodeMsgpack } = require("./codec");
+const { START, isAfter, later } = require("./entry-ids");
 const { sendTo } = require("./fan-out");
-const { isWellFormed } = require("./message-shape");
+const { HandOver } = require("./hand-over");
+const { LiveSessions } = require("./live-sessions");
+const { offsetOf, toOutgoing } = require("./missed");
+const { NO_OFFSET } = require("./recover-without-offset");
 const { sessionLifetime } = require("./session-lifetime");
-const { clearTimeout, nextTick, setTimeout } = require("./timers");
+const { clearTimeout, nextTick, setImmediate, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
 /** Packet type of the Socket.IO protocol. */
-const EVENT = 2;
+const DISCONNECT = 1;
 /** How long the middlewares may take with a recovered socket before its packets are dropped, ms. */
 const ARRIVAL_TIMEOUT = 45_000;
-/** Before every entry. */
-const START = "0-0";
-/** Session IDs have 20 characters; anything longer than this is not a session ID. */
-const LONGEST_PID = 128;
+/** socket.io's session IDs have 20 of these characters. The client chooses a part of a key with them. */
+const PID = /^[\w-]{1,128}$/;
 
 /**
  * @typedef {import("./targets").Targets} Targets
- * @typedef {import("./native-binding").NativeMissed} NativeMissed
+ * @typedef {import("./missed").NativeMissed} NativeMissed
+ * @typedef {import("./missed").Outgoing} Outgoing
  *
  * @typedef {object} Arriving a recovered socket on its way through the middlewares
- * @property {any} session as it was in Redis
+ * @property {any} session as it was in Redis, with its new generation
  * @property {Map<any, string>} since
  * @property {Outgoing[] | undefined} packets what the socket missed, and what arrived for it
  * meanwhile; undefined if the middlewares took too long
  * @property {boolean} isTaken true once the socket exists; a wrapper of `restoreSession` may have
  * refused it
  * @property {NodeJS.Timeout} timer
- *
- * @typedef {{ encoded: EncodedPacket } | { packet: any }} Outgoing an event packet
- * with its offset
  */
 
 class Recovery {
@@ -56,16 +52,29 @@ class Recovery {
   /** The last offset that was sent to a recovered socket before its CONNECT.
    * @type {WeakMap<object, string>} */
   #sentAhead = new WeakMap();
+  /** Sockets that must not save their session any more. @type {WeakSet<object>} */
+  #released = new WeakSet();
+  /** The sessions of connected sockets. */
+  #live;
+  #handOver;
+  /** The restores that are under way, by private session ID. @type {Map<string, Promise<any>>} */
+  #restoring = new Map();
 
   /**
-   * @param {any} nsp
+   * @param {any} adapter its namespace has recovery
    * @param {import("./engine").Engine} engine
+   * @param {import("./options").Options} options
    */
-  constructor(nsp, engine) {
+  constructor(adapter, engine, { liveSessions, heartbeatTimeout }) {
+    const { nsp } = adapter;
     this.#nsp = nsp;
     this.#engine = engine;
     const { maxDisconnectionDuration } = nsp.server.opts.connectionStateRecovery;
     this.#lifetime = sessionLifetime(maxDisconnectionDuration);
+    this.#live = new LiveSessions(liveSessions && this.#lifetime > 0, (live) => this.#write(live));
+    this.#handOver = new HandOver(adapter, heartbeatTimeout, (asked) =>
+      engine.countSubscribers(nsp.name, asked),
+    );
   }
 
   /** True while a recovered socket is not connected yet. */
@@ -95,13 +104,24 @@ class Recovery {
       }
     }
     const socket = this.#nsp.sockets.get(sid);
-    if (arriving && socket) {
+    if (socket === undefined) {
+      return;
+    }
+    if (this.#live.has(sid)) {
+      this.#live.change(sid);
+    } else {
+      this.#live.add(socket, arriving?.session.generation);
+    }
+    if (arriving) {
       this.#stopExpecting(sid, arriving);
       if (arriving.packets) {
         // The middlewares have accepted the socket. socket.io writes its CONNECT right after this.
         this.#sendAhead(socket, arriving);
       } else {
-        // The session is in Redis again: the client can come back, and then gets everything.
+        // The session is in Redis again, or with another node: the client can come back, and then gets
+        // everything. The socket must not save it any more.
+        this.#live.remove(sid);
+        this.#released.add(socket);
         nextTick(() => socket.conn.close());
       }
     }
@@ -135,6 +155,7 @@ class Recovery {
    */
   leave(sid, room) {
     this.#joined.get(sid)?.delete(room);
+    this.#live.change(sid);
     this.#keepNoneFor(sid, room);
   }
 
@@ -149,6 +170,11 @@ class Recovery {
       }
     }
     this.#joined.delete(sid);
+    const live = this.#live.remove(sid);
+    if (live) {
+      // Not for a reason for which socket.io keeps sessions.
+      this.#engine.dropSession(live.socket.pid, live.generation, this.#lifetime);
+    }
   }
 
   /**
@@ -175,13 +201,27 @@ class Recovery {
   }
 
   /**
-   * Saves the session of a disconnected socket. In addition to upstream's fields, it holds for each room
-   * the last entry before the socket joined: earlier broadcasts to the room were not for this client.
-   * It also holds the last offset that was sent before the CONNECT: see {@link restore}.
+   * Saves the session of a disconnected socket.
    *
    * @param {any} session
    */
   persist(session) {
+    const socket = this.#nsp.sockets.get(session.sid);
+    if (socket && this.#released.has(socket)) {
+      return;
+    }
+    const live = this.#live.remove(session.sid);
+    this.#keepSession(this.#withPositions({ ...session, generation: live?.generation }));
+  }
+
+  /**
+   * Adds to upstream's fields for each room the last entry before the socket joined: earlier broadcasts
+   * to the room were not for this client. Also the last offset that was sent before the CONNECT: see
+   * {@link restore}.
+   *
+   * @param {any} session
+   */
+  #withPositions(session) {
     const joined = this.#joined.get(session.sid);
     // The client may have connected before this node knew where its reading begins.
     const begin = this.#engine.readSince(this.#nsp.name);
@@ -191,7 +231,24 @@ class Recovery {
     const socket = this.#nsp.sockets.get(session.sid);
     const sentAhead = (socket && this.#sentAhead.get(socket)) ?? START;
     const ahead = later(sentAhead, this.#engine.deliveredAhead(this.#nsp.name));
-    this.#keepSession({ ...session, since, ...(ahead !== START && { ahead }) });
+    return { ...session, since, ...(ahead !== START && { ahead }) };
+  }
+
+  /**
+   * Writes the session of a connected socket.
+   *
+   * @param {import("./live-sessions").LiveSession} live
+   */
+  #write({ socket, generation, isNew }) {
+    const { id: sid, pid, rooms, data } = socket;
+    const session = this.#withPositions({ sid, pid, rooms: [...rooms], data, generation });
+    const name = this.#nsp.name;
+    this.#engine.keepSession(name, pid, generation, encodeMsgpack(session), this.#lifetime, isNew);
+  }
+
+  /** Writes the sessions of all connected sockets again, since Redis may have lost them. */
+  refresh() {
+    this.#live.changeAll();
   }
 
   /** @param {any} session */
@@ -206,30 +263,142 @@ class Recovery {
       warnOfHandler("`socket.data` cannot be encoded, and was not kept for recovery", error);
       return;
     }
-    this.#engine.persistSession(session.pid, encoded, this.#lifetime);
+    this.#engine.endSession(session.pid, session.generation ?? 0, encoded, this.#lifetime);
   }
 
   /**
    * Both parameters come from the client.
    *
    * @param {string} pid
-   * @param {string} offset
+   * @param {string} given the offset; {@link NO_OFFSET} if the client has received nothing yet
    * @returns {Promise<any>} the session in the form that socket.io expects
    */
-  async restore(pid, offset) {
-    if (pid.length === 0 || pid.length > LONGEST_PID) {
+  async restore(pid, given) {
+    if (!PID.test(pid)) {
       this.#engine.restoreRefused("the session ID is none");
       throw new Error("session not restored: the session ID is none");
     }
-    const restored = await this.#engine.restoreSession(this.#nsp.name, pid, offset);
+    const offset = given === NO_OFFSET ? undefined : given;
+    if (!(await this.#release(pid, offset))) {
+      this.#engine.restoreRefused("it is being restored");
+      throw new Error("session not restored: it is being restored");
+    }
+    const restored = this.#restore(pid, offset);
+    this.#restoring.set(pid, restored);
+    try {
+      return await restored;
+    } finally {
+      if (this.#restoring.get(pid) === restored) {
+        this.#restoring.delete(pid);
+      }
+    }
+  }
+
+  /**
+   * @param {string} pid
+   * @param {string} [offset]
+   */
+  async #restore(pid, offset) {
+    let restored = await this.#engine.restoreSession(this.#nsp.name, pid, offset);
+    while (restored.kind === "owned") {
+      // The client was connected to another node, which may not have noticed yet that it has gone.
+      const { owner } = restored;
+      const verdict = await this.#handOver.ask(owner, pid, offset);
+      if (verdict === "busy" || verdict === "late") {
+        this.#engine.restoreRefused(`node ${owner} does not hand it over (${verdict})`);
+        throw new Error(`session not restored: node ${owner} does not hand it over`);
+      }
+      const gone = { owner, isDead: verdict === "dead" };
+      restored = await this.#engine.restoreSession(this.#nsp.name, pid, offset, gone);
+    }
     const session = /** @type {any} */ (decodeMsgpack(restored.session));
-    if (typeof session.ahead === "string" && isAfter(session.ahead, offset)) {
+    if (typeof session.ahead === "string" && isAfter(session.ahead, offset ?? START)) {
       // A client holds back packets that arrive before its CONNECT, and counts them as received when the
       // CONNECT arrives. This client never got the CONNECT, and may still hold some of the packets.
+      this.#engine.dropSession(pid, restored.generation, this.#lifetime);
       this.#engine.restoreRefused("its connection broke before the last recovery was complete");
       throw new Error("session not restored: the client may hold packets of its last recovery");
     }
+    session.generation = restored.generation;
     return this.#expect(session, restored.missed, restored.position);
+  }
+
+  /**
+   * The client of a session is back, here or at another node. A socket that it has left here ends.
+   *
+   * @param {string} pid
+   * @param {string} [offset]
+   * @returns {Promise<boolean>} false if the client cannot have the session
+   */
+  async #release(pid, offset) {
+    const restoring = this.#restoring.get(pid);
+    if (restoring) {
+      await restoring.catch(() => {});
+      // socket.io makes the socket now.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const socket = this.#live.socketOf(pid);
+    if (socket) {
+      if (isAfter(this.#sentAhead.get(socket) ?? START, offset ?? START)) {
+        // The client could not be recovered (see `restore`), and the socket may be in use.
+        return false;
+      }
+      // A client that still listens here, such as a second tab with the same session, learns that it
+      // is disconnected, and does not fight for the session.
+      socket.packet({ type: DISCONNECT });
+      socket._onclose("transport close");
+      return true;
+    }
+    for (const arriving of this.#arriving.values()) {
+      if (arriving.session.pid === pid) {
+        if (!arriving.isTaken) {
+          return false;
+        }
+        if (arriving.packets) {
+          arriving.packets = undefined;
+          this.#keepSession(arriving.session);
+        }
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Another node asks for the session of a client that it has now.
+   *
+   * @param {any} message
+   */
+  onHandOver(message) {
+    return this.#handOver.onRequest(message, async (pid, offset) => {
+      const isReleased = await this.#release(pid, offset);
+      await this.#engine.waitForSession(pid);
+      return isReleased;
+    });
+  }
+
+  /** @param {any} message */
+  onHandedOver(message) {
+    this.#handOver.onAnswer(message);
+  }
+
+  /**
+   * Another node has restored the session of a client that is still connected here.
+   *
+   * @param {string} pid
+   */
+  onTaken(pid) {
+    const socket = this.#live.socketOf(pid);
+    if (socket) {
+      this.#live.remove(socket.id);
+      this.#released.add(socket);
+      socket.packet({ type: DISCONNECT });
+      socket._onclose("transport close");
+    }
+  }
+
+  close() {
+    this.#live.close();
+    this.#handOver.close();
   }
 
   /**
@@ -258,6 +427,7 @@ class Recovery {
     this.#arriving.set(session.sid, arriving);
     delete session.since;
     delete session.ahead;
+    delete session.generation;
     // socket.io would send these before the middlewares run, and a client that the middlewares refuse
     // would keep them. So `join` sends them, when the middlewares have accepted the socket.
     session.missedPackets = [];
@@ -271,6 +441,8 @@ class Recovery {
       this.#keepSession(arriving.session);
     } else {
       this.#stopExpecting(arriving.session.sid, arriving);
+      const { pid, generation } = arriving.session;
+      this.#engine.dropSession(pid, generation, this.#lifetime);
     }
   }
 
@@ -308,83 +480,6 @@ class Recovery {
     }
     return found;
   }
-}
-
-/**
- * The offset that a client takes from a packet: the packet's last argument.
- *
- * @param {Outgoing} outgoing
- * @returns {string | undefined}
- */
-function offsetOf(outgoing) {
-  if ("packet" in outgoing) {
-    return outgoing.packet.data.at(-1);
-  }
-  return /"(\d+-\d+)"\]$/.exec(/** @type {string} */ (outgoing.encoded.parts[0]))?.[1];
-}
-
-/**
- * @param {NativeMissed} broadcast
- * @param {Map<any, string>} since by room of the client, the last entry before it joined
- * @param {string} nsp
- * @returns {Outgoing[]} empty if the client did not miss it
- */
-function toOutgoing(broadcast, since, nsp) {
-  if (broadcast.kind === "packet") {
-    return [{ encoded: new EncodedPacket([broadcast.text, ...broadcast.attachments]) }];
-  }
-  const { id } = broadcast;
-  try {
-    const data = decodeData(broadcast);
-    if (!isWellFormed({ uid: "", nsp: "", type: MessageType.BROADCAST, data })) {
-      return [];
-    }
-    return isMissed(data, id, since)
-      ? [{ packet: { type: EVENT, nsp, data: [...data.packet.data, id] } }]
-      : [];
-  } catch (error) {
-    debug("entry %s skipped: %s", id, error);
-    return [];
-  }
-}
-
-/**
- * @param {any} data of a broadcast
- * @param {string} id of its entry
- * @param {Map<any, string>} since by room of the client, the last entry before it joined
- */
-function isMissed({ packet, opts, requestId }, id, since) {
-  /** @param {any} room */
-  const wasIn = (room) => {
-    const joined = since.get(room);
-    return joined !== undefined && isAfter(id, joined);
-  };
-  return (
-    packet.type === EVENT &&
-    packet.id === undefined &&
-    requestId === undefined &&
-    opts.flags?.volatile === undefined &&
-    (opts.rooms.length === 0 || opts.rooms.some(wasIn)) &&
-    !opts.except.some(wasIn)
-  );
-}
-
-/**
- * @param {string} id
- * @param {string} [other]
- */
-function later(id, other) {
-  return other !== undefined && isAfter(other, id) ? other : id;
-}
-
-/**
- * @param {string} id
- * @param {string} other
- */
-function isAfter(id, other) {
-  const [ms, seq] = id.split("-").map(Number);
-  const [otherMs, otherSeq] = other.split("-").map(Number);
-  return ms > otherMs || (ms === otherMs && seq > otherSeq);
 }
 
 module.exports = { Recovery };

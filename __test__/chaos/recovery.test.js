@@ -164,8 +164,8 @@ describe("a restore that comes to nothing can be tried again", () => {
 describe("two who come with one session at once", () => {
   const ROUNDS = 20;
 
-  // Breaks when whoever has read a session gets it, and not the one who deletes it.
-  test("one of them gets it, on whatever node", async (t) => {
+  // Breaks when whoever has read a session gets it, and when one whose session is taken over stays.
+  test("one of them has it in the end, on whatever node", async (t) => {
     const load = await startLoad(t, context);
     for (let round = 0; round < ROUNDS; round++) {
       const first = await load.connect(load.url(0));
@@ -178,8 +178,14 @@ describe("two who come with one session at once", () => {
         clients.map((client, i) => client.connect(load.url((round + i) % 3))),
       );
       assert.deepEqual(results, [true, true]);
-      const recovered = clients.filter(({ socket }) => socket.recovered);
-      assert.equal(recovered.length, 1, `round ${round}`);
+      // Who comes second may take the session over from the first.
+      const holders = () =>
+        clients
+          .filter(({ socket }) => socket.connected && socket.recovered)
+          .map(({ socket }) => socket.id);
+      await waitFor(() => holders().length === 1, {
+        what: () => `one to have it in round ${round}, not ${holders()}`,
+      });
     }
   });
 });

@@ -8,7 +8,7 @@ const { describe, test } = require("node:test");
 const { createAdmin } = require("../helpers/clients");
 const { startNodeOn } = require("../helpers/node");
 const { startRedis } = require("../helpers/redis-server");
-const { SESSION_KEY_PREFIX } = require("../helpers/recovery");
+const { sessionsIn } = require("../helpers/recovery");
 const { connectClient } = require("../helpers/socket-client");
 const { startProxy } = require("../helpers/tcp-proxy");
 const { waitFor } = require("../helpers/wait");
@@ -33,7 +33,7 @@ async function start(t) {
   };
   const node = await startNodeOn(handle, { serverOptions: { connectionStateRecovery: {} } });
   defer(t, () => node.close());
-  const saved = async () => (await admin.command("KEYS", `${SESSION_KEY_PREFIX}*`)).length;
+  const saved = async () => (await sessionsIn(admin)).length;
   return { redis, proxy, node, saved };
 }
 

@@ -16,6 +16,19 @@ async function hasSession({ admin }, pid) {
   return (await admin.command("EXISTS", SESSION_KEY_PREFIX + pid)) === 1;
 }
 
+/**
+ * The sessions of clients that have gone. Those of connected clients, and the nodes' signs of life, have
+ * keys with one more part.
+ *
+ * @param {import("./clients").Admin} admin
+ * @returns {Promise<string[]>} their keys
+ */
+async function sessionsIn(admin) {
+  /** @type {string[]} */
+  const keys = await admin.command("KEYS", `${SESSION_KEY_PREFIX}*`);
+  return keys.filter((key) => !key.slice(SESSION_KEY_PREFIX.length).includes(":"));
+}
+
 /** The secret id of a session. @param {Cluster} cluster @param {SocketClient} client */
 function pidOf(cluster, client) {
   return /** @type {any} */ (cluster.serverSocket(client)).pid;
@@ -85,6 +98,7 @@ async function missedBy(cluster, client, node) {
 module.exports = {
   SESSION_KEY_PREFIX,
   hasSession,
+  sessionsIn,
   pidOf,
   offsetOf,
   clientWithOffset,

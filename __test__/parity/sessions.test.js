@@ -94,11 +94,11 @@ describe("sessions", () => {
 
         await missedBy(cluster, client, node);
         assert.equal(await hasSession(cluster, pid), false);
+        await cluster.disconnect(client);
         const second = await connectWith({ pid, offset });
         assert.equal(second.server.recovered, false);
         assert.notEqual(second.client.id, id);
         await cluster.disconnect(second.client);
-        await cluster.disconnect(client);
       });
 
       test("a session that another version stored is restored", async () => {

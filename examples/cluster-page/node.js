@@ -11,7 +11,6 @@ const { createAdapter } = require("../.."); // in your project: "socket.io-redis
 const { openChat } = require("./chat");
 const { PacketSource } = require("./packet-source");
 const { startSampling } = require("./sampler");
-const { saveSessionsAhead } = require("./sessions-ahead");
 const { Site } = require("./site");
 const { Uplink } = require("./uplink");
 
@@ -44,7 +43,6 @@ const io = new Server(httpServer, {
   connectionStateRecovery: { maxDisconnectionDuration: RECOVERABLE },
 });
 
-saveSessionsAhead(io, RECOVERABLE);
 openChat(io, name);
 const source = new PacketSource(io, name);
 startSampling(io, name);

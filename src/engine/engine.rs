@@ -24,7 +24,7 @@ use super::presence::Pace;
 use super::random::random_name;
 use super::redis::{Connector, Credentials, Settings};
 use super::runtime::SharedRuntime;
-use super::session::Restore;
+use super::session::{Generation, Gone, Restore, Save, SessionKeys, What};
 use super::stats::Stats;
 use super::stream::{
     FLUSH_LIMIT, LARGEST_READ, PageSize, Progress, Publish, Reader, Stream, Writer, kept_by_js,
@@ -327,14 +327,28 @@ impl Engine {
         self.stream(nsp).cursor().read_since
     }
 
-    /// Saves a session, msgpack of `{sid, pid, rooms, data}`, for the time `keep`.
-    pub(crate) fn persist_session(&self, pid: &str, session: Vec<u8>, keep: Duration) {
+    /// Writes what has become of a session, which is honoured for the time `keep`.
+    pub(crate) fn save_session(
+        &self,
+        pid: &str,
+        generation: Generation,
+        what: What,
+        keep: Duration,
+    ) {
         if let Some(services) = &self.services {
-            services.sessions.persist(self.session_key(pid), session, keep);
+            services.sessions.save(Save::new(self.session_keys(pid), generation, what, keep));
         }
     }
 
-    /// Restores a session; see [`StreamEvent::Restored`].
+    /// Answers the call when what was saved of a session is in Redis.
+    pub(crate) fn wait_for_session(&self, call: CallId, pid: &str) {
+        if let Some(services) = &self.services {
+            services.sessions.wait_for(self.session_keys(pid), call);
+        }
+    }
+
+    /// Restores a session; see [`StreamEvent::Restored`] and [`Answer::Owned`]. `offset` is
+    /// `None` if the client has received nothing yet.
     ///
     /// # Errors
     /// [`Error::NotRestored`] if the offset, which comes from the client, is no entry ID.
@@ -343,9 +357,11 @@ impl Engine {
         call: CallId,
         nsp: &str,
         pid: &str,
-        offset: &str,
+        offset: Option<&str>,
+        gone: Option<Gone>,
     ) -> Result<()> {
-        let Ok(offset) = offset.parse::<EntryId>() else {
+        let entry = |offset: &str| offset.parse().ok().filter(|id| *id > EntryId::ZERO);
+        let Some(offset) = offset.map_or(Some(EntryId::ZERO), entry) else {
             self.stats.restores_refused.add(1);
             return Err(Error::NotRestored("the offset is no entry ID"));
         };
@@ -356,8 +372,10 @@ impl Engine {
             stream: self.stream(nsp).clone(),
             nsp: nsp.to_owned(),
             namespace: self.namespaces.get(nsp),
-            key: self.session_key(pid),
+            keys: self.session_keys(pid),
             offset,
+            gone,
+            uid: self.uid.clone(),
             asked: Instant::now(),
         });
         Ok(())
@@ -473,8 +491,8 @@ impl Engine {
             && self.control().is_none_or(Control::is_connected)
     }
 
-    fn session_key(&self, pid: &str) -> String {
-        self.settings.key(&format!("{}{pid}", self.options.session_key_prefix))
+    fn session_keys(&self, pid: &str) -> SessionKeys {
+        SessionKeys::new(&self.settings.key(&self.options.session_key_prefix), pid)
     }
 
     /// Completes what is left. Returns how many publishes were not written.

@@ -66,6 +66,8 @@ pub(crate) enum StreamEvent {
         call: CallId,
         /// msgpack of `{sid, pid, rooms, data}`.
         session: Vec<u8>,
+        /// Numbers the restores of the session.
+        generation: u32,
         /// The broadcasts that the client missed, in order.
         missed: Vec<Missed>,
         /// The ID of the entry up to which `missed` goes.
@@ -109,6 +111,12 @@ pub(crate) enum Notice {
     },
     /// An error that the operator must know.
     Warning(Error),
+    /// Another node has restored the session of a client that is still connected here.
+    SessionTaken {
+        namespace: NamespaceHandle,
+        /// The client's private session ID.
+        pid: String,
+    },
     /// A line for `DEBUG=`.
     Debug(String),
 }
@@ -120,6 +128,11 @@ pub(crate) enum Answer {
     Done,
     /// Which nodes listen in a namespace.
     Subscribers(SubscriberCount),
+    /// The client whose session was asked for is still connected to another node.
+    Owned {
+        /// The node's uid.
+        owner: String,
+    },
 }
 
 /// Which nodes listen to a namespace's requests, this one not included.
@@ -214,6 +227,10 @@ impl Notice {
         };
         match self {
             Notice::Debug(line) => allocated(line.capacity()),
+            Notice::SessionTaken { pid, .. } => allocated(pid.capacity()),
+            Notice::Answered { result: Ok(Answer::Owned { owner }), .. } => {
+                allocated(owner.capacity())
+            }
             Notice::Warning(_) | Notice::Answered { result: Err(_), .. } => ERROR,
             Notice::Answered { result: Ok(Answer::Subscribers(count)), .. } => {
                 uids(&count.known) + buffer::<bool>(count.present.capacity())

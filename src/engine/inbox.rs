@@ -320,6 +320,7 @@ mod tests {
         let restored = StreamEvent::Restored {
             call: 1,
             session: vec![],
+            generation: 1,
             missed: vec![],
             position: EntryId::ZERO,
             pin: None,

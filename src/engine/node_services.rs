@@ -56,8 +56,14 @@ impl NodeServices {
             }
             RequestsVia::Stream => (None, None),
         };
-        let (sessions, session_task) =
-            Sessions::new(connector.clone(), inbox.clone(), stats.clone(), warnings.clone());
+        let (sessions, session_task) = Sessions::new(
+            uid,
+            options,
+            connector.clone(),
+            inbox.clone(),
+            stats.clone(),
+            warnings.clone(),
+        );
         let tasks = NodeTasks { control: control_tasks, sessions: session_task };
         (Self { control, sessions }, tasks)
     }

@@ -69,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) heartbeat_interval: u64,
     /// Requests do not wait for a node that was silent for this long, in ms.
     pub(crate) heartbeat_timeout: u64,
+    /// Whether the sessions of connected clients are kept in Redis.
+    pub(crate) live_sessions: bool,
     /// Bound of the publishes that wait for the streams, for all streams together, in bytes. The
     /// messages that wait for PUB/SUB have the same bound, on their own.
     pub(crate) publish_queue_bytes: usize,
@@ -167,6 +169,7 @@ pub(crate) fn defaults() -> Options {
         publish_queue_bytes: 64 << 20,
         inbox_bytes: 64 << 20,
         history_bytes: 64 << 20,
+        live_sessions: true,
     }
 }
 

@@ -62,10 +62,27 @@ pub enum NativeEvent {
         call: u32,
         /// msgpack of `{sid, pid, rooms, data}`.
         session: Buffer,
+        /// Numbers the restores of the session.
+        generation: u32,
         /// What the client missed, in order.
         missed: Vec<NativeMissed>,
         /// The ID of the entry up to which `missed` goes.
         position: String,
+    },
+    /// A call was answered: the client whose session was asked for is still connected to another
+    /// node.
+    Owned {
+        /// The call.
+        call: u32,
+        /// The node's uid.
+        owner: String,
+    },
+    /// Another node has restored the session of a client that is still connected here.
+    SessionTaken {
+        /// The namespace's handle.
+        namespace: u32,
+        /// The client's private session ID.
+        pid: String,
     },
     /// A call has failed.
     Failed {
@@ -195,12 +212,15 @@ impl NativeEvent {
                 };
                 Self::Published { ticket, id, error }
             }
-            StreamEvent::Restored { call, session, missed, position, pin: _ } => Self::Restored {
-                call,
-                session: session.into(),
-                missed: missed.into_iter().map(NativeMissed::from).collect(),
-                position: position.to_string(),
-            },
+            StreamEvent::Restored { call, session, generation, missed, position, pin: _ } => {
+                Self::Restored {
+                    call,
+                    generation,
+                    session: session.into(),
+                    missed: missed.into_iter().map(NativeMissed::from).collect(),
+                    position: position.to_string(),
+                }
+            }
             StreamEvent::Lost { stream, loss, entries } => Self::Lost {
                 stream,
                 reason: loss.name().to_owned(),
@@ -222,6 +242,10 @@ impl From<Notice> for NativeEvent {
                 };
                 Self::Subscribers { call, subscribers }
             }
+            Notice::Answered { call, result: Ok(Answer::Owned { owner }) } => {
+                Self::Owned { call, owner }
+            }
+            Notice::SessionTaken { namespace, pid } => Self::SessionTaken { namespace, pid },
             Notice::Answered { call, result: Err(error) } => {
                 Self::Failed { call, error: error.into() }
             }

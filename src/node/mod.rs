@@ -17,6 +17,7 @@ use crate::engine::event::Event;
 use crate::engine::namespaces::{InterestPin, Namespace};
 use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
+use crate::engine::session::{Gone, What};
 use crate::engine::wire::{Data, to_msgpack};
 use batch::{NativeBatch, Packer};
 use stats::NativeStats;
@@ -174,11 +175,40 @@ impl NativeEngine {
         self.engine.count_subscribers(call, &nsp, asked);
     }
 
-    /// Saves a session, msgpack, for `keep` ms.
+    /// Saves the session of a client that has gone, msgpack, for `keep` ms.
     #[napi]
-    pub fn persist_session(&self, pid: String, session: Uint8Array, keep: f64) {
-        let keep = Duration::try_from_secs_f64(keep / 1_000.0).unwrap_or(Duration::ZERO);
-        self.engine.persist_session(&pid, session.to_vec(), keep);
+    pub fn end_session(&self, pid: String, generation: u32, session: Uint8Array, keep: f64) {
+        let (session, keep) = (session.to_vec(), milliseconds(keep));
+        self.engine.save_session(&pid, generation, What::Ended { session, keep }, keep);
+    }
+
+    /// Keeps the session of a connected client, msgpack. It is honoured for `keep` ms if this node
+    /// dies. `is_new` means that this is its first record.
+    #[napi]
+    pub fn keep_session(
+        &self,
+        namespace: u32,
+        pid: String,
+        generation: u32,
+        session: Uint8Array,
+        keep: f64,
+        is_new: bool,
+    ) {
+        let (session, keep) = (session.to_vec(), milliseconds(keep));
+        let what = What::Live { namespace, session, keep, is_new };
+        self.engine.save_session(&pid, generation, what, keep);
+    }
+
+    /// A client whose session was kept has left for good. Other nodes forget it within `keep` ms.
+    #[napi]
+    pub fn drop_session(&self, pid: String, generation: u32, keep: f64) {
+        self.engine.save_session(&pid, generation, What::Left, milliseconds(keep));
+    }
+
+    /// An event answers the call when what was saved of a session is in Redis.
+    #[napi]
+    pub fn wait_for_session(&self, call: u32, pid: String) {
+        self.engine.wait_for_session(call, &pid);
     }
 
     /// The ID of the entry up to which own entries were delivered here while the stream could not be
@@ -194,16 +224,20 @@ impl NativeEngine {
         self.engine.read_since(&nsp).to_string()
     }
 
-    /// Restores a session. An event answers the call.
+    /// Restores a session. An event answers the call. `gone` is the uid of the node that is known to
+    /// have the client no more, and `is_dead` whether that node itself does not answer.
     #[napi]
     pub fn restore_session(
         &self,
         call: u32,
         nsp: String,
         pid: String,
-        offset: String,
+        offset: Option<String>,
+        gone: Option<String>,
+        is_dead: bool,
     ) -> std::result::Result<(), JsError> {
-        self.engine.restore_session(call, &nsp, &pid, &offset).map_err(js_error)
+        let gone = gone.map(|owner| Gone { owner, is_dead });
+        self.engine.restore_session(call, &nsp, &pid, offset.as_deref(), gone).map_err(js_error)
     }
 
     /// Closes a namespace. An event answers the call once what it published is written.
@@ -282,6 +316,10 @@ impl Drop for NativeEngine {
     fn drop(&mut self) {
         self.engine.abort();
     }
+}
+
+fn milliseconds(ms: f64) -> Duration {
+    Duration::try_from_secs_f64(ms / 1_000.0).unwrap_or(Duration::ZERO)
 }
 
 fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, json: &str) -> Result<T> {

@@ -30,6 +30,11 @@ pub(crate) fn text(text: &str) -> Vec<u8> {
     string(text.as_bytes())
 }
 
+/// A string of any bytes.
+pub(crate) fn bytes(bytes: &[u8]) -> Vec<u8> {
+    string(bytes)
+}
+
 /// Nil in place of a string.
 pub(crate) fn nil() -> Vec<u8> {
     b"$-1\r\n".to_vec()

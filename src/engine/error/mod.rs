@@ -277,6 +277,11 @@ impl Error {
         )
     }
 
+    /// True if the server does not know the command, or forbids it or its key.
+    pub(crate) fn is_unavailable_command(&self) -> bool {
+        matches!(self, Error::Refused { refusal: Refusal::NoPermission | Refusal::Unsupported, .. })
+    }
+
     pub(crate) fn is_out_of_memory(&self) -> bool {
         matches!(self, Error::Refused { refusal: Refusal::OutOfMemory, .. })
     }

@@ -105,6 +105,9 @@ fn loss_without(command: &str) -> Option<&'static str> {
         "EXEC" | "MULTI" => "a batch may be written in part when Redis refuses some of it",
         "HELLO" => "PUB/SUB takes two connections, and `useShardedPubSub` does not work",
         "PUBSUB" => "only the nodes that are heard are counted, upstream's are not",
+        "HSET" => {
+            "clients of a killed node start anew, and so do clients that are back before their node has noticed that they had gone"
+        }
         "TIME" => "a node begins with what is written once it is connected, not once it is started",
         "ROLE" => "a master that was replaced is noticed only when it refuses to write",
         "XINFO" => "a stream that is deleted and written again within a second goes unnoticed",

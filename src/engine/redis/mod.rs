@@ -42,7 +42,7 @@ pub(crate) use resp::{Odd, Values, Walk};
 pub(crate) use settings::{
     Credentials, Kind, NodeSettings, SentinelSettings, Settings, TlsSettings,
 };
-pub(crate) use slots::Slots;
+pub(crate) use slots::{Slots, hash_tag};
 pub(crate) use subscriber::Subscriber;
 pub(crate) use transaction::Packed;
 #[cfg(any(test, fuzzing))]

@@ -68,11 +68,17 @@ impl Slots {
     }
 }
 
-/// A key's slot. If there is text between the first `{` and the next `}`, only that text is hashed.
+/// A key's slot.
 fn slot_of(key: &str) -> u16 {
-    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
-    let hashed = tag.filter(|tag| !tag.is_empty()).unwrap_or(key);
+    let hashed = hash_tag(key).unwrap_or(key);
     crc16::State::<crc16::XMODEM>::calculate(hashed.as_bytes()) % SLOTS
+}
+
+/// The text between the first `{` and the next `}` of a key. If there is some, it alone decides in
+/// which slot the key is.
+pub(crate) fn hash_tag(key: &str) -> Option<&str> {
+    let (tag, _) = key.split_once('{')?.1.split_once('}')?;
+    Some(tag).filter(|tag| !tag.is_empty())
 }
 
 /// Parses `[host, port, …]`. `None` if the server's address is not known.

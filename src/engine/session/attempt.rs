@@ -6,15 +6,16 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout_at};
 
-use super::restore::{NO_OFFSET, TRIMMED};
+use super::restore::{NO_OFFSET, Outcome, TRIMMED};
+use super::store::Store;
 use super::trimmed::warn_if_too_short;
 use super::{RESTORE_LIMIT, Restore, SessionJob};
 use crate::engine::error::Error;
-use crate::engine::event::Notice;
+use crate::engine::event::{Answer, Notice};
 use crate::engine::inbox::Inbox;
-use crate::engine::redis::Pool;
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
+use crate::engine::wire::EntryId;
 
 /// The time between two attempts.
 const RETRY: Duration = Duration::from_millis(100);
@@ -27,7 +28,7 @@ pub(super) struct Attempt {
     pub(crate) restore: Restore,
     /// How long the restore is tried while Redis is away.
     pub(crate) patience: Duration,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) store: Arc<Store>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) warnings: Arc<Warnings>,
@@ -38,12 +39,12 @@ pub(super) struct Attempt {
 impl Attempt {
     /// Restores the session, or asks for another attempt if that may help.
     pub(crate) async fn run(self) {
-        let Self { restore, patience, pool, inbox, stats, warnings, permits, jobs } = self;
+        let Self { restore, patience, store, inbox, stats, warnings, permits, jobs } = self;
         let mut taken = None;
         let work = async {
             // Only a closed semaphore refuses, and this one is never closed.
             let _permit = permits.acquire().await;
-            restore.run(&pool, &mut taken).await
+            restore.run(&store, &mut taken).await
         };
         let result = timeout_at(restore.asked + RESTORE_LIMIT, work).await;
         let result = result.unwrap_or(Err(Error::Timeout {
@@ -51,11 +52,22 @@ impl Attempt {
             address: String::new(),
             after: RESTORE_LIMIT,
         }));
-        let Err(error) = result else {
-            stats.restores.add(1);
-            stats.restore_latency.add([restore.asked.elapsed()]);
-            enqueue(&jobs, SessionJob::Answered);
-            return warnings.clear(RESTORING);
+        let error = match result {
+            Ok(outcome) => {
+                match outcome {
+                    Outcome::Restored => {
+                        stats.restores.add(1);
+                        stats.restore_latency.add([restore.asked.elapsed()]);
+                    }
+                    Outcome::Owned(owner) => {
+                        let result = Ok(Answer::Owned { owner });
+                        inbox.push(Notice::Answered { call: restore.call, result });
+                    }
+                }
+                enqueue(&jobs, SessionJob::Answered);
+                return warnings.clear(RESTORING);
+            }
+            Err(error) => error,
         };
         if let Error::NotRestored(_) = error {
             tracing::debug!("{error}");
@@ -64,7 +76,7 @@ impl Attempt {
         } else {
             // The session itself is valid: it goes back to Redis, where the next attempt finds it.
             if let Some(taken) = taken {
-                enqueue(&jobs, SessionJob::Persist(taken));
+                enqueue(&jobs, SessionJob::Save(taken));
             }
             if error.is_refusal() {
                 warnings.warn(RESTORING, &error);
@@ -78,8 +90,8 @@ impl Attempt {
         stats.restores_refused.add(1);
         let is_trimmed = matches!(error, Error::NotRestored(NO_OFFSET | TRIMMED));
         inbox.push(Notice::Answered { call: restore.call, result: Err(error) });
-        if is_trimmed {
-            warn_if_too_short(&restore, &pool, &warnings).await;
+        if is_trimmed && restore.offset > EntryId::ZERO {
+            warn_if_too_short(&restore, store.pool(), &warnings).await;
         }
     }
 }

@@ -5,13 +5,18 @@
 //! gets later ones live. The answer's place in the inbox separates the two. The task saves many
 //! sessions at a time, beside restores: all clients of a node may disconnect at once.
 
+mod alive;
 mod attempt;
+mod keys;
+mod record;
 mod restore;
+mod save;
+mod store;
+mod unsaved;
 #[cfg(test)]
 mod tests;
 mod trimmed;
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +28,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::instrument::WithSubscriber;
 
 use super::error::Result;
+use super::event::{Answer, CallId, Notice};
 use super::inbox::Inbox;
-use super::redis::{Backoff, Connector, Pool, SendCommand};
+use super::options::Options;
+use super::redis::{Backoff, Connector, Pool};
 use super::stats::Stats;
 use super::warnings::Warnings;
-use super::wire::encode_session;
 
 /// How long one restore may take with all its attempts. The client waits for its connection
 /// meanwhile: without Redis it would get no packets anyway, and a client that starts anew never
@@ -36,14 +42,17 @@ const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 /// The same if Redis has already been away for longer than `RESTORE_LIMIT`. It is longer than the
 /// pause between two attempts to connect.
 const SHORT_LIMIT: Duration = Duration::from_secs(3);
-/// The most sessions that are saved at a time, and the most bytes of them.
-const SAVES: usize = 4_096;
-const SAVED_BYTES: usize = 4 << 20;
 /// The most restores at a time: bounds their memory, and what they ask of Redis at once.
 const RESTORES: usize = 32;
 
+use alive::Alive;
 use attempt::Attempt;
-pub(crate) use restore::Restore;
+pub(crate) use keys::SessionKeys;
+pub(crate) use record::Generation;
+pub(crate) use restore::{Gone, Restore};
+pub(crate) use save::{Save, What};
+use store::Store;
+use unsaved::{Unsaved, Waiting};
 
 /// Replaces a session's key in errors: the key holds the session ID, which is the client's secret.
 const KEY_IN_WORDS: &str = "session keys (`sessionKeyPrefix`)";
@@ -53,8 +62,13 @@ const TASK: &str = "sessions";
 
 /// What the session task is asked to do.
 enum SessionJob {
-    Persist(Persist),
+    Save(Save),
     Restore(Restore),
+    /// Answers the call when the session with this key is in Redis.
+    Wait {
+        key: String,
+        call: CallId,
+    },
     /// A restore has failed because of Redis.
     Failed,
     /// Redis has answered a restore.
@@ -64,15 +78,6 @@ enum SessionJob {
     },
 }
 
-/// A session to save.
-struct Persist {
-    key: String,
-    session: Vec<u8>,
-    keep: Duration,
-    /// The session expires at this moment.
-    until: Instant,
-}
-
 /// Gives jobs to the session task; callers never wait.
 pub(crate) struct Sessions {
     jobs: mpsc::UnboundedSender<SessionJob>,
@@ -80,20 +85,12 @@ pub(crate) struct Sessions {
     saved: watch::Receiver<u64>,
 }
 
-/// Sessions of one client that are not in Redis yet.
-#[derive(Default)]
-struct Pending {
-    count: usize,
-    /// Restores that wait until these sessions are in Redis.
-    restores: Vec<Restore>,
-}
-
-/// Saves that are under way, each with its session and its result.
-type Saves = FuturesUnordered<BoxFuture<'static, (Persist, Result<()>)>>;
+/// Saves that are under way, each with its result: false if another node has the session.
+type Saves = FuturesUnordered<BoxFuture<'static, (Save, Result<bool>)>>;
 
 /// The task behind [`Sessions`].
 pub(crate) struct SessionTask {
-    pool: Arc<Pool>,
+    store: Arc<Store>,
     inbox: Arc<Inbox>,
     stats: Arc<Stats>,
     warnings: Arc<Warnings>,
@@ -103,23 +100,22 @@ pub(crate) struct SessionTask {
     save_again: Option<Instant>,
     /// Since when Redis has been away.
     away_since: Option<Instant>,
-    /// Sessions that are not in Redis yet, in the order in which they came.
-    unsaved: VecDeque<Persist>,
+    unsaved: Unsaved,
     saving: Saves,
-    /// Keys of sessions that are not in Redis yet.
-    pending: HashMap<String, Pending>,
-    /// Keys of the sessions whose last save has failed.
-    failed_keys: HashSet<String>,
     /// How many were saved.
     saved: watch::Sender<u64>,
-    restores: JoinSet<()>,
+    /// Restores, and signs of life.
+    tasks: JoinSet<()>,
     permits: Arc<Semaphore>,
     own_jobs: mpsc::WeakUnboundedSender<SessionJob>,
+    alive: Alive,
 }
 
 impl Sessions {
-    /// Makes both sides; nothing is connected before the first job.
+    /// Makes both sides; nothing is connected before the first job. `uid` is the node's.
     pub(crate) fn new(
+        uid: &Arc<str>,
+        options: &Options,
         connector: Arc<Connector>,
         inbox: Arc<Inbox>,
         stats: Arc<Stats>,
@@ -127,8 +123,17 @@ impl Sessions {
     ) -> (Self, SessionTask) {
         let (sender, jobs) = mpsc::unbounded_channel();
         let backoff = connector.backoff();
+        let prefix = connector.settings().key(&options.session_key_prefix);
+        let pool = Pool::new(connector);
+        let (live, said) = (options.live_sessions, warnings.clone());
+        let store = Arc::new(Store::new(pool, prefix, uid.clone(), live, said));
         let task = SessionTask {
-            pool: Pool::new(connector),
+            alive: Alive::new(
+                store.clone(),
+                options.heartbeat_interval(),
+                options.heartbeat_timeout(),
+            ),
+            store,
             inbox,
             stats,
             warnings,
@@ -136,27 +141,25 @@ impl Sessions {
             backoff,
             save_again: None,
             away_since: None,
-            unsaved: VecDeque::new(),
+            unsaved: Unsaved::default(),
             saving: FuturesUnordered::new(),
-            pending: HashMap::new(),
-            failed_keys: HashSet::new(),
             saved: watch::Sender::new(0),
-            restores: JoinSet::new(),
+            tasks: JoinSet::new(),
             permits: Arc::new(Semaphore::new(RESTORES)),
             own_jobs: sender.downgrade(),
         };
         (Self { jobs: sender, saved: task.saved.subscribe() }, task)
     }
 
-    /// Saves a session for the time `keep`. During an outage, the task tries again until that time
-    /// is over.
-    pub(crate) fn persist(&self, key: String, session: Vec<u8>, keep: Duration) {
-        self.enqueue(SessionJob::Persist(Persist {
-            key,
-            session,
-            keep,
-            until: Instant::now() + keep,
-        }));
+    /// Writes what has become of a session. During an outage, the task tries again until nobody
+    /// needs it any more.
+    pub(crate) fn save(&self, save: Save) {
+        self.enqueue(SessionJob::Save(save));
+    }
+
+    /// Answers the call when the client's session is in Redis.
+    pub(crate) fn wait_for(&self, keys: SessionKeys, call: CallId) {
+        self.enqueue(SessionJob::Wait { key: keys.ended, call });
     }
 
     /// Restores a session, at most once; the answer comes through the inbox.
@@ -200,16 +203,30 @@ impl SessionTask {
             self.save();
             tokio::select! {
                 job = self.jobs.recv() => match job {
-                    Some(SessionJob::Persist(persist)) => self.keep(persist),
-                    Some(SessionJob::Restore(restore)) => self.restore(restore),
-                    Some(SessionJob::Failed) => self.failed(),
-                    Some(SessionJob::Answered) => self.worked(),
                     Some(SessionJob::Stop { done }) => return self.stop(done).await,
+                    Some(job) => self.work(job),
                     None => return,
                 },
                 ended = next_save(&mut self.saving, self.save_again) => self.save_ended(ended),
-                Some(_) = self.restores.join_next() => {}
+                Some(_) = self.tasks.join_next() => {}
+                () = self.alive.is_due() => {
+                    self.tasks.spawn(self.alive.show().with_current_subscriber());
+                }
             }
+        }
+    }
+
+    fn work(&mut self, job: SessionJob) {
+        match job {
+            SessionJob::Save(save) => self.keep(save),
+            SessionJob::Restore(restore) => self.restore(restore),
+            SessionJob::Wait { key, call } => {
+                let waiting = self.unsaved.wait(&key, Waiting::Call(call));
+                waiting.into_iter().for_each(|waiting| self.release(waiting));
+            }
+            SessionJob::Failed => self.failed(),
+            SessionJob::Answered => self.worked(),
+            SessionJob::Stop { .. } => {}
         }
     }
 
@@ -219,20 +236,19 @@ impl SessionTask {
             self.save();
             // Restores that failed may put sessions back.
             while let Ok(job) = self.jobs.try_recv() {
-                match job {
-                    SessionJob::Persist(persist) => self.keep(persist),
-                    SessionJob::Answered => self.worked(),
-                    _ => {}
+                if !matches!(job, SessionJob::Restore(_)) {
+                    self.work(job);
                 }
             }
-            if self.saving.is_empty() && self.unsaved.is_empty() && self.restores.is_empty() {
+            if self.saving.is_empty() && self.unsaved.is_empty() && self.tasks.is_empty() {
                 break;
             }
             tokio::select! {
                 ended = next_save(&mut self.saving, self.save_again) => self.save_ended(ended),
-                Some(_) = self.restores.join_next() => {}
+                Some(_) = self.tasks.join_next() => {}
             }
         }
+        self.alive.end().await;
         let _ = done.send(());
     }
 
@@ -243,67 +259,65 @@ impl SessionTask {
             return;
         }
         self.save_again = None;
-        let (some, expired) = take_some(&mut self.unsaved, &self.failed_keys);
-        self.failed_keys.clear();
-        expired.iter().for_each(|persist| self.settled(&persist.key));
-        for persist in some {
-            let pool = self.pool.clone();
-            let save = async move {
-                let result = save_one(&pool, &persist).await;
-                (persist, result)
+        let (saves, released) = self.unsaved.take();
+        released.into_iter().flatten().for_each(|waiting| self.release(waiting));
+        for save in saves {
+            let store = self.store.clone();
+            let work = async move {
+                let result = store.save(&save).await;
+                (save, result)
             };
-            self.saving.push(save.boxed());
+            self.saving.push(work.with_current_subscriber().boxed());
         }
     }
 
-    /// Queues a session to save.
-    fn keep(&mut self, persist: Persist) {
-        self.pending.entry(persist.key.clone()).or_default().count += 1;
-        self.unsaved.push_back(persist);
+    /// Queues a save.
+    fn keep(&mut self, save: Save) {
+        if let What::Live { keep, .. } = save.what {
+            self.alive.begin(keep);
+        }
+        self.unsaved.push(save);
     }
 
     /// A save has ended. `None` means that it is time to try the failed ones again.
-    fn save_ended(&mut self, ended: Option<(Persist, Result<()>)>) {
-        let Some((persist, result)) = ended else { return };
-        if self.is_done(&result) {
-            self.settled(&persist.key);
-        } else {
-            self.stop_waiting(&persist.key);
-            self.failed_keys.insert(persist.key.clone());
-            // At the front, so that it stays before a newer session of the same client.
-            self.unsaved.push_front(persist);
+    fn save_ended(&mut self, ended: Option<(Save, Result<bool>)>) {
+        let Some((save, result)) = ended else { return };
+        if let (What::Live { namespace, .. }, Ok(false)) = (&save.what, &result) {
+            let pid = save.keys.pid.clone();
+            self.inbox.push(Notice::SessionTaken { namespace: *namespace, pid });
         }
-        if self.saving.is_empty() && !self.failed_keys.is_empty() {
+        let key = save.keys.ended.clone();
+        if self.is_done(&save, &result) {
+            let released = self.unsaved.done(&key);
+            released.into_iter().for_each(|waiting| self.release(waiting));
+        } else {
+            let impatient = self.unsaved.impatient(&key, self.patience());
+            self.unsaved.failed(save);
+            impatient.into_iter().for_each(|restore| self.attempt(restore));
+        }
+        if self.saving.is_empty() && self.unsaved.has_failed() {
             self.save_again = Some(Instant::now() + self.backoff.delay());
         }
     }
 
-    /// A session was saved, or never will be. If it was the last one of its client, the restores
-    /// that wait for it begin.
-    fn settled(&mut self, key: &str) {
-        let Some(pending) = self.pending.get_mut(key) else { return };
-        pending.count -= 1;
-        if pending.count == 0 {
-            let Pending { restores, .. } = self.pending.remove(key).unwrap_or_default();
-            restores.into_iter().for_each(|restore| self.restore(restore));
+    /// The session that this has waited for is in Redis, or never will be.
+    fn release(&mut self, waiting: Waiting) {
+        match waiting {
+            Waiting::Restore(restore) => self.restore(restore),
+            Waiting::Call(call) => {
+                self.inbox.push(Notice::Answered { call, result: Ok(Answer::Done) });
+            }
         }
-    }
-
-    /// A session could not be saved yet: restores that have waited long enough go on without it.
-    fn stop_waiting(&mut self, key: &str) {
-        let patience = self.patience();
-        let Some(pending) = self.pending.get_mut(key) else { return };
-        let is_over = |restore: &mut Restore| restore.asked.elapsed() >= patience;
-        let over: Vec<Restore> = pending.restores.extract_if(.., is_over).collect();
-        over.into_iter().for_each(|restore| self.restore(restore));
     }
 
     /// False if the save must be tried again. Other tasks report outages, so this warns of refusals
     /// only.
-    fn is_done(&mut self, saved: &Result<()>) -> bool {
-        let Err(error) = saved else {
+    fn is_done(&mut self, save: &Save, result: &Result<bool>) -> bool {
+        let Err(error) = result else {
             self.worked();
-            self.stats.sessions_saved.add(1);
+            if let What::Ended { .. } = save.what {
+                self.stats.sessions_saved.add(1);
+            }
             self.saved.send_modify(|saved| *saved += 1);
             self.warnings.clear(TASK);
             return true;
@@ -317,25 +331,30 @@ impl SessionTask {
     }
 
     fn restore(&mut self, restore: Restore) {
-        let patience = self.patience();
-        if restore.asked.elapsed() < patience
-            && let Some(pending) = self.pending.get_mut(&restore.key)
-        {
-            // The session is still on its way to Redis: the client left a moment ago, or Redis is
-            // away.
-            return pending.restores.push(restore);
+        if restore.asked.elapsed() >= self.patience() {
+            return self.attempt(restore);
         }
+        // The session may still be on its way to Redis: the client left a moment ago, or Redis is
+        // away.
+        let key = restore.keys.ended.clone();
+        if let Some(Waiting::Restore(restore)) = self.unsaved.wait(&key, Waiting::Restore(restore))
+        {
+            self.attempt(restore);
+        }
+    }
+
+    fn attempt(&mut self, restore: Restore) {
         let attempt = Attempt {
             restore,
-            patience,
-            pool: self.pool.clone(),
+            patience: self.patience(),
+            store: self.store.clone(),
             inbox: self.inbox.clone(),
             stats: self.stats.clone(),
             warnings: self.warnings.clone(),
             permits: self.permits.clone(),
             jobs: self.own_jobs.clone(),
         };
-        self.restores.spawn(attempt.run().with_current_subscriber());
+        self.tasks.spawn(attempt.run().with_current_subscriber());
     }
 
     /// How long a restore is tried while Redis is away.
@@ -358,36 +377,11 @@ impl SessionTask {
     }
 }
 
-/// Takes sessions that may be saved together, oldest first, and sessions that have expired. It
-/// takes only the first session of each key, so that the newest one is saved last. Keys that have
-/// just failed come last: in a cluster, keys whose master is away delay no others.
-fn take_some(
-    unsaved: &mut VecDeque<Persist>,
-    failed_keys: &HashSet<String>,
-) -> (Vec<Persist>, Vec<Persist>) {
-    let now = Instant::now();
-    let (mut some, mut keys, mut bytes) = (Vec::new(), HashSet::new(), 0);
-    let (late, first): (Vec<_>, Vec<_>) =
-        unsaved.drain(..).partition(|persist| failed_keys.contains(&persist.key));
-    let (expired, rest): (Vec<_>, Vec<_>) =
-        first.into_iter().chain(late).partition(|persist| now > persist.until);
-    for persist in rest {
-        let is_first = keys.insert(persist.key.clone());
-        if is_first && some.len() < SAVES && bytes < SAVED_BYTES {
-            bytes += persist.session.len();
-            some.push(persist);
-        } else {
-            unsaved.push_back(persist);
-        }
-    }
-    (some, expired)
-}
-
 /// Resolves when a save has ended, or, if none is under way, when it is time to begin one.
 async fn next_save(
     saving: &mut Saves,
     save_again: Option<Instant>,
-) -> Option<(Persist, Result<()>)> {
+) -> Option<(Save, Result<bool>)> {
     match (saving.next().await, save_again) {
         (Some(ended), _) => Some(ended),
         (None, Some(moment)) => {
@@ -396,12 +390,4 @@ async fn next_save(
         }
         (None, None) => std::future::pending().await,
     }
-}
-
-async fn save_one(pool: &Arc<Pool>, persist: &Persist) -> Result<()> {
-    let value = encode_session(&persist.session);
-    let keep = persist.keep.as_millis().max(1) as u64;
-    let mut command = redis::cmd("SET");
-    command.arg(&persist.key).arg(value).arg("PX").arg(keep);
-    pool.routed(&persist.key).send_command("SET", KEY_IN_WORDS, &command).await.map(drop)
 }

@@ -4,20 +4,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Value;
 use tokio::time::Instant;
 
-use super::{KEY_IN_WORDS, Persist};
+use super::keys::SessionKeys;
+use super::record::Generation;
+use super::save::Save;
+use super::store::{Found, Search, Store};
 use crate::engine::error::{Error, Result};
 use crate::engine::event::{CallId, Missed, StreamEvent};
 use crate::engine::namespaces::Namespace;
-use crate::engine::redis::{ANSWER_LIMIT, Pool, RoutedCommands, SendCommand};
+use crate::engine::redis::RoutedCommands;
 use crate::engine::stream::{
-    Cursor, Progress, Returning, Step, Stream, WriterSequences, read_entries, tail,
+    Cursor, Progress, Returning, Step, Stream, WriterSequences, is_untrimmed, read_entries, tail,
 };
-use crate::engine::wire::{
-    BroadcastHead, EntryId, SessionHead, decode_session, fields_of, parse_entry,
-};
+use crate::engine::wire::{BroadcastHead, EntryId, fields_of, parse_entry};
 
 /// How long a restore waits for our own reader to reach the client's offset.
 const CATCH_UP: Duration = Duration::from_secs(8);
@@ -39,71 +39,116 @@ pub(crate) struct Restore {
     pub(crate) nsp: String,
     /// The namespace. Its pin goes with the answer until the socket has joined its rooms.
     pub(crate) namespace: Option<Arc<Namespace>>,
-    /// The session's key, prefixes included.
-    pub(crate) key: String,
-    /// The last entry that the client has received, according to the client.
+    pub(crate) keys: SessionKeys,
+    /// The last entry that the client has received, according to the client; [`EntryId::ZERO`] if
+    /// it has received none.
     pub(crate) offset: EntryId,
+    /// The node that the client was connected to, if it is known that it has the client no more.
+    pub(crate) gone: Option<Gone>,
+    /// The uid of this node.
+    pub(crate) uid: Arc<str>,
     /// When JS asked for the restore.
     pub(crate) asked: Instant,
+}
+
+/// A node that does not have a client any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) owner: String,
+    /// True if the node itself does not answer. Then nobody knows what it last sent to the client.
+    pub(crate) is_dead: bool,
+}
+
+/// How a restore ended.
+pub(super) enum Outcome {
+    /// The answer is in the inbox.
+    Restored,
+    /// The client is still connected to this node, which must be asked first.
+    Owned(String),
 }
 
 impl Restore {
     /// Restores the session and answers through the inbox. A session that it takes out of Redis is
     /// left in `taken`, so that the caller can put it back if the restore fails.
-    pub(super) async fn run(&self, pool: &Arc<Pool>, taken: &mut Option<Persist>) -> Result<()> {
-        let mut routed = pool.routed(&self.key);
-        let (value, keep) = self.read_session(&mut routed).await?;
-        let result = self.give_back(pool, &mut routed, &value, keep, taken).await;
-        if matches!(result, Err(Error::NotRestored(reason)) if reason != GONE) && taken.is_none() {
-            // Deletes a session that would be refused again. If it is gone, another node has taken
-            // it, and may put it back.
-            self.take_session(&mut routed).await?;
+    pub(super) async fn run(&self, store: &Store, taken: &mut Option<Save>) -> Result<Outcome> {
+        loop {
+            let found = match store.read(&self.keys).await? {
+                Search::Found(found) => found,
+                Search::Gone => return Err(NO_SESSION),
+                Search::Damaged => {
+                    store.delete_damaged(&self.keys).await?;
+                    return Err(Error::NotRestored("the session is damaged"));
+                }
+            };
+            if let Some(owner) = self.to_be_asked(&found) {
+                return Ok(Outcome::Owned(owner.to_owned()));
+            }
+            let result = self.give_back(store, &found, taken).await;
+            if let Err(Error::NotRestored(reason)) = result
+                && reason != GONE
+                && taken.is_none()
+            {
+                store.delete(&self.keys, &found).await?;
+            }
+            // If another node was faster, the client may still be there.
+            if result? {
+                return Ok(Outcome::Restored);
+            }
         }
-        result
     }
 
+    /// The node that still has the client, as far as is known.
+    fn to_be_asked<'a>(&self, found: &'a Found) -> Option<&'a str> {
+        let owner = found.owner()?;
+        let is_gone = self.gone.as_ref().is_some_and(|gone| gone.owner == owner);
+        (owner != &*self.uid && !is_gone).then_some(owner)
+    }
+
+    /// Returns false if another node has taken the session.
     async fn give_back(
         &self,
-        pool: &Arc<Pool>,
-        routed: &mut RoutedCommands,
-        value: &[u8],
-        keep: Duration,
-        taken: &mut Option<Persist>,
-    ) -> Result<()> {
-        const DAMAGED: Error = Error::NotRestored("the session is damaged");
-        let session = decode_session(value).ok_or(DAMAGED)?;
-        let head = SessionHead::decode(&session).ok_or(DAMAGED)?;
+        store: &Store,
+        found: &Found,
+        taken: &mut Option<Save>,
+    ) -> Result<bool> {
+        self.is_certain(store, found).await?;
+        let head = &found.head;
         // A client that received nothing in its session comes back with the offset of the session
-        // before. The entries between the two were not for this client.
+        // before, or with none. The entries between the two were not for this client.
         let from = self.offset.max(head.began);
+        let offset = if self.offset == EntryId::ZERO { head.began } else { self.offset };
         let encodes = self.namespace.as_ref().is_some_and(|namespace| namespace.encodes);
         let client = Returning { nsp: &self.nsp, rooms: &head.rooms, encodes };
         // All pages of an attempt have one size: the next attempt begins at the first page again.
         let page = self.stream.page_of(&self.stream.restore_pages);
-        let search = Search { stream: &self.stream, client, offset: self.offset, from, page };
-        let commands = &mut pool.routed(&self.stream.key);
+        let search = Missing { stream: &self.stream, client, offset, from, page };
+        let commands = &mut store.pool().routed(&self.stream.key);
         search.reader_is_there(commands).await?;
         self.ids_have_not_fallen(commands).await?;
-        if !search.offset_exists(commands).await? {
+        let exists = if self.offset == EntryId::ZERO {
+            search.beginning_exists(commands).await?
+        } else {
+            search.offset_exists(commands).await?
+        };
+        if !exists {
             return Err(Error::NotRestored(NO_OFFSET));
         }
-        let mut found =
-            Found { reached: from, missed: Vec::new(), sequences: WriterSequences::default() };
+        let mut missed =
+            Gathered { reached: from, missed: Vec::new(), sequences: WriterSequences::default() };
         // This may take long. The session stays in Redis meanwhile, in case this node dies.
-        search.read_up_to_history(commands, &mut found).await?;
+        search.read_up_to_history(commands, &mut missed).await?;
         self.stream.restore_pages.worked();
-        if !self.take_session(routed).await? {
-            return Err(NO_SESSION);
-        }
-        let (key, until) = (self.key.clone(), Instant::now() + keep);
-        *taken = Some(Persist { key, session: session.clone(), keep, until });
+        let Some((generation, back)) = store.take(&self.keys, found, self.offset).await? else {
+            return Ok(false);
+        };
+        *taken = Some(back);
         loop {
-            search.take_from_history(&mut found).await?;
-            if self.answer_from_history(&search, &mut found, &session)? {
-                return Ok(());
+            search.take_from_history(&mut missed).await?;
+            if self.answer_from_history(&search, &mut missed, &found.session, generation)? {
+                return Ok(true);
             }
             // The history has dropped the entries that come next: read them from the stream.
-            search.read_up_to_history(commands, &mut found).await?;
+            search.read_up_to_history(commands, &mut missed).await?;
         }
     }
 
@@ -116,20 +161,34 @@ impl Restore {
             return Ok(());
         }
         let (position, now) = (self.stream.cursor().position, Instant::now());
-        if tail(commands, &self.stream.key).await?.is_none_or(|tail| tail < position) {
+        if tail(commands, &self.stream.key).await?.unwrap_or(EntryId::ZERO) < position {
             return Err(Error::NotRestored("the stream has ended before what was read"));
         }
         *tail_asked = Some(now);
         Ok(())
     }
 
+    /// Refuses a session of a dead node if nobody can know what it has sent to the client, or if
+    /// it has died too long ago.
+    async fn is_certain(&self, store: &Store, found: &Found) -> Result<()> {
+        let is_dead = self.gone.as_ref().is_some_and(|gone| gone.is_dead);
+        let Some(owner) = found.owner().filter(|_| is_dead) else { return Ok(()) };
+        // The packets that a client gets in front of its CONNECT do not show in its offset before
+        // the CONNECT has arrived.
+        if found.restoring_from().is_some_and(|offset| self.offset <= offset) {
+            return Err(Error::NotRestored("its node died while it restored the session"));
+        }
+        if store.is_honoured(owner).await? { Ok(()) } else { Err(NO_SESSION) }
+    }
+
     /// Answers if the history reaches back to what was found so far; otherwise returns false. It
     /// holds the cursor's lock, so the entry that the reader hands on next is the first live one.
     fn answer_from_history(
         &self,
-        search: &Search<'_>,
-        found: &mut Found,
+        search: &Missing<'_>,
+        found: &mut Gathered,
         session: &[u8],
+        generation: Generation,
     ) -> Result<bool> {
         let mut cursor = self.stream.cursor();
         if search.history_from(&cursor)? > found.reached {
@@ -141,6 +200,7 @@ impl Restore {
         let restored = StreamEvent::Restored {
             call: self.call,
             session: session.to_vec(),
+            generation,
             missed,
             position: cursor.position,
             pin: self.namespace.as_ref().map(Namespace::pin),
@@ -148,35 +208,10 @@ impl Restore {
         cursor.inbox.push(restored);
         Ok(true)
     }
-
-    /// The session as Redis holds it, and how long Redis would still keep it.
-    async fn read_session(&self, routed: &mut RoutedCommands) -> Result<(Vec<u8>, Duration)> {
-        let commands = ["PTTL", "GET"].map(|name| {
-            let mut command = redis::cmd(name);
-            command.arg(&self.key);
-            command
-        });
-        let answers = routed.send_each(ANSWER_LIMIT, "GET", KEY_IN_WORDS, &commands).await?;
-        match answers.as_slice() {
-            [Value::Int(keep), Value::BulkString(value)] => {
-                Ok((value.clone(), Duration::from_millis((*keep).max(1).unsigned_abs())))
-            }
-            _ => Err(NO_SESSION),
-        }
-    }
-
-    /// Deletes the session. True if this node has deleted it: of all nodes that try to restore it,
-    /// one does.
-    async fn take_session(&self, routed: &mut RoutedCommands) -> Result<bool> {
-        let mut command = redis::cmd("DEL");
-        command.arg(&self.key);
-        let reply = routed.send_command("DEL", KEY_IN_WORDS, &command).await?;
-        Ok(matches!(reply, Value::Int(1)))
-    }
 }
 
 /// What a restore looks for.
-struct Search<'a> {
+struct Missing<'a> {
     stream: &'a Stream,
     client: Returning<'a>,
     /// The last entry that the client has received. While it is in the stream, nothing behind it
@@ -189,7 +224,7 @@ struct Search<'a> {
 }
 
 /// What was found so far.
-struct Found {
+struct Gathered {
     /// The ID of the entry up to which `missed` is complete.
     reached: EntryId,
     missed: Vec<Missed>,
@@ -197,11 +232,11 @@ struct Found {
     sequences: WriterSequences,
 }
 
-impl Search<'_> {
+impl Missing<'_> {
     /// The ID of the entry behind which the history begins. An error if entries behind `from` were
     /// lost, if recovery is off, or if the stream is being read again.
     fn history_from(&self, cursor: &Cursor) -> Result<EntryId> {
-        if self.from <= cursor.hole_behind {
+        if self.from <= cursor.hole_behind && cursor.hole_behind > EntryId::ZERO {
             return Err(Error::NotRestored("entries behind the offset were lost"));
         }
         if cursor.ambiguous.as_ref().is_some_and(|ids| ids.contains(&self.offset)) {
@@ -221,7 +256,7 @@ impl Search<'_> {
     async fn read_up_to_history(
         &self,
         commands: &mut RoutedCommands,
-        found: &mut Found,
+        found: &mut Gathered,
     ) -> Result<()> {
         loop {
             let history_from = self.history_from(&self.stream.cursor())?;
@@ -229,7 +264,7 @@ impl Search<'_> {
                 return Ok(());
             }
             self.read_page(commands, found, history_from).await?;
-            if found.reached >= history_from && !self.offset_in_stream(commands).await? {
+            if found.reached >= history_from && !self.is_in_stream(commands).await? {
                 return Err(Error::NotRestored(TRIMMED));
             }
         }
@@ -237,7 +272,7 @@ impl Search<'_> {
 
     /// Takes what the history holds so far. Without the cursor's lock: the client may have missed
     /// thousands of broadcasts, and the reader and the JS thread (`stats()`) wait for that lock.
-    async fn take_from_history(&self, found: &mut Found) -> Result<()> {
+    async fn take_from_history(&self, found: &mut Gathered) -> Result<()> {
         let candidates = {
             let cursor = self.stream.cursor();
             if self.history_from(&cursor)? > found.reached {
@@ -284,11 +319,26 @@ impl Search<'_> {
         };
         // If the offset should be in the history and is not, it is of another stream: one whose IDs
         // have begun again, which this node has not noticed yet.
-        Ok(in_history || (!is_covered && self.offset_in_stream(commands).await?))
+        Ok(in_history || (!is_covered && self.is_in_stream(commands).await?))
     }
 
-    async fn offset_in_stream(&self, commands: &mut RoutedCommands) -> Result<bool> {
+    /// Whether everything since the beginning of the session is there. Unlike an offset, its
+    /// beginning is from one of our nodes, and need not be an entry.
+    async fn beginning_exists(&self, commands: &mut RoutedCommands) -> Result<bool> {
+        let is_covered = {
+            let cursor = self.stream.cursor();
+            let covered_from = cursor.history.covered_from();
+            covered_from.is_some_and(|from| from <= self.offset) && self.offset <= cursor.position
+        };
+        Ok(is_covered || self.is_in_stream(commands).await?)
+    }
+
+    /// Whether the offset is in the stream, so that everything behind it is.
+    async fn is_in_stream(&self, commands: &mut RoutedCommands) -> Result<bool> {
         let (key, offset) = (&self.stream.key, self.offset);
+        if offset == EntryId::ZERO {
+            return is_untrimmed(commands, key).await;
+        }
         Ok(!read_entries(commands, key, offset, Some(offset), 1).await?.is_empty())
     }
 
@@ -296,7 +346,7 @@ impl Search<'_> {
     async fn read_page(
         &self,
         commands: &mut RoutedCommands,
-        found: &mut Found,
+        found: &mut Gathered,
         last: EntryId,
     ) -> Result<()> {
         let first = found.reached.next();

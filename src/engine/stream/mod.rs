@@ -34,7 +34,7 @@ pub(crate) use page_size::PageSize;
 pub(crate) use queue::{BATCH_ENTRIES, Publish, WriteQueue, kept_by_js};
 #[cfg(any(test, fuzzing))]
 pub(crate) use range::parse_entries;
-pub(crate) use range::{last_before, read_entries, server_time, tail};
+pub(crate) use range::{is_untrimmed, last_before, read_entries, server_time, tail};
 pub(crate) use reader::{LARGEST_READ, Reader};
 #[cfg(any(test, fuzzing))]
 pub(crate) use watch::parse_info;

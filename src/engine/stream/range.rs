@@ -1,5 +1,7 @@
 //! Reads parts of a stream by XRANGE and XREVRANGE. The reader's hot path uses XREAD instead.
 
+use std::collections::HashMap;
+
 use redis::{FromRedisValue, Value};
 
 use crate::engine::error::{Error, Result};
@@ -32,6 +34,21 @@ pub(crate) async fn last_before(
     command.arg(key).arg(last).arg("-").arg("COUNT").arg(1);
     let reply = connection.send_command("XREVRANGE", key, &command).await?;
     Ok(parse_entries("XREVRANGE", reply)?.first().map(|entry| entry.id))
+}
+
+/// Whether a stream still has every entry that was ever added to it. False if the server does not
+/// count them (it does since Redis 7.0).
+pub(crate) async fn is_untrimmed(connection: &mut impl SendCommand, key: &str) -> Result<bool> {
+    let mut command = redis::cmd("XINFO");
+    command.arg("STREAM").arg(key);
+    let reply = match connection.send_command("XINFO", key, &command).await {
+        Err(Error::Refused { reason, .. }) if reason.contains("no such key") => return Ok(true),
+        Err(Error::Refused { .. }) => return Ok(false),
+        reply => HashMap::<String, Value>::from_redis_value(reply?),
+    };
+    let fields = reply.map_err(|_| unexpected("XINFO", "no names and values"))?;
+    let count = |name| fields.get(name).and_then(|value| u64::from_redis_value_ref(value).ok());
+    Ok(count("length").is_some_and(|length| count("entries-added") == Some(length)))
 }
 
 /// The server's clock, in ms. Redis makes entry IDs from the same clock.

@@ -25,8 +25,11 @@ pub(crate) const HEARTBEAT: MessageType = 2;
 pub(crate) const BROADCAST: MessageType = 3;
 /// Type 6: the last of the three types that change rooms. They follow [`BROADCAST`].
 pub(crate) const DISCONNECT_SOCKETS: MessageType = 6;
-/// Types 8, 10, 11 and 12: answers, each for the node that sent the request.
-pub(crate) const ANSWERS: [MessageType; 4] = [8, 10, 11, 12];
+/// Types 8, 10, 11 and 12: answers, each for the node that sent the request. And [`HAND_OVERS`].
+pub(crate) const ANSWERS: [MessageType; 6] = [8, 10, 11, 12, 66, 67];
+/// Types 66 and 67, which are ours: a node asks for a session, or has handed it over. Each is for
+/// one node (`lib/hand-over.js`).
+pub(crate) const HAND_OVERS: [MessageType; 2] = [66, 67];
 /// Type 13: a node has closed the namespace.
 pub(crate) const ADAPTER_CLOSE: MessageType = 13;
 

@@ -22,7 +22,8 @@ pub(crate) use binary::{to_json, to_msgpack};
 pub(crate) use broadcast::{BroadcastHead, Flags};
 pub(crate) use entry::{
     ADAPTER_CLOSE, ANSWERS, BROADCAST, DISCONNECT_SOCKETS, Data, DataView, EMITTER, Entry,
-    EntryData, EntryError, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, fields_of, parse_entry,
+    EntryData, EntryError, HAND_OVERS, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, fields_of,
+    parse_entry,
 };
 pub(crate) use entry_id::{EntryId, digits};
 pub(crate) use frame::text_frame;

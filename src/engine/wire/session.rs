@@ -1,6 +1,7 @@
 //! Sessions of connection state recovery: base64 of msgpack `{sid, pid, rooms, data}`. Our nodes
-//! add `since`, which upstream ignores: for each room, the last entry before the client joined. JS
-//! writes and reads the msgpack. This module reads only sid, rooms and since.
+//! add what upstream ignores: `since`, for each room the last entry before the client joined,
+//! `generation`, which numbers the restores of the session, and `ahead` (see `lib/recovery.js`). JS
+//! writes and reads the msgpack. This module reads only sid, rooms, since and generation.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,10 +11,13 @@ use super::shape::{array, from_msgpack};
 use super::{EntryId, Membership, Memberships, Room, is_msgpack};
 
 /// The fields of a session that the engine reads.
+#[derive(Debug)]
 pub(crate) struct SessionHead {
     pub(crate) rooms: Memberships,
     /// The last entry before the session began; [`EntryId::ZERO`] if the session does not have it.
     pub(crate) began: EntryId,
+    /// Numbers the restores of the session; `None` if an upstream node has saved it.
+    pub(crate) generation: Option<u32>,
 }
 
 /// The fields in the msgpack.
@@ -26,11 +30,13 @@ struct Fields {
     /// Absent in sessions of upstream nodes.
     #[serde(default, deserialize_with = "array")]
     since: Vec<String>,
+    #[serde(default)]
+    generation: Option<u32>,
 }
 
 impl SessionHead {
     pub(crate) fn decode(msgpack: &[u8]) -> Option<Self> {
-        let Fields { sid, rooms, since } = from_msgpack(msgpack)?;
+        let Fields { sid, rooms, since, generation } = from_msgpack(msgpack)?;
         let mut since = since.iter().map(|id| id.parse().unwrap_or(EntryId::ZERO));
         let membership = |room| Membership { room, since: since.next().unwrap_or(EntryId::ZERO) };
         let rooms: Vec<Membership> = rooms.into_iter().map(membership).collect();
@@ -40,7 +46,7 @@ impl SessionHead {
         };
         // A socket joins the room with its own ID first.
         let began = rooms.iter().find(is_own).map_or(EntryId::ZERO, |own| own.since);
-        Some(Self { rooms: rooms.into_iter().collect(), began })
+        Some(Self { rooms: rooms.into_iter().collect(), began, generation })
     }
 }
 
@@ -67,12 +73,12 @@ mod tests {
         let all = |rooms: &Memberships| {
             rooms.named().map(|(name, since)| (name.to_owned(), since)).collect::<BTreeMap<_, _>>()
         };
-        let SessionHead { rooms, began } = SessionHead::decode(msgpack).unwrap();
+        let SessionHead { rooms, began, .. } = SessionHead::decode(msgpack).unwrap();
         assert_eq!(began, EntryId::ZERO);
         let zero = |name: &str| (name.to_owned(), EntryId::ZERO);
         assert_eq!(all(&rooms), BTreeMap::from([zero("s"), zero("r")]));
         let ours = b"\x83\xa3sid\xa1s\xa5rooms\x92\xa1s\xa1r\xa5since\x92\xa35-0\xa37-1";
-        let SessionHead { rooms, began } = SessionHead::decode(ours).unwrap();
+        let SessionHead { rooms, began, .. } = SessionHead::decode(ours).unwrap();
         assert_eq!(all(&rooms)["r"], EntryId { ms: 7, seq: 1 });
         assert_eq!(began, EntryId { ms: 5, seq: 0 });
     }

@@ -1,6 +1,7 @@
 //! Sessions that are saved and restored, against a scripted server. "Connection state recovery" in
 //! docs/architecture.md names the branches.
 
+mod records;
 mod restores;
 mod saves;
 
@@ -8,14 +9,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Restore, Sessions};
+use super::{Gone, Restore, Save, SessionKeys, Sessions, What};
 use crate::engine::error::Error;
 use crate::engine::event::{Event, Missed, Notice, StreamEvent};
+use crate::engine::options::defaults;
 use crate::engine::stream::{PageEntry, page};
 use crate::engine::wire::{EntryId, encode_session};
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
 const KEY: &str = "sio:session:p";
+const RECORDS: &str = "sio:session:live:{sio:session:p}";
 
 /// A client in its own room since `1-0`: `{sid: "s", rooms: ["s"], since: ["1-0"]}`.
 const SESSION: &[u8] = b"\x83\xa3sid\xa1s\xa5rooms\x91\xa1s\xa5since\x91\xa31-0";
@@ -40,6 +43,8 @@ impl Recovery {
         *node.stream.tail_asked.try_lock().unwrap() =
             Some(Instant::now() + Duration::from_secs(3_600));
         let (sessions, task) = Sessions::new(
+            &node.uid,
+            &defaults(),
             node.connector.clone(),
             node.inbox.clone(),
             node.stats.clone(),
@@ -64,19 +69,30 @@ impl Recovery {
 
     /// A client comes back that has received everything up to `offset`.
     fn restore(&self, offset: u64) {
+        self.restore_from(id(offset), None);
+    }
+
+    fn restore_from(&self, offset: EntryId, gone: Option<Gone>) {
         self.sessions.restore(Restore {
             call: 1,
             stream: self.node.stream.clone(),
             nsp: "/".to_owned(),
             namespace: Some(self.node.namespace.clone()),
-            key: KEY.to_owned(),
-            offset: id(offset),
+            keys: keys(KEY),
+            offset,
+            gone,
+            uid: self.node.uid.clone(),
             asked: Instant::now(),
         });
     }
 
+    /// Saves a session that has no generations.
     fn persist(&self, key: &str, keep: Duration) {
-        self.sessions.persist(key.to_owned(), SESSION.to_vec(), keep);
+        self.save(key, 0, What::Ended { session: SESSION.to_vec(), keep }, keep);
+    }
+
+    fn save(&self, key: &str, generation: u32, what: What, keep: Duration) {
+        self.sessions.save(Save::new(keys(key), generation, what, keep));
     }
 
     /// The entries that the client has missed, in order, and the position from which it is live.
@@ -120,16 +136,51 @@ fn ms_of(missed: &Missed) -> u64 {
     }
 }
 
+fn keys(key: &str) -> SessionKeys {
+    SessionKeys::new("sio:session:", key.strip_prefix("sio:session:").unwrap())
+}
+
 /// Answers a read of the session, which expires in a minute.
 async fn get(connection: &mut ScriptedConnection) {
-    connection.expect(&format!("PTTL {KEY}")).await.reply(reply::int(60_000)).await;
-    let session = reply::text(&encode_session(SESSION));
+    find(connection, Some(SESSION), &[]).await;
+}
+
+/// Answers a read of a session, if there is one, and of its records.
+async fn find(
+    connection: &mut ScriptedConnection,
+    session: Option<&[u8]>,
+    records: &[(u32, &[u8])],
+) {
+    let ttl = if session.is_some() { 60_000 } else { -2 };
+    connection.expect(&format!("PTTL {KEY}")).await.reply(reply::int(ttl)).await;
+    let session = session.map_or(reply::nil(), |session| reply::text(&encode_session(session)));
     connection.expect(&format!("GET {KEY}")).await.reply(session).await;
+    let records: Vec<_> = records
+        .iter()
+        .flat_map(|(generation, record)| {
+            [reply::text(&generation.to_string()), reply::bytes(record)]
+        })
+        .collect();
+    let command = connection.expect(&format!("HGETALL {RECORDS}")).await;
+    command.reply(reply::array(&records)).await;
 }
 
 /// Answers the deletion of the session, which was there.
 async fn take(connection: &mut ScriptedConnection) {
+    claim(connection, 1).await;
+    delete(connection).await;
+}
+
+/// Answers that no other node has begun this generation.
+async fn claim(connection: &mut ScriptedConnection, generation: u32) {
+    let command = connection.expect(&format!("HSETNX {RECORDS} {generation}")).await;
+    command.reply(reply::int(1)).await;
+    connection.expect(&format!("PEXPIRE {RECORDS}")).await.reply(reply::int(1)).await;
+}
+
+async fn delete(connection: &mut ScriptedConnection) {
     connection.expect(&format!("DEL {KEY}")).await.reply(reply::int(1)).await;
+    connection.expect(&format!("HDEL {RECORDS}")).await.reply(reply::int(0)).await;
 }
 
 /// Answers an XRANGE of this part of the stream with these entries.

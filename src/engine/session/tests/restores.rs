@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{KEY, Recovery, SESSION, get, ms_of, range, take, theirs};
+use super::{
+    KEY, RECORDS, Recovery, SESSION, claim, delete, find, get, ms_of, range, take, theirs,
+};
 use crate::engine::error::Error;
 use crate::engine::event::{Event, Notice, StreamEvent};
 use crate::engine::stream::Progress;
@@ -17,10 +19,12 @@ async fn what_was_missed_comes_out_of_the_history_and_the_session_is_taken() {
     test.restore(7);
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
-    let command = connection.expect("DEL").await;
+    claim(&mut connection, 1).await;
+    let command = connection.expect(&format!("DEL {KEY}")).await;
     // The client has also missed what the reader hands on before the answer.
     test.read(&[10]);
     command.reply(reply::int(1)).await;
+    connection.expect(&format!("HDEL {RECORDS} 0")).await.reply(reply::int(0)).await;
     assert_eq!(test.restored().await, (vec![8, 9, 10], id(10)));
     test.read(&[11]);
     assert_eq!(test.node.delivered().await, id(11), "live, behind the answer");
@@ -72,7 +76,7 @@ async fn an_offset_that_is_not_in_the_stream_is_refused_and_the_session_deleted(
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
     range(&mut connection, "2-0", "2-0", &[]).await;
-    take(&mut connection).await;
+    delete(&mut connection).await;
     assert_eq!(test.reason().await, "the offset is not in the stream (any more)");
     assert_eq!(test.node.stats.restores_refused.get(), 1);
 }
@@ -86,7 +90,7 @@ async fn a_stream_that_is_trimmed_past_the_offset_meanwhile_is_no_proof() {
     range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
     range(&mut connection, "2-1", "5-0", &theirs(&["4-0"])).await;
     range(&mut connection, "2-0", "2-0", &[]).await;
-    take(&mut connection).await;
+    delete(&mut connection).await;
     assert_eq!(test.reason().await, "the stream was trimmed past the offset");
 }
 
@@ -99,7 +103,7 @@ async fn a_gap_in_what_is_read_is_no_proof_and_a_double_is_dropped() {
     range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
     let entries = [reply::entry_of("3-0", 7, 1), reply::entry_of("4-0", 7, 3)];
     range(&mut connection, "2-1", "5-0", &entries).await;
-    take(&mut connection).await;
+    delete(&mut connection).await;
     assert_eq!(test.reason().await, "entries behind the offset were lost");
 
     test.restore(2);
@@ -120,7 +124,7 @@ async fn while_the_stream_ends_before_the_position_nothing_is_restored() {
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
     connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["8-0"]))).await;
-    take(&mut connection).await;
+    delete(&mut connection).await;
     assert_eq!(test.reason().await, "the stream has ended before what was read");
 
     // One look is enough for all that came before it.
@@ -143,7 +147,7 @@ async fn an_offset_that_may_mean_two_entries_is_refused() {
     test.restore(7);
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
-    take(&mut connection).await;
+    delete(&mut connection).await;
     assert_eq!(test.reason().await, "the offset may mean two entries");
 }
 
@@ -154,7 +158,7 @@ async fn across_a_hole_nobody_can_tell_what_was_missed() {
     test.restore(7);
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
-    take(&mut connection).await;
+    delete(&mut connection).await;
     assert_eq!(test.reason().await, "entries behind the offset were lost");
     test.restore(8);
     get(&mut connection).await;
@@ -174,7 +178,7 @@ async fn while_the_stream_is_read_again_nothing_is_proven() {
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
     range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
-    take(&mut connection).await;
+    delete(&mut connection).await;
     assert_eq!(test.reason().await, "the stream is being read again");
 }
 
@@ -183,8 +187,7 @@ async fn a_session_that_is_not_there_is_refused_at_once() {
     let mut test = Recovery::new();
     test.restore(7);
     let mut connection = test.redis.accept().await;
-    connection.expect("PTTL").await.reply(reply::int(-2)).await;
-    connection.expect("GET").await.reply(reply::nil()).await;
+    find(&mut connection, None, &[]).await;
     assert_eq!(test.reason().await, "no such session, or it has expired");
 }
 
@@ -194,8 +197,16 @@ async fn a_session_that_another_node_takes_first_is_not_given_twice() {
     test.restore(7);
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
-    connection.answer("DEL", reply::int(0));
-    let reason = connection.while_answering(test.reason()).await;
+    // Another node of ours has begun the generation, and one of upstream's is faster in the end.
+    connection.expect(&format!("HSETNX {RECORDS} 1")).await.reply(reply::int(0)).await;
+    connection.expect("PEXPIRE").await.reply(reply::int(1)).await;
+    find(&mut connection, Some(SESSION), &[(1, b"")]).await;
+    claim(&mut connection, 2).await;
+    connection.expect("DEL").await.reply(reply::int(0)).await;
+    connection.expect("HDEL").await.reply(reply::int(0)).await;
+    connection.expect(&format!("HDEL {RECORDS} 2")).await.reply(reply::int(1)).await;
+    find(&mut connection, None, &[(1, b"")]).await;
+    let reason = test.reason().await;
     assert_eq!(reason, "no such session, or it has expired");
 }
 
@@ -206,7 +217,9 @@ async fn a_damaged_session_is_deleted() {
     let mut connection = test.redis.accept().await;
     connection.expect("PTTL").await.reply(reply::int(60_000)).await;
     connection.expect("GET").await.reply(reply::text("***")).await;
-    take(&mut connection).await;
+    connection.expect("HGETALL").await.reply(reply::array(&[])).await;
+    connection.expect(&format!("DEL {KEY}")).await.reply(reply::int(1)).await;
+    connection.expect(&format!("DEL {RECORDS}")).await.reply(reply::int(0)).await;
     assert_eq!(test.reason().await, "the session is damaged");
 }
 
@@ -216,8 +229,7 @@ async fn a_client_that_received_nothing_has_missed_what_came_since_its_session_b
     let session = b"\x83\xa3sid\xa1s\xa5rooms\x91\xa1s\xa5since\x91\xa38-0";
     test.restore(6);
     let mut connection = test.redis.accept().await;
-    connection.expect("PTTL").await.reply(reply::int(60_000)).await;
-    connection.expect("GET").await.reply(reply::text(&encode_session(session))).await;
+    find(&mut connection, Some(session), &[]).await;
     take(&mut connection).await;
     match test.node.event().await {
         Event::Stream(StreamEvent::Restored { missed, .. }) => {
@@ -250,7 +262,7 @@ async fn a_reader_that_does_not_come_so_far_in_time_refuses() {
     get(&mut connection).await;
     connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["11-0"]))).await;
     let before = Instant::now();
-    take(&mut connection).await;
+    delete(&mut connection).await;
     assert_eq!(before.elapsed().as_secs(), 8);
     assert_eq!(test.reason().await, "this node is too far behind the stream");
 }
@@ -262,7 +274,7 @@ async fn what_lies_behind_the_streams_end_nobody_has_seen() {
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
     connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["9-0"]))).await;
-    take(&mut connection).await;
+    delete(&mut connection).await;
     assert_eq!(test.reason().await, "the offset is ahead of the stream");
 }
 
@@ -274,8 +286,9 @@ async fn redis_away_and_back_says_nothing_about_the_session() {
     let mut connection = test.redis.accept().await;
     connection.expect("PTTL").await.refuse("LOADING Redis is loading").await;
     connection.expect("GET").await.refuse("LOADING Redis is loading").await;
+    connection.expect("HGETALL").await.refuse("LOADING Redis is loading").await;
     get(&mut connection).await;
-    drop(connection.expect("DEL").await);
+    drop(connection.expect("HSETNX").await);
     drop(connection);
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
@@ -285,18 +298,21 @@ async fn redis_away_and_back_says_nothing_about_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_answer_to_del_is_lost_the_client_starts_anew() {
+async fn an_answer_that_is_lost_loses_no_session() {
     let mut test = Recovery::new();
     test.restore(7);
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
+    claim(&mut connection, 1).await;
     connection.expect("DEL").await;
     drop(connection);
     let mut connection = test.redis.accept().await;
-    // The node does not put the session back: an old session could come up again later.
-    connection.expect("PTTL").await.reply(reply::int(-2)).await;
-    connection.expect("GET").await.reply(reply::nil()).await;
-    assert_eq!(test.reason().await, "no such session, or it has expired");
+    // The generation that it has begun holds the session.
+    let record = [b"restoring ours 7-0\n", SESSION].concat();
+    find(&mut connection, None, &[(1, &record)]).await;
+    claim(&mut connection, 2).await;
+    delete(&mut connection).await;
+    assert_eq!(test.restored().await.0, [8, 9]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,11 +321,13 @@ async fn a_restore_that_comes_to_nothing_puts_the_session_back() {
     test.restore(7);
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
+    claim(&mut connection, 1).await;
     let command = connection.expect("DEL").await;
     // Meanwhile the history drops what comes next, and Redis goes away.
     test.read(&[10]);
     test.node.stream.cursor().history.restart(id(10));
     command.reply(reply::int(1)).await;
+    connection.expect("HDEL").await.reply(reply::int(0)).await;
     connection.expect("XRANGE").await;
     drop(connection);
     let mut connection = test.redis.accept().await;
@@ -317,6 +335,8 @@ async fn a_restore_that_comes_to_nothing_puts_the_session_back() {
     assert_eq!(decode_session(command.words[2].as_bytes()).unwrap(), SESSION);
     assert_eq!(command.behind("PX"), "60000");
     command.reply(reply::ok()).await;
+    connection.expect(&format!("HSET {RECORDS} 0")).await.reply(reply::int(1)).await;
+    connection.expect(&format!("HDEL {RECORDS} 1")).await.reply(reply::int(1)).await;
     get(&mut connection).await;
     range(&mut connection, "7-0", "7-0", &theirs(&["7-0"])).await;
     range(&mut connection, "7-1", "10-0", &theirs(&["8-0", "9-0", "10-0"])).await;
@@ -377,6 +397,7 @@ async fn a_restore_takes_ten_seconds_at_most_whatever_it_waits_for() {
     let command = connection.expect("GET").await;
     sleep(Duration::from_secs(4)).await;
     command.reply(reply::text(&encode_session(SESSION))).await;
+    connection.expect("HGETALL").await.reply(reply::array(&[])).await;
     connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["11-0"]))).await;
     assert!(matches!(test.refusal().await, Error::Timeout { command: "XRANGE", .. }));
     assert_eq!(before.elapsed().as_secs(), 10);
@@ -387,6 +408,10 @@ async fn without_permission_a_restore_is_refused_and_warned_of() {
     let mut test = Recovery::new();
     test.restore(7);
     let mut connection = test.redis.accept().await;
+    connection.expect("PTTL").await.refuse("NOPERM no permissions").await;
+    connection.expect("GET").await.refuse("NOPERM no permissions").await;
+    connection.expect("HGETALL").await.refuse("NOPERM no permissions").await;
+    // Perhaps only the records are forbidden.
     connection.expect("PTTL").await.refuse("NOPERM no permissions").await;
     connection.expect("GET").await.refuse("NOPERM no permissions").await;
     assert!(matches!(test.node.warning().await, Error::Refused { .. }));

@@ -10,10 +10,10 @@ use crate::engine::namespaces::{Namespace, Namespaces};
 use crate::engine::stream::{Counted, Cursor, PageEntry, Progress, Step};
 use crate::engine::wire::{
     ADAPTER_CLOSE, ANSWERS, BROADCAST, BroadcastHead, Entry, EntryData, EntryError, EntryId,
-    HEARTBEAT, INITIAL_HEARTBEAT, Packet, parse_entry, request_of,
+    HAND_OVERS, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, Packet, parse_entry, request_of,
 };
 
-/// Types of messages that JS handles.
+/// Upstream's types of messages that JS handles.
 const HANDLED: std::ops::RangeInclusive<u32> = 3..=12;
 /// Messages of the 0.1 and 0.2 protocol that tell which nodes are alive.
 const HEARTBEATS: [u32; 3] = [INITIAL_HEARTBEAT, HEARTBEAT, ADAPTER_CLOSE];
@@ -246,7 +246,7 @@ impl<'a> Sorting<'a, '_> {
         if let Some(namespace) = namespace {
             self.changes.extend(self.reader.hear(&entry, namespace));
         }
-        if !HANDLED.contains(&entry.kind) {
+        if !is_handled(entry.kind) {
             return self.leave_out(&entry);
         }
         let is_wanted = |namespace: &&Arc<Namespace>| {
@@ -271,6 +271,10 @@ impl<'a> Sorting<'a, '_> {
             tracing::debug!("entry {} skipped: unknown type {}", entry.id, entry.kind);
         }
     }
+}
+
+fn is_handled(kind: MessageType) -> bool {
+    HANDLED.contains(&kind) || HAND_OVERS.contains(&kind)
 }
 
 /// While the reader reads the stream from its start again: whether the entry counts as read before.

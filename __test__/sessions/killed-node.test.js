@@ -1,0 +1,135 @@
+// Clients of a node that was killed come back to other nodes, as they were. A node is killed for good:
+// a process of its own gets SIGKILL.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { describe, test } = require("node:test");
+const { useCluster } = require("../helpers/cluster");
+const { packetsOf } = require("../helpers/recovery");
+const { startChildNode } = require("../helpers/remote-node");
+const { connectClient } = require("../helpers/socket-client");
+const { settle, waitFor } = require("../helpers/wait");
+
+const EXTENSION = require.resolve("./welcome");
+
+for (const requestsVia of ["pubsub", "stream"]) {
+  describe(`clients of a killed node (requests via ${requestsVia})`, () => {
+    /** Short, so that the tests that wait for a silent node are. */
+    const adapterOptions = { requestsVia, heartbeatInterval: 300, heartbeatTimeout: 900 };
+    const context = useCluster({
+      nodes: 2,
+      clientsPerNode: 0,
+      serverOptions: { connectionStateRecovery: {} },
+      adapterOptions,
+    });
+
+    /** @param {number} [maxDisconnectionDuration] ms */
+    function startVictim(maxDisconnectionDuration = 120_000) {
+      return startChildNode({
+        redis: context.redis,
+        adapterOptions,
+        serverOptions: { connectionStateRecovery: { maxDisconnectionDuration } },
+        extension: EXTENSION,
+      });
+    }
+
+    /** Waits until the sessions have a record. @param {...import("../helpers/socket-client").SocketClient} clients */
+    async function recorded(...clients) {
+      for (const { socket } of clients) {
+        const { _pid: pid } = /** @type {any} */ (socket);
+        const key = `sio:session:live:{sio:session:${pid}}`;
+        await waitFor(() => context.admin.command("EXISTS", key), { what: `the record of ${pid}` });
+      }
+    }
+
+    // Breaks when the sessions of a dead node are not honoured, and when it is waited for.
+    test("are recovered with rooms, data, and what they missed", async () => {
+      const { cluster } = context;
+      const victim = await startVictim();
+      const clients = await Promise.all(
+        Array.from({ length: 20 }, () => connectClient(victim.url)),
+      );
+      // Half of them have received something.
+      const half = clients.slice(0, 10);
+      await recorded(...clients);
+      for (const { id } of half) {
+        await victim.emit("own", [], { rooms: [id] });
+      }
+      await Promise.all(half.map((client) => client.receives("own")));
+      await victim.kill();
+      cluster.io(0).to("room").emit("missed", 1);
+      cluster.io(0).to("elsewhere").emit("missed", 2);
+      await waitFor(() => clients.every(({ socket }) => !socket.connected));
+      await Promise.all(clients.map((client, i) => cluster.reconnect(client, i % 2)));
+      for (const client of clients) {
+        assert.ok(client.socket.recovered);
+        const socket = cluster.serverSocket(client);
+        assert.deepEqual([...socket.rooms], [client.id, "room"]);
+        assert.deepEqual(socket.data, { name: "welcome" });
+        cluster.io(1).to(client.id).emit("live");
+        await client.receives("live");
+        const events = packetsOf(client).filter(([event]) => event !== "own");
+        assert.deepEqual(events, [["missed", 1], ["live"]]);
+        await cluster.disconnect(client);
+      }
+    });
+
+    // Breaks when a session dies with a node that nobody here has ever seen.
+    test("are recovered at a node that was started later", async () => {
+      const { cluster } = context;
+      const victim = await startVictim();
+      const client = await connectClient(victim.url);
+      await recorded(client);
+      await victim.kill();
+      await cluster.addNode(2);
+      await cluster.reconnect(client, 2);
+      assert.ok(client.socket.recovered);
+      await cluster.disconnect(client);
+    });
+
+    // Breaks when the node's last sign of life does not bound for how long its sessions are honoured.
+    test("start anew when their node has been dead for longer than sessions last", async () => {
+      const { cluster } = context;
+      const victim = await startVictim(500);
+      const client = await connectClient(victim.url);
+      await recorded(client);
+      const { uid } = victim;
+      await victim.kill();
+      const key = `sio:session:node:${uid}`;
+      await waitFor(async () => (await context.admin.command("EXISTS", key)) === 0, {
+        what: "the sign of life to expire",
+      });
+      await cluster.reconnect(client, 0);
+      assert.equal(client.socket.recovered, false);
+      await cluster.disconnect(client);
+    });
+
+    // Breaks when a node whose process is stopped is taken for a living one for ever.
+    test("or of a stopped one, as soon as it counts as dead", async () => {
+      const { cluster } = context;
+      const victim = await startVictim();
+      const client = await connectClient(victim.url);
+      await recorded(client);
+      victim.pause();
+      client.cut();
+      await waitFor(() => !client.socket.connected);
+      await cluster.reconnect(client, 0);
+      assert.ok(client.socket.recovered);
+      const socket = cluster.serverSocket(client);
+      socket.join("later");
+      // It wakes up, and finds that its client has gone.
+      victim.resume();
+      await waitFor(async () => (await victim.fetchSockets({ local: true })).length === 0, {
+        what: "the node to drop its socket",
+      });
+      await settle(300);
+      await cluster.cut(client);
+      await cluster.reconnect(client, 1);
+      assert.ok(client.socket.recovered);
+      assert.ok(cluster.serverSocket(client).rooms.has("later"), "not the old view");
+      await cluster.disconnect(client);
+      await victim.kill();
+    });
+  });
+}

@@ -1,0 +1,28 @@
+"use strict";
+// Compares the IDs of stream entries, `<ms>-<number>`.
+
+/** Before every entry. */
+const START = "0-0";
+
+/**
+ * @param {string} id
+ * @param {string} other
+ */
+function isAfter(id, other) {
+  if (id === other) {
+    return false;
+  }
+  const [ms, seq] = id.split("-").map(Number);
+  const [otherMs, otherSeq] = other.split("-").map(Number);
+  return ms > otherMs || (ms === otherMs && seq > otherSeq);
+}
+
+/**
+ * @param {string} id
+ * @param {string} [other]
+ */
+function later(id, other) {
+  return other !== undefined && isAfter(other, id) ? other : id;
+}
+
+module.exports = { START, isAfter, later };

@@ -1,0 +1,178 @@
+"use strict";
+// Keeps the sessions of connected sockets in Redis, so that they survive their node. A session is
+// written when its socket has connected, soon after its rooms have changed, and, since nobody tells
+// when `socket.data` changes, at intervals while its client sends something.
+
+const debug = require("./debug");
+const { clearInterval, setImmediate, setInterval, setTimeout } = require("./timers");
+
+/** Changes within this time are written together, ms. */
+const PAUSE = 20;
+/** The time between two looks for sessions that must be written again, ms. */
+const INTERVAL = 5_000;
+/** Sessions that are not written for this long expire an hour later, ms. */
+const RENEWAL = 30 * 60_000;
+/** The number of sessions to encode before other callbacks of the event loop run. */
+const SLICE = 200;
+
+/**
+ * @typedef {object} LiveSession
+ * @property {any} socket
+ * @property {number} generation numbers the restores of the session
+ * @property {boolean} isNew whether it has no record in Redis yet
+ * @property {number} writtenAt ms
+ * @property {() => void} onData its client has sent something
+ */
+
+class LiveSessions {
+  #write;
+  #isOn;
+  /** The sockets that are connected, by ID: first the one whose session was written longest ago.
+   * @type {Map<string, LiveSession>} */
+  #sessions = new Map();
+  /** The socket IDs, by private session ID. @type {Map<string, string>} */
+  #sids = new Map();
+  /** Sockets whose session must be written. @type {Set<string>} */
+  #changed = new Set();
+  /** Sockets whose client has sent something since their session was written. @type {Set<string>} */
+  #active = new Set();
+  #isWriting = false;
+  /** @type {NodeJS.Timeout | undefined} */
+  #timer;
+
+  /**
+   * @param {boolean} isOn false: sessions are only numbered
+   * @param {(live: LiveSession) => void} write
+   */
+  constructor(isOn, write) {
+    this.#isOn = isOn;
+    this.#write = write;
+  }
+
+  /**
+   * @param {any} socket
+   * @param {number} [generation] if the session was restored
+   */
+  add(socket, generation) {
+    const onData = () => this.#active.add(socket.id);
+    const live = {
+      socket,
+      generation: generation ?? 1,
+      isNew: generation === undefined,
+      writtenAt: 0,
+      onData,
+    };
+    this.#sessions.set(socket.id, live);
+    this.#sids.set(socket.pid, socket.id);
+    if (this.#isOn) {
+      // The handlers of the connection may set `socket.data` after waiting for something.
+      this.#active.add(socket.id);
+      socket.conn.on("data", onData);
+      this.#timer ??= setInterval(() => this.#look(), INTERVAL).unref();
+      this.change(socket.id);
+    }
+  }
+
+  /** @param {string} sid */
+  has(sid) {
+    return this.#sessions.has(sid);
+  }
+
+  /**
+   * @param {string} pid
+   * @returns {any} its socket, if it is connected here
+   */
+  socketOf(pid) {
+    return this.#sessions.get(this.#sids.get(pid) ?? "")?.socket;
+  }
+
+  /**
+   * The rooms of a socket have changed.
+   *
+   * @param {string} sid
+   */
+  change(sid) {
+    if (!this.#isOn || !this.#sessions.has(sid)) {
+      return;
+    }
+    this.#changed.add(sid);
+    if (!this.#isWriting) {
+      this.#isWriting = true;
+      setTimeout(() => this.#writeSome(), PAUSE).unref();
+    }
+  }
+
+  /** Redis may have lost the sessions, or another node may have taken some of them. */
+  changeAll() {
+    this.#sessions.forEach((_live, sid) => this.change(sid));
+  }
+
+  /**
+   * The socket is not connected any more.
+   *
+   * @param {string} sid
+   * @returns {LiveSession | undefined}
+   */
+  remove(sid) {
+    const live = this.#sessions.get(sid);
+    if (live !== undefined) {
+      if (this.#isOn) {
+        live.socket.conn.off("data", live.onData);
+      }
+      this.#sessions.delete(sid);
+      this.#sids.delete(live.socket.pid);
+      this.#changed.delete(sid);
+      this.#active.delete(sid);
+    }
+    if (this.#sessions.size === 0) {
+      this.close();
+    }
+    return live;
+  }
+
+  close() {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #writeSome() {
+    let count = 0;
+    for (const sid of this.#changed) {
+      if (count++ === SLICE) {
+        setImmediate(() => this.#writeSome());
+        return;
+      }
+      this.#changed.delete(sid);
+      const live = /** @type {LiveSession} */ (this.#sessions.get(sid));
+      // To the end: it was written last.
+      this.#sessions.delete(sid);
+      this.#sessions.set(sid, live);
+      live.writtenAt = Date.now();
+      try {
+        this.#write(live);
+        live.isNew = false;
+      } catch (error) {
+        // When its client leaves, this is warned of.
+        debug("the session of socket %s is not kept: %s", sid, error);
+      }
+    }
+    this.#isWriting = false;
+  }
+
+  /** Writes the sessions again that may be out of date, or would expire. */
+  #look() {
+    for (const sid of this.#active) {
+      this.change(sid);
+    }
+    this.#active.clear();
+    const before = Date.now() - RENEWAL;
+    for (const [sid, { writtenAt }] of this.#sessions) {
+      if (writtenAt > before) {
+        break;
+      }
+      this.change(sid);
+    }
+  }
+}
+
+module.exports = { LiveSessions };

@@ -1,0 +1,80 @@
+"use strict";
+// The packets that a client missed, from the engine's answer to a restore.
+
+const { MessageType } = require("socket.io-adapter");
+
+const { decodeData } = require("./codec");
+const debug = require("./debug");
+const { EncodedPacket } = require("./encoded-packet");
+const { isAfter } = require("./entry-ids");
+const { isWellFormed } = require("./message-shape");
+
+/** Packet type of the Socket.IO protocol. */
+const EVENT = 2;
+
+/**
+ * @typedef {import("./native-binding").NativeMissed} NativeMissed
+ * @typedef {{ encoded: EncodedPacket } | { packet: any }} Outgoing an event packet
+ * with its offset
+ */
+
+/**
+ * The offset that a client takes from a packet: the packet's last argument.
+ *
+ * @param {Outgoing} outgoing
+ * @returns {string | undefined}
+ */
+function offsetOf(outgoing) {
+  if ("packet" in outgoing) {
+    return outgoing.packet.data.at(-1);
+  }
+  return /"(\d+-\d+)"\]$/.exec(/** @type {string} */ (outgoing.encoded.parts[0]))?.[1];
+}
+
+/**
+ * @param {NativeMissed} broadcast
+ * @param {Map<any, string>} since by room of the client, the last entry before it joined
+ * @param {string} nsp
+ * @returns {Outgoing[]} empty if the client did not miss it
+ */
+function toOutgoing(broadcast, since, nsp) {
+  if (broadcast.kind === "packet") {
+    return [{ encoded: new EncodedPacket([broadcast.text, ...broadcast.attachments]) }];
+  }
+  const { id } = broadcast;
+  try {
+    const data = decodeData(broadcast);
+    if (!isWellFormed({ uid: "", nsp: "", type: MessageType.BROADCAST, data })) {
+      return [];
+    }
+    return isMissed(data, id, since)
+      ? [{ packet: { type: EVENT, nsp, data: [...data.packet.data, id] } }]
+      : [];
+  } catch (error) {
+    debug("entry %s skipped: %s", id, error);
+    return [];
+  }
+}
+
+/**
+ * @param {any} data of a broadcast
+ * @param {string} id of its entry
+ * @param {Map<any, string>} since by room of the client, the last entry before it joined
+ */
+function isMissed({ packet, opts, requestId }, id, since) {
+  /** @param {any} room */
+  const wasIn = (room) => {
+    const joined = since.get(room);
+    return joined !== undefined && isAfter(id, joined);
+  };
+  return (
+    packet.type === EVENT &&
+    packet.id === undefined &&
+    requestId === undefined &&
+    opts.flags?.volatile === undefined &&
+    (opts.rooms.length === 0 || opts.rooms.some(wasIn)) &&
+    !opts.except.some(wasIn)
+  );
+}
+
+module.exports = { offsetOf, toOutgoing };

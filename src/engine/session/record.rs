@@ -1,0 +1,126 @@
+//! The records of a client's session: fields of a hash, by generation. Each restore begins a new
+//! generation, so a node that did not notice the restore can only write under an older one, and
+//! nobody reads that any more.
+//!
+//! A record is a line of text and the session, msgpack; a generation whose client has gone has an
+//! empty one.
+
+use std::collections::HashMap;
+
+use redis::Value;
+
+use crate::engine::wire::{EntryId, is_msgpack};
+
+/// Numbers the restores of a session; a session begins with 1.
+pub(crate) type Generation = u32;
+/// Of a session that upstream, or the user's own code, has saved.
+pub(super) const NOT_OURS: Generation = 0;
+
+/// A session whose client is connected to a node, or was when the node died.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    /// The uid of the node.
+    pub(super) owner: String,
+    /// Set while the node restores the session: the offset with which the client came. If the
+    /// node dies now, nobody knows what it has sent to a client that comes back with this offset.
+    pub(super) restoring_from: Option<EntryId>,
+    /// msgpack of `{sid, pid, rooms, data, …}`.
+    pub(super) session: Vec<u8>,
+}
+
+impl Record {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let Self { owner, restoring_from, session } = self;
+        let line = match restoring_from {
+            None => format!("connected {owner}\n"),
+            Some(offset) => format!("restoring {owner} {offset}\n"),
+        };
+        [line.as_bytes(), session].concat()
+    }
+
+    fn decode(value: &[u8]) -> Option<Self> {
+        let end = value.iter().position(|byte| *byte == b'\n')?;
+        let (line, session) = (std::str::from_utf8(&value[..end]).ok()?, &value[end + 1..]);
+        let mut words = line.split(' ');
+        let (state, owner) = (words.next()?, words.next()?.to_owned());
+        let restoring_from = match state {
+            "connected" => None,
+            "restoring" => Some(words.next()?.parse().ok()?),
+            _ => return None,
+        };
+        is_msgpack(session).then(|| Self { owner, restoring_from, session: session.to_vec() })
+    }
+}
+
+/// The newest generation in a reply to HGETALL, and its record; `None` for the record if the client
+/// has gone. Without any generation it is 0.
+pub(super) fn newest(reply: &Value) -> (Generation, Option<Record>) {
+    let newest = fields_of(reply).into_iter().max_by_key(|(generation, _)| *generation);
+    newest.map_or((0, None), |(generation, value)| (generation, Record::decode(value)))
+}
+
+/// All generations in a reply to HKEYS, or HGETALL.
+pub(super) fn generations(reply: &Value) -> Vec<Generation> {
+    match reply {
+        Value::Array(keys) => keys.iter().filter_map(generation).collect(),
+        Value::Set(keys) => keys.iter().filter_map(generation).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn fields_of<'a>(reply: &'a Value) -> HashMap<Generation, &'a [u8]> {
+    let pairs: Vec<(&Value, &Value)> = match reply {
+        Value::Map(pairs) => pairs.iter().map(|(field, value)| (field, value)).collect(),
+        Value::Array(flat) => flat.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect(),
+        _ => Vec::new(),
+    };
+    let field = |(field, value): (&'a Value, &'a Value)| match value {
+        Value::BulkString(bytes) => Some((generation(field)?, bytes.as_slice())),
+        _ => None,
+    };
+    pairs.into_iter().filter_map(field).collect()
+}
+
+fn generation(field: &Value) -> Option<Generation> {
+    match field {
+        Value::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::id;
+
+    fn bulk(bytes: &[u8]) -> Value {
+        Value::BulkString(bytes.to_vec())
+    }
+
+    #[test]
+    fn round_trip() {
+        for restoring_from in [None, Some(id(7))] {
+            let record =
+                Record { owner: "0123".into(), restoring_from, session: b"\x81\xa3sid\x0a".into() };
+            assert_eq!(Record::decode(&record.encode()), Some(record));
+        }
+        for odd in [&b""[..], b"\n", b"connected\n\x80", b"gone a\n\x80", b"connected a\n\xc1"] {
+            assert_eq!(Record::decode(odd), None);
+        }
+    }
+
+    #[test]
+    fn the_newest_generation_counts_by_number() {
+        let record = Record { owner: "b".into(), restoring_from: None, session: b"\x80".into() };
+        let pairs =
+            [(bulk(b"9"), bulk(b"connected a\n\x80")), (bulk(b"10"), bulk(&record.encode()))];
+        let flat = pairs.iter().flat_map(|(field, value)| [field.clone(), value.clone()]);
+        let flat = Value::Array(flat.collect());
+        assert_eq!(newest(&flat), (10, Some(record)));
+        assert_eq!(newest(&Value::Map(pairs.into())).0, 10);
+        let gone = Value::Array(vec![bulk(b"3"), bulk(b""), bulk(b"x"), bulk(b"y")]);
+        assert_eq!(newest(&gone), (3, None));
+        assert_eq!(newest(&Value::Array(Vec::new())), (0, None));
+        assert_eq!(generations(&Value::Array(vec![bulk(b"1"), bulk(b"x"), bulk(b"4")])), [1, 4]);
+    }
+}

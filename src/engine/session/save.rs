@@ -1,0 +1,80 @@
+//! What is to be written about a client's session.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::keys::SessionKeys;
+use super::record::Generation;
+use crate::engine::namespaces::NamespaceHandle;
+
+/// A change of the keys of one client's session.
+#[derive(Debug)]
+pub(crate) struct Save {
+    pub(crate) keys: SessionKeys,
+    pub(crate) generation: Generation,
+    pub(crate) what: What,
+    /// Nobody needs it any more after this moment.
+    pub(crate) until: Instant,
+    /// How often it was tried without success.
+    pub(super) tries: u32,
+}
+
+/// What has become of a session.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// Its client has gone: any node may restore it, for the time `keep`.
+    Ended { session: Vec<u8>, keep: Duration },
+    /// Its client is connected here.
+    Live {
+        namespace: NamespaceHandle,
+        session: Vec<u8>,
+        /// How long it is honoured if this node dies.
+        keep: Duration,
+        /// Whether it has no record yet.
+        is_new: bool,
+    },
+    /// Its client is gone for good.
+    Left,
+    /// A restore has taken the session and failed.
+    Returned(Taken),
+}
+
+/// A session that a restore has taken, to put it back.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(super) session: Vec<u8>,
+    pub(super) keep: Duration,
+    /// The generation that the restore has begun.
+    pub(super) claimed: Generation,
+    /// What stood in the session's record.
+    pub(super) record: Vec<u8>,
+    pub(super) is_ended: bool,
+}
+
+impl Save {
+    pub(crate) fn new(
+        keys: SessionKeys,
+        generation: Generation,
+        what: What,
+        keep: Duration,
+    ) -> Self {
+        Self { keys, generation, what, until: Instant::now() + keep, tries: 0 }
+    }
+
+    pub(super) fn size(&self) -> usize {
+        match &self.what {
+            What::Ended { session, .. } | What::Live { session, .. } => session.len(),
+            What::Returned(taken) => taken.session.len(),
+            What::Left => 0,
+        }
+    }
+
+    /// Whether `next` makes this one needless.
+    pub(super) fn is_replaced_by(&self, next: &Self) -> bool {
+        let is_superseding = !matches!(next.what, What::Returned(_));
+        matches!(self.what, What::Live { .. })
+            && is_superseding
+            && self.generation == next.generation
+    }
+}

@@ -1,0 +1,374 @@
+//! The sessions in Redis: every command that reads or changes them.
+//!
+//! A session that has ended is a string, as in upstream, under a key of its own. Beside it a hash
+//! holds the records of its generations (see `record.rs`). A restore first adds the next generation
+//! to the hash, which one node of all can, and only then takes the session.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+
+use super::KEY_IN_WORDS;
+use super::keys::{SessionKeys, node_key};
+use super::record::{Generation, NOT_OURS, Record, generations, newest};
+use super::save::{Save, Taken, What};
+use crate::engine::error::Result;
+use crate::engine::redis::{ANSWER_LIMIT, Pool, RoutedCommands, SendCommand};
+use crate::engine::warnings::Warnings;
+use crate::engine::wire::{EntryId, SessionHead, decode_session, encode_session};
+
+/// How long the records of a session live without being written again, beyond the time for which
+/// the session is honoured. A node writes them again in half of this time.
+const RECORD_LIFE: Duration = Duration::from_secs(60 * 60);
+/// How long the last generation of an ended session is known, beyond the session: for nodes that
+/// notice only then that the client has left them.
+const MARGIN: Duration = Duration::from_secs(5 * 60);
+
+/// Names the records in warnings.
+const RECORDS: &str = "sessions, records";
+
+pub(super) struct Store {
+    pool: Arc<Pool>,
+    prefix: String,
+    uid: Arc<str>,
+    warnings: Arc<Warnings>,
+    /// Whether the sessions of connected clients are kept.
+    keeps_live: bool,
+    /// True once Redis has refused the commands for records. Sessions then have none.
+    refuses_records: AtomicBool,
+}
+
+/// A session that may be restored.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// msgpack of `{sid, pid, rooms, data, …}`.
+    pub(super) session: Vec<u8>,
+    pub(super) head: SessionHead,
+    /// [`NOT_OURS`] if an upstream node has saved it.
+    generation: Generation,
+    /// The generation that a restore begins.
+    next: Generation,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Its client has gone; Redis keeps it for this time.
+    Ended(Duration),
+    /// Its client was connected to a node.
+    Record(Record),
+}
+
+/// What a search for a session has found.
+#[derive(Debug)]
+pub(super) enum Search {
+    Found(Box<Found>),
+    Gone,
+    Damaged,
+}
+
+impl Found {
+    /// The node that the client was connected to when the session was written; `None` if the
+    /// client has gone.
+    pub(super) fn owner(&self) -> Option<&str> {
+        match &self.source {
+            Source::Record(record) => Some(&record.owner),
+            Source::Ended(_) => None,
+        }
+    }
+
+    /// Set if its owner was restoring it: the client's offset at that time.
+    pub(super) fn restoring_from(&self) -> Option<EntryId> {
+        match &self.source {
+            Source::Record(record) => record.restoring_from,
+            Source::Ended(_) => None,
+        }
+    }
+}
+
+impl Store {
+    /// `prefix` begins the session keys.
+    pub(super) fn new(
+        pool: Arc<Pool>,
+        prefix: String,
+        uid: Arc<str>,
+        keeps_live: bool,
+        warnings: Arc<Warnings>,
+    ) -> Self {
+        let refuses_records = AtomicBool::new(false);
+        Self { pool, prefix, uid, warnings, keeps_live, refuses_records }
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    fn has_records(&self) -> bool {
+        !self.refuses_records.load(Ordering::Relaxed)
+    }
+
+    /// Sends `records`, if Redis permits them, behind `commands`. Returns all answers.
+    async fn send(
+        &self,
+        keys: &SessionKeys,
+        commands: Vec<Cmd>,
+        records: Vec<Cmd>,
+    ) -> Result<Vec<Value>> {
+        let name = if commands.is_empty() { "HSET" } else { "SET" };
+        let mut routed = self.routed(keys);
+        if records.is_empty() || !self.has_records() {
+            return routed.send_each(ANSWER_LIMIT, name, KEY_IN_WORDS, &commands).await;
+        }
+        let all = [commands.as_slice(), &records].concat();
+        match routed.send_each(ANSWER_LIMIT, name, KEY_IN_WORDS, &all).await {
+            Err(error) if error.is_unavailable_command() => {
+                let answers = match commands.as_slice() {
+                    [] => Vec::new(),
+                    some => routed.send_each(ANSWER_LIMIT, name, KEY_IN_WORDS, some).await?,
+                };
+                self.send_records(&mut routed, &records).await?;
+                Ok(answers)
+            }
+            result => result,
+        }
+    }
+
+    /// Finds out whether Redis forbids the commands for records. If it does, sessions have none from
+    /// now on.
+    async fn send_records(&self, routed: &mut RoutedCommands, records: &[Cmd]) -> Result<()> {
+        match routed.send_each(ANSWER_LIMIT, "HSET", KEY_IN_WORDS, records).await {
+            Err(error) if error.is_unavailable_command() => {
+                self.refuses_records.store(true, Ordering::Relaxed);
+                self.warnings.warn(RECORDS, &error);
+                Ok(())
+            }
+            result => result.map(drop),
+        }
+    }
+
+    fn routed(&self, keys: &SessionKeys) -> RoutedCommands {
+        self.pool.routed(&keys.ended)
+    }
+
+    /// Writes a change. Returns false if another node has begun a later generation, so that the
+    /// client is not this node's any more.
+    pub(super) async fn save(&self, save: &Save) -> Result<bool> {
+        let Save { keys, generation, what, tries, .. } = save;
+        let (live, generation) = (&keys.live, *generation);
+        // An earlier try may have arrived, and a node may have restored the session since.
+        let may_be_old = *tries > 0 && matches!(what, What::Ended { .. } | What::Live { .. });
+        if may_be_old && generation != NOT_OURS && self.is_superseded(keys, generation).await? {
+            return Ok(false);
+        }
+        match what {
+            What::Ended { session, keep } => {
+                let mut record = vec![hset(live, generation, b""), pexpire(live, *keep + MARGIN)];
+                if generation == NOT_OURS {
+                    record.clear();
+                }
+                self.send(keys, vec![set(&keys.ended, session, *keep)], record).await?;
+            }
+            What::Live { session, keep, is_new, .. } => {
+                let record = Record {
+                    owner: self.uid.to_string(),
+                    restoring_from: None,
+                    session: session.clone(),
+                };
+                let expire = pexpire(live, *keep + RECORD_LIFE);
+                let commands = vec![hset(live, generation, &record.encode()), expire];
+                let answers = self.send(keys, Vec::new(), commands).await?;
+                // The record had gone: it has expired, or a later generation has replaced it.
+                let was_gone = answers.first() == Some(&Value::Int(1)) && !is_new;
+                if was_gone && self.is_superseded(keys, generation).await? {
+                    self.send(keys, Vec::new(), vec![hdel(live, generation)]).await?;
+                    return Ok(false);
+                }
+            }
+            What::Left => {
+                self.send(keys, Vec::new(), vec![hdel(live, generation)]).await?;
+            }
+            What::Returned(taken) => {
+                let ended = taken.is_ended.then(|| set(&keys.ended, &taken.session, taken.keep));
+                let records =
+                    vec![hset(live, generation, &taken.record), hdel(live, taken.claimed)];
+                self.send(keys, ended.into_iter().collect(), records).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn is_superseded(&self, keys: &SessionKeys, generation: Generation) -> Result<bool> {
+        let mut hkeys = redis::cmd("HKEYS");
+        hkeys.arg(&keys.live);
+        let answers = self.send(keys, Vec::new(), vec![hkeys]).await?;
+        let known = answers.first().map(generations).unwrap_or_default();
+        Ok(known.into_iter().any(|known| known > generation))
+    }
+
+    /// Looks for a session. Changes nothing.
+    pub(super) async fn read(&self, keys: &SessionKeys) -> Result<Search> {
+        let ask = |name, key: &str| {
+            let mut command = redis::cmd(name);
+            command.arg(key);
+            command
+        };
+        let commands = vec![ask("PTTL", &keys.ended), ask("GET", &keys.ended)];
+        let answers = self.send(keys, commands, vec![ask("HGETALL", &keys.live)]).await?;
+        let (newest, record) = answers.get(2).map(newest).unwrap_or_default();
+        if let [Value::Int(keep), Value::BulkString(value), ..] = answers.as_slice() {
+            let keep = Duration::from_millis((*keep).max(1).unsigned_abs());
+            match decoded(value) {
+                // Without a generation, an upstream node has saved it, after all of ours.
+                Some((session, head)) if head.generation.is_none_or(|own| own >= newest) => {
+                    let generation = head.generation.unwrap_or(NOT_OURS);
+                    let (next, source) = (generation.max(newest) + 1, Source::Ended(keep));
+                    let found = Found { session, head, generation, next, source };
+                    return Ok(Search::Found(Box::new(found)));
+                }
+                None if record.is_none() => return Ok(Search::Damaged),
+                // A node has saved it that did not know of the restore.
+                Some(_) | None => {}
+            }
+        }
+        let Some(record) = record else { return Ok(Search::Gone) };
+        let session = record.session.clone();
+        let Some(head) = SessionHead::decode(&session) else { return Ok(Search::Damaged) };
+        let (generation, next, source) = (newest, newest + 1, Source::Record(record));
+        Ok(Search::Found(Box::new(Found { session, head, generation, next, source })))
+    }
+
+    /// Takes a session for a client that comes back with `offset`. Of all nodes that try, one does:
+    /// it gets the new generation, and the session in case it must be put back. `None` if another
+    /// node was faster.
+    pub(super) async fn take(
+        &self,
+        keys: &SessionKeys,
+        found: &Found,
+        offset: EntryId,
+    ) -> Result<Option<(Generation, Save)>> {
+        let mut routed = self.routed(keys);
+        if self.has_records() {
+            let record = self.keeps_live.then(|| Record {
+                owner: self.uid.to_string(),
+                restoring_from: Some(offset),
+                session: found.session.clone(),
+            });
+            let mut claim = redis::cmd("HSETNX");
+            let record = record.as_ref().map(Record::encode).unwrap_or_default();
+            claim.arg(&keys.live).arg(found.next).arg(record);
+            let claim = [claim, pexpire(&keys.live, RECORD_LIFE)];
+            let answers = routed.send_each(ANSWER_LIMIT, "HSETNX", KEY_IN_WORDS, &claim).await?;
+            if answers.first() != Some(&Value::Int(1)) {
+                return Ok(None);
+            }
+        }
+        let mut del = redis::cmd("DEL");
+        del.arg(&keys.ended);
+        let records = vec![hdel(&keys.live, found.generation)];
+        let answers = self.send(keys, vec![del], records).await?;
+        let keep = match found.source {
+            // An upstream node may have taken it meanwhile.
+            Source::Ended(_) if answers.first() != Some(&Value::Int(1)) => {
+                self.send(keys, Vec::new(), vec![hdel(&keys.live, found.next)]).await?;
+                return Ok(None);
+            }
+            Source::Ended(keep) => keep,
+            Source::Record(_) => RECORD_LIFE,
+        };
+        let record = match &found.source {
+            Source::Record(record) => record.encode(),
+            Source::Ended(_) => Vec::new(),
+        };
+        let taken = Taken {
+            session: found.session.clone(),
+            keep,
+            claimed: found.next,
+            record,
+            is_ended: found.owner().is_none(),
+        };
+        let back = Save::new(keys.clone(), found.generation, What::Returned(taken), keep);
+        Ok(Some((found.next, back)))
+    }
+
+    /// Deletes a session that would be refused again. If it is gone, another node has taken it, and
+    /// may put it back.
+    pub(super) async fn delete(&self, keys: &SessionKeys, found: &Found) -> Result<bool> {
+        let mut del = redis::cmd("DEL");
+        del.arg(&keys.ended);
+        let records = vec![hdel(&keys.live, found.generation)];
+        let answers = self.send(keys, vec![del], records).await?;
+        Ok(found.owner().is_some() || answers.first() == Some(&Value::Int(1)))
+    }
+
+    /// Deletes a session that cannot be read.
+    pub(super) async fn delete_damaged(&self, keys: &SessionKeys) -> Result<()> {
+        let del = |key: &str| {
+            let mut command = redis::cmd("DEL");
+            command.arg(key);
+            command
+        };
+        self.send(keys, vec![del(&keys.ended)], vec![del(&keys.live)]).await.map(drop)
+    }
+
+    /// Whether the sessions of a node that is gone may still be restored.
+    pub(super) async fn is_honoured(&self, owner: &str) -> Result<bool> {
+        let reply = self.send_for_node(owner, "EXISTS", &[]).await?;
+        Ok(reply == Value::Int(1))
+    }
+
+    /// Shows that this node is alive: its sessions are honoured for the time `keep` from now on.
+    pub(super) async fn show_alive(&self, keep: Duration) -> Result<()> {
+        let keep = ms(keep).to_string();
+        self.send_for_node(&self.uid, "SET", &["1", "PX", &keep]).await.map(drop)
+    }
+
+    /// This node ends, and has no sessions any more.
+    pub(super) async fn hide(&self) -> Result<()> {
+        self.send_for_node(&self.uid, "DEL", &[]).await.map(drop)
+    }
+
+    /// Sends a command for the key of a node.
+    async fn send_for_node(&self, uid: &str, name: &'static str, args: &[&str]) -> Result<Value> {
+        let key = node_key(&self.prefix, uid);
+        let mut command = redis::cmd(name);
+        command.arg(&key).arg(args);
+        self.pool.routed(&key).send_command(name, KEY_IN_WORDS, &command).await
+    }
+}
+
+/// The msgpack in a session key's value, and its head.
+fn decoded(value: &[u8]) -> Option<(Vec<u8>, SessionHead)> {
+    let session = decode_session(value)?;
+    let head = SessionHead::decode(&session)?;
+    Some((session, head))
+}
+
+fn ms(time: Duration) -> u64 {
+    time.as_millis().clamp(1, i64::MAX as u128 / 2) as u64
+}
+
+fn set(key: &str, session: &[u8], keep: Duration) -> Cmd {
+    let mut command = redis::cmd("SET");
+    command.arg(key).arg(encode_session(session)).arg("PX").arg(ms(keep));
+    command
+}
+
+fn hset(key: &str, generation: Generation, record: &[u8]) -> Cmd {
+    let mut command = redis::cmd("HSET");
+    command.arg(key).arg(generation).arg(record);
+    command
+}
+
+fn hdel(key: &str, generation: Generation) -> Cmd {
+    let mut command = redis::cmd("HDEL");
+    command.arg(key).arg(generation);
+    command
+}
+
+fn pexpire(key: &str, life: Duration) -> Cmd {
+    let mut command = redis::cmd("PEXPIRE");
+    command.arg(key).arg(ms(life));
+    command
+}

@@ -1,0 +1,146 @@
+//! The queue of what is not in Redis yet about sessions, and what waits for it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::restore::Restore;
+use super::save::{Save, What};
+use crate::engine::event::CallId;
+
+/// The most that is written at a time: keys, and bytes of sessions.
+const AT_A_TIME: usize = 4_096;
+const BYTES_AT_A_TIME: usize = 4 << 20;
+
+/// What waits until a client's session is in Redis.
+pub(super) enum Waiting {
+    Restore(Restore),
+    /// A call of JS.
+    Call(CallId),
+}
+
+/// Sessions that are not in Redis yet. Saves of one client are done in their order, one at a time.
+#[derive(Default)]
+pub(super) struct Unsaved {
+    clients: HashMap<String, Client>,
+    /// The clients with a save that is to be done, oldest first.
+    order: VecDeque<String>,
+    /// The clients whose last save has failed.
+    failed: HashSet<String>,
+}
+
+#[derive(Default)]
+struct Client {
+    saves: VecDeque<Save>,
+    is_being_saved: bool,
+    waiting: Vec<Waiting>,
+}
+
+impl Unsaved {
+    pub(super) fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// Adds a save, behind those of the same client.
+    pub(super) fn push(&mut self, mut save: Save) {
+        let key = save.keys.ended.clone();
+        let client = self.clients.entry(key.clone()).or_default();
+        if let Some(last) = client.saves.back_mut()
+            && last.is_replaced_by(&save)
+        {
+            if let What::Live { is_new: true, .. } = last.what
+                && let What::Live { is_new, .. } = &mut save.what
+            {
+                *is_new = true;
+            }
+            *last = save;
+            return;
+        }
+        client.saves.push_back(save);
+        if !client.is_being_saved && client.saves.len() == 1 {
+            self.order.push_back(key);
+        }
+    }
+
+    /// Takes saves that may be done together, at most one of each client, oldest first. Clients
+    /// whose last save has failed come last: in a cluster, keys whose master is away delay no
+    /// others. The second list is of clients that nothing is left of: all their saves have expired.
+    pub(super) fn take(&mut self) -> (Vec<Save>, Vec<Vec<Waiting>>) {
+        let now = Instant::now();
+        let (mut saves, mut released, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let failed = std::mem::take(&mut self.failed);
+        let (late, first): (VecDeque<_>, VecDeque<_>) =
+            self.order.drain(..).partition(|key| failed.contains(key));
+        self.order = first.into_iter().chain(late).collect();
+        while saves.len() < AT_A_TIME
+            && bytes < BYTES_AT_A_TIME
+            && let Some(key) = self.order.pop_front()
+        {
+            let Some(client) = self.clients.get_mut(&key) else { continue };
+            client.saves.retain(|save| now <= save.until);
+            if let Some(save) = client.saves.pop_front() {
+                client.is_being_saved = true;
+                bytes += save.size();
+                saves.push(save);
+            } else {
+                released.extend(self.clients.remove(&key).map(|client| client.waiting));
+            }
+        }
+        (saves, released)
+    }
+
+    /// A save was done, or given up. Returns what has waited, if it was the client's last.
+    pub(super) fn done(&mut self, key: &str) -> Vec<Waiting> {
+        let Some(client) = self.clients.get_mut(key) else { return Vec::new() };
+        client.is_being_saved = false;
+        if !client.saves.is_empty() {
+            self.order.push_back(key.to_owned());
+            return Vec::new();
+        }
+        self.clients.remove(key).map(|client| client.waiting).unwrap_or_default()
+    }
+
+    /// A save has failed and is to be tried again, before later ones of the same client.
+    pub(super) fn failed(&mut self, mut save: Save) {
+        save.tries += 1;
+        let key = save.keys.ended.clone();
+        let client = self.clients.entry(key.clone()).or_default();
+        client.is_being_saved = false;
+        if !client.saves.front().is_some_and(|next| save.is_replaced_by(next)) {
+            client.saves.push_front(save);
+        }
+        self.failed.insert(key.clone());
+        self.order.push_back(key);
+    }
+
+    /// Keeps `waiting` until the client's session is in Redis; gives it back if it is.
+    pub(super) fn wait(&mut self, key: &str, waiting: Waiting) -> Option<Waiting> {
+        match self.clients.get_mut(key) {
+            Some(client) => {
+                client.waiting.push(waiting);
+                None
+            }
+            None => Some(waiting),
+        }
+    }
+
+    /// The restores of a client that have waited for as long as `patience`: they wait no longer.
+    pub(super) fn impatient(&mut self, key: &str, patience: Duration) -> Vec<Restore> {
+        let Some(client) = self.clients.get_mut(key) else { return Vec::new() };
+        let is_over = |waiting: &mut Waiting| match waiting {
+            Waiting::Restore(restore) => restore.asked.elapsed() >= patience,
+            Waiting::Call(_) => false,
+        };
+        let over = client.waiting.extract_if(.., is_over);
+        over.filter_map(|waiting| match waiting {
+            Waiting::Restore(restore) => Some(restore),
+            Waiting::Call(_) => None,
+        })
+        .collect()
+    }
+}
