@@ -7,10 +7,16 @@ const FINAL_TEXT = 0x81;
 /** Engine.IO: a message. */
 const MESSAGE = 0x34;
 
+/** The packet of each frame that was made here: as long as a frame waits to be written, its packet can
+ * be shared. @type {WeakMap<Buffer, EncodedPacket>} */
+const packets = new WeakMap();
+
 class EncodedPacket {
   #frames;
   #start;
   #end;
+  /** @type {Buffer | undefined} */
+  #ownFrame;
 
   /**
    * @param {(string | Buffer)[]} parts as socket.io-parser encodes it: the text, then the attachments
@@ -35,11 +41,14 @@ class EncodedPacket {
     if (this.parts.length > 1) {
       return undefined;
     }
-    const frame =
-      this.#frames === undefined
-        ? frameOf(/** @type {string} */ (this.parts[0]))
-        : this.#frames.subarray(this.#start, this.#end);
-    return [frame];
+    if (this.#frames !== undefined) {
+      return [this.#frames.subarray(this.#start, this.#end)];
+    }
+    if (this.#ownFrame === undefined) {
+      this.#ownFrame = frameOf(/** @type {string} */ (this.parts[0]));
+      packets.set(this.#ownFrame, this);
+    }
+    return [this.#ownFrame];
   }
 
   /**

@@ -9,6 +9,7 @@ const diagnostics = require("./diagnostics");
 const { BY_JS, unpack } = require("./events");
 const { NativeEngine } = require("./native");
 const { retentionOf } = require("./retention");
+const { SharedPackets } = require("./shared-packets");
 const { Tickets } = require("./tickets");
 const { clearInterval, now, setImmediate, setInterval } = require("./timers");
 const { warn, warnOfHandler } = require("./warnings");
@@ -46,6 +47,10 @@ const SLICE_TIME = 10;
  * @typedef {Extract<NativeEvent, { kind: K }>} EventOf
  */
 
+/**
+ * @typedef {Omit<EventOf<"restored">, "missed"> & { missed: import("./shared-packets").Missed[] }} Restored
+ */
+
 /** An error of the engine, with its stable code. */
 class EngineError extends Error {
   /**
@@ -76,6 +81,7 @@ class Engine {
   /** @type {Map<number, { resolve: (event: any) => void, reject: (e: Error) => void }>} */
   #calls = new Map();
   #nextCall = 0;
+  #sharedPackets = new SharedPackets();
   #queueIsFull = false;
   #draining = false;
   /** How many events the next slice may have. */
@@ -312,10 +318,11 @@ class Engine {
    * @param {string} pid
    * @param {string} [offset] absent if the client has received nothing yet
    * @param {{ owner: string, isDead: boolean }} [gone] the node that does not have the client any more
-   * @returns {Promise<EventOf<"restored"> | EventOf<"owned">>}
+   * @returns {Promise<Restored | EventOf<"owned">>}
    */
   async restoreSession(nsp, pid, offset, gone) {
-    return this.#call("restored", (call) => {
+    const kind = /** @type {"restored" | "owned"} */ ("restored");
+    const answer = await this.#call(kind, (call) => {
       try {
         this.#native.restoreSession(call, nsp, pid, offset, gone?.owner, gone?.isDead ?? false);
       } catch (error) {
@@ -324,6 +331,12 @@ class Engine {
         throw error;
       }
     });
+    if (answer.kind !== "restored") {
+      return answer;
+    }
+    // This continues before the next slice is drained.
+    const take = (/** @type {number[]} */ places) => this.#native.missedOf(answer.call, places);
+    return { ...answer, missed: this.#sharedPackets.share(nsp, answer.missed, take) };
   }
 
   /**
@@ -461,6 +474,7 @@ class Engine {
   /** @param {EventOf<"lost">} event */
   #onLost({ stream, reason, entries }) {
     const loss = /** @type {Loss} */ ({ reason, entries });
+    this.#sharedPackets.clear();
     const affected = this.#namespacesOf(stream);
     diagnostics.publishLoss(() => ({
       ...this.#origin,

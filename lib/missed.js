@@ -5,7 +5,6 @@ const { MessageType } = require("socket.io-adapter");
 
 const { decodeData } = require("./codec");
 const debug = require("./debug");
-const { EncodedPacket } = require("./encoded-packet");
 const { isAfter } = require("./entry-ids");
 const { isWellFormed } = require("./message-shape");
 
@@ -13,8 +12,8 @@ const { isWellFormed } = require("./message-shape");
 const EVENT = 2;
 
 /**
- * @typedef {import("./native-binding").NativeMissed} NativeMissed
- * @typedef {{ encoded: EncodedPacket } | { packet: any }} Outgoing an event packet
+ * @typedef {import("./shared-packets").Missed} Missed
+ * @typedef {{ encoded: import("./encoded-packet").EncodedPacket } | { packet: any }} Outgoing an event packet
  * with its offset
  */
 
@@ -32,14 +31,14 @@ function offsetOf(outgoing) {
 }
 
 /**
- * @param {NativeMissed} broadcast
+ * @param {Missed} broadcast
  * @param {Map<any, string>} since by room of the client, the last entry before it joined
  * @param {string} nsp
  * @returns {Outgoing[]} empty if the client did not miss it
  */
 function toOutgoing(broadcast, since, nsp) {
   if (broadcast.kind === "packet") {
-    return [{ encoded: new EncodedPacket([broadcast.text, ...broadcast.attachments]) }];
+    return [{ encoded: broadcast.encoded }];
   }
   const { id } = broadcast;
   try {

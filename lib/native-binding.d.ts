@@ -83,6 +83,11 @@ export declare class NativeEngine {
    * JS must have handled the events of the call before: their pins are dropped now.
    */
   drain(most: number): NativeBatch | null;
+  /**
+   * The broadcasts at these places among those that a client missed, from its `restored` event.
+   * Empty once the next batch was drained.
+   */
+  missedOf(call: number, places: Array<number>): Array<NativeMissed>;
   /** The counters, and the state of the stream that a namespace is routed to. */
   stats(nsp: string): NativeStats;
 }
@@ -175,8 +180,11 @@ export type NativeEvent =
       kind: "restored"; /** The call. */
       call: number; /** msgpack of `{sid, pid, rooms, data}`. */
       session: Buffer; /** Numbers the restores of the session. */
-      generation: number; /** What the client missed, in order. */
-      missed: Array<NativeMissed>; /** The ID of the entry up to which `missed` goes. */
+      generation: number /**
+       * The entries of the broadcasts that the client missed, in order: both numbers of each ID,
+       * or NaN if they are too large. `missedOf` gives the broadcasts while this batch is handled.
+       */;
+      missed: Float64Array; /** The ID of the entry up to which `missed` goes. */
       position: string;
     }
   | { kind: "owned"; /** The call. */ call: number; /** The node's uid. */ owner: string }

@@ -22,7 +22,7 @@ const PID = /^[\w-]{1,128}$/;
 
 /**
  * @typedef {import("./targets").Targets} Targets
- * @typedef {import("./missed").NativeMissed} NativeMissed
+ * @typedef {import("./shared-packets").Missed} Missed
  * @typedef {import("./missed").Outgoing} Outgoing
  *
  * @typedef {object} Arriving a recovered socket on its way through the middlewares
@@ -405,7 +405,7 @@ class Recovery {
    * Prepares for the socket of a restored session, which socket.io is about to create.
    *
    * @param {any} session
-   * @param {NativeMissed[]} missed broadcasts that were missed, or that the engine cannot judge
+   * @param {Missed[]} missed broadcasts that were missed, or that the engine cannot judge
    * @param {string} position the last entry that they cover
    */
   #expect(session, missed, position) {

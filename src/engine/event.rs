@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::error::Error;
 use super::membership::Changes;
 use super::memory::{allocated, buffer, shared};
+use super::missed::MissedList;
 use super::namespaces::{InterestPin, Namespace, NamespaceHandle};
 use super::wire::{BroadcastHead, Data, EntryId, MessageType, Packet};
 
@@ -69,7 +70,7 @@ pub(crate) enum StreamEvent {
         /// Numbers the restores of the session.
         generation: u32,
         /// The broadcasts that the client missed, in order.
-        missed: Vec<Missed>,
+        missed: Arc<MissedList>,
         /// The ID of the entry up to which `missed` goes.
         position: EntryId,
         /// A pin, since the socket joins its rooms.
@@ -186,6 +187,16 @@ impl Event {
         }
     }
 
+    /// What a restored client missed.
+    pub(crate) fn missed(&self) -> Option<(CallId, Arc<MissedList>)> {
+        match self {
+            Event::Stream(StreamEvent::Restored { call, missed, .. }) => {
+                Some((*call, missed.clone()))
+            }
+            _ => None,
+        }
+    }
+
     /// The bytes that it takes in the inbox.
     pub(crate) fn size(&self) -> usize {
         match self {
@@ -209,8 +220,7 @@ impl StreamEvent {
             }
             StreamEvent::Message { payload, .. } => allocated(payload.capacity()),
             StreamEvent::Restored { session, missed, .. } => {
-                let list = allocated(session.capacity()) + buffer::<Missed>(missed.capacity());
-                list + missed.iter().map(Missed::heap).sum::<usize>()
+                allocated(session.capacity()) + missed.size()
             }
             StreamEvent::Published(_) | StreamEvent::Lost { .. } => 0,
         };
@@ -277,25 +287,6 @@ pub(crate) enum Local {
     Nothing,
     /// A broadcast, ready to be sent to local sockets.
     Packet(Packet),
-}
-
-/// A broadcast that a client missed.
-#[derive(Debug, Clone)]
-pub(crate) enum Missed {
-    /// Ready to be sent, its offset included.
-    Packet(Packet),
-    /// JS decodes it, and decides whether the client missed it.
-    Entry { id: EntryId, data: Data },
-}
-
-impl Missed {
-    /// The bytes that it takes on the heap.
-    fn heap(&self) -> usize {
-        match self {
-            Self::Packet(packet) => packet.heap(),
-            Self::Entry { data, .. } => data.heap(),
-        }
-    }
 }
 
 /// Which of the engine's connections.

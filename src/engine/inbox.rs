@@ -244,6 +244,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::engine::missed::MissedList;
     use crate::engine::wire::EntryId;
 
     fn message(bytes: usize) -> StreamEvent {
@@ -321,7 +322,7 @@ mod tests {
             call: 1,
             session: vec![],
             generation: 1,
-            missed: vec![],
+            missed: Arc::new(MissedList::new(Vec::new(), &Arc::default())),
             position: EntryId::ZERO,
             pin: None,
         };

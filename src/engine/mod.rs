@@ -15,6 +15,7 @@ pub(crate) mod options;
 pub(crate) mod membership;
 pub(crate) mod presence;
 pub(crate) mod namespaces;
+pub(crate) mod missed;
 pub(crate) mod event;
 pub(crate) mod inbox;
 pub(crate) mod log;

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::js::{Broadcast, Js, parse_json, parse_msgpack};
 use super::{BETWEEN_ENTRIES, dice, resp, strings};
-use crate::engine::event::{Event, Missed, StreamEvent};
+use crate::engine::event::{Event, StreamEvent};
 use crate::engine::inbox::Inbox;
+use crate::engine::missed::Missed;
 use crate::engine::namespaces::Namespaces;
 use crate::engine::options;
 use crate::engine::redis::Connector;
@@ -82,21 +83,15 @@ fn read(entries: &[Vec<&[u8]>], mut size: impl FnMut() -> usize) -> Outcome {
     let cursor = reader.stream.cursor();
     let room = Membership { room: Room::Name(ROOM.into()), since: EntryId::ZERO };
     let rooms = Memberships::from_iter([room]);
+    let bytes = Arc::default();
     let missed = ["/", "/n"].map(|nsp| {
-        let client = Returning { nsp, rooms: &rooms, encodes: false };
+        let client = Returning { nsp, rooms: &rooms, encodes: false, bytes: &bytes };
         cursor.history.missed(&client, EntryId::ZERO)
     });
     Outcome {
         delivered: delivered(&reader.inbox),
-        missed: missed.iter().flatten().map(missed_id).collect(),
+        missed: missed.iter().flatten().map(Missed::id).collect(),
         position: cursor.position,
-    }
-}
-
-fn missed_id(missed: &Missed) -> EntryId {
-    match missed {
-        Missed::Entry { id, .. } => *id,
-        Missed::Packet(_) => panic!("nothing is encoded for this client"),
     }
 }
 

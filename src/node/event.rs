@@ -1,14 +1,15 @@
 //! Events as JS objects: a union whose `kind` tells which other fields there are, so that `tsc`
 //! checks each case in `lib/engine.js`.
 
-use napi::bindgen_prelude::Buffer;
+use napi::bindgen_prelude::{Buffer, Float64Array};
 use napi_derive::napi;
 
 use super::js_error;
 use crate::engine::error::Error;
-use crate::engine::event::{Answer, Completion, Event, Missed, Notice, StreamEvent};
+use crate::engine::event::{Answer, Completion, Event, Notice, StreamEvent};
 use crate::engine::membership::Changes;
-use crate::engine::wire::{Data, Packet};
+use crate::engine::missed::Missed;
+use crate::engine::wire::{Data, EntryId, Packet};
 
 /// An event that is not packed (see `batch.rs`).
 #[napi(discriminant = "kind", discriminant_case = "camelCase", object_from_js = false)]
@@ -64,8 +65,9 @@ pub enum NativeEvent {
         session: Buffer,
         /// Numbers the restores of the session.
         generation: u32,
-        /// What the client missed, in order.
-        missed: Vec<NativeMissed>,
+        /// The entries of the broadcasts that the client missed, in order: both numbers of each ID,
+        /// or NaN if they are too large. `missedOf` gives the broadcasts while this batch is handled.
+        missed: Float64Array,
         /// The ID of the entry up to which `missed` goes.
         position: String,
     },
@@ -217,7 +219,11 @@ impl NativeEvent {
                     call,
                     generation,
                     session: session.into(),
-                    missed: missed.into_iter().map(NativeMissed::from).collect(),
+                    missed: missed
+                        .iter()
+                        .flat_map(|missed| doubles(missed.id()))
+                        .collect::<Vec<_>>()
+                        .into(),
                     position: position.to_string(),
                 }
             }
@@ -265,19 +271,25 @@ impl From<Notice> for NativeEvent {
     }
 }
 
-impl From<Missed> for NativeMissed {
-    fn from(missed: Missed) -> Self {
+impl From<&Missed> for NativeMissed {
+    fn from(missed: &Missed) -> Self {
         match missed {
-            Missed::Packet(Packet { text, attachments }) => {
-                let attachments = attachments.into_iter().map(|bytes| bytes.into_vec().into());
-                Self::Packet { text, attachments: attachments.collect() }
+            Missed::Packet { packet, .. } => {
+                let Packet { text, attachments } = &packet.packet;
+                let attachments = attachments.iter().map(|bytes| bytes.to_vec().into());
+                Self::Packet { text: text.clone(), attachments: attachments.collect() }
             }
             Missed::Entry { id, data } => {
-                let (json, msgpack) = split(Some(data));
+                let (json, msgpack) = split(Some(data.clone()));
                 Self::Entry { id: id.to_string(), json, msgpack }
             }
         }
     }
+}
+
+/// Both numbers of an entry ID; NaN if they would not be exact.
+fn doubles(id: EntryId) -> [f64; 2] {
+    if id.fits_doubles() { [id.ms as f64, id.seq as f64] } else { [f64::NAN; 2] }
 }
 
 /// Data as text or as bytes.

@@ -4,6 +4,7 @@ mod batch;
 mod event;
 mod stats;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,13 +14,15 @@ use napi_derive::napi;
 
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
-use crate::engine::event::Event;
+use crate::engine::event::{CallId, Event};
+use crate::engine::missed::MissedList;
 use crate::engine::namespaces::{InterestPin, Namespace};
 use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
 use crate::engine::session::{Gone, What};
 use crate::engine::wire::{Data, to_msgpack};
 use batch::{NativeBatch, Packer};
+use event::NativeMissed;
 use stats::NativeStats;
 
 /// A JS error whose `code` is one of ours.
@@ -39,7 +42,15 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[napi]
 pub struct NativeEngine {
     engine: Arc<Engine>,
-    being_handled: Mutex<Vec<InterestPin>>,
+    being_handled: Mutex<BeingHandled>,
+}
+
+/// What the slice of events that JS is handling needs.
+#[derive(Default)]
+struct BeingHandled {
+    _pins: Vec<InterestPin>,
+    /// What restored clients missed, until JS has asked for it.
+    missed: HashMap<CallId, Arc<MissedList>>,
 }
 
 /// An open namespace.
@@ -292,16 +303,27 @@ impl NativeEngine {
     #[napi]
     pub fn drain(&self, most: u32) -> Option<NativeBatch> {
         let mut events = self.engine.inbox().drain(most as usize);
+        let missed = events.iter().flatten().filter_map(Event::missed).collect();
         let pins = events.iter_mut().flatten().filter_map(Event::take_pin).collect();
         // The new pins exist before the old ones are dropped.
         let handled = std::mem::replace(
             &mut *self.being_handled.lock().unwrap_or_else(PoisonError::into_inner),
-            pins,
+            BeingHandled { _pins: pins, missed },
         );
         drop(handled);
         let mut packer = Packer::default();
         events?.into_iter().for_each(|event| packer.add(event));
         Some(packer.finish())
+    }
+
+    /// The broadcasts at these places among those that a client missed, from its `restored` event.
+    /// Empty once the next batch was drained.
+    #[napi]
+    pub fn missed_of(&self, call: u32, places: Vec<u32>) -> Vec<NativeMissed> {
+        let handled = self.being_handled.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(missed) = handled.missed.get(&call) else { return Vec::new() };
+        let wanted = places.iter().filter_map(|place| missed.get(*place as usize));
+        wanted.map(NativeMissed::from).collect()
     }
 
     /// The counters, and the state of the stream that a namespace is routed to.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{sleep, timeout_at};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::restore::{NO_OFFSET, Outcome, TRIMMED};
+use super::restores::Restores;
 use super::store::Store;
 use super::trimmed::warn_if_too_short;
-use super::{RESTORE_LIMIT, Restore, SessionJob};
+use super::{Restore, SessionJob};
 use crate::engine::error::Error;
 use crate::engine::event::{Answer, Notice};
 use crate::engine::inbox::Inbox;
@@ -19,6 +20,10 @@ use crate::engine::wire::EntryId;
 
 /// The time between two attempts.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// How long a restore is tried while others make progress. socket.io's `connectTimeout` ends the
+/// client's connection a little later.
+const LONGEST: Duration = Duration::from_secs(40);
 
 /// Names restores in warnings.
 const RESTORING: &str = "sessions, restores";
@@ -32,30 +37,26 @@ pub(super) struct Attempt {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) warnings: Arc<Warnings>,
-    pub(crate) permits: Arc<Semaphore>,
+    /// What all restores share.
+    pub(crate) shared: Arc<Restores>,
     pub(crate) jobs: mpsc::WeakUnboundedSender<SessionJob>,
 }
 
 impl Attempt {
     /// Restores the session, or asks for another attempt if that may help.
     pub(crate) async fn run(self) {
-        let Self { restore, patience, store, inbox, stats, warnings, permits, jobs } = self;
+        let Self { restore, patience, store, inbox, stats, warnings, shared, jobs } = self;
         let mut taken = None;
         let work = async {
-            // Only a closed semaphore refuses, and this one is never closed.
-            let _permit = permits.acquire().await;
-            restore.run(&store, &mut taken).await
+            let _place = shared.search().await;
+            restore.run(&store, &shared, &mut taken).await
         };
-        let result = timeout_at(restore.asked + RESTORE_LIMIT, work).await;
-        let result = result.unwrap_or(Err(Error::Timeout {
-            command: "XRANGE",
-            address: String::new(),
-            after: RESTORE_LIMIT,
-        }));
+        let result = shared.while_progressing(restore.asked, work).await;
         let error = match result {
             Ok(outcome) => {
                 match outcome {
                     Outcome::Restored => {
+                        shared.progressed();
                         stats.restores.add(1);
                         stats.restore_latency.add([restore.asked.elapsed()]);
                     }
@@ -84,7 +85,9 @@ impl Attempt {
                 enqueue(&jobs, SessionJob::Failed);
             }
         }
-        if is_passing(&error) && restore.asked.elapsed() < patience {
+        let may_wait =
+            shared.stuck_for(restore.asked) < patience && restore.asked.elapsed() < LONGEST;
+        if is_passing(&error) && may_wait {
             return try_again(restore, jobs).await;
         }
         stats.restores_refused.add(1);

@@ -8,8 +8,10 @@
 mod alive;
 mod attempt;
 mod keys;
+mod pages;
 mod record;
 mod restore;
+mod restores;
 mod save;
 mod store;
 mod unsaved;
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::instrument::WithSubscriber;
@@ -42,14 +44,13 @@ const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 /// The same if Redis has already been away for longer than `RESTORE_LIMIT`. It is longer than the
 /// pause between two attempts to connect.
 const SHORT_LIMIT: Duration = Duration::from_secs(3);
-/// The most restores at a time: bounds their memory, and what they ask of Redis at once.
-const RESTORES: usize = 32;
 
 use alive::Alive;
 use attempt::Attempt;
 pub(crate) use keys::SessionKeys;
 pub(crate) use record::Generation;
 pub(crate) use restore::{Gone, Restore};
+use restores::Restores;
 pub(crate) use save::{Save, What};
 use store::Store;
 use unsaved::{Unsaved, Waiting};
@@ -106,7 +107,8 @@ pub(crate) struct SessionTask {
     saved: watch::Sender<u64>,
     /// Restores, and signs of life.
     tasks: JoinSet<()>,
-    permits: Arc<Semaphore>,
+    /// What the restores share.
+    shared: Arc<Restores>,
     own_jobs: mpsc::WeakUnboundedSender<SessionJob>,
     alive: Alive,
 }
@@ -127,6 +129,7 @@ impl Sessions {
         let pool = Pool::new(connector);
         let (live, said) = (options.live_sessions, warnings.clone());
         let store = Arc::new(Store::new(pool, prefix, uid.clone(), live, said));
+        let shared = Restores::new(inbox.clone());
         let task = SessionTask {
             alive: Alive::new(
                 store.clone(),
@@ -145,7 +148,7 @@ impl Sessions {
             saving: FuturesUnordered::new(),
             saved: watch::Sender::new(0),
             tasks: JoinSet::new(),
-            permits: Arc::new(Semaphore::new(RESTORES)),
+            shared,
             own_jobs: sender.downgrade(),
         };
         (Self { jobs: sender, saved: task.saved.subscribe() }, task)
@@ -351,7 +354,7 @@ impl SessionTask {
             inbox: self.inbox.clone(),
             stats: self.stats.clone(),
             warnings: self.warnings.clone(),
-            permits: self.permits.clone(),
+            shared: self.shared.clone(),
             jobs: self.own_jobs.clone(),
         };
         self.tasks.spawn(attempt.run().with_current_subscriber());

@@ -7,17 +7,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::keys::SessionKeys;
+use super::pages::{Broadcast, Page, read_page};
 use super::record::Generation;
+use super::restores::Restores;
 use super::save::Save;
 use super::store::{Found, Search, Store};
 use crate::engine::error::{Error, Result};
-use crate::engine::event::{CallId, Missed, StreamEvent};
+use crate::engine::event::{CallId, StreamEvent};
+use crate::engine::missed::{Missed, MissedList};
 use crate::engine::namespaces::Namespace;
 use crate::engine::redis::RoutedCommands;
 use crate::engine::stream::{
     Cursor, Progress, Returning, Step, Stream, WriterSequences, is_untrimmed, read_entries, tail,
 };
-use crate::engine::wire::{BroadcastHead, EntryId, fields_of, parse_entry};
+use crate::engine::wire::EntryId;
 
 /// How long a restore waits for our own reader to reach the client's offset.
 const CATCH_UP: Duration = Duration::from_secs(8);
@@ -70,7 +73,12 @@ pub(super) enum Outcome {
 impl Restore {
     /// Restores the session and answers through the inbox. A session that it takes out of Redis is
     /// left in `taken`, so that the caller can put it back if the restore fails.
-    pub(super) async fn run(&self, store: &Store, taken: &mut Option<Save>) -> Result<Outcome> {
+    pub(super) async fn run(
+        &self,
+        store: &Store,
+        shared: &Restores,
+        taken: &mut Option<Save>,
+    ) -> Result<Outcome> {
         loop {
             let found = match store.read(&self.keys).await? {
                 Search::Found(found) => found,
@@ -83,7 +91,7 @@ impl Restore {
             if let Some(owner) = self.to_be_asked(&found) {
                 return Ok(Outcome::Owned(owner.to_owned()));
             }
-            let result = self.give_back(store, &found, taken).await;
+            let result = self.give_back(store, shared, &found, taken).await;
             if let Err(Error::NotRestored(reason)) = result
                 && reason != GONE
                 && taken.is_none()
@@ -108,6 +116,7 @@ impl Restore {
     async fn give_back(
         &self,
         store: &Store,
+        shared: &Restores,
         found: &Found,
         taken: &mut Option<Save>,
     ) -> Result<bool> {
@@ -118,10 +127,9 @@ impl Restore {
         let from = self.offset.max(head.began);
         let offset = if self.offset == EntryId::ZERO { head.began } else { self.offset };
         let encodes = self.namespace.as_ref().is_some_and(|namespace| namespace.encodes);
-        let client = Returning { nsp: &self.nsp, rooms: &head.rooms, encodes };
-        // All pages of an attempt have one size: the next attempt begins at the first page again.
-        let page = self.stream.page_of(&self.stream.restore_pages);
-        let search = Missing { stream: &self.stream, client, offset, from, page };
+        let bytes = &shared.bytes;
+        let client = Returning { nsp: &self.nsp, rooms: &head.rooms, encodes, bytes };
+        let search = Missing { stream: &self.stream, client, shared, offset, from };
         let commands = &mut store.pool().routed(&self.stream.key);
         search.reader_is_there(commands).await?;
         self.ids_have_not_fallen(commands).await?;
@@ -133,11 +141,16 @@ impl Restore {
         if !exists {
             return Err(Error::NotRestored(NO_OFFSET));
         }
-        let mut missed =
-            Gathered { reached: from, missed: Vec::new(), sequences: WriterSequences::default() };
+        let mut missed = Gathered {
+            reached: from,
+            missed: Vec::new(),
+            has_caught_up: false,
+            sequences: WriterSequences::default(),
+        };
         // This may take long. The session stays in Redis meanwhile, in case this node dies.
         search.read_up_to_history(commands, &mut missed).await?;
         self.stream.restore_pages.worked();
+        let _place = shared.answer().await;
         let Some((generation, back)) = store.take(&self.keys, found, self.offset).await? else {
             return Ok(false);
         };
@@ -201,7 +214,7 @@ impl Restore {
             call: self.call,
             session: session.to_vec(),
             generation,
-            missed,
+            missed: Arc::new(MissedList::new(missed, search.client.bytes)),
             position: cursor.position,
             pin: self.namespace.as_ref().map(Namespace::pin),
         };
@@ -214,13 +227,12 @@ impl Restore {
 struct Missing<'a> {
     stream: &'a Stream,
     client: Returning<'a>,
+    shared: &'a Restores,
     /// The last entry that the client has received. While it is in the stream, nothing behind it
     /// was trimmed.
     offset: EntryId,
     /// The client missed everything after this entry, which is never before `offset`.
     from: EntryId,
-    /// Entries per XRANGE.
-    page: usize,
 }
 
 /// What was found so far.
@@ -228,6 +240,8 @@ struct Gathered {
     /// The ID of the entry up to which `missed` is complete.
     reached: EntryId,
     missed: Vec<Missed>,
+    /// Whether it has read all that was older than the history at some moment.
+    has_caught_up: bool,
     /// The sequences of the writers in what was read.
     sequences: WriterSequences,
 }
@@ -263,8 +277,17 @@ impl Missing<'_> {
             if history_from <= found.reached {
                 return Ok(());
             }
-            self.read_page(commands, found, history_from).await?;
-            if found.reached >= history_from && !self.is_in_stream(commands).await? {
+            if std::mem::replace(&mut found.has_caught_up, true) {
+                // Little is left: to wait for others would take longer than to read it.
+                while found.reached < history_from {
+                    let reached = found.reached;
+                    let page = read_page(commands, self.stream, reached, history_from).await?;
+                    self.gather(&page, found)?;
+                }
+            } else {
+                self.read_together(commands, found, history_from).await?;
+            }
+            if !self.is_in_stream(commands).await? {
                 return Err(Error::NotRestored(TRIMMED));
             }
         }
@@ -342,32 +365,37 @@ impl Missing<'_> {
         Ok(!read_entries(commands, key, offset, Some(offset), 1).await?.is_empty())
     }
 
-    /// Reads the next page, from `found.reached` up to `last`.
-    async fn read_page(
+    /// Reads, together with other restores, from `found.reached` up to `last` at least.
+    async fn read_together(
         &self,
         commands: &mut RoutedCommands,
         found: &mut Gathered,
         last: EntryId,
     ) -> Result<()> {
-        let first = found.reached.next();
-        let page = read_entries(commands, &self.stream.key, first, Some(last), self.page).await;
-        let page = page.inspect_err(|error| self.stream.restore_pages.failed(self.page, error))?;
-        let whole = page.len() < self.page;
-        for raw in page {
-            found.reached = raw.id;
-            let Ok(entry) = parse_entry(raw.id, fields_of(&raw.fields)) else { continue };
+        let mut pages = self.shared.pages(self.stream).join(found.reached);
+        while found.reached < last {
+            let page = pages.next(commands, self.stream, last).await?;
+            self.shared.progressed();
+            self.gather(&page, found)?;
+            pages.reached(found.reached);
+        }
+        Ok(())
+    }
+
+    /// Adds what the client missed of a page, behind `found.reached`.
+    fn gather(&self, page: &Page, found: &mut Gathered) -> Result<()> {
+        let first = page.entries.partition_point(|entry| entry.id <= found.reached);
+        for entry in &page.entries[first..] {
             let step = entry.origin.map(|origin| found.sequences.step(origin));
             if let Some(Step::Gap(_)) = step {
                 return Err(Error::NotRestored("entries behind the offset were lost"));
             }
-            let is_ours = step != Some(Step::Duplicate) && entry.nsp == self.client.nsp;
-            let Some(data) = entry.broadcast().filter(|_| is_ours) else { continue };
-            let (head, data) = (BroadcastHead::decode(data.view()), data.keep());
-            found.missed.extend(self.client.missed(entry.id, &data, head.as_ref()));
+            let is_ours = step != Some(Step::Duplicate) && *entry.nsp == *self.client.nsp;
+            let Some(broadcast) = entry.broadcast.as_ref().filter(|_| is_ours) else { continue };
+            let Broadcast { data, head, packet } = broadcast;
+            found.missed.extend(self.client.missed(entry.id, data, head.as_ref(), packet));
         }
-        if whole {
-            found.reached = last;
-        }
+        found.reached = page.end;
         Ok(())
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::engine::event::Missed;
 use crate::engine::memory::{allocated, buffer, shared, table};
+use crate::engine::missed::{Missed, MissedBytes, SharedPacket};
 use crate::engine::wire::{
     BroadcastHead, Data, EntryData, EntryId, Judgement, Memberships, Packet,
 };
@@ -29,6 +29,8 @@ struct Remembered {
     data: Data,
     /// `None` if Rust cannot parse the head.
     head: Option<Arc<BroadcastHead>>,
+    /// What restores have made of it.
+    packet: Arc<SharedPacket>,
 }
 
 /// Places of a namespace's entries, by the rooms that they are for. A place is counted from the
@@ -47,6 +49,7 @@ pub(crate) struct Candidate {
     id: EntryId,
     data: Data,
     head: Option<Arc<BroadcastHead>>,
+    packet: Arc<SharedPacket>,
     /// True if it is for a room that the client was in.
     is_included: bool,
 }
@@ -58,30 +61,33 @@ pub(crate) struct Returning<'a> {
     pub(crate) rooms: &'a Memberships,
     /// Whether Rust encodes the packets of its namespace.
     pub(crate) encodes: bool,
+    /// Counts the packets that are made for it.
+    pub(crate) bytes: &'a Arc<MissedBytes>,
 }
 
 impl Returning<'_> {
     /// What the client gets of the broadcast `id`, which is of its namespace. `None` if the client
-    /// did not miss it.
+    /// did not miss it. `shared` is the packet that others get of it.
     pub(crate) fn missed(
         &self,
         id: EntryId,
         data: &Data,
         head: Option<&BroadcastHead>,
+        shared: &SharedPacket,
     ) -> Option<Missed> {
         let judgement = head.map_or(Judgement::Unknown, |head| head.missed_by(id, self.rooms));
-        self.judged(judgement, id, data, head)
+        self.judged(judgement, id, data, head, shared)
     }
 
     /// What the client gets of a broadcast out of the history.
     pub(crate) fn missed_of(&self, candidate: &Candidate) -> Option<Missed> {
-        let Candidate { id, data, head, is_included } = candidate;
+        let Candidate { id, data, head, packet, is_included } = candidate;
         match head.as_deref() {
             Some(head) if *is_included => {
                 let judgement = head.unless_excepted(Judgement::Yes, *id, self.rooms);
-                self.judged(judgement, *id, data, Some(head))
+                self.judged(judgement, *id, data, Some(head), packet)
             }
-            head => self.missed(*id, data, head),
+            head => self.missed(*id, data, head, packet),
         }
     }
 
@@ -91,15 +97,20 @@ impl Returning<'_> {
         id: EntryId,
         data: &Data,
         head: Option<&BroadcastHead>,
+        shared: &SharedPacket,
     ) -> Option<Missed> {
         let packet = match (judgement, head) {
             (Judgement::No, _) => return None,
             (Judgement::Yes, Some(head)) if self.encodes => {
-                Packet::of(head, data.view(), self.nsp, Some(id))
+                let make = || Packet::of(head, data.view(), self.nsp, Some(id));
+                shared.get(self.bytes, make)
             }
             _ => None,
         };
-        Some(packet.map_or_else(|| Missed::Entry { id, data: data.clone() }, Missed::Packet))
+        Some(match packet {
+            Some(packet) => Missed::Packet { id, packet },
+            None => Missed::Entry { id, data: data.clone() },
+        })
     }
 }
 
@@ -114,7 +125,8 @@ impl Remembered {
     fn size(&self) -> usize {
         let head = self.head.as_ref();
         let head = head.map_or(0, |head| shared(size_of::<BroadcastHead>()) + head.heap());
-        size_of::<Self>() + self.data.heap() + head
+        let packet = shared(size_of::<SharedPacket>());
+        size_of::<Self>() + self.data.heap() + head + packet
     }
 }
 
@@ -231,7 +243,7 @@ impl History {
         let known = self.namespaces.get_key_value(nsp);
         let nsp = known.map_or_else(|| nsp.into(), |(nsp, _)| nsp.clone());
         let (data, head) = (data.keep(), head.map(|head| Arc::new(head.clone())));
-        let entry = Remembered { id, nsp, data, head };
+        let entry = Remembered { id, nsp, data, head, packet: Arc::default() };
         let place = self.dropped + self.entries.len() as u64;
         let index = self.namespaces.entry(entry.nsp.clone()).or_insert_with(|| {
             self.bytes += Index::default().size(&entry.nsp);
@@ -285,7 +297,8 @@ impl History {
         let candidate = |(place, is_included): (u64, bool)| {
             let entry = self.entries.get(usize::try_from(place - self.dropped).ok()?)?;
             let (id, data, head) = (entry.id, entry.data.clone(), entry.head.clone());
-            Some(Candidate { id, data, head, is_included })
+            let packet = entry.packet.clone();
+            Some(Candidate { id, data, head, packet, is_included })
         };
         places.into_iter().filter_map(candidate).collect()
     }
@@ -333,16 +346,10 @@ mod tests {
     }
 
     fn missed(history: &History, offset: u64, rooms: &[Membership]) -> Vec<u64> {
-        let ms = |missed: &Missed| match missed {
-            Missed::Entry { id, .. } => id.ms,
-            Missed::Packet(packet) => {
-                let offset = packet.text.strip_prefix(r#"2["e",""#).unwrap();
-                offset.strip_suffix(r#"-0"]"#).unwrap().parse().unwrap()
-            }
-        };
         let rooms = rooms.iter().cloned().collect();
-        let client = Returning { nsp: "/", rooms: &rooms, encodes: true };
-        history.missed(&client, id(offset)).iter().map(ms).collect()
+        let bytes = Arc::default();
+        let client = Returning { nsp: "/", rooms: &rooms, encodes: true, bytes: &bytes };
+        history.missed(&client, id(offset)).iter().map(|missed| missed.id().ms).collect()
     }
 
     #[test]

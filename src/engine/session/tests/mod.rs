@@ -1,6 +1,7 @@
 //! Sessions that are saved and restored, against a scripted server. "Connection state recovery" in
 //! docs/architecture.md names the branches.
 
+mod crowds;
 mod records;
 mod restores;
 mod saves;
@@ -11,7 +12,8 @@ use tokio::time::Instant;
 
 use super::{Gone, Restore, Save, SessionKeys, Sessions, What};
 use crate::engine::error::Error;
-use crate::engine::event::{Event, Missed, Notice, StreamEvent};
+use crate::engine::event::{Event, Notice, StreamEvent};
+use crate::engine::missed::Missed;
 use crate::engine::options::defaults;
 use crate::engine::stream::{PageEntry, page};
 use crate::engine::wire::{EntryId, encode_session};
@@ -127,13 +129,7 @@ impl Recovery {
 }
 
 fn ms_of(missed: &Missed) -> u64 {
-    match missed {
-        Missed::Entry { id, .. } => id.ms,
-        Missed::Packet(packet) => {
-            let offset = packet.text.split('"').nth_back(1).unwrap();
-            offset.parse::<EntryId>().unwrap().ms
-        }
-    }
+    missed.id().ms
 }
 
 fn keys(key: &str) -> SessionKeys {

@@ -231,7 +231,7 @@ async fn from_an_empty_stream_on_only_an_untrimmed_one_is_whole() {
             let event = test.node.event().await;
             assert!(matches!(
                 event,
-                Event::Stream(StreamEvent::Restored { missed, .. }) if missed.len() == 4
+                Event::Stream(StreamEvent::Restored { missed, .. }) if missed.iter().count() == 4
             ));
         } else {
             delete(&mut connection).await;
