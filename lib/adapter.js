@@ -461,7 +461,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   #tellRoom(room, hasMembers) {
     if (typeof room === "string") {
-      return this.#namespace.setRoom(room, hasMembers);
+      return this.#engine.setRoom(this.#namespace, room, hasMembers);
     }
   }
 

@@ -6,12 +6,13 @@ const { PLACEHOLDER } = require("./codec");
 const { CredentialRequests } = require("./credential-requests");
 const debug = require("./debug");
 const diagnostics = require("./diagnostics");
-const { BY_JS, unpack } = require("./events");
+const { BY_JS } = require("./events");
 const { NativeEngine } = require("./native");
 const { retentionOf } = require("./retention");
 const { SharedPackets } = require("./shared-packets");
 const { Tickets } = require("./tickets");
 const { clearInterval, now, setImmediate, setInterval } = require("./timers");
+const { Turn } = require("./turn");
 const { warn, warnOfHandler } = require("./warnings");
 
 /** The most events to handle before other callbacks of the event loop run. */
@@ -69,6 +70,7 @@ const closedError = () =>
 
 class Engine {
   #native;
+  #turn;
   #server;
   /** Counters of what only JS sees; `stats` adds them to the engine's. */
   #counts = { malformed: 0, restoresRefused: 0 };
@@ -118,6 +120,7 @@ class Engine {
       Boolean(debug.enabled),
       () => this.#drain(),
     );
+    this.#turn = new Turn(this.#native);
     this.#credentials = new CredentialRequests(this.#native, settings);
   }
 
@@ -144,6 +147,16 @@ class Engine {
     this.#handles.set(nsp, namespace.handle);
     this.#namespaces.set(namespace.handle, { nsp, listener });
     return namespace;
+  }
+
+  /**
+   * @param {import("./native-binding").NativeNamespace} namespace
+   * @param {string} room
+   * @param {boolean} hasMembers
+   * @returns {string} the entry up to which broadcasts to the room did not come here
+   */
+  setRoom(namespace, room, hasMembers) {
+    return this.#turn.setRoom(namespace, room, hasMembers);
   }
 
   /**
@@ -405,7 +418,7 @@ class Engine {
     const batch = this.#native.drain(this.#slice);
     if (batch) {
       const start = now();
-      this.#slice = sliceAfter(this.#slice, unpack(batch, this.#handlers), now() - start);
+      this.#slice = sliceAfter(this.#slice, this.#turn.handle(batch, this.#handlers), now() - start);
     }
     if (this.#publishes.size === 0 && this.#calls.size === 0) {
       this.#keepAlive.unref();

@@ -73,9 +73,10 @@ class Broadcast {
 /**
  * @param {NativeBatch} batch
  * @param {Handlers} handlers
+ * @param {{ begin(): void, end(handlers: Handlers): void }} [turn] called around each event
  * @returns {number} how many events it had
  */
-function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare }, handlers) {
+function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare }, handlers, turn) {
   let at = 0;
   let nameAt = 0;
   let slab = 0;
@@ -159,6 +160,7 @@ function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare },
   while (at < numbers.length) {
     count++;
     const kind = numbers[at];
+    turn?.begin();
     try {
       if (kind === BROADCAST) {
         handlers.broadcast(takeBroadcast());
@@ -171,6 +173,7 @@ function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare },
     } catch (error) {
       handlers.thrown(error);
     }
+    turn?.end(handlers);
   }
   return count;
 }

@@ -80,7 +80,7 @@ export declare class NativeEngine {
   /**
    * Takes up to `most` events. Null means that the next event calls `wake` again.
    *
-   * JS must have handled the events of the call before: their pins are dropped now.
+   * JS must have handled the events of the call before.
    */
   drain(most: number): NativeBatch | null;
   /**
@@ -88,6 +88,11 @@ export declare class NativeEngine {
    * Empty once the next batch was drained.
    */
   missedOf(call: number, places: Array<number>): Array<NativeMissed>;
+  /**
+   * The broadcasts of the slice that come behind JS's [`Turn`] and have got a recipient since JS
+   * took the slice. Null if there are none.
+   */
+  takeLate(begun: number, passed: number): NativeLate | null;
   /** The counters, and the state of the stream that a namespace is routed to. */
   stats(nsp: string): NativeStats;
 }
@@ -100,9 +105,9 @@ export declare class NativeNamespace {
   setHasSockets(hasSockets: boolean): void;
   /**
    * A room has got its first member, or lost its last one. Returns the ID of the entry up to
-   * which JS gets no broadcasts to the room.
+   * which JS gets no broadcasts to the room. `begun` and `passed` are JS's [`Turn`].
    */
-  setRoom(room: string, hasMembers: boolean): string;
+  setRoom(room: string, hasMembers: boolean, begun: number, passed: number): string;
   /**
    * Writes a message to the stream. Its data is JSON text, or msgpack if it holds binary. The
    * event that ends the publish carries the ticket.
@@ -225,6 +230,16 @@ export interface NativeLatency {
   sumMs: number;
   /** Pairs of an upper bound in ms and the number of durations up to it. */
   buckets: Array<Array<number>>;
+}
+
+/** Broadcasts that got a recipient while JS was handling the slice that left them out. */
+export interface NativeLate {
+  /** The broadcasts. */
+  batch: NativeBatch;
+  /** For each of them, how many events of the slice JS handles before it. */
+  places: Array<number>;
+  /** For each of them, its number among what the slice left out. */
+  numbers: Array<number>;
 }
 
 /** A broadcast that a client missed. */

@@ -27,6 +27,7 @@
 //!     server is current, dialling (TCP, unix socket, TLS), credentials that change, backoff.
 //!   - [`engine::inbox`], [`engine::event`]: events, and the queue in which they wait for the
 //!     JS thread, bounded in bytes.
+//!   - [`engine::left_out`]: broadcasts that get a recipient while JS handles their slice.
 //!   - [`engine::namespaces`]: open namespaces, and which rooms have a member here.
 //!   - [`engine::membership`]: which nodes of this package are alive.
 //!   - [`engine::presence`]: the same if requests travel in the stream, as in upstream 0.2.

@@ -16,6 +16,7 @@ use super::error::{Error, Outage, Result};
 use super::event::{Answer, CallId, Notice, StreamEvent, SubscriberCount, Ticket};
 use super::heartbeats::Heartbeats;
 use super::inbox::Inbox;
+use super::left_out::Turn;
 use super::log;
 use super::namespaces::{Namespace, NamespaceHandle, Namespaces};
 use super::node_services::{NodeServices, NodeTasks};
@@ -304,12 +305,19 @@ impl Engine {
     /// A room has got its first local member, or lost its last one. Returns the ID of the entry up
     /// to which JS gets no broadcasts to the room: that of the last broadcast that was left out,
     /// or, if JS has handled everything, the reader's position if that is later.
-    pub(crate) fn set_room(&self, namespace: &Namespace, room: &str, has_members: bool) -> EntryId {
+    pub(crate) fn set_room(
+        &self,
+        namespace: &Namespace,
+        room: &str,
+        has_members: bool,
+        turn: Turn,
+    ) -> EntryId {
         if !namespace.recovery {
             return namespace.set_room(room, has_members);
         }
         let cursor = self.stream(&namespace.name).cursor();
         let left_out = namespace.set_room(room, has_members);
+        let left_out = self.inbox.left_out_before(namespace, turn).unwrap_or(left_out);
         if self.inbox.is_idle() { left_out.max(cursor.position) } else { left_out }
     }
 

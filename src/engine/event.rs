@@ -11,7 +11,7 @@ use super::error::Error;
 use super::membership::Changes;
 use super::memory::{allocated, buffer, shared};
 use super::missed::MissedList;
-use super::namespaces::{InterestPin, Namespace, NamespaceHandle};
+use super::namespaces::{Namespace, NamespaceHandle};
 use super::wire::{BroadcastHead, Data, EntryId, MessageType, Packet};
 
 /// Names a call of JS that the engine answers with an event.
@@ -38,19 +38,9 @@ pub(crate) enum StreamEvent {
         kind: MessageType,
         id: EntryId,
         data: Option<Data>,
-        /// `None` for a broadcast: everything else may change rooms.
-        pin: Option<InterestPin>,
     },
-    /// A broadcast of another node, ready to be sent to local sockets.
-    Broadcast {
-        namespace: Arc<Namespace>,
-        /// The entry's ID. Both its numbers are exact as JS numbers.
-        id: EntryId,
-        /// Which rooms get it, and how. All its rooms have names.
-        head: BroadcastHead,
-        /// The Socket.IO packet, its offset included.
-        packet: Packet,
-    },
+    /// A broadcast of another node.
+    Broadcast(Broadcast),
     /// A publish of this engine has ended. If it has an entry, this event has the entry's place.
     Published(Completion),
     /// A PUB/SUB message, behind the entries that its sender had written before it.
@@ -58,8 +48,6 @@ pub(crate) enum StreamEvent {
         namespace: NamespaceHandle,
         /// msgpack of a whole message.
         payload: Vec<u8>,
-        /// A pin, since the user's handlers may change rooms.
-        pin: Option<InterestPin>,
     },
     /// A session was restored. Its client gets the events behind this one live.
     Restored {
@@ -73,8 +61,6 @@ pub(crate) enum StreamEvent {
         missed: Arc<MissedList>,
         /// The ID of the entry up to which `missed` goes.
         position: EntryId,
-        /// A pin, since the socket joins its rooms.
-        pin: Option<InterestPin>,
     },
     /// Entries of a stream were lost, or may have been.
     Lost {
@@ -84,6 +70,18 @@ pub(crate) enum StreamEvent {
         /// How many entries, if that is known.
         entries: Option<u64>,
     },
+}
+
+/// A broadcast of another node, ready to be sent to local sockets.
+#[derive(Debug)]
+pub(crate) struct Broadcast {
+    pub(crate) namespace: Arc<Namespace>,
+    /// The entry's ID. Both its numbers are exact as JS numbers.
+    pub(crate) id: EntryId,
+    /// Which rooms get it, and how. All its rooms have names.
+    pub(crate) head: BroadcastHead,
+    /// The Socket.IO packet, its offset included.
+    pub(crate) packet: Packet,
 }
 
 /// Something that has no place in a stream's order.
@@ -173,20 +171,6 @@ impl Loss {
 }
 
 impl Event {
-    /// Takes the event's pin out. The caller drops it when JS has handled the event.
-    pub(crate) fn take_pin(&mut self) -> Option<InterestPin> {
-        match self {
-            Event::Stream(
-                StreamEvent::Entry { pin, .. }
-                | StreamEvent::Message { pin, .. }
-                | StreamEvent::Restored { pin, .. }
-                | StreamEvent::Published(Completion { pin, .. }),
-            ) => pin.take(),
-            Event::Stream(StreamEvent::Broadcast { .. } | StreamEvent::Lost { .. })
-            | Event::Notice(_) => None,
-        }
-    }
-
     /// What a restored client missed.
     pub(crate) fn missed(&self) -> Option<(CallId, Arc<MissedList>)> {
         match self {
@@ -213,7 +197,7 @@ impl StreamEvent {
             StreamEvent::Entry { uid, data, .. } => {
                 shared(uid.len()) + data.as_ref().map_or(0, Data::heap)
             }
-            StreamEvent::Broadcast { head, packet, .. } => head.heap() + packet.heap(),
+            StreamEvent::Broadcast(Broadcast { head, packet, .. }) => head.heap() + packet.heap(),
             StreamEvent::Published(Completion { outcome: Err(_), .. }) => ERROR,
             StreamEvent::Published(Completion { local: Local::Packet(packet), .. }) => {
                 packet.heap()
@@ -273,8 +257,6 @@ pub(crate) struct Completion {
     /// The entry's ID if it is known, or the reason why there is no entry.
     pub(crate) outcome: Result<Option<EntryId>, Error>,
     pub(crate) local: Local,
-    /// Set for a join, a leave or a disconnect, which change rooms.
-    pub(crate) pin: Option<InterestPin>,
 }
 
 /// The local part of a publish.

@@ -11,6 +11,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::event::{Event, Notice, StreamEvent};
+use super::left_out::{Late, LeftOut, Turn};
+use super::namespaces::Namespace;
+use super::wire::EntryId;
 
 /// The precision of [`Inbox::age`].
 const AGE_STEP: Duration = Duration::from_millis(50);
@@ -28,6 +31,8 @@ type Wake = Box<dyn Fn() + Send + Sync>;
 pub(crate) struct Inbox {
     state: Mutex<State>,
     bound: usize,
+    /// What the slice that JS is handling leaves out. Locked before `state`.
+    left_out: Mutex<LeftOut>,
     wake: Mutex<Option<Wake>>,
     space: Notify,
 }
@@ -74,7 +79,13 @@ impl Inbox {
     /// The inbox calls `wake` when an event comes into it while it is empty.
     pub(crate) fn new(bound: usize, wake: impl Fn() + Send + Sync + 'static) -> Self {
         let wake: Wake = Box::new(wake);
-        Self { state: Mutex::default(), bound, wake: Mutex::new(Some(wake)), space: Notify::new() }
+        Self {
+            state: Mutex::default(),
+            bound,
+            left_out: Mutex::default(),
+            wake: Mutex::new(Some(wake)),
+            space: Notify::new(),
+        }
     }
 
     /// Makes an [`OrderedInbox`], which takes events that have a place in a stream's order. Each
@@ -151,6 +162,8 @@ impl Inbox {
     /// so that its socket joins its rooms before JS handles the next slice. `None` means that the
     /// inbox is empty, and that the next event wakes JS again.
     pub(crate) fn drain(&self, most: usize) -> Option<Vec<Event>> {
+        let mut left_out = self.left_out();
+        left_out.forget();
         let mut state = self.lock();
         let mut taken = Vec::with_capacity(most.min(state.events.len()));
         let mut bytes = 0;
@@ -172,14 +185,18 @@ impl Inbox {
             return None;
         }
         self.space.notify_waiters();
-        // The rooms at this moment decide, not those at the moment when the reader read it.
-        taken.retain(|event| match event {
-            Event::Stream(StreamEvent::Broadcast { namespace, id, head, .. }) => {
-                namespace.check_interest(*id, head)
-            }
-            _ => true,
-        });
-        Some(taken)
+        Some(left_out.leave_out(taken))
+    }
+
+    /// The broadcasts of the slice that come behind `turn` and that somebody wants by now, although
+    /// nobody wanted them when JS took the slice. Each is returned once.
+    pub(crate) fn take_late(&self, turn: Turn) -> Vec<Late> {
+        self.left_out().take_late(turn)
+    }
+
+    /// The last broadcast of a namespace that the slice leaves out before `turn`.
+    pub(crate) fn left_out_before(&self, namespace: &Namespace, turn: Turn) -> Option<EntryId> {
+        self.left_out().last_before(namespace, turn)
     }
 
     /// True when JS has handled everything.
@@ -201,6 +218,10 @@ impl Inbox {
 
     fn is_full(&self) -> bool {
         self.lock().bytes >= self.bound
+    }
+
+    fn left_out(&self) -> MutexGuard<'_, LeftOut> {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -248,7 +269,7 @@ mod tests {
     use crate::engine::wire::EntryId;
 
     fn message(bytes: usize) -> StreamEvent {
-        StreamEvent::Message { namespace: 0, payload: vec![0; bytes], pin: None }
+        StreamEvent::Message { namespace: 0, payload: vec![0; bytes] }
     }
 
     #[test]
@@ -324,7 +345,6 @@ mod tests {
             generation: 1,
             missed: Arc::new(MissedList::new(Vec::new(), &Arc::default())),
             position: EntryId::ZERO,
-            pin: None,
         };
         inbox.in_order().push(message(1));
         inbox.in_order().push(restored);

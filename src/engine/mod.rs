@@ -17,6 +17,7 @@ pub(crate) mod presence;
 pub(crate) mod namespaces;
 pub(crate) mod missed;
 pub(crate) mod event;
+pub(crate) mod left_out;
 pub(crate) mod inbox;
 pub(crate) mod log;
 pub(crate) mod warnings;

@@ -1,16 +1,13 @@
 //! Which namespaces are open here, and which of their rooms have a local member: the reader drops a
 //! broadcast without a recipient here.
 //!
-//! JS keeps the rooms exact. The rooms at the moment when JS takes a broadcast decide who gets it.
-//! So the reader drops broadcasts only while no event waits for JS; otherwise the inbox decides
-//! when JS takes the broadcast. JS may change the rooms while it handles an event (a join, a leave,
-//! a disconnect, any handler of the user's). Such an event carries a pin: until JS has handled it,
-//! its namespace gets all broadcasts. Otherwise a join followed by an emit in one slice would lose
-//! the emit.
+//! JS keeps the rooms exact. The rooms at the moment when a broadcast's turn in JS comes decide who
+//! gets it. So the reader drops broadcasts only while no event waits for JS; otherwise the inbox
+//! decides when JS takes the broadcast, and corrects that for rooms that get their first member
+//! while JS handles the slice (`left_out.rs`).
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::presence::Presence;
@@ -29,7 +26,6 @@ pub(crate) struct Namespace {
     /// Whether the engine encodes packets. JS does it if the user has a parser of their own.
     pub(crate) encodes: bool,
     interest: Mutex<Interest>,
-    pins: AtomicUsize,
     presence: Mutex<Presence>,
 }
 
@@ -40,10 +36,6 @@ struct Interest {
     /// The last broadcast that was left out, since it had no recipient here.
     left_out: EntryId,
 }
-
-/// While it lives, its namespace gets all broadcasts. It goes with an event until JS has handled
-/// the event.
-pub(crate) struct InterestPin(Arc<Namespace>);
 
 impl Namespace {
     /// A namespace without sockets.
@@ -56,7 +48,6 @@ impl Namespace {
             recovery,
             encodes,
             interest: Mutex::new(interest),
-            pins: AtomicUsize::new(0),
             presence: Mutex::default(),
         }
     }
@@ -78,31 +69,26 @@ impl Namespace {
         interest.left_out
     }
 
-    /// Lets all broadcasts of the namespace through until the pin is dropped.
-    pub(crate) fn pin(self: &Arc<Self>) -> InterestPin {
-        self.pins.fetch_add(1, Ordering::SeqCst);
-        InterestPin(self.clone())
+    /// Whether a broadcast may have a recipient here.
+    pub(crate) fn wants(&self, head: &BroadcastHead) -> bool {
+        self.interest().wants(head)
     }
 
     /// Whether the broadcast `id` may have a recipient here. If not, it is noted as left out, under the
     /// same lock: a room that gets its first member after that learns that this broadcast did not come.
     pub(crate) fn check_interest(&self, id: EntryId, head: &BroadcastHead) -> bool {
-        if self.pins.load(Ordering::SeqCst) > 0 {
-            return true;
-        }
         let mut interest = self.interest();
-        let wanted = if head.rooms().is_empty() {
-            interest.has_sockets
-        } else {
-            // JS compares what is no name.
-            !head.rooms().are_names()
-                || head.rooms().names().any(|name| interest.rooms.contains(name))
-        };
-        if !wanted {
+        let is_wanted = interest.wants(head);
+        if !is_wanted {
             // Broadcasts come in the stream's order, whose IDs may fall.
             interest.left_out = id;
         }
-        wanted
+        is_wanted
+    }
+
+    /// Notes that the broadcast `id` was left out.
+    pub(crate) fn leave_out(&self, id: EntryId) {
+        self.interest().left_out = id;
     }
 
     /// The other nodes in it, if requests travel in the stream.
@@ -115,15 +101,13 @@ impl Namespace {
     }
 }
 
-impl Drop for InterestPin {
-    fn drop(&mut self) {
-        self.0.pins.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl fmt::Debug for InterestPin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "InterestPin({})", self.0.handle)
+impl Interest {
+    fn wants(&self, head: &BroadcastHead) -> bool {
+        if head.rooms().is_empty() {
+            return self.has_sockets;
+        }
+        // JS compares what is no name.
+        !head.rooms().are_names() || head.rooms().names().any(|name| self.rooms.contains(name))
     }
 }
 
@@ -205,17 +189,5 @@ mod tests {
             !namespace.check_interest(ID, &to(r#"["r"]"#))
                 && !namespace.check_interest(ID, &to("[]"))
         );
-    }
-
-    #[test]
-    fn held_open_it_wants_everything() {
-        let namespace = Arc::new(Namespace::new(0, "/", false, true));
-        let pins = [namespace.pin(), namespace.pin()];
-        assert!(namespace.check_interest(ID, &to(r#"["q"]"#)));
-        let [first, second] = pins;
-        drop(first);
-        assert!(namespace.check_interest(ID, &to(r#"["q"]"#)));
-        drop(second);
-        assert!(!namespace.check_interest(ID, &to(r#"["q"]"#)));
     }
 }

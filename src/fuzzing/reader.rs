@@ -130,9 +130,8 @@ fn delivered(inbox: &Inbox) -> Vec<EntryId> {
     let ids: Vec<EntryId> = events
         .iter()
         .filter_map(|event| match event {
-            Event::Stream(StreamEvent::Entry { id, .. } | StreamEvent::Broadcast { id, .. }) => {
-                Some(*id)
-            }
+            Event::Stream(StreamEvent::Entry { id, .. }) => Some(*id),
+            Event::Stream(StreamEvent::Broadcast(broadcast)) => Some(broadcast.id),
             _ => None,
         })
         .collect();

@@ -5,8 +5,9 @@ use napi::bindgen_prelude::{Buffer, Float64Array};
 use napi_derive::napi;
 
 use super::event::NativeEvent;
-use crate::engine::event::{Completion, Event, Local, StreamEvent};
-use crate::engine::wire::{BroadcastHead, EntryId, Flags, Packet, text_frame};
+use crate::engine::event::{Broadcast, Completion, Event, Local, StreamEvent};
+use crate::engine::left_out::Late;
+use crate::engine::wire::{EntryId, Flags, Packet, text_frame};
 
 /// The kind of the next event in a batch. `lib/events.js` has the same numbers.
 enum Kind {
@@ -47,6 +48,26 @@ pub struct NativeBatch {
     pub rare: Vec<NativeEvent>,
 }
 
+/// Broadcasts that got a recipient while JS was handling the slice that left them out.
+#[napi(object, object_from_js = false)]
+pub struct NativeLate {
+    /// The broadcasts.
+    pub batch: NativeBatch,
+    /// For each of them, how many events of the slice JS handles before it.
+    pub places: Vec<u32>,
+    /// For each of them, its number among what the slice left out.
+    pub numbers: Vec<u32>,
+}
+
+impl NativeLate {
+    pub(crate) fn of(late: Vec<Late>) -> Self {
+        let mut packer = Packer::default();
+        let (places, numbers) = late.iter().map(|late| (late.place, late.number)).unzip();
+        late.into_iter().for_each(|late| packer.broadcast(late.broadcast));
+        Self { batch: packer.finish(), places, numbers }
+    }
+}
+
 /// Packs events.
 #[derive(Default)]
 pub(crate) struct Packer {
@@ -71,9 +92,7 @@ impl Packer {
     /// Adds an event.
     pub(crate) fn add(&mut self, event: Event) {
         match event {
-            Event::Stream(StreamEvent::Broadcast { namespace, id, head, packet }) => {
-                self.broadcast(namespace.handle, id, &head, packet);
-            }
+            Event::Stream(StreamEvent::Broadcast(broadcast)) => self.broadcast(broadcast),
             Event::Stream(StreamEvent::Published(Completion {
                 ticket,
                 outcome: Ok(Some(id)),
@@ -92,9 +111,10 @@ impl Packer {
     }
 
     /// `[kind, namespace, …id, flags, rooms, except, length of each name…, …packet]`
-    fn broadcast(&mut self, namespace: u32, id: EntryId, head: &BroadcastHead, packet: Packet) {
+    pub(crate) fn broadcast(&mut self, broadcast: Broadcast) {
+        let Broadcast { namespace, id, head, packet } = broadcast;
         let (rooms, except) = (head.rooms(), head.except());
-        self.numbers.extend([f64::from(Kind::Broadcast as u8), f64::from(namespace)]);
+        self.numbers.extend([f64::from(Kind::Broadcast as u8), f64::from(namespace.handle)]);
         self.id(id);
         self.numbers.push(f64::from(head.flags().map_or(0, flag_bits)));
         self.numbers.extend([rooms.len() as f64, except.len() as f64]);

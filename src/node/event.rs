@@ -198,13 +198,13 @@ impl NativeEvent {
 
     fn of_stream(event: StreamEvent) -> Option<Self> {
         Some(match event {
-            StreamEvent::Broadcast { .. } => return None,
-            StreamEvent::Entry { namespace, uid, kind, id, data, pin: _ } => {
+            StreamEvent::Broadcast(_) => return None,
+            StreamEvent::Entry { namespace, uid, kind, id, data } => {
                 let (json, msgpack) = split(data);
                 let (uid, id) = (uid.to_string(), id.to_string());
                 Self::Entry { namespace, uid, r#type: kind, id, json, msgpack }
             }
-            StreamEvent::Message { namespace, payload, pin: _ } => {
+            StreamEvent::Message { namespace, payload } => {
                 Self::Message { namespace, payload: payload.into() }
             }
             StreamEvent::Published(Completion { ticket, outcome, .. }) => {
@@ -214,7 +214,7 @@ impl NativeEvent {
                 };
                 Self::Published { ticket, id, error }
             }
-            StreamEvent::Restored { call, session, generation, missed, position, pin: _ } => {
+            StreamEvent::Restored { call, session, generation, missed, position } => {
                 Self::Restored {
                     call,
                     generation,

@@ -5,7 +5,7 @@ mod event;
 mod stats;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use napi::bindgen_prelude::{Function, Uint8Array};
@@ -15,13 +15,14 @@ use napi_derive::napi;
 use crate::engine::Engine;
 use crate::engine::error::{Error, Result};
 use crate::engine::event::{CallId, Event};
+use crate::engine::left_out::Turn;
 use crate::engine::missed::MissedList;
-use crate::engine::namespaces::{InterestPin, Namespace};
+use crate::engine::namespaces::Namespace;
 use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
 use crate::engine::session::{Gone, What};
 use crate::engine::wire::{Data, to_msgpack};
-use batch::{NativeBatch, Packer};
+use batch::{NativeBatch, NativeLate, Packer};
 use event::NativeMissed;
 use stats::NativeStats;
 
@@ -42,15 +43,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[napi]
 pub struct NativeEngine {
     engine: Arc<Engine>,
-    being_handled: Mutex<BeingHandled>,
-}
-
-/// What the slice of events that JS is handling needs.
-#[derive(Default)]
-struct BeingHandled {
-    _pins: Vec<InterestPin>,
-    /// What restored clients missed, until JS has asked for it.
-    missed: HashMap<CallId, Arc<MissedList>>,
+    /// What the restored clients of the slice that JS is handling missed, until JS has asked for it.
+    missed: Mutex<HashMap<CallId, Arc<MissedList>>>,
 }
 
 /// An open namespace.
@@ -75,10 +69,11 @@ impl NativeNamespace {
     }
 
     /// A room has got its first member, or lost its last one. Returns the ID of the entry up to
-    /// which JS gets no broadcasts to the room.
+    /// which JS gets no broadcasts to the room. `begun` and `passed` are JS's [`Turn`].
     #[napi]
-    pub fn set_room(&self, room: String, has_members: bool) -> String {
-        self.engine.set_room(&self.namespace, &room, has_members).to_string()
+    pub fn set_room(&self, room: String, has_members: bool, begun: u32, passed: u32) -> String {
+        let turn = Turn { begun, passed };
+        self.engine.set_room(&self.namespace, &room, has_members, turn).to_string()
     }
 
     /// Writes a message to the stream. Its data is JSON text, or msgpack if it holds binary. The
@@ -141,7 +136,7 @@ impl NativeEngine {
             let _ = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         };
         let engine = Engine::start(settings, options, debug, wake).map_err(js_error)?;
-        Ok(Self { engine, being_handled: Mutex::default() })
+        Ok(Self { engine, missed: Mutex::default() })
     }
 
     /// The node's uid, 16 hex digits.
@@ -299,20 +294,15 @@ impl NativeEngine {
 
     /// Takes up to `most` events. Null means that the next event calls `wake` again.
     ///
-    /// JS must have handled the events of the call before: their pins are dropped now.
+    /// JS must have handled the events of the call before.
     #[napi]
     pub fn drain(&self, most: u32) -> Option<NativeBatch> {
-        let mut events = self.engine.inbox().drain(most as usize);
+        let events = self.engine.inbox().drain(most as usize);
         let missed = events.iter().flatten().filter_map(Event::missed).collect();
-        let pins = events.iter_mut().flatten().filter_map(Event::take_pin).collect();
-        // The new pins exist before the old ones are dropped.
-        let handled = std::mem::replace(
-            &mut *self.being_handled.lock().unwrap_or_else(PoisonError::into_inner),
-            BeingHandled { _pins: pins, missed },
-        );
-        drop(handled);
+        *self.missed() = missed;
+        let events = events?;
         let mut packer = Packer::default();
-        events?.into_iter().for_each(|event| packer.add(event));
+        events.into_iter().for_each(|event| packer.add(event));
         Some(packer.finish())
     }
 
@@ -320,16 +310,30 @@ impl NativeEngine {
     /// Empty once the next batch was drained.
     #[napi]
     pub fn missed_of(&self, call: u32, places: Vec<u32>) -> Vec<NativeMissed> {
-        let handled = self.being_handled.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(missed) = handled.missed.get(&call) else { return Vec::new() };
+        let missed = self.missed();
+        let Some(missed) = missed.get(&call) else { return Vec::new() };
         let wanted = places.iter().filter_map(|place| missed.get(*place as usize));
         wanted.map(NativeMissed::from).collect()
+    }
+
+    /// The broadcasts of the slice that come behind JS's [`Turn`] and have got a recipient since JS
+    /// took the slice. Null if there are none.
+    #[napi]
+    pub fn take_late(&self, begun: u32, passed: u32) -> Option<NativeLate> {
+        let late = self.engine.inbox().take_late(Turn { begun, passed });
+        (!late.is_empty()).then(|| NativeLate::of(late))
     }
 
     /// The counters, and the state of the stream that a namespace is routed to.
     #[napi]
     pub fn stats(&self, nsp: String) -> NativeStats {
         NativeStats::of(&self.engine, &nsp)
+    }
+}
+
+impl NativeEngine {
+    fn missed(&self) -> MutexGuard<'_, HashMap<CallId, Arc<MissedList>>> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{ScriptedRedis, reply, within};
 use crate::engine::error::{Error, Result};
-use crate::engine::event::{Event, Loss, Notice, StreamEvent, Ticket};
+use crate::engine::event::{Broadcast, Event, Loss, Notice, StreamEvent, Ticket};
 use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::{Namespace, Namespaces};
 use crate::engine::options::{Retention, defaults};
@@ -186,7 +186,9 @@ impl TestNode {
     /// The ID of the next event, which must be an entry of another node.
     pub(crate) async fn delivered(&self) -> EntryId {
         match self.event().await {
-            Event::Stream(StreamEvent::Broadcast { id, .. } | StreamEvent::Entry { id, .. }) => id,
+            Event::Stream(
+                StreamEvent::Broadcast(Broadcast { id, .. }) | StreamEvent::Entry { id, .. },
+            ) => id,
             other => panic!("an entry expected, {other:?} came"),
         }
     }

@@ -71,8 +71,7 @@ impl Shared {
         }
         let until = position(&payload).unwrap_or(EntryId::ZERO);
         let namespace = &route.namespace;
-        let pin = Some(namespace.pin());
-        let event = StreamEvent::Message { namespace: namespace.handle, payload, pin };
+        let event = StreamEvent::Message { namespace: namespace.handle, payload };
         let mut cursor = route.stream.cursor();
         let is_reading = matches!(*route.stream.progress.borrow(), Progress::At(_));
         let has_to_wait = until > cursor.position || !cursor.deferred.is_empty();

@@ -40,7 +40,6 @@ pub(crate) struct Restore {
     pub(crate) call: CallId,
     pub(crate) stream: Arc<Stream>,
     pub(crate) nsp: String,
-    /// The namespace. Its pin goes with the answer until the socket has joined its rooms.
     pub(crate) namespace: Option<Arc<Namespace>>,
     pub(crate) keys: SessionKeys,
     /// The last entry that the client has received, according to the client; [`EntryId::ZERO`] if
@@ -216,7 +215,6 @@ impl Restore {
             generation,
             missed: Arc::new(MissedList::new(missed, search.client.bytes)),
             position: cursor.position,
-            pin: self.namespace.as_ref().map(Namespace::pin),
         };
         cursor.inbox.push(restored);
         Ok(true)

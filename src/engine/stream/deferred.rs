@@ -61,7 +61,7 @@ mod tests {
     }
 
     fn event(byte: u8) -> StreamEvent {
-        StreamEvent::Message { namespace: 0, payload: vec![byte], pin: None }
+        StreamEvent::Message { namespace: 0, payload: vec![byte] }
     }
 
     fn released(deferred: &mut DeferredRequests, position: u64) -> Vec<u8> {

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::Publish;
 use crate::engine::error::Error;
 use crate::engine::event::{Completion, Local, Ticket};
-use crate::engine::namespaces::Namespace;
 use crate::engine::wire::EntryId;
 
 /// The queue of own entries, in the order of their sequences.
@@ -71,8 +70,6 @@ struct Waiting {
     is_unsure: bool,
     /// Set if the publish failed. It still waits for its turn.
     error: Option<Error>,
-    /// The namespace whose rooms it may change.
-    changes: Option<Arc<Namespace>>,
     _kept_by_js: Counted,
 }
 
@@ -85,8 +82,7 @@ impl Waiting {
             None if self.is_trimmed => Ok(None),
             None => Ok(id.or(self.id)),
         };
-        let pin = self.changes.as_ref().map(Namespace::pin);
-        Some(Completion { ticket, outcome, local: Local::Js, pin })
+        Some(Completion { ticket, outcome, local: Local::Js })
     }
 }
 
@@ -104,15 +100,13 @@ impl OwnEntries {
         publishes: impl IntoIterator<Item = &'a Publish>,
     ) {
         for (seq, publish) in (first_seq..).zip(publishes) {
-            let (ticket, changes) = (publish.ticket, publish.changes().cloned());
             self.waiting.push_back(Waiting {
-                ticket,
+                ticket: publish.ticket,
                 seq,
                 id: None,
                 is_trimmed: false,
                 is_unsure: false,
                 error: None,
-                changes,
                 _kept_by_js: Counted::new(&self.kept_by_js, publish.kept_by_js),
             });
         }
@@ -283,9 +277,12 @@ impl OwnEntries {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::time::Instant;
 
     use super::*;
+    use crate::engine::namespaces::Namespace;
     use crate::engine::wire::BROADCAST;
 
     fn id(ms: u64) -> EntryId {

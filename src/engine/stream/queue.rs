@@ -15,7 +15,7 @@ use crate::engine::error::{Error, Result};
 use crate::engine::event::{Completion, Local, Ticket};
 use crate::engine::namespaces::Namespace;
 use crate::engine::options::Role;
-use crate::engine::wire::{BROADCAST, DISCONNECT_SOCKETS, Data, MessageType};
+use crate::engine::wire::{Data, MessageType};
 
 /// The most publishes in one batch.
 pub(crate) const BATCH_ENTRIES: usize = 1_000;
@@ -63,12 +63,6 @@ impl Publish {
     /// How many bytes it takes in all while it waits in the queue.
     fn cost(&self) -> usize {
         WAITING + self.data.as_ref().map_or(0, Data::len) + self.kept_by_js
-    }
-
-    /// The namespace whose rooms it may change.
-    pub(crate) fn changes(&self) -> Option<&Arc<Namespace>> {
-        let changes = self.kind > BROADCAST && self.kind <= DISCONNECT_SOCKETS;
-        changes.then_some(&self.namespace)
     }
 }
 
@@ -180,7 +174,6 @@ impl WriteQueue {
                 ticket: publish.ticket?,
                 outcome: Err(Error::Closed),
                 local: Local::Js,
-                pin: publish.changes().map(Namespace::pin),
             })
         };
         state.waiting.drain(..).filter_map(fail).collect()
@@ -230,7 +223,7 @@ mod tests {
 
     use super::*;
     use crate::engine::stream::OwnEntries;
-    use crate::engine::wire::EntryId;
+    use crate::engine::wire::{BROADCAST, EntryId};
 
     fn publish(ticket: Ticket, bytes: usize) -> Publish {
         let data = Data::Json("x".repeat(bytes).into());

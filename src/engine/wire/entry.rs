@@ -23,8 +23,6 @@ pub(crate) const INITIAL_HEARTBEAT: MessageType = 1;
 pub(crate) const HEARTBEAT: MessageType = 2;
 /// Type 3: a broadcast. If it has a `requestId`, the sender asks for acknowledgements.
 pub(crate) const BROADCAST: MessageType = 3;
-/// Type 6: the last of the three types that change rooms. They follow [`BROADCAST`].
-pub(crate) const DISCONNECT_SOCKETS: MessageType = 6;
 /// Types 8, 10, 11 and 12: answers, each for the node that sent the request. And [`HAND_OVERS`].
 pub(crate) const ANSWERS: [MessageType; 6] = [8, 10, 11, 12, 66, 67];
 /// Types 66 and 67, which are ours: a node asks for a session, or has handed it over. Each is for

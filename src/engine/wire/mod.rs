@@ -20,10 +20,11 @@ mod shape;
 pub(crate) use answer::request_of;
 pub(crate) use binary::{to_json, to_msgpack};
 pub(crate) use broadcast::{BroadcastHead, Flags};
+#[cfg(any(test, fuzzing))]
+pub(crate) use entry::BROADCAST;
 pub(crate) use entry::{
-    ADAPTER_CLOSE, ANSWERS, BROADCAST, DISCONNECT_SOCKETS, Data, DataView, EMITTER, Entry,
-    EntryData, EntryError, HAND_OVERS, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, fields_of,
-    parse_entry,
+    ADAPTER_CLOSE, ANSWERS, Data, DataView, EMITTER, Entry, EntryData, EntryError, HAND_OVERS,
+    HEARTBEAT, INITIAL_HEARTBEAT, MessageType, fields_of, parse_entry,
 };
 pub(crate) use entry_id::{EntryId, digits};
 pub(crate) use frame::text_frame;

@@ -105,7 +105,7 @@ impl Recovery {
                     assert_eq!(session, SESSION);
                     return (missed.iter().map(ms_of).collect(), position);
                 }
-                Event::Stream(StreamEvent::Broadcast { .. }) => {}
+                Event::Stream(StreamEvent::Broadcast(_)) => {}
                 other => panic!("a session expected, {other:?} came"),
             }
         }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::Reader;
 use crate::engine::error::Error;
-use crate::engine::event::{Local, Loss, Notice, StreamEvent};
+use crate::engine::event::{Broadcast, Local, Loss, Notice, StreamEvent};
 use crate::engine::namespaces::{Namespace, Namespaces};
 use crate::engine::stream::{Counted, Cursor, PageEntry, Progress, Step};
 use crate::engine::wire::{
-    ADAPTER_CLOSE, ANSWERS, BROADCAST, BroadcastHead, Entry, EntryData, EntryError, EntryId,
-    HAND_OVERS, HEARTBEAT, INITIAL_HEARTBEAT, MessageType, Packet, parse_entry, request_of,
+    ADAPTER_CLOSE, ANSWERS, BroadcastHead, Entry, EntryData, EntryError, EntryId, HAND_OVERS,
+    HEARTBEAT, INITIAL_HEARTBEAT, MessageType, Packet, parse_entry, request_of,
 };
 
 /// Upstream's types of messages that JS handles.
@@ -296,7 +296,8 @@ fn delivery(
 ) -> StreamEvent {
     let packet = packet_of(entry, head.as_ref(), namespace);
     if let (Some(head), Some(packet)) = (head, packet) {
-        return StreamEvent::Broadcast { namespace: namespace.clone(), id: entry.id, head, packet };
+        let namespace = namespace.clone();
+        return StreamEvent::Broadcast(Broadcast { namespace, id: entry.id, head, packet });
     }
     StreamEvent::Entry {
         namespace: namespace.handle,
@@ -304,7 +305,6 @@ fn delivery(
         kind: entry.kind,
         id: entry.id,
         data: entry.data.as_ref().map(EntryData::keep),
-        pin: (entry.kind != BROADCAST).then(|| namespace.pin()),
     }
 }
 

@@ -383,7 +383,7 @@ async fn it_waits_for_space_before_it_reads_on() {
     asked_before.reply(reply::page(&theirs([7]))).await;
     let asked = timeout(Duration::from_secs(60), connection.expect("XREAD")).await;
     assert!(asked.is_err());
-    assert!(matches!(node.event().await, Event::Stream(StreamEvent::Broadcast { .. })));
+    assert!(matches!(node.event().await, Event::Stream(StreamEvent::Broadcast(_))));
     assert!(matches!(node.event().await, Event::Notice(Notice::Debug(_))));
     no_page(&mut connection, "7-0").await;
 }
