@@ -8,12 +8,12 @@ const { coalesceWrites } = require("./coalesce");
 const { encodeMsgpack, decodeMsgpack, encodedSize, decodeData } = require("./codec");
 const debug = require("./debug");
 const { EncodedPacket } = require("./encoded-packet");
-const { FOR_NOBODY } = require("./events");
+const { canBeSent, canEncode, hasRecipients } = require("./fan-out");
 const { HAND_OVER, HANDED_OVER } = require("./hand-over");
-const { canBeSent, canEncode, canFanOut, fanOut, hasRecipients } = require("./fan-out");
 const { isWellFormed } = require("./message-shape");
 const { OVERVIEW, OVERVIEW_RESPONSE, overviewAnswer, targetsOf } = require("./overview");
 const { emitToAll } = require("./listeners");
+const { LocalDelivery } = require("./local-delivery");
 const { Publisher } = require("./publisher");
 const { Recovery } = require("./recovery");
 const { recoverWithoutOffset } = require("./recover-without-offset");
@@ -21,6 +21,7 @@ const { Requests, isRequest } = require("./requests");
 const { encodeResponse } = require("./responses");
 const { takeOver } = require("./take-over");
 const { decodeTargets, encodeTargets } = require("./targets");
+const { tickOf } = require("./tick");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
 const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
@@ -44,6 +45,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   /** @type {Recovery | undefined} */
   #recovery;
   #publisher;
+  #local;
   /** The adapter that this one replaces, if `io.adapter()` was called late or again. */
   #previous;
 
@@ -66,6 +68,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     if (nsp.server.opts.connectionStateRecovery) {
       this.#recovery = new Recovery(this, engine, options);
     }
+    this.#local = new LocalDelivery(this, this.#recovery);
     this.#namespace = engine.open(nsp.name, this.#recovery !== undefined, canEncode(nsp), {
       onEntry: (event) => this.#onEntry(event),
       onBroadcast: (event) => this.#onBroadcast(event),
@@ -80,6 +83,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onlyPlaintext: options.onlyPlaintext,
       keepsDates: !canEncode(nsp),
       onReached: (offset) => this.#reach(offset),
+      hasRecipients: (opts) => hasRecipients(this, opts),
     });
   }
 
@@ -113,7 +117,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     if (this.#recovery) {
       this.#recovery.position = broadcast.id;
     }
-    this.#send(broadcast.encoded, broadcast, broadcast);
+    this.#local.sendEncoded(broadcast.encoded, broadcast, broadcast);
   }
 
   /** @param {import("../index").Loss} loss */
@@ -170,7 +174,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
       return;
     }
     if (type === MessageType.BROADCAST && data.requestId === undefined) {
-      return this.#broadcastLocally(data.packet, decodeTargets(data.opts), offset);
+      const opts = decodeTargets(data.opts);
+      return this.#local.sendDecoded(this.#withOffset(data.packet, opts, offset), opts);
     }
     if (type === OVERVIEW) {
       return this.publishResponse(uid, overviewAnswer(this, data));
@@ -240,41 +245,18 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {any} opts
    */
   broadcast(packet, opts) {
+    const tick = opts.flags?.local ? undefined : tickOf(Boolean(opts.flags?.volatile));
     return this.#publisher.broadcastThen(packet, opts, (offset, localPart) => {
       // A copy, because a broadcast of a parent namespace gives the same packet to each child, and each
       // child adds its own offset.
-      const copy = () => ({ ...packet, nsp: this.nsp.name, data: [...packet.data] });
+      const original = () =>
+        this.#withOffset({ ...packet, nsp: this.nsp.name, data: [...packet.data] }, opts, offset);
       if (localPart instanceof EncodedPacket) {
-        const original = () => this.#withOffset(copy(), opts, offset);
-        return this.#send(localPart, opts, opts.flags ?? {}, original);
+        const origin = { packet: original, tick };
+        return this.#local.sendEncoded(localPart, opts, opts.flags ?? {}, origin);
       }
-      // A socket may have joined since the engine looked.
-      if (localPart === FOR_NOBODY && !hasRecipients(this, opts)) {
-        return;
-      }
-      this.#broadcastLocally(copy(), opts, offset);
+      this.#local.sendDecoded(original(), opts, tick);
     });
-  }
-
-  /**
-   * Sends an encoded packet to local sockets.
-   *
-   * @param {EncodedPacket} encoded
-   * @param {Targets} opts
-   * @param {{ volatile?: boolean, compress?: boolean }} flags
-   * @param {() => any} [original] gives the packet, if it was emitted here
-   */
-  #send(encoded, opts, flags, original) {
-    if (canFanOut()) {
-      fanOut(this, encoded, opts, flags, original);
-    } else {
-      const { rooms, except } = opts;
-      const packet = encoded.decode(this.nsp);
-      InMemoryAdapter.broadcast.call(this, packet, { rooms, except, flags });
-    }
-    if (this.#recovery?.isExpecting && !flags.volatile) {
-      this.#recovery.keep({ encoded }, opts);
-    }
   }
 
   /**
@@ -288,18 +270,6 @@ class RedisStreamsAdapter extends ClusterAdapter {
       /** @type {any} */ (this).addOffsetIfNecessary(packet, opts, offset);
     }
     return packet;
-  }
-
-  /**
-   * @param {any} packet
-   * @param {Targets} opts
-   * @param {string} [offset]
-   */
-  #broadcastLocally(packet, opts, offset) {
-    InMemoryAdapter.broadcast.call(this, this.#withOffset(packet, opts, offset), opts);
-    if (this.#recovery?.isExpecting && !opts.flags?.volatile) {
-      this.#recovery.keep({ packet }, opts);
-    }
   }
 
   /**

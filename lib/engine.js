@@ -418,7 +418,11 @@ class Engine {
     const batch = this.#native.drain(this.#slice);
     if (batch) {
       const start = now();
-      this.#slice = sliceAfter(this.#slice, this.#turn.handle(batch, this.#handlers), now() - start);
+      this.#slice = sliceAfter(
+        this.#slice,
+        this.#turn.handle(batch, this.#handlers),
+        now() - start,
+      );
     }
     if (this.#publishes.size === 0 && this.#calls.size === 0) {
       this.#keepAlive.unref();

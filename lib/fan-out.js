@@ -79,10 +79,11 @@ function notify(socket, packet) {
  * @param {EncodedPacket} encoded
  * @param {Targets} opts
  * @param {{ volatile?: boolean, compress?: boolean }} flags
- * @param {() => any} [original] gives the packet as it was emitted here, for listeners
+ * @param {import("./local-delivery").Origin} [origin]
  */
-function fanOut(adapter, encoded, opts, { volatile, compress }, original) {
+function fanOut(adapter, encoded, opts, { volatile, compress }, origin) {
   const { parts } = encoded;
+  const tick = origin?.tick?.hasVolatile ? origin.tick : undefined;
   /** @type {any} */
   let packetOpts;
   /** @type {any} */
@@ -98,10 +99,12 @@ function fanOut(adapter, encoded, opts, { volatile, compress }, original) {
         return;
       }
       notified.add(socket);
-      packet ??= original?.() ?? encoded.decode(adapter.nsp);
+      packet ??= origin?.packet() ?? encoded.decode(adapter.nsp);
       notify(socket, packet);
     }
-    socket.client.writeToEngine(parts, packetOpts);
+    if (tick === undefined || tick.mayWrite(socket.client, Boolean(volatile))) {
+      socket.client.writeToEngine(parts, packetOpts);
+    }
   };
   const ids = simpleTargets(adapter, opts);
   if (ids === undefined) {

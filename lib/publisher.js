@@ -7,6 +7,7 @@ const { MessageType } = require("socket.io-adapter");
 
 const { encodeBroadcast, encodeData } = require("./codec");
 const debug = require("./debug");
+const { FOR_NOBODY } = require("./events");
 
 /**
  * @typedef {import("./engine").Engine} Engine
@@ -21,6 +22,7 @@ class Publisher {
   #onlyPlaintext;
   #keepsDates;
   #onReached;
+  #hasRecipients;
   /** @type {Promise<void> | undefined} */
   #ownChange;
 
@@ -32,14 +34,17 @@ class Publisher {
    * @param {boolean} options.onlyPlaintext
    * @param {boolean} options.keepsDates true if the server's parser sends dates to clients as dates
    * @param {(offset?: string) => void} options.onReached called when a message has reached its turn
+   * @param {(opts: Targets) => boolean} options.hasRecipients whether there may be some on this node
    */
-  constructor(engine, namespace, { nsp, onlyPlaintext, keepsDates, onReached }) {
+  constructor(engine, namespace, options) {
+    const { nsp, onlyPlaintext, keepsDates, onReached, hasRecipients } = options;
     this.#engine = engine;
     this.#namespace = namespace;
     this.#nsp = nsp;
     this.#onlyPlaintext = onlyPlaintext;
     this.#keepsDates = keepsDates;
     this.#onReached = onReached;
+    this.#hasRecipients = hasRecipients;
   }
 
   /** The last of this node's joins, leaves and disconnects that is not applied yet. */
@@ -84,7 +89,7 @@ class Publisher {
       local();
       return Promise.resolve();
     }
-    return this.#write(type, this.encode({ type, data }), local);
+    return this.#write(type, this.encode({ type, data }), opts, local);
   }
 
   /**
@@ -101,20 +106,19 @@ class Publisher {
       return Promise.resolve();
     }
     const encoded = encodeBroadcast(packet, opts, this.#onlyPlaintext, this.#keepsDates);
-    return this.#write(MessageType.BROADCAST, encoded, local);
+    return this.#write(MessageType.BROADCAST, encoded, opts, local);
   }
 
   /**
    * @param {number} type
    * @param {import("./codec").EncodedData} encoded
+   * @param {Targets} opts
    * @param {(offset?: string, localPart?: LocalPart) => void} local
    * @returns {Promise<void>}
    */
-  #write(type, encoded, local) {
-    const isChange = type !== MessageType.BROADCAST;
-    // Handlers that a change of rooms calls find the caller's AsyncLocalStorage, as with an adapter that
-    // changes rooms at once. Broadcasts call only outgoing listeners, and are too frequent for that.
-    const caller = isChange ? new AsyncResource("SocketIORedisChange") : undefined;
+  #write(type, encoded, opts, local) {
+    // Handlers and listeners find the caller's AsyncLocalStorage, as with an adapter that acts at once.
+    const caller = new AsyncResource("SocketIORedisPublish");
     /** @type {() => void} */
     let done = () => {};
     /** @type {Promise<void>} */
@@ -126,13 +130,12 @@ class Publisher {
       this.#onReached(offset);
       // Before the local part, because its handlers may throw.
       done();
-      if (caller) {
+      // A socket may have joined since the engine looked.
+      if (localPart !== FOR_NOBODY || this.#hasRecipients(opts)) {
         caller.runInAsyncScope(local, undefined, offset, localPart);
-      } else {
-        local(offset, localPart);
       }
     });
-    if (isChange) {
+    if (type !== MessageType.BROADCAST) {
       this.#ownChange = promise;
       promise.then(() => {
         if (this.#ownChange === promise) {

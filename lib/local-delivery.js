@@ -1,0 +1,77 @@
+"use strict";
+// Sends packets to the local sockets of a namespace, and keeps them for recovered sockets that are not
+// connected yet.
+
+const { ClusterAdapter } = require("socket.io-adapter");
+
+const { canFanOut, fanOut } = require("./fan-out");
+
+/** The adapter that does the local part; ClusterAdapter's own methods publish. */
+const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
+
+/**
+ * @typedef {import("./encoded-packet").EncodedPacket} EncodedPacket
+ * @typedef {import("./targets").Targets} Targets
+ *
+ * @typedef {object} Origin what is known of a packet that was emitted here
+ * @property {() => any} packet gives the packet as it was emitted, with its offset
+ * @property {import("./tick").Tick} [tick]
+ */
+
+class LocalDelivery {
+  #adapter;
+  #recovery;
+
+  /**
+   * @param {any} adapter
+   * @param {import("./recovery").Recovery} [recovery]
+   */
+  constructor(adapter, recovery) {
+    this.#adapter = adapter;
+    this.#recovery = recovery;
+  }
+
+  /**
+   * @param {EncodedPacket} encoded
+   * @param {Targets} opts
+   * @param {{ volatile?: boolean, compress?: boolean }} flags
+   * @param {Origin} [origin]
+   */
+  sendEncoded(encoded, opts, flags, origin) {
+    if (canFanOut()) {
+      fanOut(this.#adapter, encoded, opts, flags, origin);
+    } else {
+      const { rooms, except } = opts;
+      const packet = origin?.packet() ?? encoded.decode(this.#adapter.nsp);
+      this.#broadcast(packet, { rooms, except, flags }, origin?.tick);
+    }
+    if (this.#recovery?.isExpecting && !flags.volatile) {
+      this.#recovery.keep({ encoded }, opts);
+    }
+  }
+
+  /**
+   * @param {any} packet
+   * @param {Targets} opts
+   * @param {import("./tick").Tick} [tick] in which it was emitted, if it was emitted here
+   */
+  sendDecoded(packet, opts, tick) {
+    this.#broadcast(packet, opts, tick);
+    if (this.#recovery?.isExpecting && !opts.flags?.volatile) {
+      this.#recovery.keep({ packet }, opts);
+    }
+  }
+
+  /**
+   * @param {any} packet
+   * @param {Targets} opts
+   * @param {import("./tick").Tick} [tick]
+   */
+  #broadcast(packet, opts, tick) {
+    const adapter = this.#adapter;
+    const targets = tick?.hasVolatile ? tick.withoutOccupied(adapter, opts) : opts;
+    InMemoryAdapter.broadcast.call(adapter, packet, targets);
+  }
+}
+
+module.exports = { LocalDelivery };
