@@ -12,6 +12,7 @@ const { canBeSent, canEncode, hasRecipients } = require("./fan-out");
 const { HAND_OVER, HANDED_OVER } = require("./hand-over");
 const { isWellFormed } = require("./message-shape");
 const { OVERVIEW, OVERVIEW_RESPONSE, overviewAnswer, targetsOf } = require("./overview");
+const { closeRestWithServer } = require("./late-namespaces");
 const { emitToAll } = require("./listeners");
 const { LocalDelivery } = require("./local-delivery");
 const { Publisher } = require("./publisher");
@@ -473,6 +474,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   close() {
     if (this.#closing === undefined) {
+      closeRestWithServer(this, (adapter) => adapter instanceof RedisStreamsAdapter);
       this.#requests.close();
       this.#recovery?.close();
       this.#closing = this.#engine.close(this.nsp.name, this.#namespace.handle);
