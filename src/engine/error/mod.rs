@@ -87,6 +87,11 @@ pub(crate) enum Error {
         /// Whether the same server can serve it later, or only another one.
         outage: Outage,
     },
+    /// The server that the address leads to has been a replica for long.
+    #[error(
+        "Redis has been read-only for {} s: what this node publishes to `{key}` reaches its own clients only; give the adapter the address of the master", .for_long.as_secs()
+    )]
+    ReadOnly { key: String, for_long: Duration },
     /// Another server of the cluster serves the key: MOVED or ASK.
     #[error(
         "another node of the Redis Cluster serves `{key}` ({reason}): with a client, a URL or settings of a single server, pass those of a cluster instead"
@@ -256,7 +261,9 @@ impl Error {
                 Refusal::Unsupported => "ERR_SIO_REDIS_UNSUPPORTED",
                 Refusal::Other => "ERR_SIO_REDIS_REFUSED",
             },
-            Error::Unavailable { .. } | Error::Moved { .. } => "ERR_SIO_REDIS_UNAVAILABLE",
+            Error::Unavailable { .. } | Error::ReadOnly { .. } | Error::Moved { .. } => {
+                "ERR_SIO_REDIS_UNAVAILABLE"
+            }
             Error::Timeout { .. } => "ERR_SIO_REDIS_TIMEOUT",
             Error::Protocol { .. } => "ERR_SIO_REDIS_PROTOCOL",
             Error::TooLarge { .. } => "ERR_SIO_REDIS_TOO_LARGE",
@@ -282,6 +289,11 @@ impl Error {
         matches!(self, Error::Refused { refusal: Refusal::NoPermission | Refusal::Unsupported, .. })
     }
 
+    /// True if the server is a replica, or refuses to write as a replica does.
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self, Error::Unavailable { reason, .. } if reason.starts_with("READONLY"))
+    }
+
     pub(crate) fn is_out_of_memory(&self) -> bool {
         matches!(self, Error::Refused { refusal: Refusal::OutOfMemory, .. })
     }
@@ -304,6 +316,7 @@ impl Error {
             Error::Unavailable { outage: Outage::NotMaster, .. } => {
                 format!("{} not the master", self.code())
             }
+            Error::ReadOnly { .. } => format!("{} read-only", self.code()),
             // This is another cause than a broken connection.
             Error::TurnedAway { .. } => format!("{} turned away", self.code()),
             // Each command may need another permission.

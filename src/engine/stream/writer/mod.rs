@@ -39,6 +39,10 @@ const MOST_BREAKS: u32 = 3;
 /// A packet is large from this many bytes on: Redis's own limits are not below 1 MB.
 const LARGE: usize = 512 << 10;
 
+/// How long the server may be read-only before publishes fail. A failover that changes where an
+/// address leads is over by then.
+const READ_ONLY_LIMIT: Duration = Duration::from_secs(10);
+
 /// The most entries per page when the writer searches for a batch in doubt.
 const PAGE: usize = 1_000;
 
@@ -72,6 +76,8 @@ pub(crate) struct Writer {
     /// Set if a connection was refused. Until this time the writer does not connect, and publishes
     /// fail at once with this error.
     refused_until: Option<(Instant, Error)>,
+    /// Since when each server that the address leads to has been read-only.
+    read_only_since: Option<Instant>,
     /// Set if Redis has refused EXEC, or MULTI while the slot moved. Until this time batches go
     /// without both.
     each_alone_until: Option<Instant>,
@@ -138,6 +144,7 @@ impl Writer {
             run_id: None,
             backoff,
             refused_until: None,
+            read_only_since: None,
             each_alone_until: None,
             is_multi_refused: false,
             batches: PageSize::new(BATCH_ENTRIES),
@@ -257,15 +264,36 @@ impl Writer {
         if !error.connection_survives() {
             self.drop_connection();
         }
-        if error.is_refusal() {
-            self.refused(&delivery.batch, error, delivery.doubt.is_some());
-            return true;
-        }
-        if !error.connection_survives() && error.is_answered() {
+        if !error.is_refusal() && !error.connection_survives() && error.is_answered() {
             // The server is not the master any more: the reader must look for the new one as well.
             self.stream.restart_reader.notify_one();
         }
-        false
+        let read_only = self.read_only_for_long(error);
+        let failed = read_only.as_ref().or(Some(error).filter(|error| error.is_refusal()));
+        if let Some(error) = failed {
+            self.refused(&delivery.batch, error, delivery.doubt.is_some());
+        }
+        failed.is_some()
+    }
+
+    /// If the server, and those that took its place, have been read-only for so long that it is no
+    /// failover: the error with which publishes fail, so that local clients get them. The writer
+    /// looks for a master at intervals.
+    fn read_only_for_long(&mut self, error: &Error) -> Option<Error> {
+        if !error.is_read_only() {
+            return None;
+        }
+        let now = Instant::now();
+        let for_long = now - *self.read_only_since.get_or_insert(now);
+        if for_long < READ_ONLY_LIMIT {
+            return None;
+        }
+        if self.refused_until.as_ref().is_none_or(|(until, _)| *until <= now) {
+            self.refused_until = Some((now + self.backoff.delay(), error.clone()));
+        }
+        let error = Error::ReadOnly { key: self.stream.key.clone(), for_long };
+        self.warnings.warn(TASK, &error);
+        Some(error)
     }
 
     /// Sends a batch or, if it is in doubt, settles it. Returns the entries' IDs. Returns `None` if
@@ -382,6 +410,7 @@ impl Writer {
 
     fn acknowledged(&mut self, batch: &Batch, ids: &[EntryId]) {
         self.next_seq = batch.seqs.end;
+        self.read_only_since = None;
         self.backoff.reset();
         self.batches.worked();
         self.warnings.clear(TASK);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::super::READ_ONLY_LIMIT;
 use super::{advance, node_at_the_end, publish};
 use crate::engine::error::{Error, Refusal};
 use crate::engine::stream::Progress;
@@ -162,6 +163,40 @@ async fn a_replica_is_left_without_doubt_and_the_reader_is_told() {
     let batch = connection.expect_batch(2).await;
     assert_eq!(batch.seqs(), [1, 2]);
     batch.execute(&["6-0", "7-0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stays_read_only_fails_what_is_published() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1]);
+    let refused = async {
+        loop {
+            let mut connection = redis.accept().await;
+            connection.expect_batch(1).await.refuse("READONLY You can't write").await;
+        }
+    };
+    let start = Instant::now();
+    let published = async {
+        assert!(node.warning().await.is_read_only());
+        assert!(matches!(node.warning().await, Error::ReadOnly { .. }));
+        node.published().await.1
+    };
+    tokio::select! {
+        () = refused => {}
+        result = published => assert!(matches!(result, Err(Error::ReadOnly { .. }))),
+    }
+    let passed = start.elapsed();
+    assert!(READ_ONLY_LIMIT <= passed && passed < 2 * READ_ONLY_LIMIT, "{passed:?}");
+    // The next publish does not wait for that again, and is written as soon as that is possible.
+    publish(&node, [2]);
+    assert!(matches!(node.published().await.1, Err(Error::ReadOnly { .. })));
+    tokio::time::advance(Duration::from_secs(3)).await;
+    publish(&node, [3]);
+    let mut connection = redis.accept().await;
+    connection.expect_batch(1).await.execute(&["6-0"]).await;
+    advance(&node, &mut connection, 6);
+    connection.while_answering(node.stream.queue.ended(3)).await;
+    assert_eq!(node.stats.published.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
