@@ -8,7 +8,7 @@ const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 const { OF_SOCKETS, OVERVIEW, localOverview } = require("./overview");
 const { encodeTargets } = require("./targets");
 const { PendingRequests } = require("./pending-requests");
-const { clearTimeout, setTimeout } = require("./timers");
+const { clearTimeout, nextTick, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
@@ -48,6 +48,9 @@ class Requests {
   #pending;
   #lastCount = 1;
   #closed = false;
+  /** True from a broadcast with acknowledgements to this node only until socket.io asks for the number
+   * of servers from which to expect some. */
+  #onlyThisNode = false;
 
   /**
    * @param {any} adapter its `requests` and `ackRequests` hold the open requests, as test suites
@@ -78,7 +81,8 @@ class Requests {
    * @returns {Promise<number>}
    */
   async serverCount() {
-    if (this.#closed) {
+    if (this.#closed || this.#onlyThisNode) {
+      this.#onlyThisNode = false;
       return 1;
     }
     /** @type {NodeJS.Timeout | undefined} */
@@ -277,9 +281,12 @@ class Requests {
         InMemoryAdapter.broadcastWithAck.call(this.#adapter, packet, opts, ...callbacks);
       })?.catch((error) => warnOfHandler("a packet could not be sent to local clients", error));
     if (opts.flags?.local || this.#closed) {
+      this.#onlyThisNode = true;
+      nextTick(() => (this.#onlyThisNode = false));
       local();
       return;
     }
+    this.#onlyThisNode = false;
     const requestId = this.#nextId();
     this.#adapter.publish({
       type: MessageType.BROADCAST,
