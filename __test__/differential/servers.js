@@ -87,6 +87,11 @@ class Servers {
     return this.#started[index % this.#started.length].io;
   }
 
+  /** @param {number} index of the node */
+  url(index) {
+    return this.#started[index % this.#started.length].url;
+  }
+
   get all() {
     return this.#started.map(({ io }) => io);
   }
