@@ -88,7 +88,7 @@ module.exports = {
       return { error, got: servers.events(client) };
     },
     differs: {
-      memory: "the session is used up, and the client gets what was missed although it starts anew",
+      memory: "the client gets twice what it missed",
       upstream:
         "the session is used up, and the client gets what was missed although it starts anew",
     },
