@@ -108,6 +108,13 @@ export interface RedisStreamsAdapterOptions {
    */
   liveSessions?: boolean;
   /**
+   * The limit for what waits for one client because it reads too slowly, in bytes: 128 for each packet
+   * and its size. Above it, the adapter ends the connection ("transport error"). 0: no limit.
+   * @default 0
+   * @example createAdapter(client, { clientBufferBytes: 4 * 1024 * 1024 })
+   */
+  clientBufferBytes?: number;
+  /**
    * How requests, answers and heartbeats travel: over PUB/SUB, as in upstream 0.3, or in the
    * stream, as in upstream 0.1 and 0.2. All nodes need the same value.
    * @default "pubsub"
@@ -316,7 +323,7 @@ export interface RecoveryStats {
   historyBytes: number;
 }
 
-/** The connections to Redis, and the other nodes. */
+/** The connections to Redis and to clients, and the other nodes. */
 export interface ConnectionStats {
   /** The key of this namespace's stream. Several namespaces may share one. */
   stream: string;
@@ -330,6 +337,8 @@ export interface ConnectionStats {
   silentMs: number;
   /** Connections made again after one broke. */
   reconnects: number;
+  /** Clients whose connections were ended because more than `clientBufferBytes` waited for them. */
+  slowClients: number;
   /** PUB/SUB messages dropped because the event loop was too far behind, or during an outage. */
   dropped: number;
   /**
@@ -390,6 +399,19 @@ export interface MemberLeaveMessage extends DiagnosticsMessage {
   namespace?: string;
 }
 
+/**
+ * On `socket.io-redis-streams:slow-client`: more than `clientBufferBytes` wait for a client, and its
+ * connection is about to be ended.
+ */
+export interface SlowClientMessage extends DiagnosticsMessage {
+  /** The client's sockets. */
+  sockets: { id: string; namespace: string }[];
+  /** What waits for the client, in bytes. */
+  bytes: number;
+  /** The name of its Engine.IO transport. */
+  transport: string;
+}
+
 /** The argument of the adapter's event `loss`: entries of the namespace's stream were lost. */
 export interface Loss {
   /**
@@ -423,6 +445,7 @@ export type ErrorCode =
   | "ERR_SIO_REDIS_QUEUE_FULL"
   | "ERR_SIO_REDIS_REFUSED"
   | "ERR_SIO_REDIS_SETTING"
+  | "ERR_SIO_REDIS_SLOW_CLIENT"
   | "ERR_SIO_REDIS_SOCKET_IO"
   | "ERR_SIO_REDIS_STREAM_TOO_SHORT"
   | "ERR_SIO_REDIS_TIMEOUT"

@@ -33,6 +33,7 @@ const DEFAULTS = {
   publishQueueBytes: 64 * 1024 * 1024,
   inboxBytes: 64 * 1024 * 1024,
   historyBytes: 64 * 1024 * 1024,
+  clientBufferBytes: 0,
   requestsVia: "pubsub",
 };
 
@@ -60,6 +61,7 @@ describe("options", () => {
       publishQueueBytes: 10,
       inboxBytes: 11,
       historyBytes: 12,
+      clientBufferBytes: 13,
       requestsVia: "stream",
     });
     assert.deepEqual(resultOf(given), { options: given, warnings: [] });
@@ -75,6 +77,7 @@ describe("options", () => {
     ["publishQueueBytes", 1, Number.MAX_SAFE_INTEGER],
     ["inboxBytes", 1, Number.MAX_SAFE_INTEGER],
     ["historyBytes", 0, Number.MAX_SAFE_INTEGER],
+    ["clientBufferBytes", 0, Number.MAX_SAFE_INTEGER],
   ];
   for (const [name, min, max] of ranges) {
     test(`${name} is an integer from ${min} to ${max}`, () => {

@@ -386,6 +386,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
       this.#namespace.setHasSockets(true);
       coalesceWrites(this.nsp.server.engine);
     }
+    // A recovered socket gets its rooms before the namespace has it.
+    this.#engine.clientBuffers?.watch(this.nsp.sockets.get(id));
     /** The new rooms, each with the entry up to which broadcasts to it did not come here.
      * @type {Map<string, string | undefined>} */
     const created = new Map();

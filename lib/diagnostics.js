@@ -10,6 +10,7 @@ const { channel } = require("node:diagnostics_channel");
  * @typedef {import("../index").ReconnectMessage} ReconnectMessage
  * @typedef {import("../index").MemberJoinMessage} MemberJoinMessage
  * @typedef {import("../index").MemberLeaveMessage} MemberLeaveMessage
+ * @typedef {import("../index").SlowClientMessage} SlowClientMessage
  */
 
 const PREFIX = "socket.io-redis-streams";
@@ -18,6 +19,7 @@ const loss = channel(`${PREFIX}:loss`);
 const reconnect = channel(`${PREFIX}:reconnect`);
 const memberJoin = channel(`${PREFIX}:member-join`);
 const memberLeave = channel(`${PREFIX}:member-leave`);
+const slowClient = channel(`${PREFIX}:slow-client`);
 
 /**
  * Makes the message only if the channel has a subscriber.
@@ -40,6 +42,9 @@ const publishJoin = /** @type {(make: () => MemberJoinMessage) => void} */ (publ
 const publishLeave = /** @type {(make: () => MemberLeaveMessage) => void} */ (
   publisher(memberLeave)
 );
+const publishSlowClient = /** @type {(make: () => SlowClientMessage) => void} */ (
+  publisher(slowClient)
+);
 
 /**
  * Publishes that other nodes joined or left.
@@ -53,4 +58,4 @@ function publishChanges(where, { came, left, silent }) {
   silent.forEach((member) => publishLeave(() => ({ ...where, member, reason: "silent" })));
 }
 
-module.exports = { publishLoss, publishReconnect, publishChanges };
+module.exports = { publishLoss, publishReconnect, publishChanges, publishSlowClient };

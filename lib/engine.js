@@ -2,6 +2,7 @@
 // The JS side of the Rust engine. It hands on the engine's events, keeps the callback of each
 // publish and call, and keeps the process alive while one of them is open.
 
+const { ClientBuffers } = require("./client-buffers");
 const { PLACEHOLDER } = require("./codec");
 const { CredentialRequests } = require("./credential-requests");
 const debug = require("./debug");
@@ -73,7 +74,7 @@ class Engine {
   #turn;
   #server;
   /** Counters of what only JS sees; `stats` adds them to the engine's. */
-  #counts = { malformed: 0, restoresRefused: 0 };
+  #counts = { malformed: 0, restoresRefused: 0, slowClients: 0 };
   /** @type {Map<number, { nsp: string, listener: NamespaceListener }>} */
   #namespaces = new Map();
   /** The handles of the open namespaces, by name. @type {Map<string, number>} */
@@ -98,6 +99,8 @@ class Engine {
       warnOfHandler("a handler has thrown while a message of the cluster was delivered", error),
   };
   #credentials;
+  /** Undefined without a limit. @type {ClientBuffers | undefined} */
+  clientBuffers;
   /** A timer that does nothing. While it is referenced, the process stays alive. */
   #keepAlive = setInterval(() => {}, 2 ** 30).unref();
   /** True when the native engine has ended. It then answers no more, and its counters stay. */
@@ -122,6 +125,12 @@ class Engine {
     );
     this.#turn = new Turn(this.#native);
     this.#credentials = new CredentialRequests(this.#native, settings);
+    if (options.clientBufferBytes > 0) {
+      this.clientBuffers = new ClientBuffers(options.clientBufferBytes, (slow) => {
+        this.#counts.slowClients++;
+        diagnostics.publishSlowClient(() => ({ ...this.#origin, ...slow }));
+      });
+    }
   }
 
   get ended() {
@@ -357,10 +366,11 @@ class Engine {
    * @returns {import("../index").AdapterStats}
    */
   stats(nsp) {
+    const { malformed, restoresRefused, slowClients } = this.#counts;
     const stats = this.#native.stats(nsp);
-    stats.malformed += this.#counts.malformed;
-    stats.restoresRefused += this.#counts.restoresRefused;
-    return /** @type {any} */ (stats);
+    stats.malformed += malformed;
+    stats.restoresRefused += restoresRefused;
+    return /** @type {any} */ (Object.assign(stats, { slowClients }));
   }
 
   /** The counters, and the state of each stream that has an open namespace. */

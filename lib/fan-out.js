@@ -46,7 +46,7 @@ function canBeSent({ encoder }, { type, data }) {
 }
 
 /**
- * Sends an encoded packet to one socket.
+ * Sends a recovered socket a packet that it has missed.
  *
  * @param {any} socket
  * @param {EncodedPacket} encoded
@@ -55,7 +55,8 @@ function sendTo(socket, encoded) {
   if (socket._anyOutgoingListeners?.length) {
     notify(socket, encoded.decode(socket.nsp));
   }
-  socket.client._packet(encoded.parts, { preEncoded: true, wsPreEncodedFrame: encoded.frames });
+  const { parts, frames } = encoded;
+  socket.client._packet(parts, { preEncoded: true, wsPreEncodedFrame: frames, isMissed: true });
 }
 
 /**

@@ -23,6 +23,7 @@ const { inspect } = require("node:util");
  * @property {number} inboxBytes limit of what was read and waits for the JS thread, bytes
  * @property {boolean} liveSessions whether sessions of connected clients are kept in Redis
  * @property {number} historyBytes limit of the history for connection state recovery, bytes
+ * @property {number} clientBufferBytes limit of what waits for one client, bytes; 0: no limit
  * @property {"pubsub" | "stream"} requestsVia how requests, answers and heartbeats travel
  */
 
@@ -104,6 +105,8 @@ const TABLE = {
   inboxBytes: integer(64 * MIB, 1, MAX_SAFE),
   // 0: the engine keeps no history, and reads from Redis what a client missed.
   historyBytes: integer(64 * MIB, 0, MAX_SAFE),
+  // 0: no limit, as in upstream. engine.io ends a client that reads nothing at its ping timeout.
+  clientBufferBytes: integer(0, 0, MAX_SAFE),
   requestsVia: choice("pubsub", "stream"),
   liveSessions: flag(true),
 };

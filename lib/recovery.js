@@ -144,7 +144,7 @@ class Recovery {
         sendTo(socket, outgoing.encoded);
       } else {
         socket.notifyOutgoingListeners?.(outgoing.packet);
-        socket.packet(outgoing.packet);
+        socket.packet(outgoing.packet, { isMissed: true });
       }
     }
   }

@@ -254,6 +254,12 @@ const ROWS = [
         ],
         unit: "ops",
       },
+      {
+        title: "Slow clients per second",
+        description: "Connections ended because more than clientBufferBytes waited for the client.",
+        targets: [[rate("slow_clients_total", NODE), BY_NODE]],
+        unit: "ops",
+      },
     ],
   },
   {

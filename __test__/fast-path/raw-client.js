@@ -92,9 +92,10 @@ class RawClient {
   /** @param {string} _packet */
   send(_packet) {}
 
-  async connected() {
+  /** @param {object} [auth] */
+  async connected(auth) {
     await waitFor(() => this.sid || this.error, { what: "the handshake" });
-    this.send(`40${this.prefix}`);
+    this.send(`40${this.prefix}${auth === undefined ? "" : JSON.stringify(auth)}`);
     await waitFor(() => this.isConnected || this.error, { what: `the namespace ${this.nsp}` });
     if (this.error) {
       throw this.error;

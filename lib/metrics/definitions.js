@@ -108,6 +108,11 @@ const COUNTERS = [
     counts: "sessionsSaved",
     help: "Sessions kept for clients that have gone.",
   },
+  {
+    name: "slow_clients_total",
+    counts: "slowClients",
+    help: "Connections ended because more than clientBufferBytes waited for the client.",
+  },
 ];
 
 /** @type {HistogramDefinition[]} */
