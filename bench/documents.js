@@ -119,6 +119,7 @@ async function writeDocuments() {
   await replaceSections("docs/benchmarks.md", {
     bench: read("results.md"),
     storm: read("storm.md"),
+    returns: read("returns.md"),
   });
   await replaceSections("README.md", { highlights: highlights() });
 }

@@ -52,6 +52,9 @@ let watching;
 
 let endChurn = () => {};
 
+/** The room of each packet, where no stream holds them. @type {(string | undefined)[] | undefined} */
+const emittedTo = process.env.ADAPTER === "in-memory" ? [] : undefined;
+
 /** Warnings that no outage brings about. */
 const REFUSALS = ["REFUSED", "NOPERM", "AUTH", "TLS", "HANDLER", "WRONGTYPE"].map(
   (what) => `ERR_SIO_REDIS_${what}`,
@@ -76,6 +79,7 @@ module.exports = (running) => {
   function emitNext(room, load) {
     const { io } = running();
     const target = room === undefined ? io : io.to(room);
+    emittedTo?.push(room);
     target.emit(EVENT, sender, seq++, ...(load === undefined ? [] : [load]));
   }
 
@@ -94,6 +98,9 @@ module.exports = (running) => {
     stopTraffic() {
       clearInterval(timer);
     },
+
+    /** Where each packet went, in the order of their numbers. */
+    emittedTo: () => ({ sender, rooms: emittedTo }),
 
     /** @param {number} count @param {number} [bytes] */
     burst(count, bytes) {

@@ -8,13 +8,14 @@
 //   mixed-0.2                 ours on node 0 and 2, upstream 0.2 on node 1
 //   mixed-0.2-upstream-first  upstream 0.2 on node 0 and 2, ours on node 1
 //   upstream-0.2              upstream 0.2 on every node: what it cannot do by itself
+// and, for bench/returns, in-memory: Socket.IO's own adapter, on a single node.
 
 "use strict";
 
 const { join } = require("node:path");
 const { pathToFileURL } = require("node:url");
 
-/** @typedef {"native" | "upstream" | "native-stream" | "upstream-0.2"} Kind */
+/** @typedef {"native" | "upstream" | "native-stream" | "upstream-0.2" | "in-memory"} Kind */
 
 /** @type {Record<string, Kind[]>} */
 const PATTERNS = {
@@ -26,6 +27,7 @@ const PATTERNS = {
   "mixed-0.2": ["native-stream", "upstream-0.2"],
   "mixed-0.2-upstream-first": ["upstream-0.2", "native-stream"],
   "upstream-0.2": ["upstream-0.2"],
+  "in-memory": ["in-memory"],
 };
 
 /**
@@ -51,6 +53,7 @@ const modules = {
   "native-stream": OURS,
   upstream: require.resolve("@socket.io/redis-streams-adapter"),
   "upstream-0.2": require.resolve("upstream-0.2"),
+  "in-memory": join(__dirname, "in-memory.js"),
 };
 
 /** Which adapter node `index` runs. @param {number} index @returns {Kind} */
