@@ -108,8 +108,8 @@ export interface RedisStreamsAdapterOptions {
    */
   liveSessions?: boolean;
   /**
-   * The limit for what waits for one client because it reads too slowly, in bytes: 128 for each packet
-   * and its size. Above it, the adapter ends the connection ("transport error"). 0: no limit.
+   * The limit for what waits for one client because it reads too slowly, in bytes: what each
+   * packet takes while it waits. Above it, the adapter ends the connection ("transport error"). 0: no limit.
    * @default 0
    * @example createAdapter(client, { clientBufferBytes: 4 * 1024 * 1024 })
    */

@@ -5,8 +5,8 @@
 const debug = require("./debug");
 const { setImmediate } = require("./timers");
 
-/** What a waiting packet takes besides its bytes: engine.io's object for it, and its place in arrays. */
-const PACKET_OVERHEAD = 128;
+/** What a waiting packet takes besides its bytes, measured: objects of engine.io and Node.js. */
+const PACKET_OVERHEAD = 300;
 
 /** The connections that have a buffer. @type {WeakSet<object>} */
 const watched = new WeakSet();
@@ -21,7 +21,8 @@ const watched = new WeakSet();
 function sizeOf({ data, options }) {
   const frames = options?.wsPreEncodedFrame;
   if (frames !== undefined) {
-    return frames.reduce((bytes, { length }) => bytes + length, PACKET_OVERHEAD);
+    // Beside the frame, engine.io keeps the text that is in it.
+    return frames.reduce((bytes, { length }) => bytes + 2 * length, PACKET_OVERHEAD);
   }
   const bytes = typeof data === "string" ? Buffer.byteLength(data) : (data?.length ?? 0);
   return bytes + PACKET_OVERHEAD;
