@@ -81,7 +81,11 @@ class Field {
   async start() {
     this.redis = await startRedis();
     this.admin = await createAdmin(this.redis);
-    this.reader = new TruthReader(this.admin);
+    const reader = new TruthReader(this.admin);
+    let reading = reader.read();
+    this.readTruth = () => (reading = reading.catch(() => {}).then(() => reader.read()));
+    // Redis trims the stream meanwhile.
+    this.following = setInterval(() => this.readTruth?.().catch(() => {}), 100);
     const count = this.kind === "in-memory" ? 1 : 3;
     await Promise.all(Array.from({ length: count }, () => this.addNode()));
     if (count > 1) {
@@ -227,7 +231,7 @@ class Field {
     if (this.kind === "in-memory") {
       await this.record(this.open[0]);
     } else {
-      this.truth = await /** @type {TruthReader} */ (this.reader).read();
+      this.truth = (await this.readTruth?.()) ?? this.truth;
     }
     await waitFor(() => this.clients.every((client) => client.isComplete(this.truth)), {
       timeout: 10_000,
@@ -271,6 +275,7 @@ class Field {
 
   async close() {
     this.isClosing = true;
+    clearInterval(this.following);
     this.clients.forEach((client) => client.disconnect());
     await Promise.all(
       this.places.map(async ({ agent, proxy }) => {

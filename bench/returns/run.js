@@ -6,29 +6,19 @@
 //     npm run returns -- --scenario killed --scenario half     those whose names contain that
 //     npm run returns -- --every 15000 --cycles 4              jitter as AnyCable measures it
 //
-// With --write the numbers go to bench/results/, and into the documents.
+// With --write the numbers go to bench/results/, and into the documents. Those of earlier runs stay for
+// the scenarios and adapters that were not run.
 
 const { execFileSync } = require("node:child_process");
-const { writeFileSync } = require("node:fs");
 const { cpus } = require("node:os");
-const { join } = require("node:path");
 
 const { main, positive, requireKnown } = require("../../scripts/run");
-const { chartOf } = require("../chart");
-const { writeDocuments } = require("../documents");
 const { measure } = require("./measure");
+const { KINDS, lineOf, tableOf, write } = require("./report");
 const { SCENARIOS } = require("./scenarios");
 
-/** @typedef {import("./field").Verdict} Verdict */
 /** @typedef {import("./field").Kind} Kind */
-/** @typedef {{ scenario: string, kind: Kind, verdict: Verdict }} Row */
-
-const RESULTS = join(__dirname, "..", "results");
-
-/** @type {Kind[]} */
-const KINDS = ["in-memory", "upstream", "native"];
-/** @type {Record<Kind, string>} */
-const NAMES = { "in-memory": "in memory", upstream: "upstream", native: "ours" };
+/** @typedef {import("./report").Row} Row */
 
 const OPTIONS = /** @type {const} */ ({
   clients: { type: "string", default: "200" },
@@ -38,61 +28,6 @@ const OPTIONS = /** @type {const} */ ({
   scenario: { type: "string", multiple: true },
   write: { type: "boolean", default: false },
 });
-
-/** @param {number} part @param {number} whole */
-const percent = (part, whole) => (whole === 0 ? 0 : (100 * part) / whole);
-
-/** Never rounded up to 100. @param {number} value */
-const showPercent = (value) => `${Math.floor(value * 100) / 100} %`;
-
-/** @param {number[]} sorted @param {number} share */
-const quantile = (sorted, share) =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
-
-/** @param {Row} row */
-function lineOf({ scenario, kind, verdict }) {
-  const { returns, recovered, expected, lost, doubled, disordered, replays } = verdict;
-  const times = [0.5, 0.99, 1].map((share) => quantile(replays, share));
-  return [
-    ...[scenario, NAMES[kind], returns],
-    showPercent(percent(recovered, returns)),
-    showPercent(percent(expected - lost, expected)),
-    ...[lost, doubled, disordered].map((count) => count.toLocaleString("en")),
-    replays.length > 0 ? times.map(Math.round).join(" / ") : "",
-  ].join(" | ");
-}
-
-/** @param {Row[]} rows */
-function tableOf(rows) {
-  return [
-    "| how they went | adapter | came back | recovered | delivered | lost | doubled | out of order | replay p50 / p99 / max, ms |",
-    "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ...rows.map((row) => `| ${lineOf(row)} |`),
-  ].join("\n");
-}
-
-/** @param {Row[]} rows */
-function chart(rows) {
-  const groups = SCENARIOS.map(({ name }) => {
-    const shares = KINDS.map((kind) => {
-      const { returns = 0, recovered = 0 } =
-        rows.find((row) => row.scenario === name && row.kind === kind)?.verdict ?? {};
-      return percent(recovered, returns);
-    });
-    // The longest bar must not be 0: the chart relates the others to it.
-    return { name, lengths: [...shares, 100], labels: shares.map(showPercent) };
-  });
-  const names = KINDS.map((kind) => NAMES[kind]);
-  return chartOf("Clients that come back and are recovered, %", names, groups);
-}
-
-/** @param {string} about @param {Row[]} rows */
-async function write(about, rows) {
-  writeFileSync(join(RESULTS, "returns.json"), JSON.stringify({ about, rows }, null, 2) + "\n");
-  writeFileSync(join(RESULTS, "returns.md"), `${tableOf(rows)}\n\n${about}\n`);
-  writeFileSync(join(RESULTS, "returns.svg"), chart(rows));
-  await writeDocuments();
-}
 
 main({ options: OPTIONS }, async ({ values }) => {
   const clients = positive("--clients", values.clients);
