@@ -74,7 +74,8 @@ class ClientBuffer {
       if (this.#sending === 0) {
         this.#exemptSent = 0; // all that was sent has left
       }
-      const mayBeLarge = (data?.length ?? 0) * 3 > this.#limit; // a character has up to 3 bytes
+      // A character has up to 3 bytes, in the text and in the frame.
+      const mayBeLarge = (data?.length ?? 0) * 6 + PACKET_OVERHEAD > this.#limit;
       if (!mayBeLarge && !options?.isMissed) {
         return;
       }
@@ -136,16 +137,17 @@ class ClientBuffer {
    */
   #end(waiting) {
     const { transport } = this.#conn;
+    const message = `${waiting} bytes waited for this client (clientBufferBytes: ${this.#limit})`;
+    const error = Object.assign(new Error(message), { code: "ERR_SIO_REDIS_SLOW_CLIENT" });
     transport.discard?.(); // polling would wait for the client's next request
-    this.#conn.onError(
-      Object.assign(
-        new Error(`${waiting} bytes waited for this client (clientBufferBytes: ${this.#limit})`),
-        { code: "ERR_SIO_REDIS_SLOW_CLIENT" },
-      ),
-    );
-    // engine.io has only asked for the end of the WebSocket: that would wait behind what is not read.
-    transport.socket?.terminate?.();
-    this.#responses.forEach((response) => response.destroy());
+    try {
+      this.#conn.onError(error);
+    } finally {
+      // Also if a `disconnect` handler has thrown. engine.io has only asked for the end of the WebSocket:
+      // that would wait behind what is not read.
+      transport.socket?.terminate?.();
+      this.#responses.forEach((response) => response.destroy());
+    }
   }
 }
 
