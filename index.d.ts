@@ -15,7 +15,8 @@ export interface RedisStreamsAdapterOptions {
    */
   streamCount?: number;
   /**
-   * The prefix of the PUB/SUB channels.
+   * The prefix of the PUB/SUB channels. Applications that share a Redis need different ones, even if
+   * they use different databases.
    * @default "socket.io"
    * @example createAdapter(client, { channelPrefix: "chat" })
    */

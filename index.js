@@ -11,6 +11,7 @@ const { connectionSettings, refuseSecondClient } = require("./lib/connection");
 const { Emitter } = require("./lib/emitter");
 const { Engine } = require("./lib/engine");
 const { resolveOptions } = require("./lib/options");
+const { warnOfSharedChannels } = require("./lib/shared-channels");
 const { warn } = require("./lib/warnings");
 
 /**
@@ -22,6 +23,8 @@ function createAdapter(redisClient, opts) {
   refuseSecondClient(opts, "createAdapter");
   const settings = connectionSettings(redisClient, { warn });
   const options = resolveOptions(opts, { warn });
+  const isPrefixSet = opts?.channelPrefix !== undefined;
+  warnOfSharedChannels(settings, options, { isPrefixSet, warn });
   /** The engine of each Socket.IO server. It starts with the first namespace, and a new one starts with
    * the first namespace after its end. @type {WeakMap<object, Engine>} */
   const engines = new WeakMap();

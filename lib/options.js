@@ -261,4 +261,11 @@ function editDistance(a, b) {
   return previous[b.length];
 }
 
-module.exports = { resolveOptions };
+/**
+ * @template {keyof Options} Name
+ * @param {Name} name
+ * @param {Options[Name]} value
+ */
+const isDefault = (name, value) => value === TABLE[name].default;
+
+module.exports = { resolveOptions, isDefault };

@@ -33,11 +33,21 @@ impl Changes {
     }
 }
 
+/// The last heartbeat of a node.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    at: Instant,
+    /// Whether the node has other streams than this one, so that it belongs to another application.
+    /// A stranger never counts as alive. It is known so that its subscriptions do not count as those
+    /// of an upstream node.
+    is_stranger: bool,
+}
+
 /// The nodes that this node has heard.
 #[derive(Debug)]
 pub(crate) struct Members {
     timeout: Duration,
-    heard: HashMap<String, Instant>,
+    heard: HashMap<String, Heard>,
     /// The nodes that were alive at the last refresh.
     alive: HashSet<String>,
     /// The moment of the last refresh.
@@ -52,7 +62,12 @@ impl Members {
 
     /// A node has sent a heartbeat.
     pub(crate) fn hear(&mut self, uid: String) {
-        self.heard.insert(uid, Instant::now());
+        self.heard.insert(uid, Heard { at: Instant::now(), is_stranger: false });
+    }
+
+    /// A node with other streams has sent a heartbeat.
+    pub(crate) fn hear_stranger(&mut self, uid: String) {
+        self.heard.insert(uid, Heard { at: Instant::now(), is_stranger: true });
     }
 
     /// A node has left.
@@ -65,8 +80,8 @@ impl Members {
     pub(crate) fn listen_again(&mut self) {
         let now = Instant::now();
         for (uid, heard) in &mut self.heard {
-            if self.alive.contains(uid) || *heard >= self.refreshed {
-                *heard = now;
+            if self.alive.contains(uid) || heard.at >= self.refreshed {
+                heard.at = now;
             }
         }
     }
@@ -76,8 +91,8 @@ impl Members {
     pub(crate) fn refresh(&mut self) -> Changes {
         let now = Instant::now();
         self.refreshed = now;
-        self.heard.retain(|_, heard| now.duration_since(*heard) < FORGOTTEN);
-        let is_alive = |uid: &str| self.heard.get(uid).is_some_and(|heard| self.is_alive(*heard));
+        self.heard.retain(|_, heard| now.duration_since(heard.at) < FORGOTTEN);
+        let is_alive = |uid: &str| self.heard.get(uid).is_some_and(|heard| self.is_alive(heard));
         let gone = self.alive.iter().filter(|uid| !is_alive(uid));
         let (silent, left) = gone.cloned().partition(|uid| self.heard.contains_key(uid));
         let came = self.heard.keys().filter(|uid| !self.alive.contains(*uid) && is_alive(uid));
@@ -100,13 +115,13 @@ impl Members {
         self.heard.len()
     }
 
-    /// All known nodes, and whether each is alive.
+    /// All known nodes, and whether each is alive. Strangers are not.
     pub(crate) fn all(&self) -> Vec<(String, bool)> {
-        self.heard.iter().map(|(uid, heard)| (uid.clone(), self.is_alive(*heard))).collect()
+        self.heard.iter().map(|(uid, heard)| (uid.clone(), self.is_alive(heard))).collect()
     }
 
-    fn is_alive(&self, heard: Instant) -> bool {
-        heard.elapsed() <= self.timeout
+    fn is_alive(&self, heard: &Heard) -> bool {
+        !heard.is_stranger && heard.at.elapsed() <= self.timeout
     }
 }
 
@@ -175,6 +190,17 @@ mod tests {
         members.listen_again();
         assert!(members.refresh().is_empty());
         assert_eq!((alive(&members), members.alive()), (vec!["b".to_owned()], 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_is_known_and_never_alive() {
+        let mut members = Members::new(TIMEOUT);
+        members.hear_stranger("a".into());
+        assert!(members.refresh().is_empty());
+        members.listen_again();
+        assert_eq!((members.all(), members.alive()), (vec![("a".to_owned(), false)], 0));
+        members.leave("a");
+        assert!(members.all().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

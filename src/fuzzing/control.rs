@@ -1,5 +1,5 @@
-//! PUB/SUB: requests and answers come out as they went in, in order, and none of them before the
-//! entries that it must not overtake.
+//! PUB/SUB: requests and answers come out as they went in, in order, none of them before the
+//! entries that it must not overtake, and none from other streams.
 
 use std::sync::Arc;
 
@@ -15,9 +15,11 @@ use crate::engine::redis::Connector;
 use crate::engine::stats::Stats;
 use crate::engine::stream::{Progress, Stream};
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::{EntryId, is_msgpack, position};
+use crate::engine::wire::{EntryId, is_msgpack, request_head};
 
 const UID: &str = "0123456789abcdef";
+/// The identity of the node's streams.
+const STREAM: &str = "0/socket.io/1";
 
 /// The input is a list of steps: each is a letter and the bytes that go with it.
 pub(crate) fn run(input: &[u8]) {
@@ -41,9 +43,12 @@ pub(crate) fn run(input: &[u8]) {
     node.advance(Some(EntryId { ms: u64::MAX, seq: u64::MAX }));
     node.drain(&mut received);
     let (dropped, malformed) = (node.stats.dropped.get(), node.stats.malformed.get());
-    assert_eq!(received.len() as u64 + dropped + malformed, sent.len() as u64);
-    let not_msgpack = sent.iter().filter(|payload| !is_msgpack(payload)).count();
-    assert_eq!(malformed, not_msgpack as u64);
+    let (sound, not_msgpack): (Vec<&[u8]>, Vec<&[u8]>) =
+        sent.iter().copied().partition(|payload| is_msgpack(payload));
+    let of_others = |payload: &&&[u8]| request_head(payload).stream.is_some_and(|it| it != STREAM);
+    let ignored = sound.iter().filter(of_others).count() as u64;
+    assert_eq!(received.len() as u64 + dropped + malformed + ignored, sent.len() as u64);
+    assert_eq!(malformed, not_msgpack.len() as u64);
     let mut sent = sent.into_iter();
     let is_in_order = received.iter().all(|payload| sent.any(|sent| sent == payload));
     assert!(is_in_order, "{received:?}");
@@ -102,7 +107,9 @@ impl Node {
         let reached = self.stream.cursor().position;
         for event in self.inbox.drain(usize::MAX).unwrap_or_default() {
             if let Event::Stream(StreamEvent::Message { payload, .. }) = event {
-                assert!(position(&payload).is_none_or(|position| position <= reached));
+                let head = request_head(&payload);
+                assert!(head.position.is_none_or(|position| position <= reached));
+                assert!(head.stream.is_none_or(|stream| stream == STREAM));
                 received.push(payload);
             }
         }

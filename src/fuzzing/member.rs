@@ -22,5 +22,12 @@ pub(crate) fn run(input: &[u8]) {
         Some("bye") => MemberNews::Bye,
         _ => return,
     };
-    assert_eq!(ours, uid.map(|uid| MemberMessage { uid, news }));
+    let stream = match message.get("stream") {
+        None | Some(Js::Null) => None,
+        Some(stream) => match stream.as_text() {
+            Some(stream) => Some(stream),
+            None => return assert_eq!(ours, None),
+        },
+    };
+    assert_eq!(ours, uid.map(|uid| MemberMessage { uid, news, stream }));
 }

@@ -9,7 +9,7 @@ use super::{ChannelTarget, ControlJob, Shared};
 use crate::engine::event::{Notice, StreamEvent};
 use crate::engine::membership::Members;
 use crate::engine::stream::{Progress, Stream};
-use crate::engine::wire::{EntryId, MemberMessage, MemberNews, is_msgpack, position};
+use crate::engine::wire::{EntryId, MemberMessage, MemberNews, is_msgpack, request_head};
 
 impl Shared {
     /// Delivers deferred messages that have waited long enough.
@@ -62,14 +62,18 @@ impl Shared {
     }
 
     /// Passes a message to its namespace, or defers it until the reader has reached the position
-    /// that the sender has added to the message.
+    /// that the sender has added to the message. Ignores a request from other streams.
     pub(super) fn take_in(&self, channel: &str, route: &ChannelTarget, payload: Vec<u8>) {
         if !is_msgpack(&payload) {
             self.stats.malformed.add(1);
             tracing::debug!("PUB/SUB message on {channel} dropped: no msgpack, or too deep");
             return;
         }
-        let until = position(&payload).unwrap_or(EntryId::ZERO);
+        let head = request_head(&payload);
+        if head.stream.is_some_and(|stream| self.is_other_stream(stream)) {
+            return;
+        }
+        let until = head.position.unwrap_or(EntryId::ZERO);
         let namespace = &route.namespace;
         let event = StreamEvent::Message { namespace: namespace.handle, payload };
         let mut cursor = route.stream.cursor();
@@ -97,15 +101,24 @@ impl Shared {
         if message.uid == *self.uid {
             return None;
         }
+        let is_stranger = message.stream.is_some_and(|stream| self.is_other_stream(&stream));
         let mut members = self.members();
         match message.news {
             MemberNews::Bye => members.leave(&message.uid),
+            MemberNews::Hello | MemberNews::Alive if is_stranger => {
+                members.hear_stranger(message.uid);
+            }
             MemberNews::Hello | MemberNews::Alive => members.hear(message.uid),
         }
         if let Some(notice) = Notice::members_changed(None, members.refresh()) {
             self.inbox.push(notice);
         }
         (message.news == MemberNews::Hello).then_some(ControlJob::AnswerHello)
+    }
+
+    /// Whether this is the identity of other streams than this node's.
+    fn is_other_stream(&self, identity: &str) -> bool {
+        *identity != *self.stream_identity
     }
 
     pub(super) fn on_wire(&self, channel: String) -> String {

@@ -26,7 +26,7 @@ use super::inbox::Inbox;
 use super::membership::Members;
 use super::namespaces::Namespace;
 use super::options::Options;
-use super::redis::Connector;
+use super::redis::{Connector, Settings};
 use super::stats::Stats;
 use super::stream::Stream;
 use super::warnings::Warnings;
@@ -79,6 +79,8 @@ struct ChannelTarget {
 struct Shared {
     uid: Arc<str>,
     options: Arc<Options>,
+    /// Tells this node's streams from those of other applications that use the same channels.
+    stream_identity: Arc<str>,
     prefix: String,
     inbox: Arc<Inbox>,
     stats: Arc<Stats>,
@@ -120,10 +122,12 @@ impl Control {
         } else {
             String::new()
         };
+        let stream_identity: Arc<str> = stream_identity(&options, settings).into();
         let members = Mutex::new(Members::new(options.heartbeat_timeout()));
         let shared = Arc::new(Shared {
             uid,
             options,
+            stream_identity: stream_identity.clone(),
             prefix,
             inbox,
             stats,
@@ -136,7 +140,7 @@ impl Control {
         let (sender, jobs) = mpsc::unbounded_channel();
         let task = ControlTask::new(shared.clone(), connector, jobs, sender.downgrade());
         let (outgoing, orders) = mpsc::unbounded_channel();
-        let order_task = OrderTask::new(orders, sender.clone());
+        let order_task = OrderTask::new(orders, sender.clone(), stream_identity);
         (Self { shared, jobs: sender, outgoing }, task, order_task)
     }
 
@@ -243,6 +247,13 @@ impl Control {
         // The task ends only with the engine: then nobody waits for the job.
         let _ = self.jobs.send(job);
     }
+}
+
+/// Equal for nodes whose streams are the same: the database, the name with the key prefix, and the
+/// number of streams.
+fn stream_identity(options: &Options, settings: &Settings) -> String {
+    let name = settings.key(&options.stream_name);
+    format!("{}/{name}/{}", settings.database, options.stream_count)
 }
 
 #[cfg(any(test, fuzzing))]

@@ -1,5 +1,5 @@
 //! Makes requests wait for earlier publishes: a request over PUB/SUB must not overtake the joins
-//! and broadcasts that the same node made before it.
+//! and broadcasts that the same node made before it. Then adds our fields to the request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{ControlJob, Message};
 use crate::engine::stream::Stream;
-use crate::engine::wire::with_position;
+use crate::engine::wire::with_request_head;
 
 /// How long a request waits for the publishes before it.
 pub(super) const LIMIT: Duration = Duration::from_secs(1);
@@ -33,6 +33,8 @@ pub(super) enum Order {
 pub(crate) struct OrderTask {
     orders: mpsc::UnboundedReceiver<Order>,
     jobs: mpsc::UnboundedSender<ControlJob>,
+    /// The identity of this node's streams.
+    stream_identity: Arc<str>,
 }
 
 impl OrderTask {
@@ -40,8 +42,9 @@ impl OrderTask {
     pub(super) fn new(
         orders: mpsc::UnboundedReceiver<Order>,
         jobs: mpsc::UnboundedSender<ControlJob>,
+        stream_identity: Arc<str>,
     ) -> Self {
-        Self { orders, jobs }
+        Self { orders, jobs, stream_identity }
     }
 
     /// Runs until it is stopped.
@@ -56,7 +59,8 @@ impl OrderTask {
                     // The stream's position at this moment: the other nodes wait until they have
                     // read up to it.
                     let position = stream.cursor().written;
-                    message.payload = with_position(message.payload, position);
+                    message.payload =
+                        with_request_head(message.payload, position, &self.stream_identity);
                     ControlJob::Publish(message)
                 }
                 Order::Stop { done } => ControlJob::Stop { done },

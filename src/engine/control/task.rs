@@ -314,7 +314,8 @@ impl ControlTask {
     async fn say(&mut self, connections: &mut PubSubConnections, news: MemberNews) -> Result<()> {
         self.said = Instant::now();
         self.answer_at = None;
-        let message = MemberMessage { uid: self.shared.uid.to_string(), news };
+        let stream = Some(self.shared.stream_identity.to_string());
+        let message = MemberMessage { uid: self.shared.uid.to_string(), news, stream };
         let Ok(json) = serde_json::to_vec(&message) else { return Ok(()) };
         let (name, channel) = (self.shared.publish_command(), self.shared.members_channel());
         let refusals = connections.send(name, &[command(name, &channel, Some(&json))]).await?;

@@ -12,12 +12,14 @@ use crate::engine::error::Error;
 use crate::engine::event::{Answer, Event, Notice, StreamEvent, SubscriberCount};
 use crate::engine::options::{self, Options};
 use crate::engine::stream::Progress;
-use crate::engine::wire::position;
+use crate::engine::wire::{request_head, with_request_head};
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
 const REQUESTS: &str = "socket.io#/#";
 const ANSWERS: &str = "socket.io#/#ours#";
 const MEMBERS: &str = "socket.io#members#";
+/// The identity of the node's streams.
+const STREAM: &str = "0/socket.io/1";
 /// msgpack of `{uid: "a"}`.
 const PAYLOAD: &[u8] = b"\x81\xa3uid\xa1a";
 
@@ -85,14 +87,19 @@ async fn idle(connection: &mut ScriptedConnection) {
 /// Expects a message of this node on the members channel.
 async fn said(connection: &mut ScriptedConnection, news: &str) {
     let command = connection.expect("PUBLISH").await;
-    let message = format!(r#"{{"uid":"ours","news":"{news}"}}"#);
+    let message = format!(r#"{{"uid":"ours","news":"{news}","stream":"{STREAM}"}}"#);
     assert_eq!(command.words[1..], [MEMBERS, &message]);
     command.reply(reply::int(0)).await;
 }
 
 /// Sends a message of another node on the members channel.
 async fn says(connection: &mut ScriptedConnection, uid: &str, news: &str) {
-    let message = format!(r#"{{"uid":"{uid}","news":"{news}"}}"#);
+    says_from(connection, STREAM, uid, news).await;
+}
+
+/// Sends a message of another node, which has these streams, on the members channel.
+async fn says_from(connection: &mut ScriptedConnection, stream: &str, uid: &str, news: &str) {
+    let message = format!(r#"{{"uid":"{uid}","news":"{news}","stream":"{stream}"}}"#);
     connection.publish(MEMBERS, message.as_bytes()).await;
 }
 
@@ -186,7 +193,8 @@ async fn a_request_waits_for_the_publishes_before_it_and_tells_the_position() {
     test.node.stream.cursor().written = id(6);
     test.node.stream.queue.end(1);
     let command = connection.expect(&format!("PUBLISH {REQUESTS}")).await;
-    assert!(command.words[2].ends_with("6-0"), "{command:?}", command = command.words);
+    let message = &command.words[2];
+    assert!(message.contains("6-0") && message.ends_with(STREAM), "{message}");
     command.reply(reply::int(1)).await;
 }
 
@@ -210,8 +218,8 @@ async fn a_request_overtakes_publishes_that_cannot_be_written_after_a_second() {
 async fn a_request_that_is_ahead_of_our_reader_waits_for_it() {
     let mut test = Test::new();
     let mut connection = test.connected().await;
-    let ahead = crate::engine::wire::with_position(PAYLOAD.to_vec(), id(6));
-    assert_eq!(position(&ahead), Some(id(6)));
+    let ahead = with_request_head(PAYLOAD.to_vec(), id(6), STREAM);
+    assert_eq!(request_head(&ahead).position, Some(id(6)));
     connection.publish(REQUESTS, &ahead).await;
     connection.publish(REQUESTS, PAYLOAD).await;
     connection.while_answering(sleep(Duration::from_millis(300))).await;
@@ -273,6 +281,37 @@ async fn nodes_are_counted_by_their_own_channels_and_the_rest_by_number() {
     let known = vec!["theirs".to_owned()];
     let count = SubscriberCount { known, others: 2, present: vec![false] };
     assert_eq!(test.count().await.unwrap(), count);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_from_other_streams_are_ignored_and_their_nodes_count_for_nothing() {
+    let settings = r#"{"database":1,"keyPrefix":"app:"}"#;
+    let mut test = Test::with(settings, options::defaults());
+    let mut connection = test.redis.accept().await;
+    connection.answer("PUBLISH", reply::int(0));
+    connection.while_answering(sleep(Duration::from_millis(1))).await;
+    let ours = with_request_head(PAYLOAD.to_vec(), id(5), "1/app:socket.io/1");
+    for other in ["0/app:socket.io/1", "1/socket.io/1", "1/app:socket.io/2", ""] {
+        let theirs = with_request_head(PAYLOAD.to_vec(), id(9), other);
+        connection.publish(REQUESTS, &theirs).await;
+        says_from(&mut connection, other, &format!("of {other}"), "alive").await;
+    }
+    connection.publish(REQUESTS, &ours).await;
+    match connection.while_answering(test.node.event()).await {
+        Event::Stream(StreamEvent::Message { payload, .. }) => assert_eq!(payload, ours),
+        other => panic!("{other:?}"),
+    }
+    test.control.count_subscribers(1, "/", vec![]);
+    let command = connection.expect("PUBSUB NUMSUB").await;
+    // This node, one of each other application, and one of which nothing is known.
+    let counts = [6, 1, 1, 1, 1, 1];
+    let named = command.words[2..].iter().zip(counts);
+    let flat = named.flat_map(|(channel, count)| [reply::text(channel), reply::int(count)]);
+    let reply = reply::array(&flat.collect::<Vec<_>>());
+    command.reply(reply).await;
+    let count = SubscriberCount { known: vec![], others: 1, present: vec![] };
+    assert_eq!(connection.while_answering(test.count()).await.unwrap(), count);
+    assert_eq!(test.control.members(), 0);
 }
 
 #[tokio::test(start_paused = true)]

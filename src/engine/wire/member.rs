@@ -8,6 +8,9 @@ pub(crate) struct MemberMessage {
     /// The `uid` of the node that sends the message.
     pub(crate) uid: String,
     pub(crate) news: MemberNews,
+    /// The identity of the sender's streams, as in its requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stream: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,10 +30,14 @@ mod tests {
 
     #[test]
     fn stays_readable_for_other_versions() {
-        let message = MemberMessage { uid: "ab".into(), news: MemberNews::Hello };
+        let stream = Some("0/socket.io/1".to_owned());
+        let message = MemberMessage { uid: "ab".into(), news: MemberNews::Hello, stream };
         let json = serde_json::to_string(&message).unwrap();
-        assert_eq!(json, r#"{"uid":"ab","news":"hello"}"#);
-        let newer = r#"{"uid":"ab","news":"alive","extra":1}"#;
-        assert!(serde_json::from_str::<MemberMessage>(newer).is_ok());
+        assert_eq!(json, r#"{"uid":"ab","news":"hello","stream":"0/socket.io/1"}"#);
+        for other in [r#"{"uid":"ab","news":"alive"}"#, r#"{"uid":"ab","news":"alive","extra":1}"#]
+        {
+            let message: MemberMessage = serde_json::from_str(other).unwrap();
+            assert_eq!((message.news, message.stream), (MemberNews::Alive, None));
+        }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) use entry_id::{EntryId, digits};
 pub(crate) use frame::text_frame;
 pub(crate) use member::{MemberMessage, MemberNews};
 pub(crate) use memberships::{Judgement, Membership, Memberships};
-pub(crate) use message::{position, with_position};
+pub(crate) use message::{request_head, with_request_head};
 pub(crate) use msgpack::is_msgpack;
 pub(crate) use origin::{ORIGIN, Origin};
 pub(crate) use packet::Packet;
