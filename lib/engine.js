@@ -9,6 +9,7 @@ const debug = require("./debug");
 const diagnostics = require("./diagnostics");
 const { BY_JS } = require("./events");
 const { NativeEngine } = require("./native");
+const { Outage } = require("./outage");
 const { retentionOf } = require("./retention");
 const { SharedPackets } = require("./shared-packets");
 const { Tickets } = require("./tickets");
@@ -98,6 +99,7 @@ class Engine {
     thrown: (error) =>
       warnOfHandler("a handler has thrown while a message of the cluster was delivered", error),
   };
+  #outage = new Outage();
   #credentials;
   /** Undefined without a limit. @type {ClientBuffers | undefined} */
   clientBuffers;
@@ -205,6 +207,7 @@ class Engine {
     await this.#call("done", (call) => this.#native.close(call));
     this.#ended = true;
     this.#credentials.stop();
+    this.#outage.stop();
     this.#native.release();
     this.#calls.forEach(({ reject }) => reject(closedError()));
     this.#calls.clear();
@@ -473,7 +476,12 @@ class Engine {
       case "credentials":
         return this.#credentials.provide(event.request);
       case "warning":
+        if (event.isOutage) {
+          this.#outage.begin();
+        }
         return warn(event.error.code, event.error.message);
+      case "outageOver":
+        return this.#outage.end();
       case "debug":
         return debug("%s", event.line);
     }

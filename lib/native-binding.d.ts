@@ -219,7 +219,12 @@ export type NativeEvent =
       away: number;
     }
   | { kind: "credentials"; /** JS returns this number with them. */ request: number }
-  | { kind: "warning"; /** What it is. */ error: NativeError }
+  | {
+      kind: "warning"; /** What it is. */
+      error: NativeError; /** Whether an outage has begun, which `outageOver` ends. */
+      isOutage: boolean;
+    }
+  | { kind: "outageOver" }
   | { kind: "debug"; /** The line. */ line: string };
 
 /** A histogram. */

@@ -65,7 +65,8 @@ test("a database that does not exist is reported once, as what it is", async () 
   const before = await connections();
   // By then the reader, the writer and PUB/SUB have tried, and some of them more than once.
   const enough = async () => (await connections()) > before + 20;
-  const said = await reported(`redis://127.0.0.1:${redis.port}/99`, { enough });
+  const options = { channelPrefix: "of-99" };
+  const said = await reported(`redis://127.0.0.1:${redis.port}/99`, { options, enough });
   assert.equal(said.length, 1, JSON.stringify(said));
   assert.match(said[0].message, /refused SELECT: .*`databases`/);
 });

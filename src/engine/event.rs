@@ -116,6 +116,8 @@ pub(crate) enum Notice {
         /// The client's private session ID.
         pid: String,
     },
+    /// All outages that the engine has warned of are over.
+    OutageOver,
     /// A line for `DEBUG=`.
     Debug(String),
 }
@@ -234,7 +236,8 @@ impl Notice {
             }
             Notice::Answered { .. }
             | Notice::Reconnected { .. }
-            | Notice::CredentialsWanted { .. } => 0,
+            | Notice::CredentialsWanted { .. }
+            | Notice::OutageOver => 0,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Warns the operator once per cause, and again if the cause comes back, but no more than a few times
-//! an hour: a proxy may cut idle connections for ever.
+//! an hour: a proxy may cut idle connections for ever. Reports when an outage is over.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,27 +18,36 @@ const PERIOD: Duration = Duration::from_secs(3_600);
 /// Sends warnings to JS, which passes them to `process.emitWarning`.
 pub(crate) struct Warnings {
     inbox: Arc<Inbox>,
-    /// The task and the cause of each warning whose cause lasts.
-    said: Mutex<HashSet<(&'static str, String)>>,
+    /// The errors whose cause lasts.
+    lasting: Mutex<Vec<Lasting>>,
     /// How often the engine has warned of each cause since when.
     counts: Mutex<HashMap<String, (u32, Instant)>>,
 }
 
+struct Lasting {
+    /// The task that has met the cause.
+    task: &'static str,
+    cause: String,
+    is_outage: bool,
+}
+
 impl Warnings {
     pub(crate) fn new(inbox: Arc<Inbox>) -> Self {
-        Self { inbox, said: Mutex::default(), counts: Mutex::default() }
+        Self { inbox, lasting: Mutex::default(), counts: Mutex::default() }
     }
 
     /// Warns of an error that `task` has met, unless the engine has already warned of its cause and
     /// the cause lasts.
     pub(crate) fn warn(&self, task: &'static str, error: &Error) {
         tracing::debug!("{task}: {error}");
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lasting = self.lasting();
         // Several tasks may meet the same cause: one warning is enough.
         let cause = error.cause();
-        let known = said.iter().any(|(_, known)| *known == cause);
-        let is_due = !known && self.is_due(&cause);
-        said.insert((task, cause));
+        let is_known = lasting.iter().any(|known| known.cause == cause);
+        let is_due = !is_known && self.is_due(&cause);
+        if !lasting.iter().any(|known| known.task == task && known.cause == cause) {
+            lasting.push(Lasting { task, cause, is_outage: error.is_outage() });
+        }
         if is_due {
             self.inbox.push(Notice::Warning(error.clone()));
         }
@@ -58,28 +67,46 @@ impl Warnings {
 
     /// The task works again: its causes are gone.
     pub(crate) fn clear(&self, task: &'static str) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if !said.is_empty() {
-            said.retain(|(who, _)| *who != task);
+        let mut lasting = self.lasting();
+        let had_outage = lasting.iter().any(|known| known.task == task && known.is_outage);
+        lasting.retain(|known| known.task != task);
+        if had_outage && !lasting.iter().any(|known| known.is_outage) {
+            self.inbox.push(Notice::OutageOver);
         }
+    }
+
+    fn lasting(&self) -> MutexGuard<'_, Vec<Lasting>> {
+        self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::event::Event;
+
+    /// How many warnings have come, and how many reports of the end of an outage.
+    fn counted(inbox: &Inbox) -> (usize, usize) {
+        let events = inbox.drain(1_000).unwrap_or_default();
+        let is_over = |event: &&Event| matches!(event, Event::Notice(Notice::OutageOver));
+        let over = events.iter().filter(is_over).count();
+        (events.len() - over, over)
+    }
+
+    fn outage() -> Error {
+        Error::Connection { address: "a:1".into(), reason: "refused".into() }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_back_for_ever_is_warned_of_a_few_times_an_hour() {
         let inbox = Arc::new(Inbox::new(1 << 20, || {}));
         let warnings = Warnings::new(inbox.clone());
-        let cut = Error::Connection { address: "a:1".into(), reason: "it has ended".into() };
         let hour = || {
             for _ in 0..100 {
-                warnings.warn("reader", &cut);
+                warnings.warn("reader", &outage());
                 warnings.clear("reader");
             }
-            inbox.drain(100).map_or(0, |said| said.len())
+            counted(&inbox).0
         };
         assert_eq!((hour(), hour()), (MOST as usize, 0));
         tokio::time::advance(PERIOD).await;
@@ -90,21 +117,41 @@ mod tests {
     fn once_per_cause_and_again_after_it_had_gone() {
         let inbox = Arc::new(Inbox::new(1 << 20, || {}));
         let warnings = Warnings::new(inbox.clone());
-        let outage = Error::Connection { address: "a:1".into(), reason: "refused".into() };
         let login = Error::Auth { address: "a:1".into(), reason: "WRONGPASS".into() };
         for _ in 0..3 {
-            warnings.warn("reader", &outage);
-            warnings.warn("writer", &outage);
+            warnings.warn("reader", &outage());
+            warnings.warn("writer", &outage());
             warnings.warn("writer", &login);
         }
-        assert_eq!(inbox.drain(10).unwrap().len(), 2);
+        assert_eq!(counted(&inbox), (2, 0));
         warnings.clear("writer");
         warnings.warn("writer", &login);
-        warnings.warn("writer", &outage);
-        assert_eq!(inbox.drain(10).unwrap().len(), 1, "the reader's outage goes on");
+        warnings.warn("writer", &outage());
+        assert_eq!(counted(&inbox), (1, 0), "the reader's outage goes on");
         warnings.clear("reader");
         warnings.clear("writer");
-        warnings.warn("reader", &outage);
-        assert_eq!(inbox.drain(10).unwrap().len(), 1);
+        assert_eq!(counted(&inbox), (0, 1));
+        warnings.warn("reader", &outage());
+        assert_eq!(counted(&inbox), (1, 0));
+    }
+
+    #[test]
+    fn an_outage_is_over_when_no_task_meets_one_any_more() {
+        let inbox = Arc::new(Inbox::new(1 << 20, || {}));
+        let warnings = Warnings::new(inbox.clone());
+        let refusal = Error::OldNodes { key: "key".into() };
+        warnings.warn("reader", &outage());
+        let login = Error::Auth { address: "a:1".into(), reason: "WRONGPASS".into() };
+        warnings.warn("writer", &login);
+        warnings.warn("reader", &refusal);
+        warnings.warn("control", &refusal);
+        assert_eq!(counted(&inbox), (3, 0));
+        warnings.clear("reader");
+        assert_eq!(counted(&inbox), (0, 0), "the writer's goes on");
+        warnings.clear("writer");
+        assert_eq!(counted(&inbox), (0, 1));
+        warnings.clear("writer");
+        warnings.clear("control");
+        assert_eq!(counted(&inbox), (0, 0), "no outage");
     }
 }

@@ -131,7 +131,11 @@ pub enum NativeEvent {
     Warning {
         /// What it is.
         error: NativeError,
+        /// Whether an outage has begun, which `outageOver` ends.
+        is_outage: bool,
     },
+    /// All outages that the engine has warned of are over.
+    OutageOver,
     /// A line for `DEBUG=`.
     Debug {
         /// The line.
@@ -265,7 +269,10 @@ impl From<Notice> for NativeEvent {
                 away: away.as_millis() as f64,
             },
             Notice::CredentialsWanted { request } => Self::Credentials { request },
-            Notice::Warning(error) => Self::Warning { error: error.into() },
+            Notice::Warning(error) => {
+                Self::Warning { is_outage: error.is_outage(), error: error.into() }
+            }
+            Notice::OutageOver => Self::OutageOver,
             Notice::Debug(line) => Self::Debug { line },
         }
     }

@@ -325,6 +325,19 @@ impl Error {
         }
     }
 
+    /// True if Redis is down, or lets the engine do nothing at present.
+    pub(crate) fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Error::Connection { .. }
+                | Error::TurnedAway { .. }
+                | Error::Tls { .. }
+                | Error::Auth { .. }
+                | Error::Timeout { .. }
+                | Error::Unavailable { .. }
+        )
+    }
+
     /// True if the connection on which this error came up can still be used.
     pub(crate) fn connection_survives(&self) -> bool {
         match self {
