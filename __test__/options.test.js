@@ -64,7 +64,12 @@ describe("options", () => {
       clientBufferBytes: 13,
       requestsVia: "stream",
     });
-    assert.deepEqual(resultOf(given), { options: given, warnings: [] });
+    const { options, warnings } = resultOf(given);
+    assert.deepEqual(options, given);
+    const [[code, message], ...others] = warnings;
+    assert.equal(code, "SIO_REDIS_OPTION_IGNORED");
+    assert.match(message, /`useShardedPubSub` has no effect with `requestsVia: "stream"`/);
+    assert.deepEqual([others, resultOf(given).warnings], [[], []], "warned of once");
   });
 
   /** @type {[string, any, any][]} */

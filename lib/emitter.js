@@ -3,7 +3,7 @@
 // server. It has the name and the methods of @socket.io/redis-streams-emitter.
 
 const { BroadcastOperator } = require("./broadcast-operator");
-const { connectionSettings } = require("./connection");
+const { connectionSettings, refuseSecondClient } = require("./connection");
 const { Engine } = require("./engine");
 const { resolveOptions } = require("./options");
 const { Outbox } = require("./outbox");
@@ -68,6 +68,7 @@ class Emitter extends BroadcastOperator {
  * @param {any} opts
  */
 function openOutbox(redisClient, opts) {
+  refuseSecondClient(opts, CALLER);
   const settings = connectionSettings(redisClient, { warn, caller: CALLER });
   const options = resolveOptions(opts, { warn, caller: CALLER });
   return new Outbox(new Engine(settings, options, { role: "emitter", given: opts }), options);

@@ -111,8 +111,9 @@ const TABLE = {
   liveSessions: flag(true),
 };
 
-/** The unknown names that this process has warned of. */
+/** The unknown names, and what else, that this process has warned of. */
 const warnedOf = new Set();
+const IGNORED = '`useShardedPubSub` has no effect with `requestsVia: "stream"`';
 
 /**
  * @param {unknown} given what the user passed as options
@@ -141,6 +142,7 @@ function resolveOptions(given, { warn, caller = "createAdapter" }) {
       }),
     )
   );
+  warnOfIgnored(resolved, warn, caller);
   const { heartbeatInterval, heartbeatTimeout } = resolved;
   if (heartbeatTimeout <= heartbeatInterval) {
     throw coded(
@@ -222,6 +224,21 @@ function warnOfUnknown(names, warn, caller) {
       "SIO_REDIS_UNKNOWN_OPTION",
       `${caller}: \`${name}\` is no option and has no effect` +
         (similar === undefined ? "" : `; did you mean \`${similar}\`?`),
+    );
+  }
+}
+
+/**
+ * @param {Options} options
+ * @param {(code: string, message: string) => void} warn
+ * @param {string} caller
+ */
+function warnOfIgnored({ useShardedPubSub, requestsVia }, warn, caller) {
+  if (useShardedPubSub && requestsVia === "stream" && !warnedOf.has(IGNORED)) {
+    warnedOf.add(IGNORED);
+    warn(
+      "SIO_REDIS_OPTION_IGNORED",
+      `${caller}: ${IGNORED}: then nothing travels over PUB/SUB. Leave out one of them`,
     );
   }
 }

@@ -122,6 +122,10 @@ describe("what is passed to the emitter", () => {
         { code: "ERR_SIO_REDIS_OPTION", message: /^Emitter: `maxLen`/ },
       ],
       [
+        () => new Emitter(url, /** @type {any} */ (new Redis({ lazyConnect: true }))),
+        { code: "ERR_SIO_REDIS_CLIENT", message: /^Emitter: two clients were passed.*one client/ },
+      ],
+      [
         () => new Emitter(url, /** @type {any} */ ("/chat")),
         { code: "ERR_SIO_REDIS_OPTION", message: /^Emitter: the options must be an object/ },
       ],

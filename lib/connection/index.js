@@ -116,7 +116,7 @@ function withoutClient(input, context) {
     throw clientError(
       context,
       "a mock of a Redis client was passed, which leads to no server: test without an adapter, or " +
-        `with a real Redis (see docs/testing.md); else pass ${INSTEAD}`,
+        `with a real Redis; else pass ${INSTEAD}`,
     );
   }
   throw clientError(context, `${typeName(input)} was passed: pass ${INSTEAD}`);
@@ -133,7 +133,7 @@ function refuseSecondClient(opts, caller) {
   if (clientKind(opts) !== undefined || isMock(opts)) {
     throw clientError(
       { caller },
-      "two clients were passed, as to the adapter over Redis PUB/SUB: pass one client, then options; " +
+      "two clients were passed, as to @socket.io/redis-adapter: pass one client, then options; " +
         "the connections for publishing and subscribing are made from its settings",
     );
   }

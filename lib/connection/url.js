@@ -28,6 +28,38 @@ const TCP_SCHEMES = new Map([
 // The standard parser refuses a login without a host, but the URL of a unix socket may have one.
 const UNIX = /^(?:redis\+)?unix:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?(\/[^?#]+)(?:\?([^#]*))?$/i;
 
+/**
+ * Query parameters that clients and services put into URLs. Only these are named in errors: any other
+ * name may be a piece of a password.
+ */
+const NAMED = [
+  "family",
+  "tls",
+  "ssl",
+  "ssl_cert_reqs",
+  "rejectUnauthorized",
+  "servername",
+  "username",
+  "password",
+  "database",
+  "name",
+  "clientName",
+  "connectionName",
+  "keyPrefix",
+  "connectTimeout",
+  "commandTimeout",
+  "timeout",
+  "keepAlive",
+  "noDelay",
+  "protocol",
+  "role",
+  "lazyConnect",
+  "enableReadyCheck",
+  "enableOfflineQueue",
+  "enableAutoPipelining",
+  "maxRetriesPerRequest",
+];
+
 const EXPECTED =
   "must be redis://[user:password@]host[:port][/database], the same with rediss:// for TLS (or valkey://, valkeys://), or " +
   "unix://[user:password@]/path/to/socket[?db=database]";
@@ -106,8 +138,14 @@ function parseTcp(text, failed) {
  * @param {(problem: string) => Error} failed
  */
 function databaseOf(query, path, failed) {
-  if ([...query.keys()].some((name) => name !== "db")) {
-    throw failed("has a query parameter other than `db`: pass a settings object instead");
+  const others = [...query.keys()].filter((name) => name !== "db");
+  if (others.length > 0) {
+    const named = NAMED.filter((name) => others.includes(name)).map((name) => `\`${name}\``);
+    throw failed(
+      "has a query parameter other than `db`" +
+        (named.length === 0 ? "" : ` (${named.join(", ")})`) +
+        ": leave it out, or pass a settings object instead, such as { url, family: 4 }",
+    );
   }
   const all = [path, ...query.getAll("db")].filter((database) => database !== undefined);
   if (all.some((database) => !/^\d{1,9}$/.test(database))) {

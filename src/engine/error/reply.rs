@@ -155,7 +155,7 @@ fn advice_for(code: &str, reason: &str) -> (Refusal, &'static str) {
     match code {
         "NOPERM" => (
             Refusal::NoPermission,
-            "grant the ACL user this command, key and channel (see \"Permissions of the Redis user\" in docs/operations.md)",
+            "grant the ACL user this command, key and channel; this package's document \"Operations\" lists all that are needed",
         ),
         "WRONGTYPE" => (
             Refusal::WrongType,
@@ -175,7 +175,7 @@ fn advice_for_words(reason: &str) -> (Refusal, &'static str) {
         (
             "no permissions",
             Refusal::NoPermission,
-            "grant the ACL user this command (see \"Permissions of the Redis user\" in docs/operations.md)",
+            "grant the ACL user this command; this package's document \"Operations\" lists all that are needed",
         ),
         (
             "unknown command",
