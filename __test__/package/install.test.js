@@ -122,6 +122,12 @@ async function messagesCross(cwd, name, [program, ...args] = [process.execPath])
   await crossMessages(commands, redis.url);
 }
 
+/** The lines of docs/compatibility.md, which are run below. @param {string} words */
+function assertDocumented(words) {
+  const text = fs.readFileSync(join(packages.ROOT, "docs", "compatibility.md"), "utf8");
+  assert.ok(text.includes(`\`${words}\``), `docs/compatibility.md has ${words}`);
+}
+
 describe("the tarballs from a folder", () => {
   /** @type {import("../helpers/packages").Tarballs} */
   let tarballs;
@@ -176,6 +182,10 @@ describe("the tarballs from a folder", () => {
       const cwd = emptyProject();
       const ours = `${ALIAS}@file:${tarballs.main}`;
       const engine = `${packageName(PLATFORM)}@file:${tarballs.engine}`;
+      const here = [ours, engine].map((word) =>
+        word.replace(/file:.*\//, "file:./tarballs/").replaceAll(PLATFORM, "linux-x64-gnu"),
+      );
+      assertDocumented(here.join(" "));
       await install(cwd, ["socket.io@^4.8.0", ours, engine, ...more]);
       await messagesCross(cwd, ALIAS, [process.execPath, ...flags]);
     });
@@ -210,6 +220,7 @@ describe("the packages from a registry", () => {
       const cwd = emptyProject();
       // Yarn 4 takes an alias without a version for a tag, which it does not find.
       const ours = `${ALIAS}@npm:${NAME}@^${manifest.version}`;
+      assertDocumented(ours);
       await install(cwd, ["socket.io@^4.8.0", ours, ...more]);
       await messagesCross(cwd, ALIAS, [process.execPath, ...flags]);
 
