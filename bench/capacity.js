@@ -6,6 +6,7 @@
 const { createClient } = require("redis");
 
 const { startRedis } = require("../__test__/helpers/redis-server");
+const { main } = require("../scripts/run");
 const { startClients, startNode } = require("./process");
 
 const CLIENTS = 5_000;
@@ -24,7 +25,7 @@ function report(what, value) {
   console.log(`${what}: ${Number(value.toPrecision(3)).toLocaleString("en")}`);
 }
 
-(async () => {
+main({}, async () => {
   const redis = await startRedis();
   const admin = createClient({ url: redis.url });
   await admin.connect();
@@ -94,4 +95,4 @@ function report(what, value) {
   await Promise.all(nodes.map((each) => each.stop()));
   admin.destroy();
   await redis.stop();
-})();
+});
