@@ -35,6 +35,7 @@ const DEFAULTS = {
   historyBytes: 64 * 1024 * 1024,
   clientBufferBytes: 0,
   requestsVia: "pubsub",
+  liveSessions: true,
 };
 
 describe("options", () => {
@@ -63,6 +64,7 @@ describe("options", () => {
       historyBytes: 12,
       clientBufferBytes: 13,
       requestsVia: "stream",
+      liveSessions: false,
     });
     const { options, warnings } = resultOf(given);
     assert.deepEqual(options, given);

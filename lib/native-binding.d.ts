@@ -185,10 +185,10 @@ export type NativeEvent =
       kind: "restored"; /** The call. */
       call: number; /** msgpack of `{sid, pid, rooms, data}`. */
       session: Buffer; /** Numbers the restores of the session. */
-      generation: number /**
+      generation: number; /**
        * The entries of the broadcasts that the client missed, in order: both numbers of each ID,
        * or NaN if they are too large. `missedOf` gives the broadcasts while this batch is handled.
-       */;
+       */
       missed: Float64Array; /** The ID of the entry up to which `missed` goes. */
       position: string;
     }
@@ -227,16 +227,6 @@ export type NativeEvent =
   | { kind: "outageOver" }
   | { kind: "debug"; /** The line. */ line: string };
 
-/** A histogram. */
-export interface NativeLatency {
-  /** How many durations. */
-  count: number;
-  /** Their sum, in ms. */
-  sumMs: number;
-  /** Pairs of an upper bound in ms and the number of durations up to it. */
-  buckets: Array<Array<number>>;
-}
-
 /** Broadcasts that got a recipient while JS was handling the slice that left them out. */
 export interface NativeLate {
   /** The broadcasts. */
@@ -245,6 +235,16 @@ export interface NativeLate {
   places: Array<number>;
   /** For each of them, its number among what the slice left out. */
   numbers: Array<number>;
+}
+
+/** A histogram. */
+export interface NativeLatency {
+  /** How many durations. */
+  count: number;
+  /** Their sum, in ms. */
+  sumMs: number;
+  /** Pairs of an upper bound in ms and the number of durations up to it. */
+  buckets: Array<Array<number>>;
 }
 
 /** A broadcast that a client missed. */

@@ -10,8 +10,8 @@ const { SCENARIOS } = require("../../bench/returns/scenarios");
 
 const CLIENTS = 20;
 const SIZE = { every: 3_000, cycles: 2 };
-/** The scenarios in which all clients are recovered so far, by the beginning of their names. */
-const RECOVERED = ["connection destroyed", "rolling deploy", "jitter"];
+/** The scenarios in which all clients are recovered. */
+const RECOVERED = SCENARIOS.map(({ name }) => name);
 
 describe("clients come back", { concurrency: 2 }, () => {
   for (const scenario of SCENARIOS) {

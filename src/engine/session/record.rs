@@ -59,15 +59,6 @@ pub(super) fn newest(reply: &Value) -> (Generation, Option<Record>) {
     newest.map_or((0, None), |(generation, value)| (generation, Record::decode(value)))
 }
 
-/// All generations in a reply to HKEYS, or HGETALL.
-pub(super) fn generations(reply: &Value) -> Vec<Generation> {
-    match reply {
-        Value::Array(keys) => keys.iter().filter_map(generation).collect(),
-        Value::Set(keys) => keys.iter().filter_map(generation).collect(),
-        _ => Vec::new(),
-    }
-}
-
 fn fields_of<'a>(reply: &'a Value) -> HashMap<Generation, &'a [u8]> {
     let pairs: Vec<(&Value, &Value)> = match reply {
         Value::Map(pairs) => pairs.iter().map(|(field, value)| (field, value)).collect(),
@@ -121,6 +112,5 @@ mod tests {
         let gone = Value::Array(vec![bulk(b"3"), bulk(b""), bulk(b"x"), bulk(b"y")]);
         assert_eq!(newest(&gone), (3, None));
         assert_eq!(newest(&Value::Array(Vec::new())), (0, None));
-        assert_eq!(generations(&Value::Array(vec![bulk(b"1"), bulk(b"x"), bulk(b"4")])), [1, 4]);
     }
 }

@@ -12,7 +12,7 @@ use redis::{Cmd, Value};
 
 use super::KEY_IN_WORDS;
 use super::keys::{SessionKeys, node_key};
-use super::record::{Generation, NOT_OURS, Record, generations, newest};
+use super::record::{Generation, NOT_OURS, Record, newest};
 use super::save::{Save, Taken, What};
 use crate::engine::error::Result;
 use crate::engine::redis::{ANSWER_LIMIT, Pool, RoutedCommands, SendCommand};
@@ -200,11 +200,9 @@ impl Store {
     }
 
     async fn is_superseded(&self, keys: &SessionKeys, generation: Generation) -> Result<bool> {
-        let mut hkeys = redis::cmd("HKEYS");
-        hkeys.arg(&keys.live);
-        let answers = self.send(keys, Vec::new(), vec![hkeys]).await?;
-        let known = answers.first().map(generations).unwrap_or_default();
-        Ok(known.into_iter().any(|known| known > generation))
+        let answers = self.send(keys, Vec::new(), vec![hgetall(&keys.live)]).await?;
+        let newest = answers.first().map_or(NOT_OURS, |records| newest(records).0);
+        Ok(newest > generation)
     }
 
     /// Looks for a session. Changes nothing.
@@ -215,7 +213,7 @@ impl Store {
             command
         };
         let commands = vec![ask("PTTL", &keys.ended), ask("GET", &keys.ended)];
-        let answers = self.send(keys, commands, vec![ask("HGETALL", &keys.live)]).await?;
+        let answers = self.send(keys, commands, vec![hgetall(&keys.live)]).await?;
         let (newest, record) = answers.get(2).map(newest).unwrap_or_default();
         if let [Value::Int(keep), Value::BulkString(value), ..] = answers.as_slice() {
             let keep = Duration::from_millis((*keep).max(1).unsigned_abs());
@@ -314,8 +312,8 @@ impl Store {
 
     /// Whether the sessions of a node that is gone may still be restored.
     pub(super) async fn is_honoured(&self, owner: &str) -> Result<bool> {
-        let reply = self.send_for_node(owner, "EXISTS", &[]).await?;
-        Ok(reply == Value::Int(1))
+        let reply = self.send_for_node(owner, "PTTL", &[]).await?;
+        Ok(matches!(reply, Value::Int(left) if left >= 0))
     }
 
     /// Shows that this node is alive: its sessions are honoured for the time `keep` from now on.
@@ -358,6 +356,12 @@ fn set(key: &str, session: &[u8], keep: Duration) -> Cmd {
 fn hset(key: &str, generation: Generation, record: &[u8]) -> Cmd {
     let mut command = redis::cmd("HSET");
     command.arg(key).arg(generation).arg(record);
+    command
+}
+
+fn hgetall(key: &str) -> Cmd {
+    let mut command = redis::cmd("HGETALL");
+    command.arg(key);
     command
 }
 

@@ -85,8 +85,8 @@ async fn a_node_learns_that_another_one_has_its_client() {
     let mut connection = test.redis.accept().await;
     written(&mut connection, 1, true).await;
     connection.expect(&format!("SET {NODE}:ours")).await.reply(reply::ok()).await;
-    let keys = reply::array(&[reply::text("1"), reply::text("2")]);
-    connection.expect(&format!("HKEYS {RECORDS}")).await.reply(keys).await;
+    let records = ["1", "", "2", ""].map(reply::text);
+    connection.expect(&format!("HGETALL {RECORDS}")).await.reply(reply::array(&records)).await;
     connection.expect(&format!("HDEL {RECORDS} 1")).await.reply(reply::int(1)).await;
     match test.node.event().await {
         Event::Notice(Notice::SessionTaken { namespace: 3, pid }) => assert_eq!(pid, "p"),
@@ -102,8 +102,8 @@ async fn a_save_that_is_tried_again_does_not_overwrite_a_later_generation() {
     connection.expect("SET").await;
     drop(connection);
     let mut connection = test.redis.accept().await;
-    let keys = reply::array(&[reply::text("2")]);
-    connection.expect(&format!("HKEYS {RECORDS}")).await.reply(keys).await;
+    let records = ["2", ""].map(reply::text);
+    connection.expect(&format!("HGETALL {RECORDS}")).await.reply(reply::array(&records)).await;
     connection.while_answering(tokio::time::sleep(KEEP)).await;
 }
 
@@ -156,13 +156,13 @@ async fn a_dead_node_is_honoured_while_its_sign_of_life_lasts() {
         test.restore_from(id(7), dead("theirs"));
         test.redis.accept().await
     };
-    for (is_there, restored) in [(1, true), (0, false)] {
-        if is_there == 0 {
+    for (left, restored) in [(1_000, true), (-2, false)] {
+        if !restored {
             test.restore_from(id(7), dead("theirs"));
         }
         find(&mut connection, None, &[(4, &record("connected theirs"))]).await;
-        let command = connection.expect(&format!("EXISTS {NODE}:theirs")).await;
-        command.reply(reply::int(is_there)).await;
+        let command = connection.expect(&format!("PTTL {NODE}:theirs")).await;
+        command.reply(reply::int(left)).await;
         if restored {
             claim(&mut connection, 5).await;
             delete(&mut connection).await;
@@ -185,7 +185,7 @@ async fn what_a_node_sent_before_it_died_in_a_restore_nobody_knows() {
     // With a later offset, the client has got everything that was sent in front of its CONNECT.
     test.restore_from(id(8), dead("theirs"));
     find(&mut connection, None, &[(2, &restoring)]).await;
-    connection.expect("EXISTS").await.reply(reply::int(1)).await;
+    connection.expect(&format!("PTTL {NODE}:theirs")).await.reply(reply::int(1_000)).await;
     claim(&mut connection, 3).await;
     delete(&mut connection).await;
     assert_eq!(test.restored().await.0, [9]);
