@@ -6,8 +6,9 @@
 const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { useCluster } = require("../helpers/cluster");
-const { packetsOf } = require("../helpers/recovery");
+const { hasSession, packetsOf, pidOf } = require("../helpers/recovery");
 const { startChildNode } = require("../helpers/remote-node");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { connectClient } = require("../helpers/socket-client");
 const { settle, waitFor } = require("../helpers/wait");
 
@@ -105,12 +106,17 @@ for (const requestsVia of ["pubsub", "stream"]) {
       await cluster.disconnect(client);
     });
 
-    // Breaks when a node whose process is stopped is taken for a living one for ever.
-    test("or of a stopped one, as soon as it counts as dead", async () => {
+    // Breaks when a node whose process is stopped is taken for a living one for ever, when it does not
+    // learn that its client is elsewhere, and when it saves its old view of the session.
+    test("or of a stopped one, as soon as it counts as dead", async (t) => {
       const { cluster } = context;
       const victim = await startVictim();
-      const client = await connectClient(victim.url);
+      const proxy = await startProxy(victim.port);
+      t.after(() => proxy.close());
+      const client = await connectClient(`http://127.0.0.1:${proxy.port}`);
       await recorded(client);
+      // Its connection is half open from now on: only Redis can tell the node.
+      proxy.stall();
       victim.pause();
       client.cut();
       await waitFor(() => !client.socket.connected);
@@ -118,12 +124,17 @@ for (const requestsVia of ["pubsub", "stream"]) {
       assert.ok(client.socket.recovered);
       const socket = cluster.serverSocket(client);
       socket.join("later");
-      // It wakes up, and finds that its client has gone.
       victim.resume();
       await waitFor(async () => (await victim.fetchSockets({ local: true })).length === 0, {
+        timeout: 20_000,
         what: "the node to drop its socket",
       });
       await settle(300);
+      assert.equal(
+        await hasSession(cluster, pidOf(cluster, client)),
+        false,
+        "no old view is saved",
+      );
       await cluster.cut(client);
       await cluster.reconnect(client, 1);
       assert.ok(client.socket.recovered);

@@ -157,8 +157,13 @@ impl Store {
     pub(super) async fn save(&self, save: &Save) -> Result<bool> {
         let Save { keys, generation, what, tries, .. } = save;
         let (live, generation) = (&keys.live, *generation);
-        // An earlier try may have arrived, and a node may have restored the session since.
-        let may_be_old = *tries > 0 && matches!(what, What::Ended { .. } | What::Live { .. });
+        // This node may notice late that its client has left it, and a save that is tried again may
+        // have arrived. What another node does between this look and the save, its generation tells.
+        let may_be_old = match what {
+            What::Ended { .. } => true,
+            What::Live { .. } => *tries > 0,
+            What::Left | What::Returned(_) => false,
+        };
         if may_be_old && generation != NOT_OURS && self.is_superseded(keys, generation).await? {
             return Ok(false);
         }
