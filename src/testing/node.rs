@@ -136,13 +136,13 @@ impl TestNode {
         tokio::spawn(self.reader().run())
     }
 
-    /// The next event for JS. Reconnects are left out: `stats` counts them.
+    /// The next event for JS. Reconnects, which `stats` counts, and ends of outages are left out.
     pub(crate) async fn event(&self) -> Event {
         within("an event", async {
             loop {
                 match self.inbox.drain(1) {
                     Some(mut events) => {
-                        if let Some(event) = events.pop().filter(is_no_reconnect) {
+                        if let Some(event) = events.pop().filter(is_no_recovery) {
                             return event;
                         }
                     }
@@ -156,7 +156,7 @@ impl TestNode {
     /// The events that have come so far.
     pub(crate) fn events(&self) -> Vec<Event> {
         let all = std::iter::from_fn(|| self.inbox.drain(usize::MAX)).flatten();
-        all.filter(is_no_reconnect).collect()
+        all.filter(is_no_recovery).collect()
     }
 
     /// The next event, which must be the end of a publish.
@@ -194,6 +194,7 @@ impl TestNode {
     }
 }
 
-fn is_no_reconnect(event: &Event) -> bool {
-    !matches!(event, Event::Notice(Notice::Reconnected { .. }))
+/// False for the news that a connection, or everything, works again.
+fn is_no_recovery(event: &Event) -> bool {
+    !matches!(event, Event::Notice(Notice::Reconnected { .. } | Notice::OutageOver))
 }
