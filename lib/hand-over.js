@@ -15,6 +15,8 @@ const HANDED_OVER = 67;
 const CHECK = 1_000;
 /** How long to wait for a node that is there, ms: its event loop may be blocked. */
 const PATIENCE = 10_000;
+/** When all nodes lose Redis together, they are back within this time of each other, ms. */
+const GRACE = 3_000;
 /** For how long a node that is not there is not asked again, ms. */
 const DEAD = 5_000;
 
@@ -28,6 +30,8 @@ class HandOver {
   #adapter;
   #count;
   #patience;
+  /** When this node could reach Redis again; at first long ago. */
+  #connectedAt = 0;
   /** @type {Map<string, (verdict: Verdict) => void>} by node and session */
   #waiting = new Map();
   /** Until when each node counts as dead. @type {Map<string, number>} */
@@ -72,7 +76,14 @@ class HandOver {
         // A stopped process still listens, as far as Redis knows. The first look may come before the
         // heartbeats of the nodes that this one has just met.
         const isThere = present[0] && (looks++ === 0 || known.includes(owner));
-        if (!isThere && this.#waiting.get(key) === end) {
+        if (this.#waiting.get(key) !== end) {
+          return;
+        }
+        if (isThere) {
+          // Again each time: the node may only just have begun to listen.
+          const data = { requestId: owner, pid, ...(offset !== undefined && { offset }) };
+          this.#adapter.publishResponse(owner, { type: HAND_OVER, data });
+        } else if (Date.now() - this.#connectedAt > GRACE) {
           this.#deadUntil.set(owner, Date.now() + DEAD);
           end("dead");
         }
@@ -82,8 +93,6 @@ class HandOver {
       // A client that tries twice at one node: its first attempt is over.
       this.#waiting.get(key)?.("busy");
       this.#waiting.set(key, end);
-      const data = { requestId: owner, pid, ...(offset !== undefined && { offset }) };
-      this.#adapter.publishResponse(owner, { type: HAND_OVER, data });
       look();
     });
   }
@@ -110,6 +119,11 @@ class HandOver {
     if (requestId === this.#adapter.uid) {
       this.#waiting.get(`${uid} ${pid}`)?.(isBusy ? "busy" : "released");
     }
+  }
+
+  /** The connection to Redis was away: perhaps that of others is still. */
+  reconnected() {
+    this.#connectedAt = Date.now();
   }
 
   close() {

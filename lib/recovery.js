@@ -10,7 +10,7 @@ const { LiveSessions } = require("./live-sessions");
 const { offsetOf, toOutgoing } = require("./missed");
 const { NO_OFFSET } = require("./recover-without-offset");
 const { sessionLifetime } = require("./session-lifetime");
-const { clearTimeout, nextTick, setImmediate, setTimeout } = require("./timers");
+const { clearTimeout, setImmediate, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
 /** Packet type of the Socket.IO protocol. */
@@ -28,8 +28,7 @@ const PID = /^[\w-]{1,128}$/;
  * @typedef {object} Arriving a recovered socket on its way through the middlewares
  * @property {any} session as it was in Redis, with its new generation
  * @property {Map<any, string>} since
- * @property {Outgoing[] | undefined} packets what the socket missed, and what arrived for it
- * meanwhile; undefined if the middlewares took too long
+ * @property {Outgoing[]} packets what the socket missed, and what arrived for it meanwhile
  * @property {boolean} isTaken true once the socket exists; a wrapper of `restoreSession` may have
  * refused it
  * @property {NodeJS.Timeout} timer
@@ -114,16 +113,8 @@ class Recovery {
     }
     if (arriving) {
       this.#stopExpecting(sid, arriving);
-      if (arriving.packets) {
-        // The middlewares have accepted the socket. socket.io writes its CONNECT right after this.
-        this.#sendAhead(socket, arriving);
-      } else {
-        // The session is in Redis again, or with another node: the client can come back, and then gets
-        // everything. The socket must not save it any more.
-        this.#live.remove(sid);
-        this.#released.add(socket);
-        nextTick(() => socket.conn.close());
-      }
+      // The middlewares have accepted the socket. socket.io writes its CONNECT right after this.
+      this.#sendAhead(socket, arriving);
     }
   }
 
@@ -134,7 +125,7 @@ class Recovery {
    * @param {any} socket
    * @param {Arriving} arriving
    */
-  #sendAhead(socket, { packets = [], session }) {
+  #sendAhead(socket, { packets, session }) {
     const offset = packets.length > 0 ? offsetOf(packets[packets.length - 1]) : session.ahead;
     if (offset !== undefined) {
       this.#sentAhead.set(socket, offset);
@@ -165,9 +156,7 @@ class Recovery {
     if (arriving && !this.#nsp.sockets.has(sid)) {
       // A middleware refused the socket, or its connection broke before the middlewares were done.
       this.#stopExpecting(sid, arriving);
-      if (arriving.packets) {
-        this.#keepSession(arriving.session);
-      }
+      this.#keepSession(arriving.session);
     }
     this.#joined.delete(sid);
     const live = this.#live.remove(sid);
@@ -248,6 +237,7 @@ class Recovery {
 
   /** Writes the sessions of all connected sockets again, since Redis may have lost them. */
   refresh() {
+    this.#handOver.reconnected();
     this.#live.changeAll();
   }
 
@@ -351,15 +341,28 @@ class Recovery {
     }
     for (const arriving of this.#arriving.values()) {
       if (arriving.session.pid === pid) {
-        if (!arriving.isTaken) {
-          return false;
-        }
-        if (arriving.packets) {
-          arriving.packets = undefined;
-          this.#keepSession(arriving.session);
-        }
+        return this.#endArriving(arriving);
       }
     }
+    return true;
+  }
+
+  /**
+   * Ends a recovered socket whose middlewares still run, and saves its session.
+   *
+   * @param {Arriving} arriving
+   * @returns {boolean} false if there is no socket yet
+   */
+  #endArriving(arriving) {
+    const socket = this.#nsp._preConnectSockets?.get(arriving.session.sid);
+    if (socket === undefined) {
+      return false;
+    }
+    socket._cleanup();
+    // socket.io calls it once more when the middlewares are done. The client may be back by then, and
+    // its socket has the same ID.
+    socket._cleanup = () => {};
+    socket.conn.close();
     return true;
   }
 
@@ -436,10 +439,7 @@ class Recovery {
 
   /** @param {Arriving} arriving a socket whose middlewares take too long */
   #giveUp(arriving) {
-    arriving.packets = undefined;
-    if (arriving.isTaken) {
-      this.#keepSession(arriving.session);
-    } else {
+    if (!this.#endArriving(arriving) && !arriving.isTaken) {
       this.#stopExpecting(arriving.session.sid, arriving);
       const { pid, generation } = arriving.session;
       this.#engine.dropSession(pid, generation, this.#lifetime);
@@ -460,7 +460,7 @@ class Recovery {
         isExcepted ||= joined?.has(room) ?? false;
       }
       if (!isExcepted) {
-        this.#arriving.get(sid)?.packets?.push(packet);
+        this.#arriving.get(sid)?.packets.push(packet);
       }
     }
   }
