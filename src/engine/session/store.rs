@@ -192,7 +192,7 @@ impl Store {
                 }
             }
             What::Left => {
-                self.send(keys, Vec::new(), vec![hdel(live, generation)]).await?;
+                self.send(keys, Vec::new(), over(live, generation)).await?;
             }
             What::Returned(taken) => {
                 let ended = taken.is_ended.then(|| set(&keys.ended, &taken.session, taken.keep));
@@ -274,7 +274,7 @@ impl Store {
         let keep = match found.source {
             // An upstream node may have taken it meanwhile.
             Source::Ended(_) if answers.first() != Some(&Value::Int(1)) => {
-                self.send(keys, Vec::new(), vec![hdel(&keys.live, found.next)]).await?;
+                self.send(keys, Vec::new(), over(&keys.live, found.next)).await?;
                 return Ok(None);
             }
             Source::Ended(keep) => keep,
@@ -300,7 +300,10 @@ impl Store {
     pub(super) async fn delete(&self, keys: &SessionKeys, found: &Found) -> Result<bool> {
         let mut del = redis::cmd("DEL");
         del.arg(&keys.ended);
-        let records = vec![hdel(&keys.live, found.generation)];
+        let records = match found.generation {
+            NOT_OURS => Vec::new(),
+            generation => over(&keys.live, generation),
+        };
         let answers = self.send(keys, vec![del], records).await?;
         Ok(found.owner().is_some() || answers.first() == Some(&Value::Int(1)))
     }
@@ -362,6 +365,12 @@ fn hset(key: &str, generation: Generation, record: &[u8]) -> Cmd {
     let mut command = redis::cmd("HSET");
     command.arg(key).arg(generation).arg(record);
     command
+}
+
+/// The session of this generation is over. The generation stays known for a while, or a save of an
+/// earlier one would count again.
+fn over(key: &str, generation: Generation) -> Vec<Cmd> {
+    vec![hset(key, generation, b""), pexpire(key, RECORD_LIFE)]
 }
 
 fn hgetall(key: &str) -> Cmd {

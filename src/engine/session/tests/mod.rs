@@ -174,6 +174,11 @@ async fn claim(connection: &mut ScriptedConnection, generation: u32) {
     connection.expect(&format!("PEXPIRE {RECORDS}")).await.reply(reply::int(1)).await;
 }
 
+/// Answers the deletion of a session without generations that is refused.
+async fn forget(connection: &mut ScriptedConnection) {
+    connection.expect(&format!("DEL {KEY}")).await.reply(reply::int(1)).await;
+}
+
 async fn delete(connection: &mut ScriptedConnection) {
     connection.expect(&format!("DEL {KEY}")).await.reply(reply::int(1)).await;
     connection.expect(&format!("HDEL {RECORDS}")).await.reply(reply::int(0)).await;

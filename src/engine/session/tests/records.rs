@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{KEY, RECORDS, Recovery, SESSION, claim, delete, find, range, theirs};
+use super::{KEY, RECORDS, Recovery, SESSION, claim, delete, find, forget, range, theirs};
 use crate::engine::event::{Answer, Event, Notice, StreamEvent};
 use crate::engine::session::{Gone, What};
 use crate::engine::wire::{EntryId, encode_session};
@@ -38,6 +38,14 @@ async fn written(connection: &mut ScriptedConnection, generation: u32, is_added:
     command.reply(reply::int(1)).await;
 }
 
+/// Answers that the generation is known and has no session any more.
+async fn over(connection: &mut ScriptedConnection, generation: u32) {
+    let command = connection.expect(&format!("HSET {RECORDS} {generation}")).await;
+    assert_eq!(command.words[3], "");
+    command.reply(reply::int(0)).await;
+    connection.expect(&format!("PEXPIRE {RECORDS}")).await.reply(reply::int(1)).await;
+}
+
 /// Answers that no node has begun a later generation than the first.
 async fn no_later(connection: &mut ScriptedConnection) {
     let records = ["1", ""].map(reply::text);
@@ -59,7 +67,7 @@ async fn a_connected_client_has_a_record_and_its_node_shows_that_it_lives() {
     }
     test.save(KEY, 1, What::Left, KEEP);
     connection.answer("SET", reply::ok());
-    connection.expect(&format!("HDEL {RECORDS} 1")).await.reply(reply::int(1)).await;
+    over(&mut connection, 1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,7 +196,8 @@ async fn what_a_node_sent_before_it_died_in_a_restore_nobody_knows() {
     test.restore_from(id(7), dead("theirs"));
     let mut connection = test.redis.accept().await;
     find(&mut connection, None, &[(2, &restoring)]).await;
-    delete(&mut connection).await;
+    forget(&mut connection).await;
+    over(&mut connection, 2).await;
     assert_eq!(test.reason().await, "its node died while it restored the session");
     // With a later offset, the client has got everything that was sent in front of its CONNECT.
     test.restore_from(id(8), dead("theirs"));
@@ -216,7 +225,7 @@ async fn without_an_offset_a_client_has_missed_what_came_since_its_session_began
     test.restore_from(EntryId::ZERO, None);
     super::get(&mut connection).await;
     range(&mut connection, "1-0", "1-0", &[]).await;
-    delete(&mut connection).await;
+    forget(&mut connection).await;
     assert_eq!(test.reason().await, "the offset is not in the stream (any more)");
 }
 
@@ -242,7 +251,7 @@ async fn from_an_empty_stream_on_only_an_untrimmed_one_is_whole() {
                 Event::Stream(StreamEvent::Restored { missed, .. }) if missed.iter().count() == 4
             ));
         } else {
-            delete(&mut connection).await;
+            forget(&mut connection).await;
             assert_eq!(test.reason().await, "the offset is not in the stream (any more)");
         }
     }

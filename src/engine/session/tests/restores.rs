@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    KEY, RECORDS, Recovery, SESSION, claim, delete, find, get, ms_of, range, take, theirs,
+    KEY, RECORDS, Recovery, SESSION, claim, delete, find, forget, get, ms_of, range, take, theirs,
 };
 use crate::engine::error::Error;
 use crate::engine::event::{Event, Notice, StreamEvent};
@@ -76,7 +76,7 @@ async fn an_offset_that_is_not_in_the_stream_is_refused_and_the_session_deleted(
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
     range(&mut connection, "2-0", "2-0", &[]).await;
-    delete(&mut connection).await;
+    forget(&mut connection).await;
     assert_eq!(test.reason().await, "the offset is not in the stream (any more)");
     assert_eq!(test.node.stats.restores_refused.get(), 1);
 }
@@ -90,7 +90,7 @@ async fn a_stream_that_is_trimmed_past_the_offset_meanwhile_is_no_proof() {
     range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
     range(&mut connection, "2-1", "5-0", &theirs(&["4-0"])).await;
     range(&mut connection, "2-0", "2-0", &[]).await;
-    delete(&mut connection).await;
+    forget(&mut connection).await;
     assert_eq!(test.reason().await, "the stream was trimmed past the offset");
 }
 
@@ -103,7 +103,7 @@ async fn a_gap_in_what_is_read_is_no_proof_and_a_double_is_dropped() {
     range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
     let entries = [reply::entry_of("3-0", 7, 1), reply::entry_of("4-0", 7, 3)];
     range(&mut connection, "2-1", "5-0", &entries).await;
-    delete(&mut connection).await;
+    forget(&mut connection).await;
     assert_eq!(test.reason().await, "entries behind the offset were lost");
 
     test.restore(2);
@@ -124,7 +124,7 @@ async fn while_the_stream_ends_before_the_position_nothing_is_restored() {
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
     connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["8-0"]))).await;
-    delete(&mut connection).await;
+    forget(&mut connection).await;
     assert_eq!(test.reason().await, "the stream has ended before what was read");
 
     // One look is enough for all that came before it.
@@ -147,7 +147,7 @@ async fn an_offset_that_may_mean_two_entries_is_refused() {
     test.restore(7);
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
-    delete(&mut connection).await;
+    forget(&mut connection).await;
     assert_eq!(test.reason().await, "the offset may mean two entries");
 }
 
@@ -158,7 +158,7 @@ async fn across_a_hole_nobody_can_tell_what_was_missed() {
     test.restore(7);
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
-    delete(&mut connection).await;
+    forget(&mut connection).await;
     assert_eq!(test.reason().await, "entries behind the offset were lost");
     test.restore(8);
     get(&mut connection).await;
@@ -178,7 +178,7 @@ async fn while_the_stream_is_read_again_nothing_is_proven() {
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
     range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
-    delete(&mut connection).await;
+    forget(&mut connection).await;
     assert_eq!(test.reason().await, "the stream is being read again");
 }
 
@@ -204,7 +204,8 @@ async fn a_session_that_another_node_takes_first_is_not_given_twice() {
     claim(&mut connection, 2).await;
     connection.expect("DEL").await.reply(reply::int(0)).await;
     connection.expect("HDEL").await.reply(reply::int(0)).await;
-    connection.expect(&format!("HDEL {RECORDS} 2")).await.reply(reply::int(1)).await;
+    connection.expect(&format!("HSET {RECORDS} 2")).await.reply(reply::int(0)).await;
+    connection.expect("PEXPIRE").await.reply(reply::int(1)).await;
     find(&mut connection, None, &[(1, b"")]).await;
     let reason = test.reason().await;
     assert_eq!(reason, "no such session, or it has expired");
@@ -262,7 +263,7 @@ async fn a_reader_that_does_not_come_so_far_in_time_refuses() {
     get(&mut connection).await;
     connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["11-0"]))).await;
     let before = Instant::now();
-    delete(&mut connection).await;
+    forget(&mut connection).await;
     assert_eq!(before.elapsed().as_secs(), 8);
     assert_eq!(test.reason().await, "this node is too far behind the stream");
 }
@@ -274,7 +275,7 @@ async fn what_lies_behind_the_streams_end_nobody_has_seen() {
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
     connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["9-0"]))).await;
-    delete(&mut connection).await;
+    forget(&mut connection).await;
     assert_eq!(test.reason().await, "the offset is ahead of the stream");
 }
 
