@@ -385,6 +385,7 @@ impl Engine {
             gone,
             uid: self.uid.clone(),
             asked: Instant::now(),
+            has_taken: AtomicBool::new(false),
         });
         Ok(())
     }

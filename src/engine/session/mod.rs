@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::instrument::WithSubscriber;
 
-use super::error::Result;
+use super::error::{Error, Result};
 use super::event::{Answer, CallId, Notice};
 use super::inbox::Inbox;
 use super::options::Options;
@@ -296,7 +296,7 @@ impl SessionTask {
         } else {
             let impatient = self.unsaved.impatient(&key, self.patience());
             self.unsaved.failed(save);
-            impatient.into_iter().for_each(|restore| self.attempt(restore));
+            impatient.iter().for_each(|restore| self.refuse(restore));
         }
         if self.saving.is_empty() && self.unsaved.has_failed() {
             self.save_again = Some(Instant::now() + self.backoff.delay());
@@ -334,16 +334,23 @@ impl SessionTask {
     }
 
     fn restore(&mut self, restore: Restore) {
-        if restore.asked.elapsed() >= self.patience() {
-            return self.attempt(restore);
-        }
         // The session may still be on its way to Redis: the client left a moment ago, or Redis is
-        // away.
+        // away. What Redis holds of it by now is an old view.
         let key = restore.keys.ended.clone();
+        if restore.asked.elapsed() >= self.patience() && self.unsaved.has(&key) {
+            return self.refuse(&restore);
+        }
         if let Some(Waiting::Restore(restore)) = self.unsaved.wait(&key, Waiting::Restore(restore))
         {
             self.attempt(restore);
         }
+    }
+
+    /// Its session was not saved in time.
+    fn refuse(&self, restore: &Restore) {
+        self.stats.restores_refused.add(1);
+        let result = Err(Error::NotRestored("the session is not saved yet"));
+        self.inbox.push(Notice::Answered { call: restore.call, result });
     }
 
     fn attempt(&mut self, restore: Restore) {

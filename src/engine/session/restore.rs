@@ -2,6 +2,7 @@
 //! stream, and answers at one position of the stream.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -51,6 +52,8 @@ pub(crate) struct Restore {
     pub(crate) uid: Arc<str>,
     /// When JS asked for the restore.
     pub(crate) asked: Instant,
+    /// Whether an attempt of this restore may have taken the session.
+    pub(crate) has_taken: AtomicBool,
 }
 
 /// A node that does not have a client any more.
@@ -150,6 +153,7 @@ impl Restore {
         search.read_up_to_history(commands, &mut missed).await?;
         self.stream.restore_pages.worked();
         let _place = shared.answer().await;
+        self.has_taken.store(true, Ordering::Relaxed);
         let Some((generation, back)) = store.take(&self.keys, found, self.offset).await? else {
             return Ok(false);
         };
@@ -183,14 +187,15 @@ impl Restore {
     /// Refuses a session of a dead node if nobody can know what it has sent to the client, or if
     /// it has died too long ago.
     async fn is_certain(&self, store: &Store, found: &Found) -> Result<()> {
-        let is_dead = self.gone.as_ref().is_some_and(|gone| gone.is_dead);
-        let Some(owner) = found.owner().filter(|_| is_dead) else { return Ok(()) };
+        let Some(owner) = found.owner() else { return Ok(()) };
         // The packets that a client gets in front of its CONNECT do not show in its offset before
-        // the CONNECT has arrived.
-        if found.restoring_from().is_some_and(|offset| self.offset <= offset) {
-            return Err(Error::NotRestored("its node died while it restored the session"));
+        // the CONNECT has arrived. Only a restore that has not been answered has sent none.
+        let is_own = owner == &*self.uid && self.has_taken.load(Ordering::Relaxed);
+        if !is_own && found.restoring_from().is_some_and(|offset| self.offset <= offset) {
+            return Err(Error::NotRestored("its node did not finish the last restore"));
         }
-        if store.is_honoured(owner).await? { Ok(()) } else { Err(NO_SESSION) }
+        let is_dead = self.gone.as_ref().is_some_and(|gone| gone.is_dead);
+        if !is_dead || store.is_honoured(owner).await? { Ok(()) } else { Err(NO_SESSION) }
     }
 
     /// Answers if the history reaches back to what was found so far; otherwise returns false. It

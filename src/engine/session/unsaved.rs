@@ -46,6 +46,11 @@ impl Unsaved {
         !self.failed.is_empty()
     }
 
+    /// Whether something about a client's session is not in Redis yet.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.clients.contains_key(key)
+    }
+
     /// Adds a save, behind those of the same client.
     pub(super) fn push(&mut self, mut save: Save) {
         let key = save.keys.ended.clone();

@@ -6,6 +6,7 @@ mod records;
 mod restores;
 mod saves;
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -85,6 +86,7 @@ impl Recovery {
             gone,
             uid: self.node.uid.clone(),
             asked: Instant::now(),
+            has_taken: AtomicBool::new(false),
         });
     }
 

@@ -198,7 +198,7 @@ async fn what_a_node_sent_before_it_died_in_a_restore_nobody_knows() {
     find(&mut connection, None, &[(2, &restoring)]).await;
     forget(&mut connection).await;
     over(&mut connection, 2).await;
-    assert_eq!(test.reason().await, "its node died while it restored the session");
+    assert_eq!(test.reason().await, "its node did not finish the last restore");
     // With a later offset, the client has got everything that was sent in front of its CONNECT.
     test.restore_from(id(8), dead("theirs"));
     find(&mut connection, None, &[(2, &restoring)]).await;
