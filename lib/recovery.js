@@ -269,11 +269,8 @@ class Recovery {
       throw new Error("session not restored: the session ID is none");
     }
     const offset = given === NO_OFFSET ? undefined : given;
-    if (!(await this.#release(pid, offset))) {
-      this.#engine.restoreRefused("it is being restored");
-      throw new Error("session not restored: it is being restored");
-    }
-    const restored = this.#restore(pid, offset);
+    // One after the other: each attempt may take the session from the one before.
+    const restored = this.#afterRestores(pid).then(() => this.#restore(pid, offset));
     this.#restoring.set(pid, restored);
     try {
       return await restored;
@@ -286,9 +283,27 @@ class Recovery {
 
   /**
    * @param {string} pid
+   * @returns {Promise<void>} resolves when the restore of a session that is under way is over, and its
+   * socket exists; never rejects
+   */
+  async #afterRestores(pid) {
+    const restoring = this.#restoring.get(pid);
+    if (restoring) {
+      await restoring.catch(() => {});
+      // socket.io makes the socket now.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /**
+   * @param {string} pid
    * @param {string} [offset]
    */
   async #restore(pid, offset) {
+    if (!this.#release(pid, offset)) {
+      this.#engine.restoreRefused("it is in use");
+      throw new Error("session not restored: it is in use");
+    }
     let restored = await this.#engine.restoreSession(this.#nsp.name, pid, offset);
     while (restored.kind === "owned") {
       // The client was connected to another node, which may not have noticed yet that it has gone.
@@ -309,6 +324,10 @@ class Recovery {
       this.#engine.restoreRefused("its connection broke before the last recovery was complete");
       throw new Error("session not restored: the client may hold packets of its last recovery");
     }
+    if (this.#nsp.sockets.has(session.sid) || this.#arriving.has(session.sid)) {
+      this.#engine.restoreRefused("its socket exists");
+      throw new Error("session not restored: its socket exists");
+    }
     session.generation = restored.generation;
     return this.#expect(session, restored.missed, restored.position);
   }
@@ -318,15 +337,9 @@ class Recovery {
    *
    * @param {string} pid
    * @param {string} [offset]
-   * @returns {Promise<boolean>} false if the client cannot have the session
+   * @returns {boolean} false if the client cannot have the session
    */
-  async #release(pid, offset) {
-    const restoring = this.#restoring.get(pid);
-    if (restoring) {
-      await restoring.catch(() => {});
-      // socket.io makes the socket now.
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+  #release(pid, offset) {
     const socket = this.#live.socketOf(pid);
     if (socket) {
       if (isAfter(this.#sentAhead.get(socket) ?? START, offset ?? START)) {
@@ -373,7 +386,8 @@ class Recovery {
    */
   onHandOver(message) {
     return this.#handOver.onRequest(message, async (pid, offset) => {
-      const isReleased = await this.#release(pid, offset);
+      await this.#afterRestores(pid);
+      const isReleased = this.#release(pid, offset);
       await this.#engine.waitForSession(pid);
       return isReleased;
     });
