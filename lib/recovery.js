@@ -58,6 +58,8 @@ class Recovery {
   #handOver;
   /** The restores that are under way, by private session ID. @type {Map<string, Promise<any>>} */
   #restoring = new Map();
+  /** A server that is closing restores nothing: it could not save the session in time. */
+  #isClosed = false;
 
   /**
    * @param {any} adapter its namespace has recovery
@@ -268,6 +270,10 @@ class Recovery {
       this.#engine.restoreRefused("the session ID is none");
       throw new Error("session not restored: the session ID is none");
     }
+    if (this.#isClosed) {
+      this.#engine.restoreRefused("the server is closing");
+      throw new Error("session not restored: the server is closing");
+    }
     const offset = given === NO_OFFSET ? undefined : given;
     // One after the other: each attempt may take the session from the one before.
     const restored = this.#afterRestores(pid).then(() => this.#restore(pid, offset));
@@ -414,6 +420,7 @@ class Recovery {
   }
 
   close() {
+    this.#isClosed = true;
     this.#live.close();
     this.#handOver.close();
   }
