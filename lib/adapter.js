@@ -184,10 +184,11 @@ class RedisStreamsAdapter extends ClusterAdapter {
     if (type === OVERVIEW_RESPONSE) {
       return this.onResponse(message);
     }
-    if (type === HAND_OVER || type === HANDED_OVER) {
-      return type === HAND_OVER
-        ? void this.#recovery?.onHandOver(message)
-        : this.#recovery?.onHandedOver(message);
+    if (type === HAND_OVER) {
+      return void this.#recovery?.onHandOver(message);
+    }
+    if (type === HANDED_OVER) {
+      return this.#recovery?.onHandedOver(message);
     }
     this.onMessage(message, /** @type {any} */ (offset));
   }
@@ -354,7 +355,6 @@ class RedisStreamsAdapter extends ClusterAdapter {
   }
 
   /**
-   * @param {any[]} packet
    * Throws what cannot be encoded, where the user can catch it: nobody handles the promise.
    *
    * @param {any[]} packet

@@ -390,13 +390,20 @@ class Recovery {
    *
    * @param {any} message
    */
-  onHandOver(message) {
-    return this.#handOver.onRequest(message, async (pid, offset) => {
-      await this.#afterRestores(pid);
-      const isReleased = this.#release(pid, offset);
-      await this.#engine.waitForSession(pid);
-      return isReleased;
-    });
+  async onHandOver(message) {
+    try {
+      await this.#handOver.onRequest(message, async (pid, offset) => {
+        await this.#afterRestores(pid);
+        const isReleased = this.#release(pid, offset);
+        await this.#engine.waitForSession(pid);
+        return isReleased;
+      });
+    } catch (error) {
+      // Nobody handles a rejection. If the engine has ended, the other node notices that by itself.
+      if (!this.#engine.ended) {
+        warnOfHandler("a session was not handed over to another server", error);
+      }
+    }
   }
 
   /** @param {any} message */
