@@ -4,7 +4,7 @@
 "use strict";
 
 const { createAdmin } = require("../helpers/clients");
-const { SESSION_KEY_PREFIX } = require("../helpers/recovery");
+const { sessionsIn } = require("../helpers/recovery");
 const { startRedis } = require("../helpers/redis-server");
 const { waitFor } = require("../helpers/wait");
 const { startAgent } = require("./agent");
@@ -32,21 +32,6 @@ async function connectAll(clients, url) {
   for (let i = 0; i < clients.length; i += AT_A_TIME) {
     const some = clients.slice(i, i + AT_A_TIME);
     await Promise.all(some.map((client) => client.connect(url)));
-  }
-}
-
-/** @param {Admin} admin @returns {Promise<number>} how many sessions are saved */
-async function sessions(admin) {
-  let count = 0;
-  for (let cursor = "0"; ;) {
-    const [next, keys] = await admin.command(
-      ...["SCAN", cursor, "MATCH", `${SESSION_KEY_PREFIX}*`, "COUNT", 1_000],
-    );
-    count += keys.length;
-    cursor = next;
-    if (cursor === "0") {
-      return count;
-    }
   }
 }
 
@@ -83,7 +68,7 @@ async function runStorm(kind, count, entries) {
       { interval: 100, timeout: LIMIT, what: "an offset for each client" },
     );
     clients.forEach((client) => client.cut());
-    await waitFor(async () => (await sessions(admin)) === count, {
+    await waitFor(async () => (await sessionsIn(admin)).length === count, {
       interval: 50,
       timeout: LIMIT,
       what: "all sessions to be saved",

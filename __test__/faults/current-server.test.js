@@ -36,7 +36,7 @@ const WAYS = {
  */
 async function start(t) {
   const address = await startOneAddress(t);
-  const two = await startTwo(t, address.settings, {}, [address.next.port]);
+  const two = await startTwo(t, address.settings);
   /** @type {object[]} */
   const losses = [];
   two.adapters.forEach((adapter) =>

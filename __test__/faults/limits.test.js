@@ -7,6 +7,7 @@ const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { createAdmin } = require("../helpers/clients");
 const { startNodeOn } = require("../helpers/node");
+const { sessionsIn } = require("../helpers/recovery");
 const { startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
 const { startProxy } = require("../helpers/tcp-proxy");
@@ -146,7 +147,7 @@ describe("with an output buffer limit of 2 MB", () => {
     const { admin, nodes, traffic, stats } = await start(t, LIMIT, { historyBytes: 1_000 });
     const [client] = traffic.clients;
     client.cut();
-    await waitFor(async () => (await admin.command("KEYS", "sio:session:*")).length === 1, {
+    await waitFor(async () => (await sessionsIn(admin)).length === 1, {
       what: "its session to be saved",
     });
     for (let i = 0; i < PACKETS; i++) {

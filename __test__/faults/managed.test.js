@@ -90,8 +90,7 @@ describe("a node works without the commands that it can do without", () => {
       await admin.command("ACL", "SETUSER", USER.username, ...rules);
     }
     const { name, nodes } = sentinel;
-    const ports = sentinel.servers.map(({ port }) => port);
-    const two = await startTwo(t, { sentinel: { name, nodes }, ...USER }, {}, ports);
+    const two = await startTwo(t, { sentinel: { name, nodes }, ...USER });
     await two.assertWorks();
     await assertSaid(["ROLE"], /NOPERM.*; grant .*, or go without: /);
     await two.assertWorks();
@@ -143,7 +142,10 @@ describe("a server without RESP3", () => {
     await two.assertPackets();
     const subscribed = (await connections()).filter((line) => / sub=3 /.test(line));
     assert.equal(subscribed.length, 2, "one for the subscriptions of each node");
-    assert.equal((await connections()).length, 2 * 4, "reads, writes, subscriptions, commands");
+    // Those for sessions are made when there is one.
+    const expected = "reads, writes, sessions, subscriptions, commands";
+    await waitFor(async () => (await connections()).length >= 2 * 5, { what: expected });
+    assert.equal((await connections()).length, 2 * 5, expected);
   });
 
   /** @param {import("./two-nodes").Two} two */

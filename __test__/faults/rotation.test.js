@@ -8,6 +8,7 @@ const { describe, test } = require("node:test");
 const { createClient } = require("redis");
 const { createAdmin } = require("../helpers/clients");
 const { startNodeOn } = require("../helpers/node");
+const { ENDED_SESSIONS } = require("../helpers/recovery");
 const { startRedisCluster } = require("../helpers/redis-cluster");
 const { startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
@@ -103,7 +104,7 @@ class Servers {
 
   /** Waits until a client that was cut can come back: its node saves the session on its own. */
   async haveSession() {
-    const keys = () => this.everywhere("KEYS", "sio:session:*");
+    const keys = () => this.everywhere("KEYS", ENDED_SESSIONS);
     await waitFor(async () => (await keys()).flat().length > 0, { what: "a session to be saved" });
   }
 

@@ -17,16 +17,14 @@ async function hasSession({ admin }, pid) {
 }
 
 /**
- * The sessions of clients that have gone. Those of connected clients, and the nodes' signs of life, have
- * keys with one more part.
- *
- * @param {import("./clients").Admin} admin
- * @returns {Promise<string[]>} their keys
+ * A pattern of KEYS for the sessions of clients that have gone. Those of connected clients are in
+ * `live:…`, the nodes' signs of life in `node:…`.
  */
+const ENDED_SESSIONS = `${SESSION_KEY_PREFIX}????[^:]*`;
+
+/** @param {import("./clients").Admin} admin @returns {Promise<string[]>} the keys of those sessions */
 async function sessionsIn(admin) {
-  /** @type {string[]} */
-  const keys = await admin.command("KEYS", `${SESSION_KEY_PREFIX}*`);
-  return keys.filter((key) => !key.slice(SESSION_KEY_PREFIX.length).includes(":"));
+  return admin.command("KEYS", ENDED_SESSIONS);
 }
 
 /** The secret id of a session. @param {Cluster} cluster @param {SocketClient} client */
@@ -96,6 +94,7 @@ async function missedBy(cluster, client, node) {
 }
 
 module.exports = {
+  ENDED_SESSIONS,
   SESSION_KEY_PREFIX,
   hasSession,
   sessionsIn,

@@ -299,7 +299,7 @@ test("sessions that are kept, given back and refused are counted", async (t) => 
   assert.ok(restoreLatency.sumMs > 0);
 
   await goAway(2);
-  await admin.command("XTRIM", STREAM, "MAXLEN", 0);
+  await admin.command("DEL", STREAM);
   await waitFor(() => stats().resets === 1, SOON);
   await client.reconnect();
   assert.equal(client.socket.recovered, false);

@@ -107,7 +107,10 @@ describe("sessions", () => {
         const pid = `stored-${node}`;
         const session = { sid: `sid-${node}`, pid, rooms: [`sid-${node}`, "r"], data: { a: "é" } };
         await admin.command("SET", SESSION_KEY_PREFIX + pid, encodeBinary(session), "PX", 10_000);
-        const offset = await lastEntryId(admin, STREAM);
+        // That of a broadcast: clients get no other.
+        cluster.io(node).emit("before");
+        await cluster.clients[node].receives("before", node + 1);
+        const offset = offsetOf(cluster.clients[node]);
         cluster.io(node).emit(event, 1);
         cluster.io(node).to("r").emit(event, 2);
         cluster.io(node).to("not r").emit(event, "wrong");

@@ -42,7 +42,7 @@ impl ConnectionHealth {
             State::Away(since) => {
                 let away = since.elapsed();
                 tracing::debug!("{self}: connected again after {} ms", away.as_millis());
-                stats.reconnects.add(1);
+                stats.reconnects.add();
                 inbox.push(self.reconnected(away));
             }
         }

@@ -8,6 +8,9 @@ use tokio::time::Instant;
 /// `Members` forgets a node after this long without a heartbeat. Until then it knows the node as
 /// dead, so that the subscriptions of a stopped process do not count as those of an upstream node.
 const FORGOTTEN: Duration = Duration::from_secs(3600);
+/// The bounds of [`Members::check_interval`], whatever the timeout.
+const SHORTEST_CHECK: Duration = Duration::from_millis(50);
+const LONGEST_CHECK: Duration = Duration::from_secs(1);
 
 /// Which nodes have come and gone.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -60,6 +63,12 @@ impl Members {
         Self { timeout, heard: HashMap::new(), alive: HashSet::new(), refreshed: Instant::now() }
     }
 
+    /// How often [`Self::refresh`] must be called. If a call is late, this process was stopped: the
+    /// time that it is late counts as nobody's silence.
+    pub(crate) fn check_interval(&self) -> Duration {
+        (self.timeout / 4).clamp(SHORTEST_CHECK, LONGEST_CHECK)
+    }
+
     /// A node has sent a heartbeat.
     pub(crate) fn hear(&mut self, uid: String) {
         self.heard.insert(uid, Heard { at: Instant::now(), is_stranger: false });
@@ -84,12 +93,15 @@ impl Members {
                 heard.at = now;
             }
         }
+        self.refreshed = now;
     }
 
     /// Forgets nodes that were silent for `FORGOTTEN`, and returns which nodes came or went since
     /// the last refresh.
     pub(crate) fn refresh(&mut self) -> Changes {
         let now = Instant::now();
+        let not_listened = now - self.listened_until();
+        self.heard.values_mut().for_each(|heard| heard.at = now.min(heard.at + not_listened));
         self.refreshed = now;
         self.heard.retain(|_, heard| now.duration_since(heard.at) < FORGOTTEN);
         let is_alive = |uid: &str| self.heard.get(uid).is_some_and(|heard| self.is_alive(heard));
@@ -121,7 +133,14 @@ impl Members {
     }
 
     fn is_alive(&self, heard: &Heard) -> bool {
-        !heard.is_stranger && heard.at.elapsed() <= self.timeout
+        let silence = self.listened_until().saturating_duration_since(heard.at);
+        !heard.is_stranger && silence <= self.timeout
+    }
+
+    /// Until when this node has certainly listened. After it was stopped, this is long ago, although
+    /// its connections may stand.
+    fn listened_until(&self) -> Instant {
+        Instant::now().min(self.refreshed + self.check_interval())
     }
 }
 
@@ -147,6 +166,21 @@ mod tests {
         (came.join(" "), left.join(" "), silent.join(" "))
     }
 
+    /// Lets time go by while this node listens. Returns what changed meanwhile.
+    async fn listen(members: &mut Members, time: Duration) -> Vec<Changes> {
+        let (end, mut changes) = (Instant::now() + time, Vec::new());
+        while Instant::now() < end {
+            advance(members.check_interval().min(end - Instant::now())).await;
+            changes.push(members.refresh());
+        }
+        changes.retain(|change| !change.is_empty());
+        changes
+    }
+
+    fn silent(uid: &str) -> Changes {
+        Changes { silent: vec![uid.to_owned()], ..Changes::default() }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn silence_means_dead_and_a_word_alive_again() {
         let mut members = Members::new(TIMEOUT);
@@ -154,27 +188,37 @@ mod tests {
         members.hear("b".into());
         assert_eq!(changes(&mut members), ("a b".into(), String::new(), String::new()));
         assert!(members.refresh().is_empty());
-        advance(TIMEOUT).await;
+        assert!(listen(&mut members, TIMEOUT).await.is_empty());
         members.hear("b".into());
-        advance(Duration::from_millis(1)).await;
+        assert_eq!(listen(&mut members, Duration::from_millis(1)).await, [silent("a")]);
         assert_eq!(alive(&members), ["b"]);
-        assert_eq!(changes(&mut members), (String::new(), String::new(), "a".into()));
         assert_eq!(members.all().len(), 2, "the dead one stays known");
         members.hear("a".into());
         assert_eq!(alive(&members), ["a", "b"]);
         assert_eq!((changes(&mut members).0.as_str(), members.alive()), ("a", 2));
-        advance(FORGOTTEN).await;
-        members.refresh();
+        listen(&mut members, FORGOTTEN).await;
         assert!(members.all().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn our_own_silence_kills_nobody() {
-        let mut members = Members::new(TIMEOUT);
-        members.hear("a".into());
-        advance(TIMEOUT * 3).await;
-        members.listen_again();
-        assert_eq!(alive(&members), ["a"]);
+        for timeout in [Duration::from_millis(900), TIMEOUT, TIMEOUT * 60] {
+            let mut members = Members::new(timeout);
+            members.hear("a".into());
+            members.refresh();
+            for _ in 0..3 {
+                // Stopped, with connections that stand: nothing says so but the clock.
+                advance(timeout * 3).await;
+                assert_eq!(alive(&members), ["a"]);
+                assert!(members.refresh().is_empty());
+                members.hear("a".into());
+            }
+            advance(timeout * 3).await;
+            members.listen_again();
+            assert_eq!(alive(&members), ["a"]);
+            assert!(listen(&mut members, timeout).await.is_empty());
+            assert_eq!(listen(&mut members, Duration::from_millis(1)).await, [silent("a")]);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -183,10 +227,11 @@ mod tests {
         members.hear("a".into());
         members.hear("b".into());
         members.refresh();
-        advance(TIMEOUT * 2).await;
+        listen(&mut members, TIMEOUT).await;
         members.hear("b".into());
-        assert_eq!(changes(&mut members), (String::new(), String::new(), "a".into()));
+        assert_eq!(listen(&mut members, Duration::from_millis(1)).await, [silent("a")]);
         advance(TIMEOUT * 2).await;
+        assert!(members.refresh().is_empty());
         members.listen_again();
         assert!(members.refresh().is_empty());
         assert_eq!((alive(&members), members.alive()), (vec!["b".to_owned()], 1));

@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::watch;
+use tokio::time::Instant;
+
 use super::latency::Latencies;
 
 /// A counter that only rises.
@@ -15,6 +18,40 @@ impl Counter {
 
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts the connections that were made again after a break, and tells who has to know.
+#[derive(Debug)]
+pub(crate) struct Reconnects(watch::Sender<Reconnected>);
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Reconnected {
+    count: u64,
+    /// When the last one was.
+    pub(crate) at: Option<Instant>,
+}
+
+impl Reconnects {
+    pub(crate) fn add(&self) {
+        self.0.send_modify(|Reconnected { count, at }| {
+            *count += 1;
+            *at = Some(Instant::now());
+        });
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.borrow().count
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Reconnected> {
+        self.0.subscribe()
+    }
+}
+
+impl Default for Reconnects {
+    fn default() -> Self {
+        Self(watch::Sender::default())
     }
 }
 
@@ -46,7 +83,7 @@ pub(crate) struct Stats {
     /// PUB/SUB messages dropped because the inbox was full.
     pub(crate) dropped: Counter,
     /// Connections made again after one broke.
-    pub(crate) reconnects: Counter,
+    pub(crate) reconnects: Reconnects,
     /// Sessions that were restored.
     pub(crate) restores: Counter,
     /// Restores that were refused.

@@ -121,7 +121,7 @@ impl NativeStats {
             failed: count(&stats.failed),
             doubtful: count(&stats.doubtful),
             dropped: count(&stats.dropped),
-            reconnects: count(&stats.reconnects),
+            reconnects: stats.reconnects.get() as f64,
             restores: count(&stats.restores),
             restores_refused: count(&stats.restores_refused),
             sessions_saved: count(&stats.sessions_saved),

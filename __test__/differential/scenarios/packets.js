@@ -5,7 +5,7 @@
 const { AsyncLocalStorage } = require("node:async_hooks");
 const { Adapter } = require("socket.io-adapter");
 const parser = require("socket.io-parser");
-const { settle: pause } = require("../../helpers/wait");
+const { waitFor } = require("../../helpers/wait");
 
 /** @typedef {import("../servers").Servers} Servers */
 
@@ -110,12 +110,21 @@ const twelveAttachments = {
   },
 };
 
-/** Emits in one tick, over and over, and counts how many of each event arrive. @param {(io: import("socket.io").Server) => void} emit */
+/**
+ * Emits over and over, and counts how many of each event arrive.
+ *
+ * @param {(io: import("socket.io").Server, isWritable: () => Promise<unknown>) => unknown} emit it may
+ * wait until the client's connection takes volatile packets
+ */
 const volatile = (emit) => async (/** @type {Servers} */ servers) => {
   const client = await servers.connect();
+  const isWritable = async () => {
+    await servers.settle();
+    await waitFor(() => servers.socketOf(client).conn.transport.writable);
+  };
   for (let i = 0; i < 20; i++) {
-    await pause(20);
-    emit(servers.io());
+    await isWritable();
+    await emit(servers.io(), isWritable);
     await servers.settle();
   }
   const names = servers.events(client).map(([name]) => name);
@@ -228,10 +237,12 @@ module.exports = {
     }),
   },
   "a volatile packet in another tick": {
-    run: volatile((io) => {
+    run: volatile(async (io, isWritable) => {
       io.volatile.emit("first");
-      setTimeout(() => io.volatile.emit("second"), 20);
-      setTimeout(() => io.emit("third"), 20);
+      await isWritable();
+      io.volatile.emit("second");
+      await isWritable();
+      io.emit("third");
     }),
   },
   "volatile packets behind one in another room": {

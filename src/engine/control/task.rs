@@ -18,10 +18,6 @@ use crate::engine::event::{Answer, Notice};
 use crate::engine::redis::{Backoff, Connector};
 use crate::engine::wire::{MemberMessage, MemberNews};
 
-/// The time between two checks for silent nodes.
-const SILENCE_CHECK: Duration = Duration::from_secs(1);
-/// If a check is later than this, this process was stopped: the clocks of all nodes start again.
-const OWN_PAUSE: Duration = Duration::from_secs(2);
 /// How far apart this node's answers to hellos are, for each node that it knows. One answer serves
 /// all new nodes, and after an outage all nodes are new at once.
 const ANSWER_PAUSE: Duration = Duration::from_millis(5);
@@ -115,8 +111,7 @@ impl ControlTask {
 
         let mut heartbeat = ticks(self.shared.options.heartbeat_interval());
         heartbeat.reset();
-        let mut silence_check = ticks(SILENCE_CHECK);
-        let mut refreshed = Instant::now();
+        let mut silence_check = ticks(self.shared.members().check_interval());
         loop {
             tokio::select! {
                 biased;
@@ -126,7 +121,7 @@ impl ControlTask {
                     connections.check().await?;
                     self.subscribe_refused(&mut connections).await?;
                 }
-                _ = silence_check.tick() => self.forget_silent(&mut refreshed),
+                _ = silence_check.tick() => self.forget_silent(),
                 () = sleep_until(self.answer_at.unwrap_or(self.said)), if self.answer_at.is_some() => {
                     self.say(&mut connections, MemberNews::Alive).await?;
                 }
@@ -329,12 +324,8 @@ impl ControlTask {
         Ok(())
     }
 
-    fn forget_silent(&self, refreshed: &mut Instant) {
+    fn forget_silent(&self) {
         let mut members = self.shared.members();
-        if refreshed.elapsed() > SILENCE_CHECK + OWN_PAUSE {
-            members.listen_again();
-        }
-        *refreshed = Instant::now();
         self.shared.release_deferred();
         if let Some(notice) = Notice::members_changed(None, members.refresh()) {
             self.shared.inbox.push(notice);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::slice;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, Value};
@@ -81,11 +81,28 @@ impl Pool {
         }
     }
 
+    /// Redis can be reached again, as another connection has shown: nothing waits any longer.
+    pub(crate) fn wake(&self) {
+        for slot in self.slots().values() {
+            // Whoever holds the lock connects at this moment.
+            if let Ok(mut slot) = slot.try_lock() {
+                slot.unavailable_until = None;
+                slot.backoff.reset();
+            }
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<Target, Arc<AsyncMutex<PoolSlot>>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn slot(&self, target: &Target) -> Arc<AsyncMutex<PoolSlot>> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let backoff = || self.connector.backoff();
         let slot = || PoolSlot { connection: None, backoff: backoff(), unavailable_until: None };
-        slots.entry(target.clone()).or_insert_with(|| Arc::new(AsyncMutex::new(slot()))).clone()
+        self.slots()
+            .entry(target.clone())
+            .or_insert_with(|| Arc::new(AsyncMutex::new(slot())))
+            .clone()
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::restore::{NO_OFFSET, Outcome, TRIMMED};
+use super::restore::{GONE, NO_OFFSET, Outcome, TRIMMED};
 use super::restores::Restores;
 use super::store::Store;
 use super::trimmed::warn_if_too_short;
@@ -33,6 +33,8 @@ pub(super) struct Attempt {
     pub(crate) restore: Restore,
     /// How long the restore is tried while Redis is away.
     pub(crate) patience: Duration,
+    /// Until when other nodes may still save sessions that they could not save during an outage.
+    pub(crate) others_may_save_until: Option<Instant>,
     pub(crate) store: Arc<Store>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) stats: Arc<Stats>,
@@ -45,7 +47,8 @@ pub(super) struct Attempt {
 impl Attempt {
     /// Restores the session, or asks for another attempt if that may help.
     pub(crate) async fn run(self) {
-        let Self { restore, patience, store, inbox, stats, warnings, shared, jobs } = self;
+        let Self { restore, patience, others_may_save_until, .. } = self;
+        let Self { store, inbox, stats, warnings, shared, jobs, .. } = self;
         let mut taken = None;
         let work = async {
             let _place = shared.search().await;
@@ -87,7 +90,9 @@ impl Attempt {
         }
         let may_wait =
             shared.stuck_for(restore.asked) < patience && restore.asked.elapsed() < LONGEST;
-        if is_passing(&error) && may_wait {
+        let may_come = matches!(error, Error::NotRestored(GONE))
+            && others_may_save_until.is_some_and(|until| Instant::now() < until);
+        if (is_passing(&error) || may_come) && may_wait {
             return try_again(restore, jobs).await;
         }
         stats.restores_refused.add(1);

@@ -34,7 +34,7 @@ use super::event::{Answer, CallId, Notice};
 use super::inbox::Inbox;
 use super::options::Options;
 use super::redis::{Backoff, Connector, Pool};
-use super::stats::Stats;
+use super::stats::{Reconnected, Stats};
 use super::warnings::Warnings;
 
 /// How long one restore may take with all its attempts. The client waits for its connection
@@ -44,6 +44,9 @@ const RESTORE_LIMIT: Duration = Duration::from_secs(10);
 /// The same if Redis has already been away for longer than `RESTORE_LIMIT`. It is longer than the
 /// pause between two attempts to connect.
 const SHORT_LIMIT: Duration = Duration::from_secs(3);
+/// For how long after this node has reached Redis again others may still be about to: sessions that
+/// they could not save meanwhile come within this time.
+const GRACE: Duration = Duration::from_secs(3);
 
 use alive::Alive;
 use attempt::Attempt;
@@ -111,6 +114,7 @@ pub(crate) struct SessionTask {
     shared: Arc<Restores>,
     own_jobs: mpsc::WeakUnboundedSender<SessionJob>,
     alive: Alive,
+    reconnected: watch::Receiver<Reconnected>,
 }
 
 impl Sessions {
@@ -130,6 +134,7 @@ impl Sessions {
         let (live, said) = (options.live_sessions, warnings.clone());
         let store = Arc::new(Store::new(pool, prefix, uid.clone(), live, said));
         let shared = Restores::new(inbox.clone());
+        let reconnected = stats.reconnects.subscribe();
         let task = SessionTask {
             alive: Alive::new(
                 store.clone(),
@@ -150,6 +155,7 @@ impl Sessions {
             tasks: JoinSet::new(),
             shared,
             own_jobs: sender.downgrade(),
+            reconnected,
         };
         (Self { jobs: sender, saved: task.saved.subscribe() }, task)
     }
@@ -212,6 +218,7 @@ impl SessionTask {
                 },
                 ended = next_save(&mut self.saving, self.save_again) => self.save_ended(ended),
                 Some(_) = self.tasks.join_next() => {}
+                Ok(()) = self.reconnected.changed() => self.wake(),
                 () = self.alive.is_due() => {
                     self.tasks.spawn(self.alive.show().with_current_subscriber());
                 }
@@ -249,6 +256,7 @@ impl SessionTask {
             tokio::select! {
                 ended = next_save(&mut self.saving, self.save_again) => self.save_ended(ended),
                 Some(_) = self.tasks.join_next() => {}
+                Ok(()) = self.reconnected.changed() => self.wake(),
             }
         }
         self.alive.end().await;
@@ -357,6 +365,7 @@ impl SessionTask {
         let attempt = Attempt {
             restore,
             patience: self.patience(),
+            others_may_save_until: self.reconnected.borrow().at.map(|at| at + GRACE),
             store: self.store.clone(),
             inbox: self.inbox.clone(),
             stats: self.stats.clone(),
@@ -376,9 +385,19 @@ impl SessionTask {
     }
 
     fn worked(&mut self) {
-        self.backoff.reset();
         self.away_since = None;
-        // Redis is back: sessions that wait for it are saved at once.
+        self.try_again();
+    }
+
+    /// Another connection of this node has reached Redis again.
+    fn wake(&mut self) {
+        self.store.pool().wake();
+        self.try_again();
+    }
+
+    /// Redis is back: sessions that wait for it are saved at once.
+    fn try_again(&mut self) {
+        self.backoff.reset();
         self.save_again = None;
     }
 

@@ -29,7 +29,7 @@ const CATCH_UP: Duration = Duration::from_secs(8);
 /// How many broadcasts a restore encodes before other tasks get their turn.
 const AT_ONCE: usize = 256;
 
-const GONE: &str = "no such session, or it has expired";
+pub(super) const GONE: &str = "no such session, or it has expired";
 /// The offset is not in the stream, or not any more.
 pub(super) const NO_OFFSET: &str = "the offset is not in the stream (any more)";
 /// Redis has trimmed the offset's entry while the restore read what follows.

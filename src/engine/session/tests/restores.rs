@@ -9,6 +9,8 @@ use super::{
 };
 use crate::engine::error::Error;
 use crate::engine::event::{Event, Notice, StreamEvent};
+use crate::engine::session::GRACE;
+use crate::engine::session::restore::GONE;
 use crate::engine::stream::Progress;
 use crate::engine::wire::{decode_session, encode_session};
 use crate::testing::{id, reply};
@@ -29,6 +31,36 @@ async fn what_was_missed_comes_out_of_the_history_and_the_session_is_taken() {
     test.read(&[11]);
     assert_eq!(test.node.delivered().await, id(11), "live, behind the answer");
     assert_eq!(test.node.stats.restores.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn right_after_an_outage_another_node_may_not_have_saved_the_session_yet() {
+    let mut test = Recovery::new();
+    test.node.stats.reconnects.add();
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    for _ in 0..5 {
+        find(&mut connection, None, &[]).await;
+    }
+    get(&mut connection).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await, (vec![8, 9], id(9)));
+    // Nor does the next client wait for ever.
+    test.restore(7);
+    let begin = Instant::now();
+    let never = async {
+        loop {
+            find(&mut connection, None, &[]).await;
+        }
+    };
+    tokio::select! {
+        reason = test.reason() => assert_eq!(reason, GONE),
+        () = never => {}
+    }
+    assert!(begin.elapsed() < GRACE);
+    test.restore(7);
+    find(&mut connection, None, &[]).await;
+    assert_eq!(test.reason().await, GONE, "at once");
 }
 
 #[tokio::test(start_paused = true)]

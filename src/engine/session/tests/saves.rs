@@ -29,6 +29,21 @@ async fn sessions_are_saved_with_their_time_and_tried_again_through_an_outage() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_redis_is_saved_once_another_connection_stands_again() {
+    let mut test = Recovery::new();
+    test.persist(KEY, Duration::from_secs(120));
+    for _ in 0..8 {
+        test.redis.refuse().await;
+    }
+    sleep(Duration::from_millis(1)).await;
+    assert!(!test.redis.is_dialled(), "it waits");
+    test.node.stats.reconnects.add();
+    sleep(Duration::from_millis(1)).await;
+    assert!(test.redis.is_dialled(), "it does not wait");
+    test.redis.accept().await.expect("SET").await.reply(reply::ok()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_nobody_needs_any_more_is_not_saved() {
     let mut test = Recovery::new();
     test.persist(KEY, Duration::from_secs(2));
