@@ -22,7 +22,7 @@ impl Counter {
 }
 
 /// Counts the connections that were made again after a break, and tells who has to know.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Reconnects(watch::Sender<Reconnected>);
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -46,12 +46,6 @@ impl Reconnects {
 
     pub(crate) fn subscribe(&self) -> watch::Receiver<Reconnected> {
         self.0.subscribe()
-    }
-}
-
-impl Default for Reconnects {
-    fn default() -> Self {
-        Self(watch::Sender::default())
     }
 }
 

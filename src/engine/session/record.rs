@@ -5,14 +5,14 @@
 //! A record is a line of text and the session, msgpack; a generation whose client has gone has an
 //! empty one.
 
-use std::collections::HashMap;
-
 use redis::Value;
 
 use crate::engine::wire::{EntryId, is_msgpack};
 
 /// Numbers the restores of a session; a session begins with 1.
 pub(crate) type Generation = u32;
+/// Nothing that a node of ours saves has an earlier one.
+pub(super) const FIRST: Generation = 1;
 /// Of a session that upstream, or the user's own code, has saved.
 pub(super) const NOT_OURS: Generation = 0;
 
@@ -55,11 +55,11 @@ impl Record {
 /// The newest generation in a reply to HGETALL, and its record; `None` for the record if the client
 /// has gone. Without any generation it is 0.
 pub(super) fn newest(reply: &Value) -> (Generation, Option<Record>) {
-    let newest = fields_of(reply).into_iter().max_by_key(|(generation, _)| *generation);
+    let newest = fields_of(reply).max_by_key(|(generation, _)| *generation);
     newest.map_or((0, None), |(generation, value)| (generation, Record::decode(value)))
 }
 
-fn fields_of<'a>(reply: &'a Value) -> HashMap<Generation, &'a [u8]> {
+fn fields_of<'a>(reply: &'a Value) -> impl Iterator<Item = (Generation, &'a [u8])> {
     let pairs: Vec<(&Value, &Value)> = match reply {
         Value::Map(pairs) => pairs.iter().map(|(field, value)| (field, value)).collect(),
         Value::Array(flat) => flat.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect(),
@@ -69,7 +69,7 @@ fn fields_of<'a>(reply: &'a Value) -> HashMap<Generation, &'a [u8]> {
         Value::BulkString(bytes) => Some((generation(field)?, bytes.as_slice())),
         _ => None,
     };
-    pairs.into_iter().filter_map(field).collect()
+    pairs.into_iter().filter_map(field)
 }
 
 fn generation(field: &Value) -> Option<Generation> {

@@ -12,7 +12,7 @@ use redis::{Cmd, Value};
 
 use super::KEY_IN_WORDS;
 use super::keys::{SessionKeys, node_key};
-use super::record::{Generation, NOT_OURS, Record, newest};
+use super::record::{FIRST, Generation, NOT_OURS, Record, newest};
 use super::save::{Save, Taken, What};
 use crate::engine::error::Result;
 use crate::engine::redis::{ANSWER_LIMIT, Pool, RoutedCommands, SendCommand};
@@ -169,10 +169,10 @@ impl Store {
         }
         match what {
             What::Ended { session, keep } => {
-                let mut record = vec![hset(live, generation, b""), pexpire(live, *keep + MARGIN)];
-                if generation == NOT_OURS {
-                    record.clear();
-                }
+                let record = match generation {
+                    NOT_OURS => Vec::new(),
+                    _ => over(live, generation, *keep + MARGIN),
+                };
                 self.send(keys, vec![set(&keys.ended, session, *keep)], record).await?;
             }
             What::Live { session, keep, is_new, .. } => {
@@ -192,7 +192,7 @@ impl Store {
                 }
             }
             What::Left => {
-                self.send(keys, Vec::new(), over(live, generation)).await?;
+                self.send(keys, Vec::new(), over(live, generation, RECORD_LIFE)).await?;
             }
             What::Returned(taken) => {
                 let ended = taken.is_ended.then(|| set(&keys.ended, &taken.session, taken.keep));
@@ -274,7 +274,7 @@ impl Store {
         let keep = match found.source {
             // An upstream node may have taken it meanwhile.
             Source::Ended(_) if answers.first() != Some(&Value::Int(1)) => {
-                self.send(keys, Vec::new(), over(&keys.live, found.next)).await?;
+                self.send(keys, Vec::new(), over(&keys.live, found.next, RECORD_LIFE)).await?;
                 return Ok(None);
             }
             Source::Ended(keep) => keep,
@@ -302,7 +302,7 @@ impl Store {
         del.arg(&keys.ended);
         let records = match found.generation {
             NOT_OURS => Vec::new(),
-            generation => over(&keys.live, generation),
+            generation => over(&keys.live, generation, RECORD_LIFE),
         };
         let answers = self.send(keys, vec![del], records).await?;
         Ok(found.owner().is_some() || answers.first() == Some(&Value::Int(1)))
@@ -367,10 +367,14 @@ fn hset(key: &str, generation: Generation, record: &[u8]) -> Cmd {
     command
 }
 
-/// The session of this generation is over. The generation stays known for a while, or a save of an
-/// earlier one would count again.
-fn over(key: &str, generation: Generation) -> Vec<Cmd> {
-    vec![hset(key, generation, b""), pexpire(key, RECORD_LIFE)]
+/// Nobody is connected in this generation any more. It stays known for a while, or a save of an
+/// earlier one, from a node that notices only now that the client has left it, would count again.
+/// No node of ours has one before the first, and most sessions have no other.
+fn over(key: &str, generation: Generation, life: Duration) -> Vec<Cmd> {
+    match generation {
+        FIRST => vec![hdel(key, FIRST)],
+        _ => vec![hset(key, generation, b""), pexpire(key, life)],
+    }
 }
 
 fn hgetall(key: &str) -> Cmd {

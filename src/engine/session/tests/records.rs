@@ -38,12 +38,19 @@ async fn written(connection: &mut ScriptedConnection, generation: u32, is_added:
     command.reply(reply::int(1)).await;
 }
 
-/// Answers that the generation is known and has no session any more.
-async fn over(connection: &mut ScriptedConnection, generation: u32) {
+/// Answers that the first generation is gone.
+async fn forgotten(connection: &mut ScriptedConnection) {
+    connection.expect(&format!("HDEL {RECORDS} 1")).await.reply(reply::int(1)).await;
+}
+
+/// Answers that a later generation is known and has no session any more, for `life` ms.
+async fn over(connection: &mut ScriptedConnection, generation: u32, life: u128) {
     let command = connection.expect(&format!("HSET {RECORDS} {generation}")).await;
     assert_eq!(command.words[3], "");
     command.reply(reply::int(0)).await;
-    connection.expect(&format!("PEXPIRE {RECORDS}")).await.reply(reply::int(1)).await;
+    let command = connection.expect(&format!("PEXPIRE {RECORDS}")).await;
+    assert_eq!(command.words[2], life.to_string());
+    command.reply(reply::int(1)).await;
 }
 
 /// Answers that no node has begun a later generation than the first.
@@ -67,7 +74,7 @@ async fn a_connected_client_has_a_record_and_its_node_shows_that_it_lives() {
     }
     test.save(KEY, 1, What::Left, KEEP);
     connection.answer("SET", reply::ok());
-    over(&mut connection, 1).await;
+    forgotten(&mut connection).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,11 +93,23 @@ async fn what_changes_while_a_record_is_written_is_written_once() {
     test.save(KEY, 1, ended(), KEEP);
     no_later(&mut connection).await;
     connection.expect(&format!("SET {KEY}")).await.reply(reply::ok()).await;
-    let command = connection.expect(&format!("HSET {RECORDS} 1")).await;
-    assert_eq!(command.words[3], "", "the client has gone");
-    command.reply(reply::int(0)).await;
-    let command = connection.expect(&format!("PEXPIRE {RECORDS}")).await;
-    assert_eq!(command.words[2], (KEEP.as_millis() + 300_000).to_string());
+    forgotten(&mut connection).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_session_that_was_restored_the_generation_stays_known() {
+    for (what, life) in [(ended(), KEEP.as_millis() + 300_000), (What::Left, 3_600_000)] {
+        let mut test = Recovery::new();
+        let is_ended = matches!(what, What::Ended { .. });
+        test.save(KEY, 2, what, KEEP);
+        let mut connection = test.redis.accept().await;
+        if is_ended {
+            let records = ["2", "connected ours\n\u{0}"].map(reply::text);
+            connection.expect("HGETALL").await.reply(reply::array(&records)).await;
+            connection.expect(&format!("SET {KEY}")).await.reply(reply::ok()).await;
+        }
+        over(&mut connection, 2, life).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +216,7 @@ async fn what_a_node_sent_before_it_died_in_a_restore_nobody_knows() {
     let mut connection = test.redis.accept().await;
     find(&mut connection, None, &[(2, &restoring)]).await;
     forget(&mut connection).await;
-    over(&mut connection, 2).await;
+    over(&mut connection, 2, 3_600_000).await;
     assert_eq!(test.reason().await, "its node did not finish the last restore");
     // With a later offset, the client has got everything that was sent in front of its CONNECT.
     test.restore_from(id(8), dead("theirs"));
@@ -264,11 +283,9 @@ async fn without_permission_for_records_sessions_work_as_before() {
     let mut connection = test.redis.accept().await;
     no_later(&mut connection).await;
     connection.expect("SET").await.reply(reply::ok()).await;
-    connection.expect("HSET").await.refuse("NOPERM no permissions").await;
-    connection.expect("PEXPIRE").await.refuse("NOPERM no permissions").await;
+    connection.expect("HDEL").await.refuse("NOPERM no permissions").await;
     connection.expect("SET").await.reply(reply::ok()).await;
-    connection.expect("HSET").await.refuse("NOPERM no permissions").await;
-    connection.expect("PEXPIRE").await.refuse("NOPERM no permissions").await;
+    connection.expect("HDEL").await.refuse("NOPERM no permissions").await;
     let warning = test.node.warning().await.to_string();
     assert!(warning.contains("HSET") && warning.contains("start anew"), "{warning}");
     test.restore(7);
