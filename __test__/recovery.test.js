@@ -1,4 +1,4 @@
-// Recovered sockets on their way through the middlewares (lib/recovery.js): which packets are kept for
+// Recovered sockets on their way through the middlewares (lib/arrivals.js): which packets are kept for
 // them, and that a packet costs what it costs however many of them there are. The parity and the chaos
 // tests have real clients.
 //
@@ -21,12 +21,12 @@ class Returns {
   constructor() {
     const server = { opts: { connectionStateRecovery: { maxDisconnectionDuration: 120_000 } } };
     const nsp = { name: "/", server, sockets: this.sockets };
-    const restoreSession = async (/** @type {string} */ _nsp, /** @type {string} */ pid) => ({
+    const restore = async (/** @type {string} */ _nsp, /** @type {string} */ pid) => ({
       session: encodeMsgpack({ sid: pid, pid, rooms: [pid, `room of ${pid}`], data: {} }),
       missed: [],
       position: "1-0",
     });
-    const engine = { restoreSession, endSession() {}, dropSession() {}, restoreRefused() {} };
+    const engine = { sessions: { restore, end() {}, drop() {}, refuse() {} } };
     const options = /** @type {any} */ ({ liveSessions: false, heartbeatTimeout: 10_000 });
     this.recovery = new Recovery({ nsp }, /** @type {any} */ (engine), options);
   }

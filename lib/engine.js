@@ -7,11 +7,11 @@ const { PLACEHOLDER } = require("./codec");
 const { CredentialRequests } = require("./credential-requests");
 const debug = require("./debug");
 const diagnostics = require("./diagnostics");
+const { EngineSessions } = require("./engine-sessions");
 const { BY_JS } = require("./events");
 const { NativeEngine } = require("./native");
 const { Outage } = require("./outage");
 const { retentionOf } = require("./retention");
-const { SharedPackets } = require("./shared-packets");
 const { Tickets } = require("./tickets");
 const { clearInterval, now, setImmediate, setInterval } = require("./timers");
 const { Turn } = require("./turn");
@@ -51,7 +51,10 @@ const SLICE_TIME = 10;
  */
 
 /**
- * @typedef {Omit<EventOf<"restored">, "missed"> & { missed: import("./shared-packets").Missed[] }} Restored
+ * @typedef {<K extends "done" | "subscribers" | "restored" | "owned">(
+ *   kind: K,
+ *   ask: (call: number) => void,
+ * ) => Promise<EventOf<K>>} Call asks the engine for something that an event of this kind answers
  */
 
 /** An error of the engine, with its stable code. */
@@ -75,7 +78,7 @@ class Engine {
   #turn;
   #server;
   /** Counters of what only JS sees; `stats` adds them to the engine's. */
-  #counts = { malformed: 0, restoresRefused: 0, slowClients: 0 };
+  #counts = { malformed: 0, slowClients: 0 };
   /** @type {Map<number, { nsp: string, listener: NamespaceListener }>} */
   #namespaces = new Map();
   /** The handles of the open namespaces, by name. @type {Map<string, number>} */
@@ -85,7 +88,6 @@ class Engine {
   /** @type {Map<number, { resolve: (event: any) => void, reject: (e: Error) => void }>} */
   #calls = new Map();
   #nextCall = 0;
-  #sharedPackets = new SharedPackets();
   #queueIsFull = false;
   #draining = false;
   /** How many events the next slice may have. */
@@ -100,6 +102,8 @@ class Engine {
       warnOfHandler("a handler has thrown while a message of the cluster was delivered", error),
   };
   #outage = new Outage();
+  /** Sessions of connection state recovery. */
+  sessions;
   #credentials;
   /** Undefined without a limit. @type {ClientBuffers | undefined} */
   clientBuffers;
@@ -126,6 +130,11 @@ class Engine {
       () => this.#drain(),
     );
     this.#turn = new Turn(this.#native);
+    this.sessions = new EngineSessions(
+      this.#native,
+      (kind, ask) => this.#call(kind, ask),
+      (nsp) => this.#handles.get(nsp),
+    );
     this.#credentials = new CredentialRequests(this.#native, settings);
     if (options.clientBufferBytes > 0) {
       this.clientBuffers = new ClientBuffers(options.clientBufferBytes, (slow) => {
@@ -274,105 +283,13 @@ class Engine {
 
   /**
    * @param {string} nsp
-   * @returns {string} the ID of the last own entry that was delivered here while the stream could not
-   * be read
-   */
-  deliveredAhead(nsp) {
-    return this.#native.deliveredAhead(nsp);
-  }
-
-  /**
-   * @param {string} nsp
-   * @returns {string} the ID of the entry after which this node began to read
-   */
-  readSince(nsp) {
-    return this.#native.readSince(nsp);
-  }
-
-  /**
-   * Saves the session of a client that has gone.
-   *
-   * @param {string} pid
-   * @param {number} generation
-   * @param {Uint8Array} session
-   * @param {number} keep ms
-   */
-  endSession(pid, generation, session, keep) {
-    this.#native.endSession(pid, generation, session, keep);
-  }
-
-  /**
-   * Writes the session of a connected client.
-   *
-   * @param {string} nsp
-   * @param {string} pid
-   * @param {number} generation
-   * @param {Uint8Array} session
-   * @param {number} keep for how long it is honoured if this node dies, ms
-   * @param {boolean} isNew whether it has no record yet
-   */
-  keepSession(nsp, pid, generation, session, keep, isNew) {
-    const handle = this.#handles.get(nsp);
-    if (handle !== undefined) {
-      this.#native.keepSession(handle, pid, generation, session, keep, isNew);
-    }
-  }
-
-  /**
-   * The client of a session has left for good.
-   *
-   * @param {string} pid
-   * @param {number} generation
-   * @param {number} keep for how long the session could be restored, ms
-   */
-  dropSession(pid, generation, keep) {
-    this.#native.dropSession(pid, generation, keep);
-  }
-
-  /**
-   * Resolves when what was saved of a session is in Redis.
-   *
-   * @param {string} pid
-   */
-  async waitForSession(pid) {
-    await this.#call("done", (call) => this.#native.waitForSession(call, pid));
-  }
-
-  /**
-   * @param {string} nsp
-   * @param {string} pid
-   * @param {string} [offset] absent if the client has received nothing yet
-   * @param {{ owner: string, isDead: boolean }} [gone] the node that does not have the client any more
-   * @returns {Promise<Restored | EventOf<"owned">>}
-   */
-  async restoreSession(nsp, pid, offset, gone) {
-    const kind = /** @type {"restored" | "owned"} */ ("restored");
-    const answer = await this.#call(kind, (call) => {
-      try {
-        this.#native.restoreSession(call, nsp, pid, offset, gone?.owner, gone?.isDead ?? false);
-      } catch (error) {
-        // The engine found this on the JS thread, where it cannot write debug lines.
-        debug("%s", /** @type {Error} */ (error).message);
-        throw error;
-      }
-    });
-    if (answer.kind !== "restored") {
-      return answer;
-    }
-    // This continues before the next slice is drained.
-    const take = (/** @type {number[]} */ places) => this.#native.missedOf(answer.call, places);
-    return { ...answer, missed: this.#sharedPackets.share(nsp, answer.missed, take) };
-  }
-
-  /**
-   * @param {string} nsp
    * @returns {import("../index").AdapterStats}
    */
   stats(nsp) {
-    const { malformed, restoresRefused, slowClients } = this.#counts;
+    const { malformed, slowClients } = this.#counts;
     const stats = this.#native.stats(nsp);
     stats.malformed += malformed;
-    stats.restoresRefused += restoresRefused;
+    stats.restoresRefused += this.sessions.refused;
     return /** @type {any} */ (Object.assign(stats, { slowClients }));
   }
 
@@ -397,12 +314,6 @@ class Engine {
   skipped(what, why) {
     this.#counts.malformed++;
     debug("%s skipped: %s", what, why);
-  }
-
-  /** Counts and reports a session that JS refused without asking the engine. @param {string} why */
-  restoreRefused(why) {
-    this.#counts.restoresRefused++;
-    debug("session not restored: %s", why);
   }
 
   /**
@@ -509,7 +420,7 @@ class Engine {
   /** @param {EventOf<"lost">} event */
   #onLost({ stream, reason, entries }) {
     const loss = /** @type {Loss} */ ({ reason, entries });
-    this.#sharedPackets.clear();
+    this.sessions.forgetPackets();
     const affected = this.#namespacesOf(stream);
     diagnostics.publishLoss(() => ({
       ...this.#origin,

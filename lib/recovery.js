@@ -1,22 +1,20 @@
 "use strict";
-// Connection state recovery in one namespace. It saves and restores sessions, keeps the entry at which
-// each socket joined its rooms, and holds packets for recovered sockets that are not connected yet.
+// Connection state recovery in one namespace. It saves and restores sessions, and keeps the entry at
+// which each socket joined its rooms.
 
+const { Arrivals } = require("./arrivals");
 const { decodeMsgpack, encodeMsgpack } = require("./codec");
 const { START, isAfter, later } = require("./entry-ids");
-const { sendTo } = require("./fan-out");
 const { HandOver } = require("./hand-over");
 const { LiveSessions } = require("./live-sessions");
-const { offsetOf, toOutgoing } = require("./missed");
+const { toOutgoing } = require("./missed");
 const { NO_OFFSET } = require("./recover-without-offset");
 const { sessionLifetime } = require("./session-lifetime");
-const { clearTimeout, setImmediate, setTimeout } = require("./timers");
+const { setImmediate } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
 /** Packet type of the Socket.IO protocol. */
 const DISCONNECT = 1;
-/** How long the middlewares may take with a recovered socket before its packets are dropped, ms. */
-const ARRIVAL_TIMEOUT = 45_000;
 /** socket.io's session IDs have 20 of these characters. The client chooses a part of a key with them. */
 const PID = /^[\w-]{1,128}$/;
 
@@ -24,14 +22,6 @@ const PID = /^[\w-]{1,128}$/;
  * @typedef {import("./targets").Targets} Targets
  * @typedef {import("./shared-packets").Missed} Missed
  * @typedef {import("./missed").Outgoing} Outgoing
- *
- * @typedef {object} Arriving a recovered socket on its way through the middlewares
- * @property {any} session as it was in Redis, with its new generation
- * @property {Map<any, string>} since
- * @property {Outgoing[]} packets what the socket missed, and what arrived for it meanwhile
- * @property {boolean} isTaken true once the socket exists; a wrapper of `restoreSession` may have
- * refused it
- * @property {NodeJS.Timeout} timer
  */
 
 class Recovery {
@@ -43,14 +33,8 @@ class Recovery {
   position = START;
   /** @type {Map<string, Map<any, string>>} by socket and room, the last entry before the join */
   #joined = new Map();
-  /** @type {Map<string, Arriving>} */
-  #arriving = new Map();
-  /** The arriving sockets in each room, so that {@link keep} finds those that a packet is for.
-   * @type {Map<any, Set<string>>} */
-  #arrivingIn = new Map();
-  /** The last offset that was sent to a recovered socket before its CONNECT.
-   * @type {WeakMap<object, string>} */
-  #sentAhead = new WeakMap();
+  /** Recovered sockets that are not connected yet. */
+  #arrivals;
   /** Sockets that must not save their session any more. @type {WeakSet<object>} */
   #released = new WeakSet();
   /** The sessions of connected sockets. */
@@ -73,6 +57,9 @@ class Recovery {
     const { maxDisconnectionDuration } = nsp.server.opts.connectionStateRecovery;
     this.#lifetime = sessionLifetime(maxDisconnectionDuration);
     this.#live = new LiveSessions(liveSessions && this.#lifetime > 0, (live) => this.#write(live));
+    this.#arrivals = new Arrivals(nsp, ({ pid, generation }) =>
+      engine.sessions.drop(pid, generation, this.#lifetime),
+    );
     this.#handOver = new HandOver(adapter, heartbeatTimeout, (asked) =>
       engine.countSubscribers(nsp.name, asked),
     );
@@ -80,7 +67,7 @@ class Recovery {
 
   /** True while a recovered socket is not connected yet. */
   get isExpecting() {
-    return this.#arriving.size > 0;
+    return this.#arrivals.size > 0;
   }
 
   /**
@@ -90,7 +77,7 @@ class Recovery {
    * entry up to which the engine did not hand over its broadcasts
    */
   join(sid, rooms, created) {
-    const arriving = this.#arriving.get(sid);
+    const arriving = this.#arrivals.get(sid);
     if (arriving) {
       arriving.isTaken = true;
     }
@@ -100,7 +87,7 @@ class Recovery {
       if (!joined.has(room)) {
         joined.set(room, arriving?.since.get(room) ?? later(this.position, created.get(room)));
         if (arriving) {
-          this.#arrivingIn.set(room, (this.#arrivingIn.get(room) ?? new Set()).add(sid));
+          this.#arrivals.join(arriving, room);
         }
       }
     }
@@ -114,31 +101,9 @@ class Recovery {
       this.#live.add(socket, arriving?.session.generation);
     }
     if (arriving) {
-      this.#stopExpecting(sid, arriving);
+      this.#arrivals.remove(arriving);
       // The middlewares have accepted the socket. socket.io writes its CONNECT right after this.
-      this.#sendAhead(socket, arriving);
-    }
-  }
-
-  /**
-   * Sends a recovered socket the packets that it missed. Like every other adapter, it does so before the
-   * CONNECT, so that the client's state is complete when its `connect` handler runs.
-   *
-   * @param {any} socket
-   * @param {Arriving} arriving
-   */
-  #sendAhead(socket, { packets, session }) {
-    const offset = packets.length > 0 ? offsetOf(packets[packets.length - 1]) : session.ahead;
-    if (offset !== undefined) {
-      this.#sentAhead.set(socket, offset);
-    }
-    for (const outgoing of packets) {
-      if ("encoded" in outgoing) {
-        sendTo(socket, outgoing.encoded);
-      } else {
-        socket.notifyOutgoingListeners?.(outgoing.packet);
-        socket.packet(outgoing.packet, { isMissed: true });
-      }
+      this.#arrivals.sendAhead(socket, arriving);
     }
   }
 
@@ -149,45 +114,22 @@ class Recovery {
   leave(sid, room) {
     this.#joined.get(sid)?.delete(room);
     this.#live.change(sid);
-    this.#keepNoneFor(sid, room);
+    this.#arrivals.leave(sid, room);
   }
 
   /** @param {string} sid */
   leaveAll(sid) {
-    const arriving = this.#arriving.get(sid);
+    const arriving = this.#arrivals.get(sid);
     if (arriving && !this.#nsp.sockets.has(sid)) {
       // A middleware refused the socket, or its connection broke before the middlewares were done.
-      this.#stopExpecting(sid, arriving);
+      this.#arrivals.remove(arriving);
       this.#keepSession(arriving.session);
     }
     this.#joined.delete(sid);
     const live = this.#live.remove(sid);
     if (live) {
       // Not for a reason for which socket.io keeps sessions.
-      this.#engine.dropSession(live.socket.pid, live.generation, this.#lifetime);
-    }
-  }
-
-  /**
-   * @param {string} sid
-   * @param {Arriving} arriving
-   */
-  #stopExpecting(sid, arriving) {
-    clearTimeout(arriving.timer);
-    this.#arriving.delete(sid);
-    for (const room of this.#joined.get(sid)?.keys() ?? []) {
-      this.#keepNoneFor(sid, room);
-    }
-  }
-
-  /**
-   * @param {string} sid
-   * @param {any} room
-   */
-  #keepNoneFor(sid, room) {
-    const sids = this.#arrivingIn.get(room);
-    if (sids?.delete(sid) && sids.size === 0) {
-      this.#arrivingIn.delete(room);
+      this.#engine.sessions.drop(live.socket.pid, live.generation, this.#lifetime);
     }
   }
 
@@ -215,13 +157,13 @@ class Recovery {
   #withPositions(session) {
     const joined = this.#joined.get(session.sid);
     // The client may have connected before this node knew where its reading begins.
-    const begin = this.#engine.readSince(this.#nsp.name);
+    const begin = this.#engine.sessions.readSince(this.#nsp.name);
     const since = session.rooms.map((/** @type {any} */ room) =>
       later(joined?.get(room) ?? START, begin),
     );
     const socket = this.#nsp.sockets.get(session.sid);
-    const sentAhead = (socket && this.#sentAhead.get(socket)) ?? START;
-    const ahead = later(sentAhead, this.#engine.deliveredAhead(this.#nsp.name));
+    const sentAhead = (socket && this.#arrivals.sentAhead(socket)) ?? START;
+    const ahead = later(sentAhead, this.#engine.sessions.deliveredAhead(this.#nsp.name));
     return { ...session, since, ...(ahead !== START && { ahead }) };
   }
 
@@ -234,7 +176,14 @@ class Recovery {
     const { id: sid, pid, rooms, data } = socket;
     const session = this.#withPositions({ sid, pid, rooms: [...rooms], data, generation });
     const name = this.#nsp.name;
-    this.#engine.keepSession(name, pid, generation, encodeMsgpack(session), this.#lifetime, isNew);
+    this.#engine.sessions.keep(
+      name,
+      pid,
+      generation,
+      encodeMsgpack(session),
+      this.#lifetime,
+      isNew,
+    );
   }
 
   /** Writes the sessions of all connected sockets again, since Redis may have lost them. */
@@ -255,7 +204,7 @@ class Recovery {
       warnOfHandler("`socket.data` cannot be encoded, and was not kept for recovery", error);
       return;
     }
-    this.#engine.endSession(session.pid, session.generation ?? 0, encoded, this.#lifetime);
+    this.#engine.sessions.end(session.pid, session.generation ?? 0, encoded, this.#lifetime);
   }
 
   /**
@@ -267,11 +216,11 @@ class Recovery {
    */
   async restore(pid, given) {
     if (!PID.test(pid)) {
-      this.#engine.restoreRefused("the session ID is none");
+      this.#engine.sessions.refuse("the session ID is none");
       throw new Error("session not restored: the session ID is none");
     }
     if (this.#isClosed) {
-      this.#engine.restoreRefused("the server is closing");
+      this.#engine.sessions.refuse("the server is closing");
       throw new Error("session not restored: the server is closing");
     }
     const offset = given === NO_OFFSET ? undefined : given;
@@ -307,31 +256,31 @@ class Recovery {
    */
   async #restore(pid, offset) {
     if (!this.#release(pid, offset)) {
-      this.#engine.restoreRefused("it is in use");
+      this.#engine.sessions.refuse("it is in use");
       throw new Error("session not restored: it is in use");
     }
-    let restored = await this.#engine.restoreSession(this.#nsp.name, pid, offset);
+    let restored = await this.#engine.sessions.restore(this.#nsp.name, pid, offset);
     while (restored.kind === "owned") {
       // The client was connected to another node, which may not have noticed yet that it has gone.
       const { owner } = restored;
       const verdict = await this.#handOver.ask(owner, pid, offset);
       if (verdict === "busy" || verdict === "late") {
-        this.#engine.restoreRefused(`node ${owner} does not hand it over (${verdict})`);
+        this.#engine.sessions.refuse(`node ${owner} does not hand it over (${verdict})`);
         throw new Error(`session not restored: node ${owner} does not hand it over`);
       }
       const gone = { owner, isDead: verdict === "dead" };
-      restored = await this.#engine.restoreSession(this.#nsp.name, pid, offset, gone);
+      restored = await this.#engine.sessions.restore(this.#nsp.name, pid, offset, gone);
     }
     const session = /** @type {any} */ (decodeMsgpack(restored.session));
     if (typeof session.ahead === "string" && isAfter(session.ahead, offset ?? START)) {
       // A client holds back packets that arrive before its CONNECT, and counts them as received when the
       // CONNECT arrives. This client never got the CONNECT, and may still hold some of the packets.
-      this.#engine.dropSession(pid, restored.generation, this.#lifetime);
-      this.#engine.restoreRefused("its connection broke before the last recovery was complete");
+      this.#engine.sessions.drop(pid, restored.generation, this.#lifetime);
+      this.#engine.sessions.refuse("its connection broke before the last recovery was complete");
       throw new Error("session not restored: the client may hold packets of its last recovery");
     }
-    if (this.#nsp.sockets.has(session.sid) || this.#arriving.has(session.sid)) {
-      this.#engine.restoreRefused("its socket exists");
+    if (this.#nsp.sockets.has(session.sid) || this.#arrivals.get(session.sid)) {
+      this.#engine.sessions.refuse("its socket exists");
       throw new Error("session not restored: its socket exists");
     }
     session.generation = restored.generation;
@@ -348,7 +297,7 @@ class Recovery {
   #release(pid, offset) {
     const socket = this.#live.socketOf(pid);
     if (socket) {
-      if (isAfter(this.#sentAhead.get(socket) ?? START, offset ?? START)) {
+      if (isAfter(this.#arrivals.sentAhead(socket) ?? START, offset ?? START)) {
         // The client could not be recovered (see `restore`), and the socket may be in use.
         return false;
       }
@@ -358,31 +307,8 @@ class Recovery {
       socket._onclose("transport close");
       return true;
     }
-    for (const arriving of this.#arriving.values()) {
-      if (arriving.session.pid === pid) {
-        return this.#endArriving(arriving);
-      }
-    }
-    return true;
-  }
-
-  /**
-   * Ends a recovered socket whose middlewares still run, and saves its session.
-   *
-   * @param {Arriving} arriving
-   * @returns {boolean} false if there is no socket yet
-   */
-  #endArriving(arriving) {
-    const socket = this.#nsp._preConnectSockets?.get(arriving.session.sid);
-    if (socket === undefined) {
-      return false;
-    }
-    socket._cleanup();
-    // socket.io calls it once more when the middlewares are done. The client may be back by then, and
-    // its socket has the same ID.
-    socket._cleanup = () => {};
-    socket.conn.close();
-    return true;
+    const arriving = this.#arrivals.ofSession(pid);
+    return arriving === undefined || this.#arrivals.end(arriving);
   }
 
   /**
@@ -395,7 +321,7 @@ class Recovery {
       await this.#handOver.onRequest(message, async (pid, offset) => {
         await this.#afterRestores(pid);
         const isReleased = this.#release(pid, offset);
-        await this.#engine.waitForSession(pid);
+        await this.#engine.sessions.waitFor(pid);
         return isReleased;
       });
     } catch (error) {
@@ -447,15 +373,8 @@ class Recovery {
     session.rooms.forEach((/** @type {any} */ room, /** @type {number} */ i) => {
       since.set(room, session.since?.[i] ?? START);
     });
-    /** @type {Arriving} */
-    const arriving = {
-      session: { ...session },
-      since,
-      packets: missed.flatMap((broadcast) => toOutgoing(broadcast, since, this.#nsp.name)),
-      isTaken: false,
-      timer: setTimeout(() => this.#giveUp(arriving), ARRIVAL_TIMEOUT).unref(),
-    };
-    this.#arriving.set(session.sid, arriving);
+    const packets = missed.flatMap((broadcast) => toOutgoing(broadcast, since, this.#nsp.name));
+    this.#arrivals.expect({ ...session }, since, packets);
     delete session.since;
     delete session.ahead;
     delete session.generation;
@@ -465,15 +384,6 @@ class Recovery {
     return session;
   }
 
-  /** @param {Arriving} arriving a socket whose middlewares take too long */
-  #giveUp(arriving) {
-    if (!this.#endArriving(arriving) && !arriving.isTaken) {
-      this.#stopExpecting(arriving.session.sid, arriving);
-      const { pid, generation } = arriving.session;
-      this.#engine.dropSession(pid, generation, this.#lifetime);
-    }
-  }
-
   /**
    * Keeps a packet for the recovered sockets that are not connected yet.
    *
@@ -481,32 +391,7 @@ class Recovery {
    * @param {Targets} opts
    */
   keep(packet, opts) {
-    for (const sid of this.#arrivingFor(opts.rooms)) {
-      const joined = this.#joined.get(sid);
-      let isExcepted = false;
-      for (const room of opts.except ?? []) {
-        isExcepted ||= joined?.has(room) ?? false;
-      }
-      if (!isExcepted) {
-        this.#arriving.get(sid)?.packets.push(packet);
-      }
-    }
-  }
-
-  /**
-   * @param {Set<any>} rooms
-   * @returns {Iterable<string>} the arriving sockets in one of the rooms; all of them if there are none
-   */
-  #arrivingFor(rooms) {
-    if (rooms.size === 0) {
-      return this.#arriving.keys();
-    }
-    /** @type {Set<string>} */
-    const found = new Set();
-    for (const room of rooms) {
-      this.#arrivingIn.get(room)?.forEach((sid) => found.add(sid));
-    }
-    return found;
+    this.#arrivals.keep(packet, opts);
   }
 }
 

@@ -1,5 +1,5 @@
 //! Which clients get a broadcast, by the rules of JS: `isWellFormed` (`lib/message-shape.js`) and
-//! `isMissed` (`lib/recovery.js`), written again.
+//! `isMissed` (`lib/missed.js`), written again.
 
 use super::Js;
 use crate::engine::wire::EntryId;

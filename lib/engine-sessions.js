@@ -1,0 +1,138 @@
+"use strict";
+// What the engine does with sessions of connection state recovery: it saves and restores them, and knows
+// the positions in the stream that a session notes.
+
+const debug = require("./debug");
+const { SharedPackets } = require("./shared-packets");
+
+/**
+ * @typedef {import("./native-binding").NativeEvent} NativeEvent
+ * @typedef {Extract<NativeEvent, { kind: "restored" }>} RestoredEvent
+ * @typedef {Extract<NativeEvent, { kind: "owned" }>} Owned
+ * @typedef {Omit<RestoredEvent, "missed"> & { missed: import("./shared-packets").Missed[] }} Restored
+ */
+
+class EngineSessions {
+  #native;
+  #call;
+  #handleOf;
+  #packets = new SharedPackets();
+  /** How many sessions were refused without asking the engine. */
+  refused = 0;
+
+  /**
+   * @param {import("./native-binding").NativeEngine} native
+   * @param {import("./engine").Call} call
+   * @param {(nsp: string) => number | undefined} handleOf the handle of an open namespace
+   */
+  constructor(native, call, handleOf) {
+    this.#native = native;
+    this.#call = call;
+    this.#handleOf = handleOf;
+  }
+
+  /**
+   * @param {string} nsp
+   * @returns {string} the ID of the last own entry that was delivered here while the stream could not
+   * be read
+   */
+  deliveredAhead(nsp) {
+    return this.#native.deliveredAhead(nsp);
+  }
+
+  /**
+   * @param {string} nsp
+   * @returns {string} the ID of the entry after which this node began to read
+   */
+  readSince(nsp) {
+    return this.#native.readSince(nsp);
+  }
+
+  /**
+   * Saves the session of a client that has gone.
+   *
+   * @param {string} pid
+   * @param {number} generation
+   * @param {Uint8Array} session
+   * @param {number} keep ms
+   */
+  end(pid, generation, session, keep) {
+    this.#native.endSession(pid, generation, session, keep);
+  }
+
+  /**
+   * Writes the session of a connected client.
+   *
+   * @param {string} nsp
+   * @param {string} pid
+   * @param {number} generation
+   * @param {Uint8Array} session
+   * @param {number} keep for how long it is honoured if this node dies, ms
+   * @param {boolean} isNew whether it has no record yet
+   */
+  keep(nsp, pid, generation, session, keep, isNew) {
+    const handle = this.#handleOf(nsp);
+    if (handle !== undefined) {
+      this.#native.keepSession(handle, pid, generation, session, keep, isNew);
+    }
+  }
+
+  /**
+   * The client of a session has left for good.
+   *
+   * @param {string} pid
+   * @param {number} generation
+   * @param {number} keep for how long the session could be restored, ms
+   */
+  drop(pid, generation, keep) {
+    this.#native.dropSession(pid, generation, keep);
+  }
+
+  /**
+   * Resolves when what was saved of a session is in Redis.
+   *
+   * @param {string} pid
+   */
+  async waitFor(pid) {
+    await this.#call("done", (call) => this.#native.waitForSession(call, pid));
+  }
+
+  /**
+   * @param {string} nsp
+   * @param {string} pid
+   * @param {string} [offset] absent if the client has received nothing yet
+   * @param {{ owner: string, isDead: boolean }} [gone] the node that does not have the client any more
+   * @returns {Promise<Restored | Owned>}
+   */
+  async restore(nsp, pid, offset, gone) {
+    const kind = /** @type {"restored" | "owned"} */ ("restored");
+    const answer = await this.#call(kind, (call) => {
+      try {
+        this.#native.restoreSession(call, nsp, pid, offset, gone?.owner, gone?.isDead ?? false);
+      } catch (error) {
+        // The engine found this on the JS thread, where it cannot write debug lines.
+        debug("%s", /** @type {Error} */ (error).message);
+        throw error;
+      }
+    });
+    if (answer.kind !== "restored") {
+      return answer;
+    }
+    // This continues before the next slice is drained.
+    const take = (/** @type {number[]} */ places) => this.#native.missedOf(answer.call, places);
+    return { ...answer, missed: this.#packets.share(nsp, answer.missed, take) };
+  }
+
+  /** Counts and reports a session that was refused without asking the engine. @param {string} why */
+  refuse(why) {
+    this.refused++;
+    debug("session not restored: %s", why);
+  }
+
+  /** Entries were lost, and their IDs may come again. */
+  forgetPackets() {
+    this.#packets.clear();
+  }
+}
+
+module.exports = { EngineSessions };
