@@ -29,7 +29,7 @@ export interface RedisStreamsAdapterOptions {
   useShardedPubSub?: boolean;
   /**
    * The approximate number of entries to which Redis trims the stream (`MAXLEN ~`).
-   * @default 10_000; 100_000 if entries are kept by age: see `maxAge`
+   * @default 10_000; 100_000 if entries are kept by age (see `maxAge`), and for an emitter
    * @example createAdapter(client, { maxLen: 100_000 })
    */
   maxLen?: number;
@@ -610,7 +610,7 @@ type EventArgs<Listener> = Listener extends (...args: infer Args) => any ? Args 
 /**
  * Options of an emitter. An object for `createAdapter` can be used. `streamName`, `streamCount`,
  * `maxLen`, `maxAge`, `onlyPlaintext` and `publishQueueBytes` need the servers' values. The others have no
- * effect.
+ * effect. `maxLen` is 100_000 by default: what an emitter trims is gone for all servers.
  */
 export interface RedisStreamsEmitterOptions extends RedisStreamsAdapterOptions {}
 

@@ -1,12 +1,12 @@
 "use strict";
-// How long the entries of a server's streams are kept: the options `maxLen` and `maxAge`, or, with
-// connection state recovery, what its clients need.
+// How long the entries of a server's or an emitter's streams are kept: the options `maxLen` and `maxAge`,
+// or, with connection state recovery, what the server's clients need.
 
 const { sessionLifetime } = require("./session-lifetime");
 
 /** The number of entries that a stream keeps by default, as in @socket.io/redis-streams-adapter. */
 const LENGTH = 10_000;
-/** The default bound while entries are kept by age. */
+/** The default bound while entries are kept by age, and of emitters. */
 const LONGEST = 100_000;
 /** Engine.IO's defaults, ms. */
 const PING_INTERVAL = 25_000;
@@ -22,7 +22,10 @@ function retentionOf(given, server) {
   // A user who has set `maxLen` has decided what Redis keeps.
   const byDefault = maxLen === undefined ? neededAge : 0;
   const age = maxAge ?? byDefault;
-  const length = maxLen ?? (age > 0 ? LONGEST : LENGTH);
+  // An emitter does not know whether the servers keep entries by age. What it trims is gone for them all,
+  // while servers that keep less trim what it leaves.
+  const isEmitter = server === undefined;
+  const length = maxLen ?? (age > 0 || isEmitter ? LONGEST : LENGTH);
   return {
     maxLen: length,
     maxAge: age,

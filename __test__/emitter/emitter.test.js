@@ -108,6 +108,25 @@ describe("what is passed to the emitter", () => {
     assert.deepEqual(takeWarnings(), []);
   });
 
+  // Breaks when an emitter has the default of servers without connection state recovery.
+  test("without options, no stream is trimmed shorter than servers do by default", async (t) => {
+    const { emitter, streamName } = start(t, { options: {} });
+    const length = () => context.admin.command("XLEN", streamName);
+    const emit = (/** @type {number} */ count) => {
+      for (let i = 0; i < count; i++) {
+        emitter.emit("hello", i);
+      }
+      return emitter.flush();
+    };
+    await emit(20_000);
+    assert.equal(await length(), 20_000);
+    for (let i = 0; i < 5; i++) {
+      await emit(20_000);
+    }
+    const most = await length();
+    assert.ok(most >= 100_000 && most < 101_000, `${most} entries`);
+  });
+
   test("what cannot be right throws, and says whose it is", () => {
     const { url } = context.redis;
     /** @type {[() => unknown, object][]} */
