@@ -92,7 +92,7 @@ async function runLanes(lanes) {
   return failed;
 }
 
-module.exports = { RUST_CHECKS, JS_CHECKS, runLanes };
+module.exports = { RUST_CHECKS, JS_CHECKS, runLanes, tool };
 
 if (require.main === module) {
   main({}, async () => {
