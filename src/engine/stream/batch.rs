@@ -18,6 +18,11 @@ impl Batch {
         Self { publishes, seqs }
     }
 
+    /// Gives the first entry the sequence `first`, and the others those behind it.
+    pub(crate) fn renumber(&mut self, first: u64) {
+        self.seqs = first..first + self.publishes.len() as u64;
+    }
+
     /// Drops the first `count` publishes, and returns their sequences.
     pub(crate) fn forget_first(&mut self, count: usize) -> Range<u64> {
         self.publishes.drain(..count);

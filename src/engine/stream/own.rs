@@ -151,6 +151,16 @@ impl OwnEntries {
         self.waiting.retain(|w| w.error.is_some() || !seqs.contains(&w.seq));
     }
 
+    /// Gives the last batch, which was not sent, the sequences from `first` on: those of a batch that
+    /// has failed.
+    pub(crate) fn renumber(&mut self, seqs: &Range<u64>, first: u64, publishes: &[Publish]) {
+        self.take_back(seqs);
+        for failed in self.waiting.iter_mut().filter(|w| w.error.is_some()) {
+            failed.seq = failed.seq.min(first.saturating_sub(1));
+        }
+        self.sent(first, publishes);
+    }
+
     /// Notes that Redis has refused the entries from `first_seq` on. Their publishes complete
     /// behind those that were published before them.
     pub(crate) fn refused(&mut self, first_seq: u64, error: &Error) -> Vec<Completion> {
@@ -374,6 +384,23 @@ mod tests {
         assert_eq!(outcomes(own.read(2, id(5), Local::default)), [(11, Some(Some(id(5))))]);
         assert_eq!(outcomes(own.read(3, id(6), Local::default)), [(12, Some(Some(id(6))))]);
         assert_eq!(outcomes(own.read(4, id(7), Local::default)), [(10, Some(Some(id(7))))]);
+    }
+
+    #[test]
+    fn a_batch_with_the_sequences_of_one_that_failed_completes_behind_it() {
+        let mut own = OwnEntries::default();
+        own.sent(1, &publishes([10]));
+        own.sent(2, &publishes([11]));
+        assert!(own.refused(2, &Error::Closed).is_empty());
+        own.sent(3, &publishes([12]));
+        assert!(own.refused(3, &Error::Closed).is_empty());
+        let last = publishes([13]);
+        own.sent(4, &last);
+        own.renumber(&(4..5), 2, &last);
+        // The reader meets none before it: 10 was trimmed.
+        let done = outcomes(own.read(2, id(6), Local::default));
+        assert_eq!(done, [(10, Some(None)), (11, None), (12, None), (13, Some(Some(id(6))))]);
+        assert!(own.is_empty());
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::{EntryId, Origin};
 use check_stream::Look;
+use settle::FailedInDoubt;
 
 /// How often the writer compares the stream's ends with our position.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -87,8 +88,11 @@ pub(crate) struct Writer {
     /// How many entries per page the writer asks for when it searches for a batch in doubt.
     pages: Arc<PageSize>,
     /// Entries with lower sequences may still arrive from an old connection that the writer could
-    /// not end.
+    /// not end, or other nodes may have read them from a server that has been replaced.
     may_arrive_until: u64,
+    /// A batch that failed while it was in doubt. Before the writer sends anything else, it finds out
+    /// whether that batch had arrived.
+    failed_in_doubt: Option<FailedInDoubt>,
     next_seq: u64,
     /// The next check must not wait: the IDs of the stream may have fallen.
     is_check_due: bool,
@@ -150,6 +154,7 @@ impl Writer {
             batches: PageSize::new(BATCH_ENTRIES),
             pages: Arc::new(PageSize::new(PAGE)),
             may_arrive_until: 0,
+            failed_in_doubt: None,
             next_seq: 1,
             is_check_due: false,
             sound_at: None,
@@ -234,12 +239,12 @@ impl Writer {
                 Ok(None) => {
                     if let Some(error) = self.too_large(&delivery) {
                         self.warnings.warn(TASK, &error);
-                        self.refused(&delivery.batch, &error, false);
+                        self.refused(&delivery.batch, &error, None);
                         return Vec::new();
                     }
                 }
                 Err(error) => {
-                    if self.give_up(&delivery, &error) {
+                    if self.give_up(&mut delivery, &error) {
                         return Vec::new();
                     }
                     self.backoff.wait().await;
@@ -250,7 +255,7 @@ impl Writer {
 
     /// Handles an error that kept a batch from being written. Returns true if the batch has failed
     /// for good.
-    fn give_up(&mut self, delivery: &Delivery, error: &Error) -> bool {
+    fn give_up(&mut self, delivery: &mut Delivery, error: &Error) -> bool {
         let is_exec = matches!(error, Error::Refused { command: "EXEC", .. });
         if !self.route.heed(error) {
             self.warnings.warn(if is_exec { EXECUTING } else { TASK }, error);
@@ -271,7 +276,7 @@ impl Writer {
         let read_only = self.read_only_for_long(error);
         let failed = read_only.as_ref().or(Some(error).filter(|error| error.is_refusal()));
         if let Some(error) = failed {
-            self.refused(&delivery.batch, error, delivery.doubt.is_some());
+            self.refused(&delivery.batch, error, delivery.doubt.take());
         }
         failed.is_some()
     }
@@ -303,6 +308,7 @@ impl Writer {
         if self.trim_before.is_some() && self.knows_min_id.is_none() {
             self.knows_min_id = Some(self.ask_for_min_id().await?);
         }
+        self.settle_failed(&mut delivery.batch).await?;
         let Delivery { batch, doubt, breaks } = delivery;
         if let Some(sent) = doubt {
             let found = self.settle(batch, sent).await?;
@@ -457,11 +463,16 @@ impl Writer {
         self.stream.queue.end(count);
     }
 
-    fn refused(&mut self, batch: &Batch, error: &Error, is_in_doubt: bool) {
+    fn refused(&mut self, batch: &Batch, error: &Error, doubt: Option<Sent>) {
+        let is_in_doubt = doubt.is_some();
         if is_in_doubt || batch.seqs.start < self.may_arrive_until {
             // The entries may be in the stream after all, so their sequences must not be used
             // again.
             self.next_seq = batch.seqs.end;
+        }
+        if let Some(Sent { identity, .. }) = doubt {
+            let (seqs, written) = (batch.seqs.clone(), self.stream.cursor().written);
+            self.failed_in_doubt = Some(FailedInDoubt { seqs, identity, written });
         }
         if matches!(error, Error::Refused { command: "EXEC", .. }) {
             // The server is still within the transaction on this connection.

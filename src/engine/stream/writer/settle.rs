@@ -1,6 +1,8 @@
 //! Finds out whether a batch in doubt has arrived. If it has, it is behind the last entry that
 //! Redis had acknowledged or the reader had read when the writer sent the batch.
 
+use std::ops::Range;
+
 use super::{Sent, Writer};
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{Identity, RawConnection};
@@ -11,6 +13,15 @@ use crate::engine::wire::{EntryId, Origin, fields_of, parse_entry};
 const KILLING: &str = "writer, CLIENT KILL";
 /// Cause of warnings about XREVRANGE, which finds the start for an emitter.
 const STARTING: &str = "writer, XREVRANGE";
+
+/// A batch that failed while it was in doubt, since Redis refused the next connection or the search.
+pub(super) struct FailedInDoubt {
+    pub(super) seqs: Range<u64>,
+    /// The connection that broke.
+    pub(super) identity: Option<Identity>,
+    /// `Cursor::written` at that time: its entries are behind this one.
+    pub(super) written: EntryId,
+}
 
 impl Writer {
     /// For an emitter, which has no reader: notes the stream's tail when it first connects, since
@@ -47,7 +58,7 @@ impl Writer {
     ) -> Result<Option<Vec<EntryId>>> {
         let old = doubt.identity.as_ref();
         let sure = self.end_old_connection(old).await?;
-        if !sure {
+        if !sure || self.is_elsewhere(old) {
             self.may_arrive_until = batch.seqs.end;
         }
         // What the reader read from a master that died may not have reached the replica that took
@@ -55,35 +66,11 @@ impl Writer {
         if !self.is_elsewhere(old) && self.stream.cursor().own.has_read(&batch.seqs) {
             return Ok(Some(Vec::new()));
         }
-        let (key, writer) = (self.stream.key.clone(), self.stream.writer_id);
         if self.is_unread() {
             self.heed_fall().await?;
         }
         let written = self.stream.cursor().written;
-        let (pages, stream) = (self.pages.clone(), self.stream.clone());
-        let connection = self.connection()?;
-        let mut ids = vec![None; batch.publishes.len()];
-        let mut from = written.next();
-        // All pages have one size. After a break the next attempt begins at the first page again:
-        // if pages grew on the way, each attempt would break at the same place.
-        let count = stream.page_of(&pages);
-        loop {
-            let page = read_entries(connection, &key, from, None, count).await;
-            let page = page.inspect_err(|error| pages.failed(count, error))?;
-            for raw in &page {
-                let origin =
-                    parse_entry(raw.id, fields_of(&raw.fields)).ok().and_then(|entry| entry.origin);
-                let Some(Origin { writer: w, seq }) = origin else { continue };
-                if w == writer && batch.seqs.contains(&seq) {
-                    ids[(seq - batch.seqs.start) as usize] = Some(raw.id);
-                }
-            }
-            match page.last() {
-                Some(last) if page.len() == count && ids.contains(&None) => from = last.id.next(),
-                _ => break,
-            }
-        }
-        pages.worked();
+        let mut ids = self.search(&batch.seqs, written).await?;
         if doubt.as_one && ids.iter().any(Option::is_some) {
             // It was one transaction, so all of it was written, and Redis has trimmed what is
             // missing.
@@ -96,17 +83,102 @@ impl Writer {
         }
         // The batch is not there or, if it went without MULTI, only a part is. If Redis has trimmed
         // entries behind our last one, the batch may have been among them.
-        let connection = self.connection()?;
-        let first = read_entries(connection, &key, EntryId::ZERO, None, 1).await?;
-        let trimmed = first.first().is_some_and(|first| first.id > written)
-            && tail(connection, &key).await?.is_some_and(|tail| tail > written);
-        let trimmed = trimmed && written != EntryId::ZERO;
+        let trimmed = self.is_trimmed_behind(written).await?;
         self.taken_in_part(batch, &ids);
         if !sure || trimmed {
             self.stats.doubtful.add(batch.publishes.len() as u64);
             tracing::debug!("a batch of {} is sent again in doubt", batch.publishes.len());
         }
         Ok(None)
+    }
+
+    /// Finds out whether a batch that failed while it was in doubt had arrived. If it surely had not,
+    /// `batch`, which was not sent yet, gets its sequences: a gap would look like a loss. The packets
+    /// themselves are settled: local clients got them when the batch failed.
+    pub(super) async fn settle_failed(&mut self, batch: &mut Batch) -> Result<()> {
+        let Some(failed) = self.failed_in_doubt.take() else { return Ok(()) };
+        match self.may_have_arrived(&failed).await {
+            Ok(false) => {
+                let first = failed.seqs.start;
+                let mut cursor = self.stream.cursor();
+                cursor.own.renumber(&batch.seqs, first, &batch.publishes);
+                batch.renumber(first);
+                self.next_seq = first;
+                Ok(())
+            }
+            // Redis does not let us look. Publishes must not fail because of that.
+            Ok(true) | Err(Error::Refused { .. }) => Ok(()),
+            Err(error) => {
+                self.failed_in_doubt = Some(failed);
+                Err(error)
+            }
+        }
+    }
+
+    async fn may_have_arrived(&mut self, failed: &FailedInDoubt) -> Result<bool> {
+        let FailedInDoubt { seqs, identity, written } = failed;
+        let old = identity.as_ref();
+        if self.is_elsewhere(old) || !self.end_old_connection(old).await? {
+            return Ok(true);
+        }
+        if self.is_unread() {
+            self.heed_fall().await?;
+        }
+        let written = {
+            let cursor = self.stream.cursor();
+            let highest = cursor.sequences.highest(self.stream.writer_id);
+            if highest.is_some_and(|met| met >= seqs.start) {
+                return Ok(true);
+            }
+            cursor.written.min(*written)
+        };
+        let ids = self.search(seqs, written).await?;
+        Ok(ids.iter().any(Option::is_some) || self.is_trimmed_behind(written).await?)
+    }
+
+    /// Searches the stream behind `written` for own entries. Returns the ID of each that is there.
+    async fn search(
+        &mut self,
+        seqs: &Range<u64>,
+        written: EntryId,
+    ) -> Result<Vec<Option<EntryId>>> {
+        let (stream, pages) = (self.stream.clone(), self.pages.clone());
+        let connection = self.connection()?;
+        let mut ids = vec![None; (seqs.end - seqs.start) as usize];
+        let mut from = written.next();
+        // All pages have one size. After a break the next attempt begins at the first page again:
+        // if pages grew on the way, each attempt would break at the same place.
+        let count = stream.page_of(&pages);
+        loop {
+            let page = read_entries(connection, &stream.key, from, None, count).await;
+            let page = page.inspect_err(|error| pages.failed(count, error))?;
+            for raw in &page {
+                let origin =
+                    parse_entry(raw.id, fields_of(&raw.fields)).ok().and_then(|entry| entry.origin);
+                let Some(Origin { writer, seq }) = origin else { continue };
+                if writer == stream.writer_id && seqs.contains(&seq) {
+                    ids[(seq - seqs.start) as usize] = Some(raw.id);
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == count && ids.contains(&None) => from = last.id.next(),
+                _ => break,
+            }
+        }
+        pages.worked();
+        Ok(ids)
+    }
+
+    /// Whether Redis may have trimmed entries behind `written`.
+    async fn is_trimmed_behind(&mut self, written: EntryId) -> Result<bool> {
+        if written == EntryId::ZERO {
+            return Ok(false);
+        }
+        let key = self.stream.key.clone();
+        let connection = self.connection()?;
+        let first = read_entries(connection, &key, EntryId::ZERO, None, 1).await?;
+        Ok(first.first().is_some_and(|first| first.id > written)
+            && tail(connection, &key).await?.is_some_and(|tail| tail > written))
     }
 
     /// Takes the first `count` publishes out of a batch: they were written, and Redis trimmed their

@@ -3,6 +3,7 @@
 use super::{advance, node_at_the_end, publish};
 use crate::engine::error::Error;
 use crate::engine::event::Local;
+use crate::engine::stream::page;
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
 /// The writer sends two publishes with the sequences 1 and 2. Then the connection breaks.
@@ -274,8 +275,9 @@ async fn a_server_that_hangs_is_left_in_doubt() {
     hanging.closed().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn sequences_that_may_be_in_the_stream_are_not_used_again() {
+/// The two publishes fail while they are in doubt: the password is wrong when the writer connects again.
+/// Returns the connection after that, on which the writer has to send a third publish.
+async fn failed_in_doubt(run_id: &str) -> (ScriptedRedis, TestNode, ScriptedConnection) {
     let mut redis = ScriptedRedis::new();
     redis.answer("XINFO", reply::info("1-0", "5-0", 5, 5));
     let node = TestNode::with_settings(&redis, r#"{"password":"p"}"#);
@@ -286,10 +288,71 @@ async fn sequences_that_may_be_in_the_stream_are_not_used_again() {
     assert!(matches!(node.warning().await, Error::Auth { .. }));
     assert!(matches!(node.published().await, (1, Err(Error::Auth { .. }))));
     assert!(matches!(node.published().await, (2, Err(Error::Auth { .. }))));
-    let mut connection = redis.accept().await;
-    connection.expect("XINFO").await.reply(reply::info("1-0", "5-0", 5, 5)).await;
+    // Others fail meanwhile, which were never sent.
+    publish(&node, [9]);
+    assert!(matches!(node.published().await, (9, Err(Error::Auth { .. }))));
+    redis.run_id = run_id.to_owned();
+    let connection = redis.accept().await;
     publish(&node, [3]);
+    (redis, node, connection)
+}
+
+#[tokio::test(start_paused = true)]
+async fn sequences_of_a_failed_batch_that_is_not_there_are_used_again() {
+    let (_redis, node, mut connection) = failed_in_doubt("run-1").await;
+    kill(&mut connection).await;
+    look(&mut connection, &[reply::entry_of("6-0", 77, 1)]).await;
+    first(&mut connection, "1-0").await;
+    let batch = connection.expect_batch(1).await;
+    assert_eq!(batch.seqs(), [1], "no reader sees a gap");
+    batch.execute(&["7-0"]).await;
+    advance(&node, &mut connection, 7);
+    assert_eq!(connection.while_answering(node.published()).await.1.unwrap(), Some(id(7)));
+    publish(&node, [4]);
+    assert_eq!(connection.expect_batch(1).await.seqs(), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sequences_of_a_failed_batch_that_has_arrived_are_not_used_again() {
+    let (_redis, node, mut connection) = failed_in_doubt("run-1").await;
+    kill(&mut connection).await;
+    look(&mut connection, &[ours(&node, "6-0", 1), ours(&node, "7-0", 2)]).await;
     assert_eq!(connection.expect_batch(1).await.seqs(), [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sequences_that_others_may_have_met_are_not_used_again() {
+    // On the server before this one.
+    let (_redis, _node, mut connection) = failed_in_doubt("run-2").await;
+    assert_eq!(connection.expect_batch(1).await.seqs(), [3]);
+    // Or on this one, if the reader has met them.
+    let (_redis, node, mut connection) = failed_in_doubt("run-1").await;
+    let met = reply::page(&[ours(&node, "6-0", 1), ours(&node, "7-0", 2)]);
+    node.reader().hand_on(&page(&met).unwrap(), 0);
+    kill(&mut connection).await;
+    assert_eq!(connection.expect_batch(1).await.seqs(), [3]);
+    // Or if Redis has trimmed the place where they would be.
+    let (_redis, _node, mut connection) = failed_in_doubt("run-1").await;
+    kill(&mut connection).await;
+    look(&mut connection, &[]).await;
+    first(&mut connection, "8-0").await;
+    let tail = reply::array(&[reply::entry_of_upstream("9-0")]);
+    connection.expect("XREVRANGE").await.reply(tail).await;
+    assert_eq!(connection.expect_batch(1).await.seqs(), [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_for_a_failed_batch_goes_on_after_a_cut_and_ends_if_it_is_refused() {
+    let (mut redis, _node, mut connection) = failed_in_doubt("run-1").await;
+    kill(&mut connection).await;
+    connection.expect("XRANGE").await;
+    drop(connection);
+    let mut connection = redis.accept().await;
+    kill(&mut connection).await;
+    connection.expect("XRANGE").await.refuse("NOPERM no permissions").await;
+    let batch = connection.expect_batch(1).await;
+    assert_eq!(batch.seqs(), [3]);
+    batch.execute(&["7-0"]).await;
 }
 
 #[tokio::test(start_paused = true)]
