@@ -251,7 +251,7 @@ export interface ReadingStats {
   delivered: number;
   /** Entries that concern nobody here: other namespaces, heartbeats, answers to other nodes. */
   skipped: number;
-  /** Entries and messages that could not be decoded. */
+  /** Entries, messages and sessions that could not be decoded. */
   malformed: number;
   /** Entries dropped as duplicates, because a node wrote them twice. */
   doubled: number;

@@ -2,7 +2,8 @@
 // Asks the node to which a client was connected to hand its session over. The client may be back
 // before that node has noticed that the connection is dead.
 
-const { clearInterval, clearTimeout, setInterval, setTimeout } = require("./timers");
+const { DeadNodes } = require("./dead-nodes");
+const { clearInterval, clearTimeout, now, setInterval, setTimeout } = require("./timers");
 
 /**
  * Types of messages, beside those of socket.io-adapter, which end at 13, and those in overview.js. Each
@@ -17,8 +18,6 @@ const CHECK = 1_000;
 const PATIENCE = 10_000;
 /** When all nodes lose Redis together, they are back within this time of each other, ms. */
 const GRACE = 3_000;
-/** For how long a node that is not there is not asked again, ms. */
-const DEAD = 5_000;
 
 /** @param {string} owner @returns {SubscriberCount} */
 const presumed = (owner) => ({ known: [owner], others: 0, present: [true] });
@@ -30,12 +29,12 @@ class HandOver {
   #adapter;
   #count;
   #patience;
-  /** When this node could reach Redis again; at first long ago. */
-  #connectedAt = 0;
+  /** When this node could reach Redis again, ms; at first long ago. */
+  #connectedAt = -Infinity;
   /** @type {Map<string, (verdict: Verdict) => void>} by node and session */
   #waiting = new Map();
-  /** Until when each node counts as dead. @type {Map<string, number>} */
-  #deadUntil = new Map();
+  /** The nodes that were not there of late. */
+  #dead = new DeadNodes();
 
   /**
    * @param {any} adapter
@@ -57,7 +56,7 @@ class HandOver {
    * saved the session; `busy`: the client cannot have it
    */
   ask(owner, pid, offset) {
-    if ((this.#deadUntil.get(owner) ?? 0) > Date.now()) {
+    if (this.#dead.has(owner)) {
       return Promise.resolve("dead");
     }
     return new Promise((resolve) => {
@@ -83,8 +82,8 @@ class HandOver {
           // Again each time: the node may only just have begun to listen.
           const data = { requestId: owner, pid, ...(offset !== undefined && { offset }) };
           this.#adapter.publishResponse(owner, { type: HAND_OVER, data });
-        } else if (Date.now() - this.#connectedAt > GRACE) {
-          this.#deadUntil.set(owner, Date.now() + DEAD);
+        } else if (now() - this.#connectedAt > GRACE) {
+          this.#dead.add(owner);
           end("dead");
         }
       };
@@ -123,7 +122,7 @@ class HandOver {
 
   /** The connection to Redis was away: perhaps that of others is still. */
   reconnected() {
-    this.#connectedAt = Date.now();
+    this.#connectedAt = now();
   }
 
   close() {

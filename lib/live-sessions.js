@@ -4,7 +4,7 @@
 // when `socket.data` changes, at intervals while its client sends something.
 
 const debug = require("./debug");
-const { clearInterval, setImmediate, setInterval, setTimeout } = require("./timers");
+const { clearInterval, now, setImmediate, setInterval, setTimeout } = require("./timers");
 
 /** Changes within this time are written together, ms. */
 const PAUSE = 20;
@@ -147,7 +147,7 @@ class LiveSessions {
       // To the end: it was written last.
       this.#sessions.delete(sid);
       this.#sessions.set(sid, live);
-      live.writtenAt = Date.now();
+      live.writtenAt = now();
       try {
         this.#write(live);
         live.isNew = false;
@@ -165,7 +165,7 @@ class LiveSessions {
       this.change(sid);
     }
     this.#active.clear();
-    const before = Date.now() - RENEWAL;
+    const before = now() - RENEWAL;
     for (const [sid, { writtenAt }] of this.#sessions) {
       if (writtenAt > before) {
         break;

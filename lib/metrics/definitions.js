@@ -46,7 +46,7 @@ const COUNTERS = [
   {
     name: "malformed_messages_total",
     counts: "malformed",
-    help: "Entries and messages that could not be understood.",
+    help: "Entries, messages and sessions that could not be understood.",
   },
   {
     name: "doubled_entries_total",

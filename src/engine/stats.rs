@@ -58,7 +58,7 @@ pub(crate) struct Stats {
     pub(crate) delivered: Counter,
     /// Entries without a recipient here.
     pub(crate) skipped: Counter,
-    /// Entries that could not be understood.
+    /// Entries and sessions that could not be understood.
     pub(crate) malformed: Counter,
     /// Duplicates dropped: entries that their writer had sent twice.
     pub(crate) doubled: Counter,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::restore::{GONE, NO_OFFSET, Outcome, TRIMMED};
+use super::restore::{DAMAGED, GONE, NO_OFFSET, Outcome, TRIMMED};
 use super::restores::Restores;
 use super::store::Store;
 use super::trimmed::warn_if_too_short;
@@ -96,6 +96,9 @@ impl Attempt {
             return try_again(restore, jobs).await;
         }
         stats.restores_refused.add(1);
+        if matches!(error, Error::NotRestored(DAMAGED)) {
+            stats.malformed.add(1);
+        }
         let is_trimmed = matches!(error, Error::NotRestored(NO_OFFSET | TRIMMED));
         inbox.push(Notice::Answered { call: restore.call, result: Err(error) });
         if is_trimmed && restore.offset > EntryId::ZERO {

@@ -30,6 +30,8 @@ const CATCH_UP: Duration = Duration::from_secs(8);
 const AT_ONCE: usize = 256;
 
 pub(super) const GONE: &str = "no such session, or it has expired";
+/// The session cannot be read.
+pub(super) const DAMAGED: &str = "the session is damaged";
 /// The offset is not in the stream, or not any more.
 pub(super) const NO_OFFSET: &str = "the offset is not in the stream (any more)";
 /// Redis has trimmed the offset's entry while the restore read what follows.
@@ -87,7 +89,7 @@ impl Restore {
                 Search::Gone => return Err(NO_SESSION),
                 Search::Damaged => {
                     store.delete_damaged(&self.keys).await?;
-                    return Err(Error::NotRestored("the session is damaged"));
+                    return Err(Error::NotRestored(DAMAGED));
                 }
             };
             if let Some(owner) = self.to_be_asked(&found) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Restore;
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::Pool;
-use crate::engine::stream::{Stream, read_entries};
+use crate::engine::stream::{Stream, is_untrimmed, read_entries};
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::EntryId;
 
@@ -15,7 +15,8 @@ const RETAINING: &str = "sessions, retention";
 
 /// Warns, once, if Redis has trimmed the entry of this client's offset and the stream is shorter
 /// than connection state recovery needs. A client that had received nothing for longer than that
-/// is no reason to warn.
+/// is no reason to warn, nor is a stream that Redis has not trimmed. The offset comes from the client,
+/// who may have made it up: whatever it is, the warning is about the stream.
 pub(super) async fn warn_if_too_short(restore: &Restore, pool: &Arc<Pool>, warnings: &Warnings) {
     match too_short(&restore.stream, restore.offset, pool).await {
         Ok(Some(error)) => warnings.warn(RETAINING, &error),
@@ -36,7 +37,11 @@ async fn too_short(stream: &Stream, offset: EntryId, pool: &Arc<Pool>) -> Result
     };
     let before = |id: EntryId| Duration::from_millis(position.ms.saturating_sub(id.ms));
     let (away, span) = (before(offset), before(first));
-    let Some(length) = length.filter(|_| offset < first && span < needed) else { return Ok(None) };
+    let is_too_short = offset < first && away <= needed && span < needed;
+    let Some(length) = length.filter(|_| is_too_short) else { return Ok(None) };
+    if is_untrimmed(commands, &stream.key).await? {
+        return Ok(None);
+    }
     let advice = advice(stream, length, span, needed);
     Ok(Some(Error::StreamTooShort { key: stream.key.clone(), length, away, span, needed, advice }))
 }

@@ -5,6 +5,7 @@ mod crowds;
 mod records;
 mod restores;
 mod saves;
+mod trimmed;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::{Gone, Restore, Save, SessionKeys, Sessions, What};
 use crate::engine::error::Error;
 use crate::engine::event::{Event, Notice, StreamEvent};
 use crate::engine::missed::Missed;
-use crate::engine::options::defaults;
+use crate::engine::options::{Retention, defaults};
 use crate::engine::stream::{PageEntry, page};
 use crate::engine::wire::{EntryId, encode_session};
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
@@ -35,8 +36,12 @@ struct Recovery {
 
 impl Recovery {
     fn new() -> Self {
+        Self::with_retention(defaults().retention())
+    }
+
+    fn with_retention(retention: Retention) -> Self {
         let redis = ScriptedRedis::new();
-        let node = TestNode::new(&redis);
+        let node = TestNode::with_retention(&redis, retention);
         {
             let mut cursor = node.stream.cursor();
             cursor.position = id(5);

@@ -254,6 +254,7 @@ async fn a_damaged_session_is_deleted() {
     connection.expect(&format!("DEL {KEY}")).await.reply(reply::int(1)).await;
     connection.expect(&format!("DEL {RECORDS}")).await.reply(reply::int(0)).await;
     assert_eq!(test.reason().await, "the session is damaged");
+    assert_eq!(test.node.stats.malformed.get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
