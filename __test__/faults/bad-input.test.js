@@ -330,8 +330,10 @@ describe("nothing that clients and Redis hold for a session stops a node", () =>
         ...entry({ data: json({ opts: OPTS, packet: { ...PACKET, data: ["offset"] } }) }),
       });
       await admin.command("SET", `sio:session:${PID}`, value);
+      const [before] = counts("malformed");
       const client = await cluster.connect(0, { auth: { pid: PID, offset } });
       assert.equal(client.socket.recovered, false);
+      assert.equal(counts("malformed")[0], before + 1);
       await cluster.disconnect(client);
       await assertAllWorks();
     });

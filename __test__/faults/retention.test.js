@@ -9,7 +9,7 @@ const { setTimeout: sleep } = require("node:timers/promises");
 const { createAdmin } = require("../helpers/clients");
 const { startCluster, useRedis } = require("../helpers/cluster");
 const { clientWithOffset, cut, missedBy } = require("../helpers/recovery");
-const { once, waitFor } = require("../helpers/wait");
+const { once, settle, waitFor } = require("../helpers/wait");
 const { Emitter } = require("../..");
 
 const STREAM = "socket.io";
@@ -88,6 +88,14 @@ test("a `maxLen` is the bound with connection state recovery, and a client refus
     const listener = (/** @type {Error} */ warning) => warnings.push(warning);
     process.on("warning", listener);
     try {
+      // Offsets come from clients, who may make them up.
+      const liar = await clientWithOffset(cluster, 0);
+      await cut(cluster, liar);
+      Object.assign(liar.socket, { _lastOffset: "1-1" });
+      await cluster.reconnect(liar, 1);
+      assert.equal(liar.socket.recovered, false);
+      await settle();
+      assert.deepEqual(warnings, []);
       for (const client of clients) {
         await cluster.reconnect(client, 1);
         assert.equal(client.socket.recovered, false);
