@@ -9,12 +9,11 @@ const { after, before, describe, test } = require("node:test");
 const { createClient } = require("redis");
 
 const { createAdapter } = require("../..");
+const { ENDED_SESSIONS, SESSION_KEY_PREFIX } = require("../helpers/recovery");
 const { startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
 const { waitFor } = require("../helpers/wait");
 const { startNode } = require("./nodes");
-
-const SESSION = "sio:session:";
 
 describe("what docs/security.md says of what is stored", () => {
   /** @type {Awaited<ReturnType<typeof startRedis>>} */
@@ -77,20 +76,31 @@ describe("what docs/security.md says of what is stored", () => {
     assert.match(entries, /in arguments/);
     assert.doesNotMatch(entries, /in auth|in cookies/, "a handshake is not in the stream");
 
+    /** @param {string} pattern @returns {Promise<string>} */
+    const keyLike = async (pattern) => {
+      const found = await waitFor(async () => {
+        const keys = await admin.keys(pattern);
+        return keys.length > 0 && keys;
+      });
+      return found[0];
+    };
+    /** @param {string} key @param {string} session */
+    const assertSession = async (key, session) => {
+      assert.match(session, /in socket\.data/);
+      assert.match(session, /in rooms/);
+      assert.doesNotMatch(session, /in auth|in cookies/, "a handshake is not in a session");
+      assert.ok((await admin.pTTL(key)) > 0, "it expires");
+    };
+    const live = await keyLike(`${SESSION_KEY_PREFIX}live:*`);
+    await assertSession(live, JSON.stringify(await admin.hGetAll(live)));
     client.cut();
-    const keys = await waitFor(async () => {
-      const found = await admin.keys(`${SESSION}*`);
-      return found.length > 0 && found;
-    });
-    const session = Buffer.from(await admin.get(keys[0]), "base64").toString("latin1");
-    assert.match(session, /in socket\.data/);
-    assert.match(session, /in rooms/);
-    assert.doesNotMatch(session, /in auth|in cookies/, "a handshake is not in a session");
-    assert.ok((await admin.pTTL(keys[0])) > 0, "it expires");
+    const ended = await keyLike(ENDED_SESSIONS);
+    const session = Buffer.from(await admin.get(ended), "base64").toString("latin1");
+    await assertSession(ended, session);
 
     const file = await waitFor(() => {
       const content = appendOnlyFile();
-      return content.includes(SESSION) ? content : "";
+      return content.includes(SESSION_KEY_PREFIX) ? content : "";
     });
     assert.match(file, /in arguments/);
     assert.doesNotMatch(file, /in auth|in cookies/, "PUB/SUB is not in the append-only file");

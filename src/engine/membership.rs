@@ -63,7 +63,7 @@ impl Members {
         Self { timeout, heard: HashMap::new(), alive: HashSet::new(), refreshed: Instant::now() }
     }
 
-    /// How often [`Self::refresh`] must be called. If a call is late, this process was stopped: the
+    /// How often [`Members::refresh`] must be called. If a call is late, this process was stopped: the
     /// time that it is late counts as nobody's silence.
     pub(crate) fn check_interval(&self) -> Duration {
         (self.timeout / 4).clamp(SHORTEST_CHECK, LONGEST_CHECK)
