@@ -176,8 +176,7 @@ describe("examples/nginx", () => {
     await killed.kill();
     const [, [welcome]] = await client.receives("welcome", 2);
     assert.notEqual(welcome.port, String(killed.port));
-    // A session is saved when its client drops, which the node did not live to see.
-    assert.equal(welcome.recovered, false);
+    assert.equal(welcome.recovered, true);
     other.socket.emit("message", "welcome back");
     await client.receives("message");
     client.disconnect();
