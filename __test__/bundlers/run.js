@@ -97,6 +97,16 @@ function walk(path, change) {
   change(path);
 }
 
+/** Nobody but root may write there. @param {string} path */
+function makeReadOnly(path) {
+  walk(path, (each) => {
+    if (!fs.lstatSync(each).isSymbolicLink()) {
+      fs.chmodSync(each, fs.lstatSync(each).isDirectory() ? 0o555 : 0o444);
+    }
+  });
+  fs.chmodSync(join(path, ".."), 0o711);
+}
+
 /**
  * As in a container with a file system that is read-only: the user "nobody" of any distribution may
  * write nowhere.
@@ -108,14 +118,9 @@ async function runAsNobody({ cwd, production }, redisUrl) {
   const deployed = folder("nobody-");
   fs.cpSync(production, deployed, { recursive: true });
   fs.copyFileSync(join(cwd, "server.cjs"), join(deployed, "server.cjs"));
-  walk(deployed, (path) => {
-    if (!fs.lstatSync(path).isSymbolicLink()) {
-      fs.chmodSync(path, fs.lstatSync(path).isDirectory() ? 0o555 : 0o444);
-    }
-  });
-  fs.chmodSync(join(deployed, ".."), 0o711);
+  makeReadOnly(deployed);
   const command = { cwd: deployed, program: process.execPath, args: ["server.cjs"], uid: 65_534 };
   await crossMessages([command, command], redisUrl);
 }
 
-module.exports = { build, makeProject, runAsNobody, runTool };
+module.exports = { build, makeProject, makeReadOnly, runAsNobody, runTool };

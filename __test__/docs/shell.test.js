@@ -25,8 +25,8 @@ const LANGUAGES = {
   sh: "shell.test.js",
   cjs: "../package/bundlers.test.js",
   mjs: "../package/bundlers.test.js, or none: settings of Next.js",
-  dockerfile: undefined,
-  yaml: undefined,
+  dockerfile: "containers.test.js",
+  yaml: "containers.test.js",
   text: undefined,
   mermaid: undefined,
 };
