@@ -67,6 +67,8 @@ describe("while Redis hangs", { concurrency: 2 }, () => {
     redis.resume();
     await waitFor(async () => (await saved()) >= unsaved, {
       what: () => `${unsaved} sessions to be saved`,
+      interval: 100,
+      timeout: 30_000,
     });
     return time;
   }
