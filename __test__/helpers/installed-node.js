@@ -59,7 +59,8 @@ function startNode({ cwd, program, args, uid }, redisUrl) {
           assert.equal(child.exitCode, null, output);
           return /^port (\d+)$/m.exec(output)?.[1];
         },
-        { what: () => `the port in: ${output}` },
+        // Plug'n'Play unpacks what it loads.
+        { timeout: 30_000, what: () => `the port in: ${output}` },
       );
       return `http://127.0.0.1:${port}`;
     },
