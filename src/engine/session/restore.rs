@@ -153,7 +153,9 @@ impl Restore {
         };
         // This may take long. The session stays in Redis meanwhile, in case this node dies.
         search.read_up_to_history(commands, &mut missed).await?;
-        self.stream.restore_pages.worked();
+        if missed.reached > from {
+            self.stream.restore_pages.worked();
+        }
         let _place = shared.answer().await;
         self.has_taken.store(true, Ordering::Relaxed);
         let Some((generation, back)) = store.take(&self.keys, found, self.offset).await? else {

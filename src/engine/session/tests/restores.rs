@@ -13,7 +13,7 @@ use crate::engine::session::GRACE;
 use crate::engine::session::restore::GONE;
 use crate::engine::stream::Progress;
 use crate::engine::wire::{decode_session, encode_session};
-use crate::testing::{id, reply};
+use crate::testing::{ScriptedConnection, id, reply};
 
 #[tokio::test(start_paused = true)]
 async fn what_was_missed_comes_out_of_the_history_and_the_session_is_taken() {
@@ -450,4 +450,44 @@ async fn without_permission_a_restore_is_refused_and_warned_of() {
     connection.expect("GET").await.refuse("NOPERM no permissions").await;
     assert!(matches!(test.node.warning().await, Error::Refused { .. }));
     assert!(matches!(test.refusal().await, Error::Refused { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_that_break_the_connection_get_smaller_and_grow_when_they_arrive() {
+    /// Answers a look for the offset, and returns how many entries the page behind it may have.
+    async fn count(connection: &mut ScriptedConnection) -> usize {
+        get(connection).await;
+        range(connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+        let command = connection.expect("XRANGE").await;
+        command.behind("COUNT").parse().unwrap()
+    }
+    /// The page arrives, and the client is restored.
+    async fn restore(test: &mut Recovery) -> usize {
+        test.restore(2);
+        let mut connection = test.redis.accept().await;
+        let mut breaks = 0;
+        let count = loop {
+            let count = count(&mut connection).await;
+            breaks += 1;
+            if breaks == 3 {
+                break count;
+            }
+            drop(connection);
+            connection = test.redis.accept().await;
+        };
+        connection.send(&reply::array(&theirs(&["3-0"]))).await;
+        range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+        take(&mut connection).await;
+        assert_eq!(test.restored().await.0, [3, 6, 7, 8, 9]);
+        // What the history holds proves nothing about pages.
+        test.restore(7);
+        get(&mut connection).await;
+        take(&mut connection).await;
+        assert_eq!(test.restored().await.0, [8, 9]);
+        drop(connection);
+        count
+    }
+    let mut test = Recovery::new();
+    assert_eq!(restore(&mut test).await, 500 / 4);
+    assert_eq!(restore(&mut test).await, 500 / 2 / 4, "it began with twice as many");
 }

@@ -14,8 +14,10 @@ use crate::engine::wire::EntryId;
 
 /// An answer with the stream's state of up to this many bytes costs nothing worth saving.
 const SMALL: usize = 4 << 10;
-/// How many bytes of such answers to ask for per second, if they are larger.
+/// How many bytes of larger ones to ask for per second.
 const RATE: f64 = (1 << 20) as f64;
+/// The same while nothing comes: all nodes of a cluster ask, and then nothing else does.
+const QUIET_RATE: f64 = (100 << 10) as f64;
 /// The longest time between two looks at the stream.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -31,13 +33,13 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Whether it is enough for now that the key still exists: nothing has come since, or too
-    /// little time has passed for another answer of this size.
+    /// Whether it is enough for now that the key still exists: too little time has passed for another
+    /// answer of this size.
     fn is_enough(&self, position: EntryId, moves: u64) -> bool {
-        let is_still = self.position == position && self.moves == moves;
-        let pause = Duration::from_secs_f64(self.bytes as f64 / RATE);
+        let is_quiet = self.position == position && self.moves == moves;
+        let rate = if is_quiet { QUIET_RATE } else { RATE };
         self.bytes > SMALL
-            && self.at.elapsed() < if is_still { LONGEST } else { pause.min(LONGEST) }
+            && self.at.elapsed() < Duration::from_secs_f64(self.bytes as f64 / rate).min(LONGEST)
     }
 }
 

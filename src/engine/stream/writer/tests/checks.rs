@@ -67,6 +67,17 @@ async fn large_entries_are_not_asked_for_every_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn entries_of_some_kilobytes_are_asked_for_every_second_although_nothing_comes() {
+    let (_redis, node, mut connection) = checked().await;
+    for _ in 0..3 {
+        let answer = reply::large_info("1-0", "5-0", 40 << 10);
+        connection.expect("XINFO").await.reply(answer).await;
+    }
+    connection.expect("XINFO").await.reply(reply::large_info("1-0", "3-0", 40 << 10)).await;
+    assert_eq!(connection.while_answering(node.lost()).await, (Loss::FellBack, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_first_entry_behind_the_position_means_that_it_was_trimmed() {
     let (_redis, node, mut connection) = checked().await;
     connection.expect("XINFO").await.reply(reply::info("7-0", "9-0", 3, 9)).await;

@@ -1,0 +1,195 @@
+// What is old is not new: neither a stream that was away for a while, nor an offset of long ago, brings
+// packets that a client has had, or that were emitted before its session.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { describe, test } = require("node:test");
+const { createAdmin } = require("../helpers/clients");
+const { startNodeOn } = require("../helpers/node");
+const { startRedis } = require("../helpers/redis-server");
+const { connectClient } = require("../helpers/socket-client");
+const { startProxy } = require("../helpers/tcp-proxy");
+const { settle, waitFor } = require("../helpers/wait");
+const { lastEntryId } = require("../helpers/wire");
+const { Emitter } = require("../..");
+const { defer } = require("./defer");
+const { EVENT, Traffic } = require("./traffic");
+require("./warnings"); // connections that are replaced are warned of
+
+/** @typedef {import("node:test").TestContext} TestContext */
+/** @typedef {import("../../index").Loss} Loss */
+
+const STREAM = "socket.io";
+const OLD = "old";
+/** Packets from before, of each writer. */
+const COUNT = 300;
+/** More than a look at the stream takes. */
+const LOOK = 1_500;
+
+/** @param {TestContext} t */
+async function startServer(t) {
+  const redis = await startRedis();
+  defer(t, () => redis.stop());
+  const admin = await createAdmin(redis);
+  defer(t, () => admin.close());
+  return { redis, admin };
+}
+
+/** @param {TestContext} t @param {number} port @param {any} [options] */
+async function startNode(t, port, options = {}) {
+  const settings = { host: "127.0.0.1", port };
+  const node = await startNodeOn({ adapterArgument: settings, close: async () => {} }, options);
+  defer(t, () => node.close());
+  const adapter = /** @type {any} */ (node.io.of("/").adapter);
+  return { ...node, adapter };
+}
+
+/** Writes as an upstream node does. @param {import("../helpers/clients").Admin} admin @param {number} number */
+function addOfUpstream(admin, number) {
+  const data = {
+    opts: { rooms: [], except: [], flags: {} },
+    packet: { type: 2, nsp: "/", data: [OLD, `upstream ${number}`] },
+  };
+  const fields = ["uid", "feedfeedfeedfeed", "nsp", "/", "type", "3", "data", JSON.stringify(data)];
+  return admin.command("XADD", STREAM, "*", ...fields);
+}
+
+/**
+ * What takes the stream away, and puts it back as it was.
+ *
+ * @typedef {Awaited<ReturnType<typeof startServer>> & { proxy: import("../helpers/tcp-proxy").TcpProxy }} Place
+ * @type {Record<string, (place: Place, t: TestContext) => Promise<() => Promise<unknown>>>}
+ */
+const AWAY = {
+  "is deleted, and put back out of a backup": async ({ admin }) => {
+    const backup = await admin.client.withTypeMapping({ 36: Buffer }).dump(STREAM);
+    await admin.command("DEL", STREAM);
+    return () => admin.client.restore(STREAM, 0, backup, { REPLACE: true });
+  },
+  "is not there while the address leads to an empty server": async ({ redis, proxy }, t) => {
+    const empty = await startServer(t);
+    proxy.moveTo(empty.redis.port);
+    return async () => proxy.moveTo(redis.port);
+  },
+};
+
+describe("a stream that", { concurrency: 4 }, () => {
+  for (const [what, takeAway] of Object.entries(AWAY)) {
+    for (const requestsVia of ["pubsub", "stream"]) {
+      // Breaks when the reader takes each entry of the stream that is back for a new one.
+      test(`${what}, brings nothing again (requests via ${requestsVia})`, async (t) => {
+        const server = await startServer(t);
+        const { redis, admin } = server;
+        const before = new Emitter(redis.url);
+        for (let i = 0; i < COUNT; i++) {
+          before.emit(OLD, `ours ${i}`);
+          await addOfUpstream(admin, i);
+        }
+        await before.close();
+        const proxy = await startProxy(redis.port);
+        defer(t, () => proxy.close());
+        const options = { adapterOptions: { requestsVia } };
+        const nodes = await Promise.all([0, 1].map(() => startNode(t, proxy.port, options)));
+        // A node reads what was written when it was started: nobody may be there yet.
+        await waitFor(
+          async () => {
+            const last = await lastEntryId(admin, STREAM);
+            return nodes.every(({ adapter }) => adapter.stats().position === last);
+          },
+          { what: "the nodes to have read everything" },
+        );
+        const clients = await Promise.all(nodes.map(({ url }) => connectClient(url)));
+        defer(t, () => clients.forEach((client) => client.disconnect()));
+        /** @type {Loss[][]} */
+        const losses = nodes.map(({ adapter }) => {
+          /** @type {Loss[]} */
+          const own = [];
+          adapter.on("loss", (/** @type {Loss} */ loss) => own.push(loss));
+          return own;
+        });
+        const ios = nodes.map(({ io }) => io);
+        const traffic = new Traffic(ios, clients);
+        for (let i = 0; i < 20; i++) {
+          ios.forEach((_, from) => traffic.emit(from));
+        }
+        await traffic.assertComplete();
+        // A look at the stream as it is.
+        await settle(LOOK);
+
+        const putBack = await takeAway({ ...server, proxy }, t);
+        await waitFor(() => losses.every((own) => own.length > 0), {
+          what: () => `each node to notice it: ${JSON.stringify(losses)}`,
+        });
+        await settle(LOOK);
+        await putBack();
+        await waitFor(() => nodes.every(({ adapter }) => adapter.stats().connected), {
+          what: "the connections",
+        });
+        await settle(LOOK);
+        const flows = traffic.flows();
+        for (let i = 0; i < 20; i++) {
+          ios.forEach((_, from) => traffic.emit(from));
+        }
+        await flows;
+        await traffic.assertComplete();
+        await settle(LOOK);
+        for (const client of clients) {
+          assert.equal(client.received(OLD).length, 0, "packets from before");
+          assert.equal(client.received(EVENT).length, traffic.total, "packets doubled");
+        }
+      });
+    }
+  }
+});
+
+describe("a client whose offset is of long ago", () => {
+  for (const back of ["the same node", "another node"]) {
+    for (const liveSessions of [true, false]) {
+      // socket.io-client keeps its offset when its session was not recovered. Breaks when what a client
+      // has missed begins at its offset although its session began later.
+      test(`gets at ${back} what came in its session only (liveSessions: ${liveSessions})`, async (t) => {
+        const { redis } = await startServer(t);
+        const options = {
+          adapterOptions: { liveSessions },
+          serverOptions: { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } },
+        };
+        const earlier = await startNode(t, redis.port, options);
+        const client = await connectClient(earlier.url);
+        defer(t, () => client.disconnect());
+        earlier.io.emit(OLD, -1);
+        await client.receives(OLD);
+        const offset = /** @type {any} */ (client.socket)._lastOffset;
+        client.disconnect();
+        for (let i = 0; i < COUNT; i++) {
+          earlier.io.emit(OLD, i);
+        }
+        await earlier.close();
+
+        // Fresh nodes, which have read nothing.
+        const nodes = await Promise.all([0, 1].map(() => startNode(t, redis.port, options)));
+        await waitFor(() => nodes.every(({ adapter }) => adapter.stats().position !== undefined));
+        const late = await connectClient(nodes[0].url);
+        defer(t, () => late.disconnect());
+        const server = [...nodes[0].io.of("/").sockets.values()][0];
+        Object.assign(late.socket, { _lastOffset: offset });
+        late.cut();
+        await waitFor(() => nodes[0].io.of("/").sockets.size === 0, { what: "the disconnection" });
+        nodes[1].io.emit(EVENT, "missed");
+        await waitFor(() => nodes[0].adapter.stats().read > 0, { what: "it to be read" });
+        // Without live sessions nobody can ask for one that is not saved yet.
+        await waitFor(() => nodes[0].adapter.stats().sessionsSaved > 0, { what: "the session" });
+        await late.reconnect(nodes[back === "the same node" ? 0 : 1].url);
+        assert.equal(late.socket.recovered, true);
+        assert.equal(late.socket.id, server.id);
+        await late.receives(EVENT);
+        await settle();
+        assert.deepEqual(late.received(OLD), []);
+        assert.deepEqual(
+          late.received(EVENT).map(([packet]) => packet),
+          ["missed"],
+        );
+      });
+    }
+  }
+});
