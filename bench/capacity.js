@@ -90,6 +90,23 @@ main({}, async () => {
     report("the same, sent to a node, bytes", ((await counted(sent)) - before) / ENTRIES);
   }
 
+  const recovering = startNode("native", redis.port, { recovery: true });
+  const returning = startClients();
+  await Promise.all([recovering.started, returning.started]);
+  const usedMemory = async () =>
+    Number(/used_memory:(\d+)/.exec(String(await admin.sendCommand(["INFO", "memory"])))?.[1]);
+  const usedBefore = await usedMemory();
+  const commands = /total_commands_processed:(\d+)/;
+  const commandsBefore = await counted(commands);
+  await returning.ask("connect", { port: await recovering.ask("port"), count: CLIENTS });
+  while ((await admin.dbSize()) < CLIENTS) {
+    await pause(50);
+  }
+  const recorded = (await usedMemory()) - usedBefore;
+  report("a connected client with recovery, bytes in Redis", recorded / CLIENTS);
+  report("the same, commands", ((await counted(commands)) - commandsBefore) / CLIENTS);
+  await Promise.all([returning.stop(), recovering.stop()]);
+
   await nodesUpTo(NODES);
   report(`commands per second, ${NODES} idle nodes`, await idleCommands());
   await Promise.all(nodes.map((each) => each.stop()));

@@ -7,7 +7,7 @@ const { Server } = require("socket.io");
 
 const { emitAtRate } = require("./pace");
 
-const [kind, port] = process.argv.slice(2);
+const [kind, port, recovery] = process.argv.slice(2);
 
 /** So large that nothing is trimmed during a measurement. */
 const MAX_LEN = 1_000_000;
@@ -92,7 +92,8 @@ async function fetchSockets(io, { count }) {
 
 (async () => {
   const http = createServer();
-  const io = new Server(http, { adapter: await makeAdapter() });
+  const options = recovery === "recovery" ? { connectionStateRecovery: {} } : {};
+  const io = new Server(http, { adapter: await makeAdapter(), ...options });
   await new Promise((resolve) => http.listen(0, "127.0.0.1", () => resolve(undefined)));
   const nsp = io.of("/");
   const counter = { written: 0 };

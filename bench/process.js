@@ -65,8 +65,13 @@ class Process {
   }
 }
 
-/** @param {string} kind @param {number} port of Redis */
-const startNode = (kind, port) => new Process("node.js", [kind, String(port)]);
+/**
+ * @param {string} kind
+ * @param {number} port of Redis
+ * @param {{ recovery?: boolean }} [options] `recovery`: with connection state recovery
+ */
+const startNode = (kind, port, { recovery = false } = {}) =>
+  new Process("node.js", [kind, String(port), ...(recovery ? ["recovery"] : [])]);
 
 const startClients = () => new Process("clients.js", []);
 

@@ -37,7 +37,11 @@ describe("what is no client is refused", () => {
 
   /** @type {[string, unknown, RegExp][]} */
   const inputs = [
-    ["nothing", undefined, /undefined was passed/],
+    [
+      "nothing",
+      undefined,
+      /undefined was passed \(from an environment variable that is not set\?\): /,
+    ],
     ["null", null, /null was passed/],
     ["a number", 6379, /a number was passed/],
     ["a function", () => {}, /a function was passed/],

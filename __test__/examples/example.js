@@ -101,6 +101,7 @@ class ExampleNode {
       },
       { timeout: START_LIMIT, what: () => `${this.url} in:\n${this.output}` },
     );
+    assert.doesNotMatch(this.output, /SocketIORedisWarning/, "what a user copies warns of nothing");
     return this;
   }
 

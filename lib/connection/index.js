@@ -119,7 +119,8 @@ function withoutClient(input, context) {
         `with a real Redis; else pass ${INSTEAD}`,
     );
   }
-  throw clientError(context, `${typeName(input)} was passed: pass ${INSTEAD}`);
+  const why = input === undefined ? " (from an environment variable that is not set?)" : "";
+  throw clientError(context, `${typeName(input)} was passed${why}: pass ${INSTEAD}`);
 }
 
 /**

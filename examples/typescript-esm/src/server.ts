@@ -16,7 +16,11 @@ import type {
 
 const { HOST = "127.0.0.1", PORT = "3000", REDIS_URL = "redis://localhost:6379" } = process.env;
 
-const options: RedisStreamsAdapterOptions = { streamName: "chat", maxLen: 50_000 };
+const options: RedisStreamsAdapterOptions = {
+  streamName: "chat",
+  channelPrefix: "chat",
+  maxLen: 50_000,
+};
 
 const httpServer = createServer(async (request, response) => {
   if (request.url !== "/stats") {
