@@ -15,12 +15,14 @@ const { EVENT } = require("./packets");
  * @property {string[]} rooms half of the packets go to one of them, the others to all
  * @property {number} seed
  * @property {number} [bursts] part of the packets that come as a burst
+ * @property {number} [large] part of the packets that are of 20 kB to 1 MB
  *
  * @typedef {object} Report
  * @property {any} stats the adapter's counters, when it has any
  * @property {any[]} losses what the adapter's event said
  * @property {string[]} faults uncaught errors and warnings that are not the adapter's
  * @property {number} emitted
+ * @property {number[]} oversized which of them
  *
  * @typedef {object} Usage what a process has, once the garbage is collected
  * @property {number} rss bytes
@@ -41,7 +43,13 @@ let seq = 0;
 /** @type {NodeJS.Timeout | undefined} */
 let timer;
 
+/** Which packets may be too large for Redis. @type {number[]} */
+const oversized = [];
+
 const BURST = 30;
+/** The smallest of the large packets, bytes, and how many times that the largest have. */
+const LARGE = 20_000;
+const LARGEST = 50;
 
 const delays = monitorEventLoopDelay({ resolution: 5 });
 /** @type {NodeJS.CpuUsage | undefined} */
@@ -60,6 +68,9 @@ const REFUSALS = ["REFUSED", "NOPERM", "AUTH", "TLS", "HANDLER", "WRONGTYPE"].ma
   (what) => `ERR_SIO_REDIS_${what}`,
 );
 
+/** An object: a client takes a string at the end of a packet for an offset. @param {number} bytes */
+const loadOf = (bytes) => ({ load: "x".repeat(bytes) });
+
 /** @type {any[]} */
 const losses = [];
 /** @type {string[]} */
@@ -68,6 +79,9 @@ process.on("unhandledRejection", (reason) => faults.push(`unhandled rejection: $
 process.on("uncaughtException", (error) => faults.push(`uncaught: ${error.stack}`));
 process.on("warning", (warning) => {
   const { code = "" } = /** @type {any} */ (warning);
+  if (oversized.length > 0 && /Protocol error/.test(warning.message)) {
+    return;
+  }
   if (warning.name !== "SocketIORedisWarning" || REFUSALS.includes(code)) {
     faults.push(`warning: ${warning}`);
   }
@@ -75,7 +89,7 @@ process.on("warning", (warning) => {
 
 /** @type {import("../helpers/node-agent").Extend} */
 module.exports = (running) => {
-  /** @param {string} [room] @param {string} [load] */
+  /** @param {string} [room] @param {object} [load] */
   function emitNext(room, load) {
     const { io } = running();
     const target = room === undefined ? io : io.to(room);
@@ -85,12 +99,14 @@ module.exports = (running) => {
 
   const methods = {
     /** @param {Plan} plan */
-    startTraffic({ interval, rooms, seed, bursts = 0 }) {
+    startTraffic({ interval, rooms, seed, bursts = 0, large = 0 }) {
       const chance = random(seed);
       timer = setInterval(() => {
         // Now and then many at once, which go out in one batch.
         for (let count = chance() < bursts ? BURST : 1; count > 0; count--) {
-          emitNext(chance() < 0.5 ? undefined : rooms[Math.floor(chance() * rooms.length)]);
+          const room = chance() < 0.5 ? undefined : rooms[Math.floor(chance() * rooms.length)];
+          const bytes = chance() < large ? LARGE * LARGEST ** chance() : undefined;
+          emitNext(room, bytes === undefined ? undefined : loadOf(bytes));
         }
       }, interval);
     },
@@ -104,10 +120,16 @@ module.exports = (running) => {
 
     /** @param {number} count @param {number} [bytes] */
     burst(count, bytes) {
-      const load = bytes === undefined ? undefined : "x".repeat(bytes);
+      const load = bytes === undefined ? undefined : loadOf(bytes);
       for (let i = 0; i < count; i++) {
         emitNext(undefined, load);
       }
+    },
+
+    /** @param {number} bytes */
+    emitOversized(bytes) {
+      oversized.push(seq);
+      emitNext(undefined, loadOf(bytes));
     },
 
     /** Emits packets to one room after another without a pause. @param {string[]} rooms @param {number} count */
@@ -164,7 +186,7 @@ module.exports = (running) => {
     /** @returns {Report} */
     findings() {
       const stats = /** @type {any} */ (running().io.of("/").adapter).stats?.();
-      return { stats, losses, faults, emitted: seq };
+      return { stats, losses, faults, emitted: seq, oversized };
     },
   };
 

@@ -15,6 +15,7 @@ const EXTENSION = join(__dirname, "agent-extension.js");
  *
  * @typedef {object} AgentOptions
  * @property {import("../helpers/remote-node").Reachable} redis
+ * @property {string} [client] instead of REDIS_CLIENT
  * @property {number} [sender] goes with its packets, default 0
  * @property {import("../helpers/adapters").Kind} [kind] which adapter it runs, by default as ADAPTER says
  * @property {Record<string, unknown>} [adapterOptions]
@@ -41,6 +42,11 @@ class Agent extends ChildNode {
    */
   burst(count, bytes) {
     return this.call("burst", count, bytes);
+  }
+
+  /** Emits a packet that Redis may not take. @param {number} bytes */
+  emitOversized(bytes) {
+    return this.call("emitOversized", bytes);
   }
 
   /** What it has emitted, lost and done wrong so far. @returns {Promise<Report>} */

@@ -129,12 +129,13 @@ class LedgerClient {
    *
    * @param {import("./packets").Truth} truth
    * @param {import("./ledger").Tally} tally
+   * @param {(id: number) => boolean} [wasRefused] see ledger.js
    */
-  judge(truth, tally) {
+  judge(truth, tally, wasRefused) {
     const expected = truth.for(this.rooms);
     const before = tally.faults;
     this.ledgers.forEach((ledger, session) =>
-      tally.add(`client ${this.name}, session ${session}`, ledger, expected, truth),
+      tally.add(`client ${this.name}, session ${session}`, ledger, expected, truth, wasRefused),
     );
     if (tally.faults > before) {
       tally.journeys.push(`client ${this.name} (${this.rooms}): ${this.journey.join("; ")}`);

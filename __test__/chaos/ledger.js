@@ -41,19 +41,28 @@ class Ledger {
    * it has to reach the end of the stream.
    *
    * @param {number[]} expected what the stream holds for this client, in order
+   * @param {(id: number) => boolean} [wasRefused] whether Redis has refused a packet that is not in the
+   *   stream: the clients of its node get it all the same, once
    * @returns {Judgement}
    */
-  judge(expected) {
+  judge(expected, wasRefused = () => false) {
     const places = placesIn(expected);
     /** @type {Judgement} */
     const judgement = { lost: [], doubled: [], disordered: [], unknown: [] };
     const seen = new Set();
+    const refused = new Set();
     let furthest = -1;
     let first = Infinity;
     for (const id of this.received) {
       const place = places.get(id);
       if (place === undefined) {
-        judgement.unknown.push(id);
+        if (refused.has(id)) {
+          judgement.doubled.push(id);
+        } else if (wasRefused(id)) {
+          refused.add(id);
+        } else {
+          judgement.unknown.push(id);
+        }
       } else if (seen.has(place)) {
         judgement.doubled.push(id);
       } else {
@@ -94,9 +103,10 @@ class Tally {
    * @param {Ledger} ledger
    * @param {number[]} expected
    * @param {import("./packets").Truth} [truth] knows more of the packets
+   * @param {(id: number) => boolean} [wasRefused] as for {@link Ledger.judge}
    */
-  add(who, ledger, expected, truth) {
-    const judgement = ledger.judge(expected);
+  add(who, ledger, expected, truth, wasRefused) {
+    const judgement = ledger.judge(expected, wasRefused);
     this.received += ledger.received.length;
     for (const what of /** @type {const} */ (["lost", "doubled", "disordered", "unknown"])) {
       const ids = judgement[what];

@@ -5,7 +5,8 @@
 const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { Ledger, Tally } = require("./ledger");
-const { packetId, packetName, Truth } = require("./packets");
+const { packetId, packetName, Publishing, Truth } = require("./packets");
+const { Returns } = require("./returns");
 
 const EXPECTED = [10, 11, 12, 13, 14, 15];
 const NOTHING = { lost: [], doubled: [], disordered: [], unknown: [] };
@@ -56,6 +57,14 @@ describe("a ledger", () => {
     assert.deepEqual(judge([10, 99, 11, 12, 13, 14, 15]), { ...NOTHING, unknown: [99] });
   });
 
+  test("may hold once what Redis has refused", () => {
+    const wasRefused = (/** @type {number} */ id) => id === 99;
+    const ledger = new Ledger();
+    [10, 99, 11, 12, 98, 13, 99, 14, 15].forEach((id) => ledger.add(id));
+    const judgement = { ...NOTHING, doubled: [99], unknown: [98] };
+    assert.deepEqual(ledger.judge(EXPECTED, wasRefused), judgement);
+  });
+
   test("shows all of it together", () => {
     assert.deepEqual(judge([10, 13, 12, 12, 99, 15]), {
       lost: [11, 14],
@@ -90,4 +99,83 @@ test("the truth for a client is what went to all or to its rooms", () => {
   assert.deepEqual(truth.for(["a"]), [1, 2]);
   assert.deepEqual(truth.for(["c", "a"]), [1, 2, 3]);
   assert.equal(packetName(packetId(3, 4_000_000_000)), "3:4000000000");
+});
+
+describe("a packet that is not in the stream", () => {
+  /** Packets 1 and 3 of a sender are written at 100 and 300; it has emitted 5. */
+  const truth = new Truth();
+  truth.packets.push({ id: packetId(0, 1), rooms: [], at: 100 });
+  truth.packets.push({ id: packetId(0, 3), rooms: [], at: 300 });
+  const emitted = new Map([[0, { count: 5, oversized: [2] }]]);
+
+  /** @param {import("./packets").Refusal[]} refusals */
+  const missing = (...refusals) => {
+    const publishing = new Publishing(truth, emitted, refusals);
+    const refused = [0, 2, 4].filter((seq) => publishing.wasRefused(packetId(0, seq)));
+    assert.equal(publishing.missing, 3 - refused.length);
+    assert.equal(publishing.refused.get(0), refused.length);
+    return [0, 2, 4].filter((seq) => !refused.includes(seq));
+  };
+
+  test("is missing", () => {
+    assert.deepEqual(missing(), [0, 2, 4]);
+  });
+
+  test("is not when Redis refused all packets at the time of its turn", () => {
+    assert.deepEqual(missing({ from: 10, to: 90, packets: "all" }), [2, 4]);
+    assert.deepEqual(missing({ from: 150, to: 250, packets: "all" }), [0, 4]);
+    assert.deepEqual(missing({ from: 310, to: 320, packets: "all" }), [0, 2]);
+    assert.deepEqual(missing({ from: 200, to: 320, packets: "all" }), [0]);
+  });
+
+  test("is not when it was too large at that time", () => {
+    assert.deepEqual(missing({ from: 0, to: 1_000, packets: "oversized" }), [0, 4]);
+    assert.deepEqual(missing({ from: 310, to: 1_000, packets: "oversized" }), [0, 2, 4]);
+  });
+
+  test("is missing for those that were killed, too, unless it was the last", () => {
+    const publishing = new Publishing(truth, new Map());
+    assert.deepEqual([publishing.missing, publishing.refused.get(0)], [2, 0]);
+  });
+});
+
+describe("a client that starts anew", () => {
+  const START = {
+    ...{ who: "client", pid: "session", reason: "no such session", sawSession: false, tries: 1 },
+    ...{ connectedFor: 2_000, killedAfter: Infinity, wasInTrouble: false, wasRefused: false },
+  };
+  /** @param {Partial<import("./returns").FreshStart>} start */
+  const isJustified = (start) => {
+    const returns = new Returns();
+    returns.add({ ...START, ...start });
+    return returns.unjustified.length === 0;
+  };
+  const UNSURE = "the client may hold packets of its last recovery";
+
+  test("has no reason as a rule", () => {
+    assert.equal(isJustified({}), false);
+    for (const reason of ["the session is damaged", "trimmed", "the offset is no entry ID"]) {
+      assert.equal(isJustified({ reason, wasInTrouble: true, wasRefused: true }), false, reason);
+    }
+  });
+
+  test("may do so if it has no session, or Redis could not be asked", () => {
+    assert.equal(isJustified({ pid: undefined }), true);
+    assert.equal(isJustified({ wasInTrouble: true }), true);
+  });
+
+  test("may do so if its node was killed before it could save the session", () => {
+    assert.equal(isJustified({ killedAfter: -20 }), false);
+    assert.equal(isJustified({ killedAfter: -20, connectedFor: 20 }), true);
+    assert.equal(isJustified({ killedAfter: -20, connectedFor: 20, sawSession: true }), false);
+    assert.equal(isJustified({ killedAfter: 5_000, connectedFor: 20 }), false);
+  });
+
+  test("may do so if it was cut off while it was recovered, or Redis refused packets", () => {
+    assert.equal(isJustified({ reason: UNSURE }), false);
+    assert.equal(isJustified({ reason: UNSURE, wasInTrouble: true }), false);
+    assert.equal(isJustified({ reason: UNSURE, tries: 2 }), true);
+    assert.equal(isJustified({ reason: UNSURE, wasRefused: true }), true);
+    assert.equal(isJustified({ wasRefused: true }), false);
+  });
 });

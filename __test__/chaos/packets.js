@@ -32,7 +32,11 @@ function packetName(id) {
 /** What was published, in the stream's order. */
 class Truth {
   constructor() {
-    /** @type {{ id: number, rooms: string[] }[]} to all when there are no rooms */
+    /**
+     * To all when there are no rooms; `at` is when it was written, by the server's clock.
+     *
+     * @type {{ id: number, rooms: string[], at?: number }[]}
+     */
     this.packets = [];
     /** Packets that stand in the stream more than once; readers are to drop all but the first. */
     this.doubled = 0;
@@ -116,7 +120,8 @@ class TruthReader {
       return;
     }
     this.known.set(id, entryId);
-    this.truth.packets.push({ id, rooms: opts.rooms });
+    const at = Number(entryId.split("-")[0]);
+    this.truth.packets.push({ id, rooms: opts.rooms, at });
   }
 }
 
@@ -130,45 +135,91 @@ function readTruth(admin) {
 }
 
 /**
+ * @typedef {object} Refusal a time in which Redis refused packets
+ * @property {number} from
+ * @property {number} to
+ * @property {"all" | "oversized"} packets which
+ *
+ * @typedef {object} Emitted what a node has emitted
+ * @property {number} [count] unknown if it was killed
+ * @property {number[]} [oversized] packets that are larger than Redis takes at some times
+ */
+
+/**
  * What the stream holds of what was emitted: of each sender all of it, in order; of one that was
- * killed, all of it up to somewhere.
+ * killed, all of it up to somewhere. Only what Redis has refused may be missing. A node writes its
+ * packets one after the other, so the turn of one that is missing came between those of its
+ * neighbours: Redis must have refused packets at some moment between the two.
  */
 class Publishing {
+  /** @type {Map<number, { seq: number, at: number }[]>} by sender */
+  #written = new Map();
+  /** @type {Map<number, Emitted>} */
+  #emitted;
+  /** @type {Refusal[]} */
+  #refusals;
+
   /**
    * @param {Truth} truth
-   * @param {Map<number, number>} emitted how many, by sender; unknown for those that were killed
+   * @param {Map<number, Emitted>} emitted by sender
+   * @param {Refusal[]} [refusals]
    */
-  constructor(truth, emitted) {
+  constructor(truth, emitted, refusals = []) {
+    this.#emitted = emitted;
+    this.#refusals = refusals;
     this.published = truth.packets.length;
     this.doubled = truth.doubled;
     this.disordered = 0;
     this.missing = 0;
+    /** How many packets Redis has refused, by sender. @type {Map<number, number>} */
+    this.refused = new Map();
     /** What was wrong, for people. */
     this.samples = [...truth.samples];
-    /** @type {Map<number, number[]>} */
-    const numbers = new Map([...emitted.keys()].map((sender) => [sender, []]));
-    for (const { id } of truth.packets) {
+    for (const sender of emitted.keys()) {
+      this.#written.set(sender, []);
+    }
+    for (const { id, at = 0 } of truth.packets) {
       const sender = Math.floor(id / SPAN);
-      const own = numbers.get(sender) ?? [];
-      numbers.set(sender, own);
-      own.push(id % SPAN);
+      const own = this.#written.get(sender) ?? [];
+      this.#written.set(sender, own);
+      own.push({ seq: id % SPAN, at });
     }
-    for (const [sender, own] of numbers) {
-      const count = emitted.get(sender) ?? Math.max(...own) + 1;
-      const disordered = own.filter((seq, place) => place > 0 && seq < own[place - 1]).length;
-      const missing = count - own.length;
-      this.disordered += disordered;
-      this.missing += missing;
-      if (missing + disordered > 0) {
-        const there = new Set(own);
-        const lacking = Array.from({ length: count }, (_, seq) => seq).filter(
-          (seq) => !there.has(seq),
-        );
-        this.samples.push(
-          `sender ${sender}: ${missing} missing (${lacking.slice(0, SAMPLES)}), ${disordered} out of order`,
-        );
-      }
+    for (const [sender, own] of this.#written) {
+      this.#judge(sender, own);
     }
+  }
+
+  /** @param {number} sender @param {{ seq: number, at: number }[]} own */
+  #judge(sender, own) {
+    const disordered = own.filter(({ seq }, place) => place > 0 && seq < own[place - 1].seq).length;
+    own.sort((a, b) => a.seq - b.seq);
+    const there = new Set(own.map(({ seq }) => seq));
+    const count = this.#emitted.get(sender)?.count ?? (own.at(-1)?.seq ?? -1) + 1;
+    const lacking = Array.from({ length: count }, (_, seq) => seq).filter((seq) => !there.has(seq));
+    const missing = lacking.filter((seq) => !this.wasRefused(packetId(sender, seq)));
+    this.refused.set(sender, lacking.length - missing.length);
+    this.disordered += disordered;
+    this.missing += missing.length;
+    if (missing.length + disordered > 0) {
+      this.samples.push(
+        `sender ${sender}: ${missing.length} missing (${missing.slice(0, SAMPLES)}), ` +
+          `${disordered} out of order`,
+      );
+    }
+  }
+
+  /** Whether Redis can have refused a packet that is not in the stream. @param {number} id */
+  wasRefused(id) {
+    const [sender, seq] = [Math.floor(id / SPAN), id % SPAN];
+    const own = this.#written.get(sender) ?? [];
+    const next = own.findIndex((each) => each.seq > seq);
+    const after = next < 0 ? Infinity : own[next].at;
+    const before = own.at(next < 0 ? -1 : next - 1);
+    const since = before !== undefined && before.seq < seq ? before.at : 0;
+    const isOversized = this.#emitted.get(sender)?.oversized?.includes(seq) ?? false;
+    return this.#refusals.some(
+      ({ from, to, packets }) => since <= to && after >= from && (packets === "all" || isOversized),
+    );
   }
 
   /** How many faults in all; doubles are for the readers to drop. */

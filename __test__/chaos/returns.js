@@ -1,19 +1,21 @@
 // Clients that come back in a chaos run, and the judgement on those that had to start fresh: whether
-// their session could not be there, or was refused without need.
+// Redis could not be asked for their session, or it was refused without need.
 
 "use strict";
 
 /** @typedef {import("./client").LedgerClient} LedgerClient */
 
-/** What the client brought was not enough for a restore: it had not received anything yet. */
-const NOTHING = "nothing to restore";
-/** These say that a session or its offset is wrong, which it never is here. */
-const NEVER = /damaged|trimmed|not in the stream|no entry ID|recovery is off|were lost/;
-/** There was no session. */
-const MISSING = /no such session|session or offset not found|no session/;
+/** The session could not be found, or not in time. */
+const MISSING =
+  /no such session|no session|not handed over|does not hand it over|too far behind|Redis|timed out|connection/i;
+/** Nobody knows which packets the client holds. */
+const UNSURE = /may hold packets of its last recovery|did not finish the last restore|it is in use/;
 
-/** ms that a node may take to save a session, when Redis is in trouble meanwhile. */
-const SAVING = 5_000;
+/**
+ * ms after a client has connected until its session is in Redis, with the time that a busy machine
+ * takes.
+ */
+const SAVING = 500;
 
 /** When something was in trouble. */
 class Trouble {
@@ -51,21 +53,36 @@ class Traveller {
     /** Waits for its session to be saved before it comes back. */
     this.isPatient = chance() < 0.5;
     this.isComingBack = false;
-    /** The node that it was connected to last, as a sender. */
+    /** The node that it was connected to last, as a sender, and since when. */
     this.home = -1;
-    this.droppedAt = 0;
-    /** The session that it comes back with. @type {string | undefined} */
-    this.pid = undefined;
+    this.connectedAt = 0;
+    /** That of the time before it dropped, and the session that it comes back with. */
+    this.before = {
+      home: -1,
+      connectedAt: 0,
+      droppedAt: 0,
+      pid: /** @type {string | undefined} */ (undefined),
+    };
     /** To which nodes it tried to come back since it dropped, and when. */
     this.attempts = /** @type {{ sender: number, at: number }[]} */ ([]);
     /** It saw its session in Redis before the first attempt. */
     this.sawSession = false;
   }
 
+  /** It has connected. @param {number} sender */
+  arrive(sender) {
+    this.home = sender;
+    this.connectedAt = Date.now();
+  }
+
   /** It has dropped, and comes back. */
   begin() {
-    this.droppedAt = Date.now();
-    this.pid = this.client.pid;
+    this.before = {
+      home: this.home,
+      connectedAt: this.connectedAt,
+      droppedAt: Date.now(),
+      pid: this.client.pid,
+    };
     this.attempts = [];
     this.sawSession = false;
   }
@@ -77,76 +94,60 @@ class Traveller {
  * @property {string} [pid] of the session that it came with
  * @property {string} [reason] what its node says
  * @property {boolean} sawSession it had been in Redis before the client came back
- * @property {number} home the node that it was connected to before, as a sender
- * @property {number} droppedAt
- * @property {boolean} wasInTrouble one of the nodes that it tried, since it did
+ * @property {number} tries how often it tried to come back
+ * @property {number} connectedFor ms, to its node before
+ * @property {number} killedAfter ms from its drop until its node was killed, negative if that was before
+ * @property {boolean} wasInTrouble Redis, or the way of one of its nodes to Redis, since it connected
+ * @property {boolean} wasRefused Redis has refused packets since it connected
  */
 
 class Returns {
-  constructor() {
-    /** @type {FreshStart[]} */
-    this.freshStarts = [];
-  }
+  /** How often clients started fresh, by cause. @type {Record<string, number>} */
+  fresh = {};
+  /** Those that had no cause. @type {string[]} */
+  unjustified = [];
 
   /** @param {FreshStart} start */
   add(start) {
-    this.freshStarts.push(start);
-  }
-
-  /**
-   * @param {(pid: string) => Promise<boolean>} exists whether a session is in Redis now, at the end
-   * @param {Map<number, number>} killed when which sender was killed
-   */
-  async judge(exists, killed) {
-    /** How often clients started fresh, by cause. @type {Record<string, number>} */
-    const fresh = {};
-    /** Those that had no cause. @type {string[]} */
-    const unjustified = [];
-    for (const start of this.freshStarts) {
-      const { who, reason = NOTHING, sawSession, home, droppedAt } = start;
-      // It may live on for a while, and be killed before it could save the session.
-      const killedAfter = (killed.get(home) ?? Infinity) - droppedAt;
-      const wasKilled = killedAfter < SAVING;
-      const cause = await causeOf(start, wasKilled, exists);
-      if (cause === undefined) {
-        const saved = sawSession ? "saved" : "not seen";
-        const end = `its node was killed after ${killedAfter} ms`;
-        unjustified.push(`${who}, session ${saved}, ${end}: ${reason}`);
-      }
-      const what = cause ?? reason;
-      fresh[what] = (fresh[what] ?? 0) + 1;
+    const { who, sawSession, connectedFor, killedAfter } = start;
+    const reason = (start.reason ?? "no reason").replace(/:\d+/, "");
+    const cause = causeOf({ ...start, reason });
+    if (cause === undefined) {
+      const saved = sawSession ? "saved" : "not seen";
+      const course = `connected for ${connectedFor} ms, its node was killed after ${killedAfter} ms`;
+      this.unjustified.push(`${who}, session ${saved}, ${course}: ${reason}`);
     }
-    return { fresh, unjustified };
+    const what = cause ?? reason;
+    this.fresh[what] = (this.fresh[what] ?? 0) + 1;
   }
 }
 
 /**
  * Why a client could not be recovered; nothing when it should have been.
  *
- * @param {FreshStart} start
- * @param {boolean} wasKilled its node, before or soon after it dropped
- * @param {(pid: string) => Promise<boolean>} exists
- * @returns {Promise<string | undefined>}
+ * @param {FreshStart & { reason: string }} start
+ * @returns {string | undefined}
  */
-async function causeOf({ pid, reason = NOTHING, sawSession, wasInTrouble }, wasKilled, exists) {
-  if (reason === NOTHING) {
-    return "it had received nothing";
+function causeOf({ pid, reason, sawSession, tries, connectedFor, ...start }) {
+  if (pid === undefined) {
+    return "it had no session";
   }
-  if (NEVER.test(reason)) {
-    return undefined;
+  if (start.wasRefused && /may hold packets|were lost|Redis refused/.test(reason)) {
+    return "Redis had refused packets or sessions";
+  }
+  if (UNSURE.test(reason)) {
+    return tries > 1 ? "it was cut off while it was recovered" : undefined;
   }
   if (!MISSING.test(reason)) {
-    return wasInTrouble ? `in vain until the end: ${reason.replace(/:\d+/, "")}` : undefined;
+    return undefined;
   }
-  // What is saved, or put back, after the client has asked for it stays: it has another one now.
-  if (pid !== undefined && (await exists(pid))) {
-    return "it was back before its session was saved";
+  if (start.wasInTrouble) {
+    return "Redis could not be asked";
   }
-  if (wasKilled && !sawSession) {
-    return "its node was killed before it saved the session";
-  }
-  // It was taken out, and the answer was lost or the node that had asked for it was killed.
-  return wasInTrouble ? "the session was taken by an attempt that was cut off" : undefined;
+  const wasSaved = sawSession || connectedFor > SAVING;
+  return start.killedAfter < SAVING && !wasSaved
+    ? "its node was killed right after it had connected"
+    : undefined;
 }
 
 module.exports = { Returns, Traveller, Trouble };

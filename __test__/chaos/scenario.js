@@ -3,16 +3,16 @@
 
 "use strict";
 
-const { createAdmin } = require("../helpers/clients");
 const { SESSION_KEY_PREFIX } = require("../helpers/recovery");
-const { startRedis } = require("../helpers/redis-server");
-const { startProxy } = require("../helpers/tcp-proxy");
 const { settle, waitFor } = require("../helpers/wait");
 const { random } = require("../faults/random");
 const { startAgent } = require("./agent");
 const { LedgerClient } = require("./client");
 const { Tally } = require("./ledger");
+const { NODE_FAULTS } = require("./node-faults");
 const { Publishing, readTruth } = require("./packets");
+const { startServers } = require("./redis");
+const { REDIS_FAULTS } = require("./redis-faults");
 const { Returns, Traveller, Trouble } = require("./returns");
 
 /**
@@ -40,6 +40,8 @@ const ROOMS_PER_CLIENT = 3;
 const INTERVAL = 20;
 /** One in so many packets brings others along. */
 const BURSTS = 0.02;
+/** One in so many is large. */
+const LARGE = 0.004;
 /** What distinguishes the nodes: one restores from memory, one from the stream, one takes its time. */
 const ODDITIES = [{}, { adapterOptions: { historyBytes: 20_000 } }, { delay: 30 }];
 /** Nothing is ever trimmed: the stream is the truth at the end. */
@@ -48,21 +50,20 @@ const MAX_LEN = 10_000_000;
 const SESSIONS_LIVE = 60 * 60_000;
 /** ms in which everything has to be well again after the last fault. */
 const QUIET_LIMIT = 40_000;
+/** ms in which a session is in Redis after anything that stood in the way. */
+const SAVED = 5_000;
 /** ms until a client tries the next node. */
 const RETRY = 50;
 /** ms that a patient client waits for its session to be saved. */
 const PATIENCE = 3_000;
 
-/** A node with its proxy: killed and started again, it is another sender. */
+/** A node with its way to Redis: killed and started again, it is another sender. */
 class Place {
-  /**
-   * @param {import("../helpers/tcp-proxy").TcpProxy} proxy
-   * @param {Promise<unknown>} queue
-   */
-  constructor(proxy, queue) {
-    this.proxy = proxy;
-    /** What is done to it, one thing after another. */
-    this.queue = queue;
+  /** @param {import("./redis/gate").Gate} gate */
+  constructor(gate) {
+    this.gate = gate;
+    /** What is done to it, one thing after another. @type {Promise<unknown>} */
+    this.queue = Promise.resolve();
     /** @type {Agent | undefined} */
     this.agent = undefined;
     this.sender = -1;
@@ -83,14 +84,18 @@ class Scenario {
     this.places = [];
     /** @type {Traveller[]} */
     this.travellers = [];
-    /** Packets emitted, by sender; unknown for those that were killed. @type {Map<number, number>} */
+    /** By sender; without a count for those that were killed. @type {Map<number, import("./packets").Emitted>} */
     this.emitted = new Map();
     this.senders = 0;
+    /** By sender. @type {Map<number, Place>} */
+    this.placeOf = new Map();
     /** When which sender was killed. @type {Map<number, number>} */
     this.killed = new Map();
     /** What is done to Redis, one thing after another. @type {Promise<unknown>} */
     this.redisQueue = Promise.resolve();
     this.redisTrouble = new Trouble();
+    /** @type {import("./packets").Refusal[]} */
+    this.refusals = [];
     this.isOver = false;
     this.returns = new Returns();
     /** @type {string[]} */
@@ -100,11 +105,10 @@ class Scenario {
   }
 
   async start() {
-    const { nodes, clients, seed } = this.schedule;
-    this.redis = await startRedis({ appendOnly: true });
-    this.admin = await createAdmin(this.redis);
+    const { nodes, clients, seed, redis } = this.schedule;
+    this.redis = await startServers(redis);
     for (let i = 0; i < nodes; i++) {
-      this.places.push(new Place(await startProxy(this.redis.port), Promise.resolve()));
+      this.places.push(new Place(await this.redis.gate()));
     }
     await Promise.all(this.places.map((place) => this.#startNode(place)));
     for (let i = 0; i < clients; i++) {
@@ -130,9 +134,12 @@ class Scenario {
   /** @param {Place} place */
   async #startNode(place) {
     const sender = this.senders++;
+    this.placeOf.set(sender, place);
     const index = this.places.indexOf(place);
     const agent = await startAgent({
-      redis: place.proxy.redis,
+      redis: place.gate.redis,
+      // Only settings translate the addresses that sentinels and clusters report.
+      client: this.schedule.redis === "single" ? undefined : "settings",
       kind: this.kind,
       sender,
       adapterOptions: { maxLen: MAX_LEN, ...ODDITIES[index % ODDITIES.length].adapterOptions },
@@ -149,6 +156,7 @@ class Scenario {
       interval: INTERVAL,
       rooms: ROOMS,
       bursts: BURSTS,
+      large: LARGE,
       seed: this.schedule.seed + 2_000 + sender,
     });
   }
@@ -164,15 +172,17 @@ class Scenario {
     traveller.isComingBack = true;
     traveller.begin();
     traveller.sawSession = traveller.isPatient && (await this.#seesSession(traveller));
-    await sleep(chance() * 300);
+    await settle(chance() * 300);
     while (!client.isConnected && !this.isOver) {
       const living = this.places.filter(({ agent }) => agent);
       if (living.length > 0) {
         const { agent, sender } = living[Math.floor(chance() * living.length)];
         traveller.attempts.push({ sender, at: Date.now() });
-        await client.connect(/** @type {Agent} */ (agent).url);
+        if (await client.connect(/** @type {Agent} */ (agent).url)) {
+          traveller.arrive(sender);
+        }
       }
-      await sleep(client.isConnected ? 0 : RETRY);
+      await settle(client.isConnected ? 0 : RETRY);
     }
     traveller.isComingBack = false;
   }
@@ -181,43 +191,35 @@ class Scenario {
   async #seesSession({ client, home }) {
     const deadline = Date.now() + PATIENCE;
     while (client.pid && !this.killed.has(home) && Date.now() < deadline && !this.isOver) {
-      const exists = await this.#command("EXISTS", SESSION_KEY_PREFIX + client.pid);
+      const exists = await this.redis?.command("EXISTS", SESSION_KEY_PREFIX + client.pid);
       if (exists === 1) {
         return true;
       }
-      await sleep(20);
+      await settle(20);
     }
     return false;
-  }
-
-  /**
-   * A command that may fail: Redis is not always there.
-   *
-   * @param {...(string | number)} args
-   */
-  async #command(...args) {
-    const { command } = /** @type {import("../helpers/clients").Admin} */ (this.admin);
-    return Promise.race([command(...args), sleep(1_000)]).catch(() => undefined);
   }
 
   /**
    * @param {Traveller} traveller
    * @param {Welcome} welcome
    */
-  #onWelcome(traveller, { recovered, sender, reason }) {
-    const { client, home, droppedAt, attempts, pid, sawSession } = traveller;
+  #onWelcome(traveller, { recovered, reason }) {
+    const { client, attempts, sawSession } = traveller;
     const isFirst = client.ledgers.length === 1 && !recovered;
-    traveller.home = sender;
     if (recovered || isFirst) {
       return;
     }
+    const { home, connectedAt, droppedAt, pid } = traveller.before;
+    const nodes = [{ sender: home, at: Math.max(connectedAt, droppedAt - SAVED) }, ...attempts];
     this.returns.add({
       who: `client ${client.name}, from node ${home} to ${attempts.map((each) => each.sender)}`,
-      pid,
-      reason,
-      sawSession,
-      ...{ home, droppedAt },
-      wasInTrouble: attempts.some((attempt) => this.#wasInTrouble(attempt.sender, attempt.at)),
+      ...{ pid, reason, sawSession },
+      tries: attempts.length,
+      connectedFor: droppedAt - connectedAt,
+      killedAfter: (this.killed.get(home) ?? Infinity) - droppedAt,
+      wasInTrouble: nodes.some((each) => this.#wasInTrouble(each.sender, each.at)),
+      wasRefused: this.refusals.some(({ to }) => to >= connectedAt),
     });
   }
 
@@ -228,13 +230,10 @@ class Scenario {
    * @param {number} time
    */
   #wasInTrouble(sender, time) {
-    const place = this.places.find((each) => each.sender === sender);
-    return (
-      place === undefined ||
-      this.redisTrouble.wasSince(time) ||
-      place.trouble.wasSince(time) ||
-      place.proxy.lastEnd >= time
-    );
+    const place = this.placeOf.get(sender);
+    // When a node is killed, its connections end.
+    const wasCut = place?.sender === sender && place.gate.lastEnd >= time;
+    return this.redisTrouble.wasSince(time) || place?.trouble.wasSince(time) || wasCut;
   }
 
   // Faults
@@ -243,27 +242,31 @@ class Scenario {
   async play() {
     const begin = Date.now();
     for (const event of this.schedule.events) {
-      await sleep(begin + event.at - Date.now());
+      await settle(Math.max(0, begin + event.at - Date.now()));
       this.events[event.what] = (this.events[event.what] ?? 0) + 1;
       this.#happen(event);
     }
-    await sleep(begin + this.schedule.length - Date.now());
+    await settle(Math.max(0, begin + this.schedule.length - Date.now()));
     await this.redisQueue;
     await Promise.all(this.places.map(({ queue }) => queue));
   }
 
   /** @param {ChaosEvent} event */
-  #happen(event) {
-    if (event.client !== undefined) {
-      this.travellers[event.client].client.cut();
-    } else if (event.node !== undefined) {
-      const place = this.places[event.node];
+  #happen({ what, client, node, particulars }) {
+    if (client !== undefined) {
+      this.travellers[client].client.cut();
+    } else if (node !== undefined) {
+      const place = this.places[node];
+      const { isOfLink, happen } = NODE_FAULTS[what];
+      const work = async () => happen(place, particulars, this);
       place.queue = place.queue
-        .then(() => place.trouble.during(() => this.#trouble(place, event)))
+        .then(() => (isOfLink ? place.trouble.during(work) : work()))
         .catch(this.#note);
     } else {
+      const servers = /** @type {import("./redis/servers").Servers} */ (this.redis);
+      const happen = () => REDIS_FAULTS[what].happen(servers, particulars, this);
       this.redisQueue = this.redisQueue
-        .then(() => this.redisTrouble.during(() => this.#troubleRedis(event)))
+        .then(() => this.redisTrouble.during(happen))
         .catch(this.#note);
     }
   }
@@ -272,53 +275,32 @@ class Scenario {
     this.faults.push(String(error.stack));
   };
 
-  /**
-   * @param {Place} place
-   * @param {ChaosEvent} event
-   */
-  async #trouble(place, { what, ms = 0, direction = "up", bytes = 0 }) {
+  /** Kills a node, and starts another one in its place after a while. @param {Place} place @param {number} ms */
+  async replaceNode(place, ms) {
     const agent = /** @type {Agent} */ (place.agent);
-    switch (what) {
-      case "proxy stalled":
-        place.proxy.stall();
-        await sleep(ms);
-        return place.proxy.resume();
-      case "proxy cut":
-        return place.proxy.cutAfter(direction, bytes);
-      case "event loop blocked":
-        return agent.call("block", ms);
-      case "node killed": {
-        const { faults } = await agent.findings();
-        this.faults.push(...faults);
-        place.agent = undefined;
-        this.killed.set(place.sender, Date.now());
-        await agent.kill();
-        await sleep(ms);
-        return this.#startNode(place);
-      }
-      default:
-        throw new Error(`nobody knows "${what}"`);
-    }
+    place.agent = undefined;
+    const { faults, oversized } = await agent.findings();
+    this.faults.push(...faults);
+    this.emitted.set(place.sender, { oversized });
+    this.killed.set(place.sender, Date.now());
+    await agent.kill();
+    await settle(ms);
+    return this.#startNode(place);
   }
 
-  /** @param {ChaosEvent} event */
-  async #troubleRedis({ what, ms = 0, type, signal }) {
-    const redis = /** @type {import("../helpers/redis-server").RedisServer} */ (this.redis);
-    switch (what) {
-      case "connections killed":
-        return Promise.all(
-          (type === "all" ? ["normal", "pubsub"] : [String(type)]).map((each) =>
-            this.#command("CLIENT", "KILL", "TYPE", each, "SKIPME", "yes"),
-          ),
-        );
-      case "redis stopped":
-        redis.pause();
-        await sleep(ms);
-        return redis.resume();
-      case "redis restarted":
-        return redis.restart({ signal });
-      default:
-        throw new Error(`nobody knows "${what}"`);
+  /**
+   * Notes that Redis refuses packets while something is done.
+   *
+   * @param {import("./packets").Refusal["packets"]} packets
+   * @param {() => Promise<unknown>} work
+   */
+  async whileRefusing(packets, work) {
+    const refusal = { from: Date.now(), to: Infinity, packets };
+    this.refusals.push(refusal);
+    try {
+      await work();
+    } finally {
+      refusal.to = Date.now();
     }
   }
 
@@ -326,7 +308,7 @@ class Scenario {
 
   /** Lets everything come to rest, and judges. @returns {Promise<Report>} */
   async judge() {
-    const admin = /** @type {import("../helpers/clients").Admin} */ (this.admin);
+    const servers = /** @type {import("./redis/servers").Servers} */ (this.redis);
     // One that could not be started again is among the faults.
     const agents = this.places.flatMap(({ agent }) => agent ?? []);
     await Promise.all(agents.map((agent) => agent.stopTraffic()));
@@ -344,7 +326,7 @@ class Scenario {
       }, `node ${place} to have published everything`);
     }
     await this.#streamRests();
-    const truth = await readTruth(admin);
+    const truth = await readTruth(await servers.admin());
     // The tally says who lacks something; where it never comes, nobody has to wait long for it.
     const timeout = this.kind === "upstream" ? 3_000 : QUIET_LIMIT;
     await waitFor(() => this.travellers.every(({ client }) => client.isComplete(truth)), {
@@ -355,12 +337,15 @@ class Scenario {
 
     /** @type {Record<string, number>} */
     const counters = {};
+    /** By sender. @type {Map<number, number>} */
+    const failed = new Map();
     for (const { agent, sender } of this.places) {
       if (!agent) {
         continue;
       }
-      const { stats, losses, faults, emitted } = await agent.findings();
-      this.emitted.set(sender, emitted);
+      const { stats, losses, faults, emitted, oversized } = await agent.findings();
+      this.emitted.set(sender, { count: emitted, oversized });
+      failed.set(sender, stats?.failed ?? 0);
       this.faults.push(...faults);
       if (losses.length > 0) {
         this.faults.push(`node ${sender} says losses: ${JSON.stringify(losses)}`);
@@ -369,14 +354,18 @@ class Scenario {
         counters[name] = (counters[name] ?? 0) + (stats?.[name] ?? 0);
       }
     }
+    const publishing = new Publishing(truth, this.emitted, this.refusals);
+    const wasRefused = (/** @type {number} */ id) => publishing.wasRefused(id);
     const tally = new Tally();
-    this.travellers.forEach(({ client }) => client.judge(truth, tally));
-    const publishing = new Publishing(truth, this.emitted);
+    this.travellers.forEach(({ client }) => client.judge(truth, tally, wasRefused));
+    for (const [sender, count] of failed) {
+      const refused = publishing.refused.get(sender);
+      if (count !== refused && this.kind === "native") {
+        this.faults.push(`node ${sender} counts ${count} failed publishes, ${refused} are missing`);
+      }
+    }
     const { faults, events } = this;
-    const { fresh, unjustified } = await this.returns.judge(
-      async (pid) => (await admin.command("EXISTS", SESSION_KEY_PREFIX + pid)) === 1,
-      this.killed,
-    );
+    const { fresh, unjustified } = this.returns;
     const recoveries = this.travellers.reduce((sum, { client }) => sum + client.recovered, 0);
     const passed =
       tally.faults + publishing.faults + faults.length + counters.malformed === 0 &&
@@ -392,7 +381,8 @@ class Scenario {
     let since = Date.now();
     await waitFor(
       async () => {
-        const [entry] = (await this.#command("XREVRANGE", "socket.io", "+", "-", "COUNT", 1)) ?? [];
+        const [entry] =
+          (await this.redis?.command("XREVRANGE", "socket.io", "+", "-", "COUNT", 1)) ?? [];
         if (entry?.[0] !== last) {
           last = entry?.[0];
           since = Date.now();
@@ -411,17 +401,11 @@ class Scenario {
       this.places.map(async (place) => {
         await place.queue;
         await place.agent?.kill();
-        place.proxy.close();
+        place.gate.close();
       }),
     );
-    await this.admin?.close();
     await this.redis?.stop();
   }
-}
-
-/** @param {number} ms @returns {Promise<void>} */
-function sleep(ms) {
-  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
 }
 
 /**
@@ -440,4 +424,4 @@ async function runScenario(schedule, kind = "native") {
   }
 }
 
-module.exports = { runScenario };
+module.exports = { runScenario, Place, Scenario };

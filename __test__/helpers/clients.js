@@ -8,6 +8,8 @@
 const { ADAPTER_OPTIONS, CLIENT_OPTIONS } = require("./configuration");
 const { within } = require("./wait");
 
+/** @typedef {{ host: string, port: number }} Place */
+
 /**
  * How the adapter's clients reach a server where host, port and password do not say it. The tests'
  * own commands go to host and port all the same.
@@ -15,7 +17,8 @@ const { within } = require("./wait");
  * @typedef {object} Reach
  * @property {string} [path] a unix socket
  * @property {{ port: number, ca: string, cert: string, key: string, servername: string }} [tls]
- * @property {{ name: string, nodes: { host: string, port: number }[] }} [sentinel]
+ * @property {{ name: string, nodes: Place[], natMap?: Record<string, Place> }} [sentinel]
+ * @property {Record<string, Place>} [natMap] of a cluster
  * @property {string} [username]
  * @property {string} [password]
  */
@@ -49,7 +52,7 @@ const name = process.env.REDIS_CLIENT || "redis";
  * @param {Server} server
  * @returns {{ address: { path?: string, host?: string, port?: number, tls?: object }, login: object }}
  */
-function placeOf({ host, port, options, reach: { path, tls, sentinel, ...login } = {} }) {
+function placeOf({ host, port, options, reach: { path, tls, sentinel, natMap, ...login } = {} }) {
   const { port: tlsPort, ...certificates } = tls ?? { port };
   return {
     address: path ? { path } : { host, port: tlsPort, ...(tls && { tls: certificates }) },
@@ -196,7 +199,7 @@ function settingsOf(server) {
     return { sentinel: reach.sentinel, ...login };
   }
   const nodes = ports?.map((port) => ({ host, port }));
-  return { ...(nodes ? { cluster: { nodes } } : address), ...login };
+  return { ...(nodes ? { cluster: { nodes, natMap: reach?.natMap } } : address), ...login };
 }
 
 /** @type {Record<string, (server: Server, options: Record<string, unknown>) => Promise<Handle>>} */

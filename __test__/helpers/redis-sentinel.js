@@ -15,6 +15,7 @@ const START_TIMEOUT = 20_000;
 /**
  * @typedef {object} SentinelOptions
  * @property {number} [downAfter] ms of silence after which a master counts as dead
+ * @property {boolean} [appendOnly] master and replica keep their data over `restart()`
  * @property {string} [password] of master and replica
  * @property {string} [sentinelPassword] of the sentinels
  */
@@ -60,12 +61,17 @@ class RedisSentinel {
   }
 
   async start() {
-    const { password } = this.options;
+    const { appendOnly, password } = this.options;
     const fast = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
     const login = password ? ["--masterauth", password] : [];
-    const master = await new RedisServer({ password, args: [...fast, ...login] }).start();
+    const master = await new RedisServer({
+      password,
+      appendOnly,
+      args: [...fast, ...login],
+    }).start();
     const replicaOf = ["--replicaof", master.host, String(master.port)];
-    const replica = new RedisServer({ password, args: [...fast, ...login, ...replicaOf] });
+    const args = [...fast, ...login, ...replicaOf];
+    const replica = new RedisServer({ password, appendOnly, args });
     this.servers = [master, await replica.start()];
     for (let i = 0; i < SENTINELS; i++) {
       this.sentinels.push(

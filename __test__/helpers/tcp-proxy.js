@@ -238,6 +238,12 @@ class Link {
     this.client.destroy();
     this.server.destroy();
   }
+
+  /** Ends it by an RST to both. */
+  reset() {
+    this.client.resetAndDestroy();
+    this.server.resetAndDestroy();
+  }
 }
 
 class TcpProxy {

@@ -1,0 +1,96 @@
+// A Redis Cluster: three masters with a replica each.
+
+"use strict";
+
+const { createAdmin } = require("../../helpers/clients");
+const { startRedisCluster } = require("../../helpers/redis-cluster");
+const { waitFor } = require("../../helpers/wait");
+const { Gate, natMapOf, startProxies } = require("./gate");
+const { Servers } = require("./servers");
+
+/** @typedef {import("./servers").RedisServer} RedisServer */
+/** @typedef {import("../../helpers/redis-cluster").RedisCluster} RedisCluster */
+
+const STREAM = "socket.io";
+/** ms; longer than any fault: a failover that nobody has asked for may lose something. */
+const NODE_TIMEOUT = 30_000;
+/** ms */
+const STEP = 30_000;
+/** ms after which a replica has taken over, or will not. */
+const FAILOVER = 6_000;
+
+class Cluster extends Servers {
+  async start() {
+    this.cluster = await startRedisCluster({ appendOnly: true, nodeTimeout: NODE_TIMEOUT });
+    this.servers = this.cluster.nodes;
+    this.admins.set(this.servers[0], await createAdmin(/** @type {any} */ (this.cluster)));
+    return this;
+  }
+
+  get #cluster() {
+    return /** @type {RedisCluster} */ (this.cluster);
+  }
+
+  /** @override */
+  async gate() {
+    const { servers } = this;
+    const proxies = await startProxies(servers);
+    const natMap = natMapOf(servers, proxies);
+    const ports = proxies.map(({ port }) => port);
+    const { host, port, url } = proxies[0].redis;
+    return new Gate(proxies, { host, port, url, ports, reach: { natMap } });
+  }
+
+  /** @override */
+  async admin() {
+    return /** @type {import("./servers").Admin} */ (this.admins.get(this.servers[0]));
+  }
+
+  /** That of the stream first. @override */
+  async masters() {
+    const { master } = /** @type {{ master: RedisServer }} */ (
+      await waitFor(() => this.#cluster.masterOf(STREAM).catch(() => undefined), {
+        timeout: STEP,
+        what: "the stream's master to be known",
+      })
+    );
+    const roles = await Promise.all(
+      this.servers.map((server) => this.tell(server, "ROLE", /^\*\d\r\n\$\d\r\n(master|slave)/)),
+    );
+    const others = this.servers.filter((each, i) => each !== master && roles[i]?.[1] === "master");
+    return [master, ...others];
+  }
+
+  /** @override @param {RedisServer} old */
+  async failOver(old) {
+    const { id } = /** @type {RedisCluster["nodes"][number]} */ (old);
+    const [nodes] = await this.#cluster.askAny("CLUSTER NODES", /\$\d+\r\n[\s\S]*\n\r\n/);
+    const line = nodes.split("\n").find((text) => text.includes(` ${id} `)); // its master
+    const port = Number(/:(\d+)@/.exec(line ?? "")?.[1]);
+    const next = this.servers.find((server) => server.port === port);
+    if (next === undefined) {
+      throw new Error(`${old.port} has no replica:\n${nodes}`);
+    }
+    const takeOver = async () => {
+      // It gives up after five seconds if the replica is not in sync by then.
+      await this.tell(next, "CLUSTER FAILOVER");
+      const isMaster = () => this.isMaster(next);
+      return waitFor(isMaster, { timeout: FAILOVER, interval: 20 }).catch(() => false);
+    };
+    await waitFor(takeOver, { timeout: 3 * STEP, what: `${next.port} to take over` });
+    await this.areWhole();
+  }
+
+  /** @override */
+  areWhole() {
+    return this.#cluster.isWhole();
+  }
+
+  /** @override */
+  async stop() {
+    await Promise.all([...this.admins.values()].map((admin) => admin.close()));
+    await this.cluster?.stop();
+  }
+}
+
+module.exports = { Cluster };
