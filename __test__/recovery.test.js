@@ -42,7 +42,8 @@ class Returns {
     /** @type {any[]} */
     const sent = [];
     this.sent.set(sid, sent);
-    this.sockets.set(sid, { packet: (/** @type {any} */ { data }) => sent.push(data[0]) });
+    const packet = (/** @type {any} */ { data }) => sent.push(data[0]);
+    this.sockets.set(sid, { packet, conn: {} });
     this.recovery.join(sid, [sid], new Map());
   }
 

@@ -2,6 +2,7 @@
 // Recovered sockets that are on their way through the middlewares. What they missed, and what comes
 // for them meanwhile, is kept until socket.io connects them.
 
+const { writeTogether } = require("./coalesce");
 const { sendTo } = require("./fan-out");
 const { offsetOf } = require("./missed");
 const { clearTimeout, setTimeout } = require("./timers");
@@ -127,6 +128,9 @@ class Arrivals {
     const offset = packets.length > 0 ? offsetOf(packets[packets.length - 1]) : session.ahead;
     if (offset !== undefined) {
       this.#sentAhead.set(socket, offset);
+    }
+    if (packets.length > 0) {
+      writeTogether(socket.conn);
     }
     for (const outgoing of packets) {
       if ("encoded" in outgoing) {
