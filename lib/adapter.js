@@ -402,14 +402,16 @@ class RedisStreamsAdapter extends ClusterAdapter {
 
   /**
    * @param {string} id
-   * @param {string} room
+   * @param {any} rooms one, or a set of them, as socket.io-adapter takes after 2.5
    */
-  del(id, room) {
-    super.del(id, room);
-    if (!this.rooms.has(room)) {
-      this.#tellRoom(room, false);
+  del(id, rooms) {
+    super.del(id, rooms);
+    for (const room of rooms instanceof Set ? rooms : [rooms]) {
+      if (!this.rooms.has(room)) {
+        this.#tellRoom(room, false);
+      }
+      this.#recovery?.leave(id, room);
     }
-    this.#recovery?.leave(id, room);
   }
 
   /** @param {string} id */
