@@ -3,7 +3,7 @@
 // for them meanwhile, is kept until socket.io connects them.
 
 const { writeTogether } = require("./coalesce");
-const { sendTo } = require("./fan-out");
+const { sendDecodedTo, sendTo } = require("./fan-out");
 const { offsetOf } = require("./missed");
 const { clearTimeout, setTimeout } = require("./timers");
 
@@ -136,8 +136,7 @@ class Arrivals {
       if ("encoded" in outgoing) {
         sendTo(socket, outgoing.encoded);
       } else {
-        socket.notifyOutgoingListeners?.(outgoing.packet);
-        socket.packet(outgoing.packet, { isMissed: true });
+        sendDecodedTo(socket, outgoing.packet);
       }
     }
   }

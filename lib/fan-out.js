@@ -14,21 +14,41 @@ const stockBroadcast = InMemoryAdapter.broadcast;
  * @typedef {import("./encoded-packet").EncodedPacket} EncodedPacket
  */
 
+/** The encode() of each parser, as it was when a namespace was opened. @type {WeakMap<object, any>} */
+const stockEncode = new WeakMap();
+
 /**
  * Whether the engine may encode the packets of a namespace. It may not if the user set a parser.
  *
  * @param {any} nsp
  */
-function canEncode(nsp) {
-  return nsp.server.opts.parser === undefined;
+function canEncode({ server }) {
+  const { Encoder } = server._parser;
+  if (!stockEncode.has(Encoder)) {
+    stockEncode.set(Encoder, Encoder.prototype.encode);
+  }
+  return server.opts.parser === undefined;
 }
 
 /**
- * Whether encoded packets may bypass `Adapter.prototype.broadcast`. They may not if it was replaced;
- * the support for uWebSockets.js does that at any time.
+ * Whether packets that the engine has encoded are what an encoder would make of them. They are not if it
+ * was replaced, or its encode(), as some libraries do that measure, sign or encrypt packets.
+ *
+ * @param {any} encoder
+ * @param {any} server
  */
-function canFanOut() {
-  return InMemoryAdapter.broadcast === stockBroadcast;
+function isStock(encoder, server) {
+  return encoder.encode === stockEncode.get(server._parser.Encoder);
+}
+
+/**
+ * Whether encoded packets may bypass `Adapter.prototype.broadcast` and the encoder. They may not if one
+ * of them was replaced; the support for uWebSockets.js replaces the first at any time.
+ *
+ * @param {any} adapter
+ */
+function canFanOut({ encoder, nsp }) {
+  return InMemoryAdapter.broadcast === stockBroadcast && isStock(encoder, nsp.server);
 }
 
 /**
@@ -52,11 +72,26 @@ function canBeSent({ encoder }, { type, data }) {
  * @param {EncodedPacket} encoded
  */
 function sendTo(socket, encoded) {
+  if (!isStock(socket.client.encoder, socket.server)) {
+    sendDecodedTo(socket, encoded.decode(socket.nsp));
+    return;
+  }
   if (socket._anyOutgoingListeners?.length) {
     notify(socket, encoded.decode(socket.nsp));
   }
   const { parts, frames } = encoded;
   socket.client._packet(parts, { preEncoded: true, wsPreEncodedFrame: frames, isMissed: true });
+}
+
+/**
+ * The same with a packet that the engine has not encoded.
+ *
+ * @param {any} socket
+ * @param {any} packet
+ */
+function sendDecodedTo(socket, packet) {
+  socket.notifyOutgoingListeners?.(packet);
+  socket.packet(packet, { isMissed: true });
 }
 
 /**
@@ -159,4 +194,12 @@ function hasRecipients(adapter, { rooms }) {
   return false;
 }
 
-module.exports = { canBeSent, canEncode, canFanOut, fanOut, hasRecipients, sendTo };
+module.exports = {
+  canBeSent,
+  canEncode,
+  canFanOut,
+  fanOut,
+  hasRecipients,
+  sendTo,
+  sendDecodedTo,
+};

@@ -38,7 +38,7 @@ class LocalDelivery {
    * @param {Origin} [origin]
    */
   sendEncoded(encoded, opts, flags, origin) {
-    if (canFanOut()) {
+    if (canFanOut(this.#adapter)) {
       fanOut(this.#adapter, encoded, opts, flags, origin);
     } else {
       const { rooms, except } = opts;

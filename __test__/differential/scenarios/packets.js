@@ -110,6 +110,40 @@ const twelveAttachments = {
   },
 };
 
+/** Encodes as the stock encoder does, and notes what it is given. */
+class NotingEncoder extends parser.Encoder {
+  /** @param {any} packet */
+  encode(packet) {
+    return super.encode({ ...packet, data: mark(packet) });
+  }
+}
+
+/** The data of an event with one more argument. @param {any} packet */
+const mark = ({ type, data }) =>
+  type === parser.PacketType.EVENT ? [...data, "encoded by us"] : data;
+
+/**
+ * Replaces the encoder of the servers, as libraries do that compress, sign or encrypt packets.
+ *
+ * @param {(io: any) => void} replace
+ * @returns {import("../differential.test").Scenario}
+ */
+const otherEncoder = (replace) => ({
+  nodes: 2,
+  run: async (servers) => {
+    servers.all.forEach(replace);
+    const clients = [await servers.connect(0), await servers.connect(1)];
+    servers.socketOf(clients[1]).join("a");
+    servers.io(0).emit("to all", { x: 1 });
+    servers.io(0).to("a").emit("to a", 1);
+    servers.io(0).emit("binary", Buffer.from("x"));
+    await servers.settle();
+    servers.socketOf(clients[0]).emit("to one", 1);
+    await servers.settle();
+    return clients.map((client) => servers.events(client));
+  },
+});
+
 /**
  * Emits over and over, and counts how many of each event arrive.
  *
@@ -188,6 +222,71 @@ module.exports = {
       }
     },
   },
+  "an encoder that is replaced in place": otherEncoder((io) => {
+    io.encoder = new NotingEncoder();
+  }),
+  "an encoder whose encode() is replaced": otherEncoder((io) => {
+    const { encoder } = io;
+    const encode = encoder.encode.bind(encoder);
+    encoder.encode = (/** @type {any} */ packet) => encode({ ...packet, data: mark(packet) });
+  }),
+  "a patched socket.packet()": {
+    nodes: 2,
+    run: async (/** @type {Servers} */ servers) => {
+      const clients = [await servers.connect(0), await servers.connect(1)];
+      /** @type {any[]} */
+      const seen = [];
+      for (const client of clients) {
+        const socket = servers.socketOf(client);
+        const packet = socket.packet.bind(socket);
+        socket.packet = (/** @type {any} */ what, /** @type {any} */ opts) => {
+          seen.push(what.data[0]);
+          packet(what, opts);
+        };
+      }
+      servers.io(0).emit("broadcast");
+      await servers.settle();
+      clients.forEach((client) => servers.socketOf(client).emit("direct"));
+      await servers.settle();
+      return {
+        seen: seen.filter((event) => event !== "settled"),
+        got: clients.map((c) => servers.events(c)),
+      };
+    },
+  },
+  "packets of Engine.IO": {
+    nodes: 2,
+    run: async (/** @type {Servers} */ servers) => {
+      const clients = [await servers.connect(0), await servers.connect(1)];
+      /** @type {any[]} */
+      const seen = [[], []];
+      clients.forEach((client, i) =>
+        servers
+          .socketOf(client)
+          .conn.on("packetCreate", (/** @type {any} */ { type, data, options }) => {
+            if (type === "message" && !String(data).includes("settled")) {
+              const { compress, volatile, wsPreEncodedFrame } = options;
+              const frame =
+                wsPreEncodedFrame && Buffer.concat(wsPreEncodedFrame).toString("latin1");
+              seen[i].push({ data: servers.shape(data), compress, volatile, frame });
+            }
+          }),
+      );
+      const io = servers.io(0);
+      for (const emit of [
+        () => io.emit("text", "é", { x: [1] }),
+        () => io.compress(false).emit("not compressed", 1),
+        () => io.compress(true).emit("compressed", 1),
+        () => io.emit("binary", Buffer.from("x"), { y: Buffer.from("z") }),
+        () => io.volatile.emit("volatile", 1),
+      ]) {
+        await waitFor(() => clients.every((c) => servers.socketOf(c).conn.transport.writable));
+        emit();
+        await servers.settle();
+      }
+      return seen;
+    },
+  },
   "BigInts with a toJSON()": {
     ...bigInts,
     differs: { upstream: "clients of other nodes do not get the one with binary" },
@@ -229,6 +328,19 @@ module.exports = {
       io.volatile.emit("first", Buffer.from("x"));
       io.volatile.emit("second", Buffer.from("x"));
     }),
+  },
+  "volatile packets of another node": {
+    nodes: 2,
+    run: async (/** @type {Servers} */ servers) => {
+      const client = await servers.connect(1);
+      for (let i = 0; i < 20; i++) {
+        await servers.settle();
+        await waitFor(() => servers.socketOf(client).conn.transport.writable);
+        servers.io(0).volatile.emit("volatile", i);
+        await servers.settle();
+      }
+      return servers.events(client);
+    },
   },
   "a volatile packet behind another one": {
     run: volatile((io) => {

@@ -52,6 +52,22 @@ module.exports = {
     },
     differs: { upstream: "volatile packets are kept" },
   },
+  "what a client misses when encode() is replaced": {
+    options,
+    run: async (servers) => {
+      const [client, other] = [await servers.connect(), await servers.connect()];
+      const { encoder } = /** @type {any} */ (servers.io());
+      const encode = encoder.encode.bind(encoder);
+      encoder.encode = (/** @type {any} */ packet) =>
+        encode(packet.data?.[0] === "missed" ? { ...packet, data: ["by us"] } : packet);
+      await cut(servers, client);
+      servers.io().emit("missed", 1);
+      await servers.settle(other);
+      await client.reconnect();
+      await servers.settle(client);
+      return { recovered: client.socket.recovered, got: servers.events(client) };
+    },
+  },
   "what a client misses, without what is volatile": {
     options,
     run: async (servers) => {
