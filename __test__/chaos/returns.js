@@ -56,12 +56,11 @@ class Traveller {
     /** The node that it was connected to last, as a sender, and since when. */
     this.home = -1;
     this.connectedAt = 0;
-    /** That of the time before it dropped, and the session that it comes back with. */
+    /** That of the time before it dropped, and with what it comes back. */
     this.before = {
-      home: -1,
-      connectedAt: 0,
-      droppedAt: 0,
-      pid: /** @type {string | undefined} */ (undefined),
+      ...{ home: -1, connectedAt: 0, droppedAt: 0 },
+      ...{ pid: /** @type {string | undefined} */ (undefined) },
+      ...{ offset: /** @type {string | undefined} */ (undefined) },
     };
     /** To which nodes it tried to come back since it dropped, and when. */
     this.attempts = /** @type {{ sender: number, at: number }[]} */ ([]);
@@ -82,6 +81,7 @@ class Traveller {
       connectedAt: this.connectedAt,
       droppedAt: Date.now(),
       pid: this.client.pid,
+      offset: this.client.offset,
     };
     this.attempts = [];
     this.sawSession = false;
@@ -98,7 +98,8 @@ class Traveller {
  * @property {number} connectedFor ms, to its node before
  * @property {number} killedAfter ms from its drop until its node was killed, negative if that was before
  * @property {boolean} wasInTrouble Redis, or the way of one of its nodes to Redis, since it connected
- * @property {boolean} wasRefused Redis has refused packets since it connected
+ * @property {boolean} wasRefused Redis has refused packets since it connected, or since the last
+ *   packet that it has received
  */
 
 class Returns {

@@ -210,7 +210,9 @@ class Scenario {
     if (recovered || isFirst) {
       return;
     }
-    const { home, connectedAt, droppedAt, pid } = traveller.before;
+    const { home, connectedAt, droppedAt, pid, offset } = traveller.before;
+    // What it has received last, by Redis's clock.
+    const receivedAt = Math.min(connectedAt, Number(offset?.split("-")[0] ?? 0));
     const nodes = [{ sender: home, at: Math.max(connectedAt, droppedAt - SAVED) }, ...attempts];
     this.returns.add({
       who: `client ${client.name}, from node ${home} to ${attempts.map((each) => each.sender)}`,
@@ -219,7 +221,7 @@ class Scenario {
       connectedFor: droppedAt - connectedAt,
       killedAfter: (this.killed.get(home) ?? Infinity) - droppedAt,
       wasInTrouble: nodes.some((each) => this.#wasInTrouble(each.sender, each.at)),
-      wasRefused: this.refusals.some(({ to }) => to >= connectedAt),
+      wasRefused: this.refusals.some(({ to }) => to >= receivedAt),
     });
   }
 

@@ -16,8 +16,6 @@ const STREAM = "socket.io";
 const NODE_TIMEOUT = 30_000;
 /** ms */
 const STEP = 30_000;
-/** ms after which a replica has taken over, or will not. */
-const FAILOVER = 6_000;
 
 class Cluster extends Servers {
   async start() {
@@ -71,13 +69,7 @@ class Cluster extends Servers {
     if (next === undefined) {
       throw new Error(`${old.port} has no replica:\n${nodes}`);
     }
-    const takeOver = async () => {
-      // It gives up after five seconds if the replica is not in sync by then.
-      await this.tell(next, "CLUSTER FAILOVER");
-      const isMaster = () => this.isMaster(next);
-      return waitFor(isMaster, { timeout: FAILOVER, interval: 20 }).catch(() => false);
-    };
-    await waitFor(takeOver, { timeout: 3 * STEP, what: `${next.port} to take over` });
+    await this.untilMaster(next, () => this.tell(next, "CLUSTER FAILOVER"));
     await this.areWhole();
   }
 

@@ -18,9 +18,11 @@ const { settle, waitFor } = require("../../helpers/wait");
  */
 
 /** ms for a step of an operator. */
-const STEP = 30_000;
+const STEP = 60_000;
 /** ms until a server answers, or is asked again. */
 const ANSWER = 1_000;
+/** ms for an attempt to have a replica take over; that of a cluster has no other. */
+const ATTEMPT = 5_000;
 /** ms for which writes are held back at the most; longer than all steps together may take. */
 const PAUSE = 600_000;
 
@@ -90,12 +92,24 @@ class Servers {
     );
   }
 
-  /** @param {RedisServer} server @returns {Promise<boolean>} */
-  async isMaster(server) {
-    return ask(server.port, ["ROLE"], MASTER).then(
-      () => true,
-      () => false,
-    );
+  /**
+   * Tries to have a replica take over until it has. Each attempt gives up by itself if the replica is
+   * not in sync in time.
+   *
+   * @param {RedisServer} replica
+   * @param {() => Promise<unknown>} attempt
+   */
+  async untilMaster(replica, attempt) {
+    const isMaster = () =>
+      ask(replica.port, ["ROLE"], MASTER).then(
+        () => true,
+        () => false,
+      );
+    const takeOver = async () => {
+      await attempt();
+      return waitFor(isMaster, { timeout: ATTEMPT + ANSWER, interval: 20 }).catch(() => false);
+    };
+    await waitFor(takeOver, { timeout: 3 * STEP, what: `${replica.port} to take over` });
   }
 
   /** @param {RedisServer} server @param {RegExp} field of INFO replication @returns {Promise<string | undefined>} */
@@ -146,4 +160,4 @@ class Servers {
   }
 }
 
-module.exports = { FAST, MASTER, Servers };
+module.exports = { ATTEMPT, FAST, MASTER, Servers };

@@ -7,7 +7,7 @@ const { createAdmin } = require("../../helpers/clients");
 const { startRedis } = require("../../helpers/redis-server");
 const { settle } = require("../../helpers/wait");
 const { Gate, startProxies } = require("./gate");
-const { FAST, MASTER, Servers } = require("./servers");
+const { ATTEMPT, FAST, MASTER, Servers } = require("./servers");
 
 /** @typedef {import("./servers").RedisServer} RedisServer */
 
@@ -44,8 +44,7 @@ class Single extends Servers {
   async failOver(old, { ms, byFailover }) {
     const next = /** @type {RedisServer} */ (this.servers.find((server) => server !== old));
     if (byFailover) {
-      await this.tell(old, "FAILOVER");
-      await this.tell(next, "ROLE", MASTER);
+      await this.untilMaster(next, () => this.tell(old, `FAILOVER TIMEOUT ${ATTEMPT}`));
       await settle(ms);
       this.#lead(next);
       return;
