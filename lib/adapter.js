@@ -38,7 +38,7 @@ const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
 class RedisStreamsAdapter extends ClusterAdapter {
   #engine;
   #options;
-  /** @type {import("./native-binding").NativeNamespace} */
+  /** @type {import("./namespace").Namespace} */
   #namespace;
   /** @type {Promise<void> | undefined} */
   #closing;

@@ -3,12 +3,12 @@
 // publish and call, and keeps the process alive while one of them is open.
 
 const { ClientBuffers } = require("./client-buffers");
-const { PLACEHOLDER } = require("./codec");
 const { CredentialRequests } = require("./credential-requests");
 const debug = require("./debug");
 const diagnostics = require("./diagnostics");
 const { EngineSessions } = require("./engine-sessions");
 const { BY_JS } = require("./events");
+const { Namespace } = require("./namespace");
 const { NativeEngine } = require("./native");
 const { Outage } = require("./outage");
 const { retentionOf } = require("./retention");
@@ -158,10 +158,10 @@ class Engine {
    * @param {boolean} recovery whether the namespace has connection state recovery
    * @param {boolean} encode whether the engine encodes its packets for clients
    * @param {NamespaceListener} listener
-   * @returns {import("./native-binding").NativeNamespace}
+   * @returns {Namespace}
    */
   open(nsp, recovery, encode, listener) {
-    const namespace = this.#native.open(nsp, recovery, encode);
+    const namespace = new Namespace(this.#native.open(nsp, recovery, encode));
     // The server got another adapter for this namespace. The previous adapter gets no more events.
     this.#namespaces.delete(this.#handles.get(nsp) ?? -1);
     this.#handles.set(nsp, namespace.handle);
@@ -170,10 +170,10 @@ class Engine {
   }
 
   /**
-   * @param {import("./native-binding").NativeNamespace} namespace
+   * @param {Namespace} namespace
    * @param {string} room
    * @param {boolean} hasMembers
-   * @returns {string} the entry up to which broadcasts to the room did not come here
+   * @returns {string | undefined} the entry up to which broadcasts to the room did not come here
    */
   setRoom(namespace, room, hasMembers) {
     return this.#turn.setRoom(namespace, room, hasMembers);
@@ -185,7 +185,7 @@ class Engine {
    * @param {string} nsp
    */
   openToWrite(nsp) {
-    return this.#native.open(nsp, false, false);
+    return new Namespace(this.#native.open(nsp, false, false));
   }
 
   /**
@@ -226,7 +226,7 @@ class Engine {
   /**
    * Throws only when the data cannot be encoded.
    *
-   * @param {import("./native-binding").NativeNamespace} namespace
+   * @param {Namespace} namespace
    * @param {number} type
    * @param {import("./codec").EncodedData} data
    * @param {Published} published
@@ -234,7 +234,7 @@ class Engine {
   publish(namespace, type, data, published) {
     let ticket;
     try {
-      ticket = write(namespace, type, data);
+      ticket = namespace.publish(type, data);
     } catch (error) {
       if (!isRefusal(error)) {
         throw error;
@@ -493,23 +493,6 @@ function sliceAfter(size, handled, took) {
  */
 function isRefusal(error) {
   return String(error?.code).startsWith("ERR_SIO_REDIS_");
-}
-
-/**
- * @param {import("./native-binding").NativeNamespace} namespace
- * @param {number} type
- * @param {import("./codec").EncodedData} data
- */
-function write(namespace, type, { json, attachments, msgpack }) {
-  if (json === undefined) {
-    return namespace.publish(type, undefined, msgpack?.());
-  }
-  if (attachments === undefined) {
-    return namespace.publish(type, json);
-  }
-  const ticket = namespace.publishBinary(type, json, PLACEHOLDER, attachments);
-  // Only JS encodes lone surrogates and data that is nested very deeply.
-  return ticket ?? namespace.publish(type, undefined, msgpack?.());
 }
 
 module.exports = { Engine, EngineError };

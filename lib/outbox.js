@@ -99,7 +99,7 @@ class Outbox {
   /**
    * Throws if the data cannot be encoded, and after `close()`.
    *
-   * @param {import("./native-binding").NativeNamespace} namespace
+   * @param {import("./namespace").Namespace} namespace
    * @param {number} type
    * @param {any} data
    */

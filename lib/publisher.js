@@ -28,7 +28,7 @@ class Publisher {
 
   /**
    * @param {Engine} engine
-   * @param {import("./native-binding").NativeNamespace} namespace
+   * @param {import("./namespace").Namespace} namespace
    * @param {object} options
    * @param {string} options.nsp
    * @param {boolean} options.onlyPlaintext

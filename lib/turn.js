@@ -95,10 +95,10 @@ class Turn {
   /**
    * Tells the engine that a room has got its first member, or lost its last one.
    *
-   * @param {import("./native-binding").NativeNamespace} namespace
+   * @param {import("./namespace").Namespace} namespace
    * @param {string} room
    * @param {boolean} hasMembers
-   * @returns {string} the entry up to which broadcasts to the room did not come here
+   * @returns {string | undefined} the entry up to which broadcasts to the room did not come here
    */
   setRoom(namespace, room, hasMembers) {
     this.#hasNewRoom ||= hasMembers;

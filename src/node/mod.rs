@@ -2,6 +2,7 @@
 
 mod batch;
 mod event;
+mod namespace;
 mod stats;
 
 use std::collections::HashMap;
@@ -17,13 +18,12 @@ use crate::engine::error::{Error, Result};
 use crate::engine::event::{CallId, Event};
 use crate::engine::left_out::Turn;
 use crate::engine::missed::MissedList;
-use crate::engine::namespaces::Namespace;
 use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
 use crate::engine::session::{Gone, What};
-use crate::engine::wire::{Data, to_msgpack};
 use batch::{NativeBatch, NativeLate, Packer};
 use event::NativeMissed;
+use namespace::NativeNamespace;
 use stats::NativeStats;
 
 /// A JS error whose `code` is one of ours.
@@ -45,69 +45,6 @@ pub struct NativeEngine {
     engine: Arc<Engine>,
     /// What the restored clients of the slice that JS is handling missed, until JS has asked for it.
     missed: Mutex<HashMap<CallId, Arc<MissedList>>>,
-}
-
-/// An open namespace.
-#[napi]
-pub struct NativeNamespace {
-    engine: Arc<Engine>,
-    namespace: Arc<Namespace>,
-}
-
-#[napi]
-impl NativeNamespace {
-    /// Names the namespace in events.
-    #[napi(getter)]
-    pub fn handle(&self) -> u32 {
-        self.namespace.handle
-    }
-
-    /// The first socket has connected, or the last one has disconnected.
-    #[napi]
-    pub fn set_has_sockets(&self, has_sockets: bool) {
-        self.namespace.set_has_sockets(has_sockets);
-    }
-
-    /// A room has got its first member, or lost its last one. Returns the ID of the entry up to
-    /// which JS gets no broadcasts to the room. `begun` and `passed` are JS's [`Turn`].
-    #[napi]
-    pub fn set_room(&self, room: String, has_members: bool, begun: u32, passed: u32) -> String {
-        let turn = Turn { begun, passed };
-        self.engine.set_room(&self.namespace, &room, has_members, turn).to_string()
-    }
-
-    /// Writes a message to the stream. Its data is JSON text, or msgpack if it holds binary. The
-    /// event that ends the publish carries the ticket.
-    #[napi]
-    pub fn publish(
-        &self,
-        kind: u32,
-        json: Option<String>,
-        msgpack: Option<Uint8Array>,
-    ) -> std::result::Result<u32, JsError> {
-        let data = match (json, msgpack) {
-            (Some(json), _) => Some(Data::Json(json.into())),
-            (None, Some(msgpack)) => Some(Data::Msgpack(msgpack.as_ref().into())),
-            (None, None) => None,
-        };
-        self.engine.publish(&self.namespace, kind, data).map_err(js_error)
-    }
-
-    /// Writes a message whose data holds binary: JSON with `{"<placeholder>": <number>}` in place
-    /// of each attachment. Returns null if only JS can encode the data.
-    #[napi]
-    pub fn publish_binary(
-        &self,
-        kind: u32,
-        json: String,
-        placeholder: String,
-        attachments: Vec<Uint8Array>,
-    ) -> std::result::Result<Option<u32>, JsError> {
-        let attachments: Vec<&[u8]> = attachments.iter().map(AsRef::as_ref).collect();
-        let Some(msgpack) = to_msgpack(&json, &placeholder, &attachments) else { return Ok(None) };
-        let data = Some(Data::Msgpack(msgpack.into()));
-        self.engine.publish(&self.namespace, kind, data).map(Some).map_err(js_error)
-    }
 }
 
 #[napi]
@@ -149,7 +86,7 @@ impl NativeEngine {
     #[napi]
     pub fn open(&self, nsp: String, recovery: bool, encodes: bool) -> NativeNamespace {
         let namespace = self.engine.open(&nsp, recovery, encodes);
-        NativeNamespace { engine: self.engine.clone(), namespace }
+        NativeNamespace::new(self.engine.clone(), namespace)
     }
 
     /// The index of a namespace's stream, as in `lost` events.
