@@ -97,36 +97,12 @@ export declare class NativeEngine {
   stats(nsp: string): NativeStats;
 }
 
-/** An open namespace. */
+/** An open namespace. As long as JS has it, the calls below know its place. */
 export declare class NativeNamespace {
   /** Names the namespace in events. */
   get handle(): number;
-  /** The first socket has connected, or the last one has disconnected. */
-  setHasSockets(hasSockets: boolean): void;
-  /**
-   * A room has got its first member, or lost its last one. Returns the ID of the entry up to
-   * which JS gets no broadcasts to the room. `begun` and `passed` are JS's [`Turn`].
-   */
-  setRoom(room: string, hasMembers: boolean, begun: number, passed: number): string;
-  /**
-   * Writes a message to the stream. Its data is JSON text, or msgpack if it holds binary. The
-   * event that ends the publish carries the ticket.
-   */
-  publish(
-    kind: number,
-    json?: string | undefined | null,
-    msgpack?: Uint8Array | undefined | null,
-  ): number;
-  /**
-   * Writes a message whose data holds binary: JSON with `{"<placeholder>": <number>}` in place
-   * of each attachment. Returns null if only JS can encode the data.
-   */
-  publishBinary(
-    kind: number,
-    json: string,
-    placeholder: string,
-    attachments: Array<Uint8Array>,
-  ): number | null;
+  /** Names the namespace in calls. */
+  get place(): number;
 }
 
 /** A slice of events. */
@@ -340,6 +316,45 @@ export interface NativeSubscriberCount {
   /** For each uid that was asked about: whether the node listens. */
   present: Array<boolean>;
 }
+
+/**
+ * Writes a message to the stream. Its data is JSON text, or msgpack if it holds binary. The event
+ * that ends the publish carries the ticket.
+ */
+export declare function publish(
+  place: number,
+  kind: number,
+  json?: string | undefined | null,
+  msgpack?: Uint8Array | undefined | null,
+): number;
+
+/**
+ * Writes a message whose data holds binary: JSON with `{"<placeholder>": <number>}` in place of
+ * each attachment. Returns null if only JS can encode the data.
+ */
+export declare function publishBinary(
+  place: number,
+  kind: number,
+  json: string,
+  placeholder: string,
+  attachments: Array<Uint8Array>,
+): number | null;
+
+/** The first socket of a namespace has connected, or the last one has disconnected. */
+export declare function setHasSockets(place: number, hasSockets: boolean): void;
+
+/**
+ * A room has got its first member, or lost its last one. Returns the ID of the entry up to which
+ * JS gets no broadcasts to the room, if the namespace has connection state recovery. `begun` and
+ * `passed` are JS's [`Turn`].
+ */
+export declare function setRoom(
+  place: number,
+  room: string,
+  hasMembers: boolean,
+  begun: number,
+  passed: number,
+): string | null;
 
 /** The engine's version. `lib/native.js` accepts only a binary of its own version. */
 export declare const VERSION: string;
