@@ -2,7 +2,7 @@
 
 mod batch;
 mod event;
-mod namespace;
+pub mod namespace;
 mod stats;
 
 use std::collections::HashMap;
@@ -35,8 +35,6 @@ fn js_error(error: Error) -> JsError {
 
 /// The engine's version. `lib/native.js` accepts only a binary of its own version.
 #[napi]
-#[allow(unreachable_pub, reason = "napi takes public constants only")]
-#[cfg_attr(test, expect(dead_code, reason = "napi registers no constants in tests"))]
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// One node's engine. It runs on threads of its own; JS drains its events.

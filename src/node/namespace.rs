@@ -73,7 +73,7 @@ impl NativeNamespace {
 
 /// The first socket of a namespace has connected, or the last one has disconnected.
 #[napi]
-pub(super) fn set_has_sockets(place: u32, has_sockets: bool) -> std::result::Result<(), JsError> {
+pub fn set_has_sockets(place: u32, has_sockets: bool) -> std::result::Result<(), JsError> {
     with(place, |open| {
         open.namespace.set_has_sockets(has_sockets);
         Ok(())
@@ -84,7 +84,7 @@ pub(super) fn set_has_sockets(place: u32, has_sockets: bool) -> std::result::Res
 /// JS gets no broadcasts to the room, if the namespace has connection state recovery. `begun` and
 /// `passed` are JS's [`Turn`].
 #[napi]
-pub(super) fn set_room(
+pub fn set_room(
     place: u32,
     room: String,
     has_members: bool,
@@ -100,7 +100,7 @@ pub(super) fn set_room(
 /// Writes a message to the stream. Its data is JSON text, or msgpack if it holds binary. The event
 /// that ends the publish carries the ticket.
 #[napi]
-pub(super) fn publish(
+pub fn publish(
     place: u32,
     kind: u32,
     json: Option<String>,
@@ -117,7 +117,7 @@ pub(super) fn publish(
 /// Writes a message whose data holds binary: JSON with `{"<placeholder>": <number>}` in place of
 /// each attachment. Returns null if only JS can encode the data.
 #[napi]
-pub(super) fn publish_binary(
+pub fn publish_binary(
     place: u32,
     kind: u32,
     json: String,
