@@ -58,10 +58,11 @@ const env = { ...process.env, PATH: pathWithoutCargo() };
  * @param {string} cwd
  * @param {string} program
  * @param {string[]} args
+ * @param {Record<string, string>} [more] variables of the environment
  */
-async function exec(cwd, program, args) {
+async function exec(cwd, program, args, more) {
   try {
-    return await run(program, args, { cwd, env, timeout: INSTALL_LIMIT });
+    return await run(program, args, { cwd, env: { ...env, ...more }, timeout: INSTALL_LIMIT });
   } catch (error) {
     const { stdout, stderr } = /** @type {{ stdout?: string, stderr?: string }} */ (error);
     throw new Error(`${[program, ...args].join(" ")} failed:\n${stdout}\n${stderr}`, {
