@@ -144,6 +144,18 @@ describe("the JS blocks of the documents", () => {
     assert.equal((await fetch(metricsUrl)).status, 404);
   });
 
+  test("the command of docs/troubleshooting.md shows the last packet", async (t) => {
+    const [, command] = /`redis-cli (XREVRANGE [^`]+)`/.exec(read("docs/troubleshooting.md")) ?? [];
+    const words = /** @type {[string]} */ (command?.split(" "));
+    const { io } = await startNode(t, createAdapter(context.redis.url));
+    io.emit("hello");
+    const [entry] = await waitFor(async () => {
+      const entries = await context.admin.command(...words);
+      return entries.length > 0 && entries;
+    });
+    assert.ok(String(entry).includes("hello"), String(entry));
+  });
+
   test("the debug output that docs/monitoring.md asks for shows connections", async (t) => {
     const [, DEBUG] = /^DEBUG=(\S+) node server.mjs$/m.exec(read("docs/monitoring.md")) ?? [];
     assert.ok(DEBUG, "what to ask for");

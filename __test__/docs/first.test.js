@@ -9,13 +9,18 @@ const { after, before, describe, test } = require("node:test");
 const { launchChromium } = require("../../scripts/chromium");
 const { freePort, startRedis } = require("../helpers/redis-server");
 const { waitFor } = require("../helpers/wait");
-const { blocksOf } = require("./markdown");
+const { blocksOf, read } = require("./markdown");
 const { useOpenRedis } = require("./nodes");
 const { makeProject } = require("./project");
 
 const context = useOpenRedis();
 const [program] = blocksOf("README.md").filter(({ language }) => language === "js");
 const [printed] = blocksOf("README.md").filter(({ language }) => language === "text");
+
+test("README.md has at most 150 lines before its table of documents", () => {
+  const [before] = read("README.md").split("\n## Documentation\n");
+  assert.ok(before.split("\n").length <= 150);
+});
 
 describe("the first program of README.md", () => {
   /** @type {ReturnType<typeof makeProject>} */

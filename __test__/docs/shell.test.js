@@ -45,6 +45,14 @@ test("every block is of a language that a test runs", () => {
  * @property {string[]} words
  */
 
+/** @param {string} place @param {string} text @returns {Command} */
+function commandOf(place, text) {
+  const words = [...text.matchAll(/"([^"]*)"|(\S+)/g)].map(([word, quoted]) => quoted ?? word);
+  const start = words.findIndex((word) => !/^[A-Z_]+=/.test(word));
+  const env = Object.fromEntries(words.slice(0, start).map((word) => word.split("=")));
+  return { place: `${place} ${text}`, env, words: words.slice(start) };
+}
+
 /** @returns {Command[]} of all shell blocks */
 function allCommands() {
   return allBlocks("sh").flatMap(({ document, code, line }) =>
@@ -53,20 +61,64 @@ function allCommands() {
       .split("\n")
       .map((text) => text.replace(/(^|\s)#.*$/, "").trim())
       .filter(Boolean)
-      .map((text) => {
-        const words = [...text.matchAll(/"([^"]*)"|(\S+)/g)].map(
-          ([word, quoted]) => quoted ?? word,
-        );
-        const start = words.findIndex((word) => !/^[A-Z_]+=/.test(word));
-        const env = Object.fromEntries(words.slice(0, start).map((word) => word.split("=")));
-        return { place: `${document}:${line} ${text}`, env, words: words.slice(start) };
-      }),
+      .map((text) => commandOf(`${document}:${line}`, text)),
+  );
+}
+
+/**
+ * Commands in sentences that no other check here is for, each with the test that runs it. No test has
+ * Docker. `npm audit signatures` needs a published package.
+ */
+const IN_SENTENCES = new Map(
+  Object.entries({
+    "docker run --rm -p 6379:6379 redis": undefined,
+    "docker run --read-only": undefined,
+    "npm audit signatures": undefined,
+    "npm ci --omit=dev": "containers.test.js",
+    "npm ci --omit=optional": "../package/install.test.js",
+    "npm ci --include=optional": "../package/install.test.js",
+    "npm install": "../package/install.test.js",
+    "npm install --os=linux --cpu=arm64 --libc=musl": "../package/install.test.js",
+    "npm install prom-client": "../package/types.test.js",
+    "npm install socket.io@4": "../package/install.test.js",
+    "pm2 start server.js -i 4 --kill-timeout 10000": "../package/pm2.test.js",
+    "redis-cli XREVRANGE socket.io + - COUNT 1": "blocks.test.js",
+    "node --permission --allow-addons --allow-fs-read=/app/* server.js":
+      "../package/install.test.js",
+  }),
+);
+
+/** A span of code that begins with a program and has arguments. */
+const SPAN = /`((?:[A-Z_]+=\S+ )*(?:npm|npx|node|cargo|docker|pm2|redis-cli|bun|deno) [^`\n]+)`/g;
+
+/** Documents for those who work on this repository. */
+const OURS = ["CHANGELOG.md", "CONTRIBUTING.md"];
+
+/** Those in sentences and tables of users' documents that a checkout has to have. */
+function sentenceCommands() {
+  return DOCUMENTS.filter((document) => !OURS.includes(document)).flatMap((document) =>
+    [...read(document).matchAll(SPAN)]
+      .map(([, text]) => text)
+      // Without a program, as `node --test`, it is no command but a name for what its options do.
+      .filter((text) => !IN_SENTENCES.has(text) && !/^node( --\S+)+$/.test(text))
+      .map((text) => commandOf(document, text)),
   );
 }
 
 const COMMANDS = allCommands();
 const installs = COMMANDS.filter(({ words }) => words[0] === "npm" && words[1] === "install");
-const others = COMMANDS.filter((command) => !installs.includes(command));
+const others = [
+  ...COMMANDS.filter((command) => !installs.includes(command)),
+  ...sentenceCommands(),
+];
+
+test("what is listed as a command in a sentence is in one, and its test is there", () => {
+  const texts = DOCUMENTS.map(read).join("\n");
+  for (const [command, file] of IN_SENTENCES) {
+    assert.ok(texts.includes(`\`${command}\``), command);
+    assert.ok(file === undefined || fs.existsSync(join(__dirname, file)), String(file));
+  }
+});
 
 describe("what installs the package", () => {
   /** Holds what `npm run pack` leaves in a checkout. */

@@ -13,6 +13,7 @@ const { crossMessages, sourceOf } = require("../helpers/installed-node");
 const { startRegistry } = require("../helpers/npm-registry");
 const packages = require("../helpers/packages");
 const { startRedis } = require("../helpers/redis-server");
+const { fetchRuntimes } = require("../../scripts/runtimes");
 
 const { NAME, ALIAS, PLATFORM, manifest, env, exec, folder, npm, project } = packages;
 
@@ -164,6 +165,13 @@ describe("the tarballs from a folder", () => {
     await messagesCross(cwd, NAME, ["/usr/bin/env", variable, process.execPath]);
   });
 
+  it("work under Node.js's permission model, with the flags of docs/bundlers.md", async () => {
+    const text = fs.readFileSync(join(packages.ROOT, "docs", "bundlers.md"), "utf8");
+    const [, flags = ""] = /`node (--permission [^`]+) server\.js`/.exec(text) ?? [];
+    const [{ program: node24 }] = await fetchRuntimes(/^Node\.js 24$/);
+    await messagesCross(plain, NAME, [node24, ...flags.replace("/app", plain).split(" ")]);
+  });
+
   it("are the same on every platform: the package names all engines as optional peers", async () => {
     const { peerDependenciesMeta } = await packages.packedManifest(tarballs.main);
     for (const platform of SUPPORTED) {
@@ -213,6 +221,19 @@ describe("the packages from a registry", () => {
       assert.deepEqual(enginesIn(cwd), [packageName(platform)]);
     });
   }
+
+  it("npm leaves the engine out, and brings it back, by the commands of docs/bundlers.md", async () => {
+    const text = fs.readFileSync(join(packages.ROOT, "docs", "bundlers.md"), "utf8");
+    const [[, without], [, including]] = text.matchAll(/`npm (ci --(?:omit|include)=optional)`/g);
+    const cwd = folder("project-");
+    fs.writeFileSync(join(cwd, "package.json"), "{}");
+    const from = `--registry=${registry.url}`;
+    await npm(cwd, ["install", from, NAME]);
+    await npm(cwd, [...without.split(" "), from]);
+    assert.deepEqual(enginesIn(cwd), []);
+    await npm(cwd, [...including.split(" "), from]);
+    assert.deepEqual(enginesIn(cwd), [packageName(PLATFORM)]);
+  });
 
   for (const [i, [manager]] of installers("").entries()) {
     it(`${manager} installs what works, under upstream's name, and takes it back`, async () => {
