@@ -165,6 +165,18 @@ describe("a state of the server that refuses writes is reported once, and ends",
       mentions: [/`socket\.io`/, /`streamName`/, /WRONGTYPE/],
     }));
 
+  test("the stream's IDs are exhausted", (t) =>
+    assertCourse(t, {
+      port: context.redis.port,
+      refuse: () => {
+        const highest = "18446744073709551615-18446744073709551615";
+        return context.admin.command("XADD", "socket.io", highest, "uid", "somebody");
+      },
+      permit: () => context.admin.command("DEL", "socket.io"),
+      code: "ERR_SIO_REDIS_REFUSED",
+      mentions: [/XADD/, /`socket\.io`/, /highest ID/, /`streamName`/],
+    }));
+
   test("maxmemory is reached", (t) =>
     assertCourse(t, {
       port: context.redis.port,
