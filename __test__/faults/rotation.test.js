@@ -186,7 +186,8 @@ async function startEmitting(t, servers, inputs, adapterOptions) {
     await waitFor(() => io.of("/").sockets.size === 1);
     await servers.haveSession();
     await visitor.reconnect(nodes[(index + 1) % nodes.length].url);
-    assert.equal(visitor.socket.recovered, true, "recovered");
+    const stats = () => JSON.stringify(adapters.map((adapter) => adapter.stats()));
+    assert.ok(visitor.socket.recovered, `recovered: ${stats()}`);
     visitor.disconnect();
   }
   return {
