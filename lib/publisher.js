@@ -118,7 +118,7 @@ class Publisher {
    */
   #write(type, encoded, opts, local) {
     // Handlers and listeners find the caller's AsyncLocalStorage, as with an adapter that acts at once.
-    const caller = new AsyncResource("SocketIORedisPublish");
+    const caller = new AsyncResource("SocketIORedisPublish", { requireManualDestroy: true });
     /** @type {() => void} */
     let done = () => {};
     /** @type {Promise<void>} */
@@ -130,9 +130,14 @@ class Publisher {
       this.#onReached(offset);
       // Before the local part, because its handlers may throw.
       done();
-      // A socket may have joined since the engine looked.
-      if (localPart !== FOR_NOBODY || this.#hasRecipients(opts)) {
-        caller.runInAsyncScope(local, undefined, offset, localPart);
+      try {
+        // A socket may have joined since the engine looked.
+        if (localPart !== FOR_NOBODY || this.#hasRecipients(opts)) {
+          caller.runInAsyncScope(local, undefined, offset, localPart);
+        }
+      } finally {
+        // jest would report it as an open handle until it is collected.
+        caller.emitDestroy();
       }
     });
     if (type !== MessageType.BROADCAST) {
