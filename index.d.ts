@@ -109,6 +109,14 @@ export interface RedisStreamsAdapterOptions {
    */
   liveSessions?: boolean;
   /**
+   * Whether the adapter tells when the client of a session has not come back within
+   * `maxDisconnectionDuration`: with the event `sessionExpired` of the namespace's adapter, once in the
+   * cluster, at one of the nodes with this option. Needs connection state recovery.
+   * @default false
+   * @example createAdapter(client, { expiredSessions: true })
+   */
+  expiredSessions?: boolean;
+  /**
    * The limit for what waits for one client because it reads too slowly, in bytes: what each
    * packet takes while it waits. Above it, the adapter ends the connection ("transport error"). 0: no limit.
    * @default 0
@@ -413,6 +421,18 @@ export interface SlowClientMessage extends DiagnosticsMessage {
   transport: string;
 }
 
+/** On `socket.io-redis-streams:session-expired`: a client did not come back in time. */
+export interface SessionExpiredMessage extends DiagnosticsMessage, ExpiredSession {
+  namespace: string;
+}
+
+/** The argument of the adapter's event `sessionExpired`: what the client's socket had at the end. */
+export interface ExpiredSession {
+  sid: string;
+  rooms: string[];
+  data: any;
+}
+
 /** The argument of the adapter's event `loss`: entries of the namespace's stream were lost. */
 export interface Loss {
   /**
@@ -482,10 +502,21 @@ export interface RedisStreamsAdapter extends ClusterAdapter {
    * io.of("/").adapter.on("loss", ({ reason, entries }) => console.error("lost", reason, entries));
    */
   on(event: "loss", listener: (loss: Loss) => void): this;
+  /**
+   * `sessionExpired`: a client has not come back within `maxDisconnectionDuration`, or was not recovered
+   * when it did. Emitted once in the cluster, if the option `expiredSessions` is on, also for clients of
+   * a node that was killed.
+   *
+   * @example
+   * io.of("/").adapter.on("sessionExpired", ({ sid, data }) => console.log(sid, data, "is gone"));
+   */
+  on(event: "sessionExpired", listener: (session: ExpiredSession) => void): this;
   on(event: AdapterEvent, listener: (...args: any[]) => void): this;
   once(event: "loss", listener: (loss: Loss) => void): this;
+  once(event: "sessionExpired", listener: (session: ExpiredSession) => void): this;
   once(event: AdapterEvent, listener: (...args: any[]) => void): this;
   off(event: "loss", listener: (loss: Loss) => void): this;
+  off(event: "sessionExpired", listener: (session: ExpiredSession) => void): this;
   off(event: AdapterEvent, listener: (...args: any[]) => void): this;
   /** Counters of this node, and the state of this namespace's stream. */
   stats(): AdapterStats;

@@ -36,6 +36,7 @@ const DEFAULTS = {
   clientBufferBytes: 0,
   requestsVia: "pubsub",
   liveSessions: true,
+  expiredSessions: false,
 };
 
 describe("options", () => {
@@ -65,6 +66,7 @@ describe("options", () => {
       clientBufferBytes: 13,
       requestsVia: "stream",
       liveSessions: false,
+      expiredSessions: true,
     });
     const { options, warnings } = resultOf(given);
     assert.deepEqual(options, given);

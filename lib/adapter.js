@@ -78,6 +78,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onLost: (loss) => this.#onLost(loss),
       onReconnected: () => this.#recovery?.refresh(),
       onSessionTaken: (pid) => this.#recovery?.onTaken(pid),
+      onSessionExpired: (session) => emitToAll(this, "sessionExpired", session),
     });
     this.#publisher = new Publisher(engine, this.#namespace, {
       nsp: nsp.name,
@@ -115,10 +116,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
 
   /** @param {import("./events").Broadcast} broadcast */
   #onBroadcast(broadcast) {
-    if (this.#recovery) {
-      this.#recovery.position = broadcast.id;
-    }
-    this.#local.sendEncoded(broadcast.encoded, broadcast, broadcast);
+    const { id } = broadcast;
+    this.#reach(id);
+    this.#local.sendEncoded(broadcast.encoded, broadcast, broadcast, id);
   }
 
   /** @param {import("../index").Loss} loss */
@@ -176,7 +176,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     }
     if (type === MessageType.BROADCAST && data.requestId === undefined) {
       const opts = decodeTargets(data.opts);
-      return this.#local.sendDecoded(this.#withOffset(data.packet, opts, offset), opts);
+      return this.#local.sendDecoded(this.#withOffset(data.packet, opts, offset), opts, offset);
     }
     if (type === OVERVIEW) {
       return this.publishResponse(uid, overviewAnswer(this, data));
@@ -255,9 +255,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
         this.#withOffset({ ...packet, nsp: this.nsp.name, data: [...packet.data] }, opts, offset);
       if (localPart instanceof EncodedPacket) {
         const origin = { packet: original, tick };
-        return this.#local.sendEncoded(localPart, opts, opts.flags ?? {}, origin);
+        return this.#local.sendEncoded(localPart, opts, opts.flags ?? {}, offset, origin);
       }
-      this.#local.sendDecoded(original(), opts, tick);
+      this.#local.sendDecoded(original(), opts, offset, tick);
     });
   }
 

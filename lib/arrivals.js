@@ -4,6 +4,7 @@
 
 const { writeTogether } = require("./coalesce");
 const { sendDecodedTo, sendTo } = require("./fan-out");
+const { noteSent } = require("./last-sent");
 const { offsetOf } = require("./missed");
 const { clearTimeout, setTimeout } = require("./timers");
 
@@ -16,6 +17,7 @@ const ARRIVAL_TIMEOUT = 45_000;
  *
  * @typedef {object} Arriving a recovered socket on its way through the middlewares
  * @property {any} session as it was in Redis, with its new generation
+ * @property {string} [offset] the last one that the client has received
  * @property {Map<any, string>} since for each room of the session, the last entry before the socket
  * joined it
  * @property {Set<any>} rooms those that the socket is in by now
@@ -68,13 +70,15 @@ class Arrivals {
    * Prepares for the socket of a restored session, which socket.io is about to create.
    *
    * @param {any} session
+   * @param {string | undefined} offset
    * @param {Map<any, string>} since
    * @param {Outgoing[]} packets
    */
-  expect(session, since, packets) {
+  expect(session, offset, since, packets) {
     /** @type {Arriving} */
     const arriving = {
       session,
+      offset,
       since,
       rooms: new Set(),
       packets,
@@ -124,12 +128,16 @@ class Arrivals {
    * @param {any} socket
    * @param {Arriving} arriving
    */
-  sendAhead(socket, { packets, session }) {
-    const offset = packets.length > 0 ? offsetOf(packets[packets.length - 1]) : session.ahead;
+  sendAhead(socket, { packets, session, offset: received }) {
+    const last = packets.at(-1);
+    const offset = last ? offsetOf(last) : session.ahead;
     if (offset !== undefined) {
       this.#sentAhead.set(socket, offset);
     }
-    if (packets.length > 0) {
+    if (last || received !== undefined) {
+      noteSent(socket, last ? offset : received);
+    }
+    if (last) {
       writeTogether(socket.conn);
     }
     for (const outgoing of packets) {

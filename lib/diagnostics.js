@@ -11,6 +11,7 @@ const { channel } = require("node:diagnostics_channel");
  * @typedef {import("../index").MemberJoinMessage} MemberJoinMessage
  * @typedef {import("../index").MemberLeaveMessage} MemberLeaveMessage
  * @typedef {import("../index").SlowClientMessage} SlowClientMessage
+ * @typedef {import("../index").SessionExpiredMessage} SessionExpiredMessage
  */
 
 const PREFIX = "socket.io-redis-streams";
@@ -20,6 +21,7 @@ const reconnect = channel(`${PREFIX}:reconnect`);
 const memberJoin = channel(`${PREFIX}:member-join`);
 const memberLeave = channel(`${PREFIX}:member-leave`);
 const slowClient = channel(`${PREFIX}:slow-client`);
+const sessionExpired = channel(`${PREFIX}:session-expired`);
 
 /**
  * Makes the message only if the channel has a subscriber.
@@ -46,6 +48,10 @@ const publishSlowClient = /** @type {(make: () => SlowClientMessage) => void} */
   publisher(slowClient)
 );
 
+const publishExpired = /** @type {(make: () => SessionExpiredMessage) => void} */ (
+  publisher(sessionExpired)
+);
+
 /**
  * Publishes that other nodes joined or left.
  *
@@ -58,4 +64,10 @@ function publishChanges(where, { came, left, silent }) {
   silent.forEach((member) => publishLeave(() => ({ ...where, member, reason: "silent" })));
 }
 
-module.exports = { publishLoss, publishReconnect, publishChanges, publishSlowClient };
+module.exports = {
+  publishLoss,
+  publishReconnect,
+  publishChanges,
+  publishSlowClient,
+  publishExpired,
+};

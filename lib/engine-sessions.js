@@ -15,7 +15,6 @@ const { SharedPackets } = require("./shared-packets");
 class EngineSessions {
   #native;
   #call;
-  #handleOf;
   #packets = new SharedPackets();
   /** How many sessions were refused without asking the engine. */
   refused = 0;
@@ -23,12 +22,10 @@ class EngineSessions {
   /**
    * @param {import("./native-binding").NativeEngine} native
    * @param {import("./engine").Call} call
-   * @param {(nsp: string) => number | undefined} handleOf the handle of an open namespace
    */
-  constructor(native, call, handleOf) {
+  constructor(native, call) {
     this.#native = native;
     this.#call = call;
-    this.#handleOf = handleOf;
   }
 
   /**
@@ -49,15 +46,26 @@ class EngineSessions {
   }
 
   /**
+   * @param {string} nsp
+   * @param {string} after the ID of an entry
+   * @returns {string | undefined} the ID of the entry up to which the clients of this node were sent
+   * everything that was for them; undefined if that is not certain for what came behind `after`
+   */
+  sentUpTo(nsp, after) {
+    return this.#native.sentUpTo(nsp, after) ?? undefined;
+  }
+
+  /**
    * Saves the session of a client that has gone.
    *
+   * @param {string} nsp
    * @param {string} pid
    * @param {number} generation
    * @param {Uint8Array} session
    * @param {number} keep ms
    */
-  end(pid, generation, session, keep) {
-    this.#native.endSession(pid, generation, session, keep);
+  end(nsp, pid, generation, session, keep) {
+    this.#native.endSession(nsp, pid, generation, session, keep);
   }
 
   /**
@@ -71,30 +79,29 @@ class EngineSessions {
    * @param {boolean} isNew whether it has no record yet
    */
   keep(nsp, pid, generation, session, keep, isNew) {
-    const handle = this.#handleOf(nsp);
-    if (handle !== undefined) {
-      this.#native.keepSession(handle, pid, generation, session, keep, isNew);
-    }
+    this.#native.keepSession(nsp, pid, generation, session, keep, isNew);
   }
 
   /**
    * The client of a session has left for good.
    *
+   * @param {string} nsp
    * @param {string} pid
    * @param {number} generation
    * @param {number} keep for how long the session could be restored, ms
    */
-  drop(pid, generation, keep) {
-    this.#native.dropSession(pid, generation, keep);
+  drop(nsp, pid, generation, keep) {
+    this.#native.dropSession(nsp, pid, generation, keep);
   }
 
   /**
    * Resolves when what was saved of a session is in Redis.
    *
+   * @param {string} nsp
    * @param {string} pid
    */
-  async waitFor(pid) {
-    await this.#call("done", (call) => this.#native.waitForSession(call, pid));
+  async waitFor(nsp, pid) {
+    await this.#call("done", (call) => this.#native.waitForSession(call, nsp, pid));
   }
 
   /**

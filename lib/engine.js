@@ -3,6 +3,7 @@
 // publish and call, and keeps the process alive while one of them is open.
 
 const { ClientBuffers } = require("./client-buffers");
+const { decodeMsgpack } = require("./codec");
 const { CredentialRequests } = require("./credential-requests");
 const debug = require("./debug");
 const diagnostics = require("./diagnostics");
@@ -36,6 +37,7 @@ const SLICE_TIME = 10;
  * @property {(loss: Loss) => void} onLost
  * @property {() => void} onReconnected the connection of requests was away
  * @property {(pid: string) => void} onSessionTaken
+ * @property {(session: any) => void} onSessionExpired
  *
  * @typedef {import("../index").Loss} Loss
  * @callback Published called once per publish, in the stream's order: with the entry's ID, or with
@@ -130,11 +132,7 @@ class Engine {
       () => this.#drain(),
     );
     this.#turn = new Turn(this.#native);
-    this.sessions = new EngineSessions(
-      this.#native,
-      (kind, ask) => this.#call(kind, ask),
-      (nsp) => this.#handles.get(nsp),
-    );
+    this.sessions = new EngineSessions(this.#native, (kind, ask) => this.#call(kind, ask));
     this.#credentials = new CredentialRequests(this.#native, settings);
     if (options.clientBufferBytes > 0) {
       this.clientBuffers = new ClientBuffers(options.clientBufferBytes, (slow) => {
@@ -382,6 +380,8 @@ class Engine {
         return this.#onMembersChanged(event);
       case "sessionTaken":
         return this.#namespaces.get(event.namespace)?.listener.onSessionTaken(event.pid);
+      case "sessionExpired":
+        return this.#onSessionExpired(event);
       case "reconnected":
         return this.#onReconnected(event);
       case "credentials":
@@ -428,6 +428,18 @@ class Engine {
       ...loss,
     }));
     affected.forEach(({ listener }) => listener.onLost(loss));
+  }
+
+  /** @param {EventOf<"sessionExpired">} event */
+  #onSessionExpired({ namespace, session }) {
+    const open = this.#namespaces.get(namespace);
+    if (open) {
+      const { sid, rooms, data } = /** @type {any} */ (decodeMsgpack(session));
+      const expired = { sid, rooms, data };
+      const { nsp, listener } = open;
+      diagnostics.publishExpired(() => ({ ...this.#origin, namespace: nsp, ...expired }));
+      listener.onSessionExpired(expired);
+    }
   }
 
   /** @param {EventOf<"reconnected">} event */

@@ -4,6 +4,9 @@
 /** Before every entry. */
 const START = "0-0";
 
+/** @param {string} text */
+const isEntryId = (text) => /^\d+-\d+$/.test(text);
+
 /**
  * @param {string} id
  * @param {string} other
@@ -25,4 +28,4 @@ function later(id, other) {
   return other !== undefined && isAfter(other, id) ? other : id;
 }
 
-module.exports = { START, isAfter, later };
+module.exports = { START, isAfter, isEntryId, later };

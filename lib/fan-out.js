@@ -3,6 +3,7 @@
 
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
+const { noteSent } = require("./last-sent");
 const { warnOfHandler } = require("./warnings");
 
 /** The in-memory adapter, which does the local part, as it was when this file was loaded. */
@@ -116,8 +117,9 @@ function notify(socket, packet) {
  * @param {Targets} opts
  * @param {{ volatile?: boolean, compress?: boolean }} flags
  * @param {import("./local-delivery").Origin} [origin]
+ * @param {string} [offset] if clients get the packet again that come back without it
  */
-function fanOut(adapter, encoded, opts, { volatile, compress }, origin) {
+function fanOut(adapter, encoded, opts, { volatile, compress }, origin, offset) {
   const { parts } = encoded;
   const tick = origin?.tick?.hasVolatile ? origin.tick : undefined;
   /** @type {any} */
@@ -128,6 +130,9 @@ function fanOut(adapter, encoded, opts, { volatile, compress }, origin) {
    * iteration then meets the socket twice. @type {Set<any> | undefined} */
   let notified;
   const send = (/** @type {any} */ socket) => {
+    if (offset !== undefined) {
+      noteSent(socket, offset);
+    }
     packetOpts ??= { preEncoded: true, volatile, compress, wsPreEncodedFrame: encoded.frames };
     if (socket._anyOutgoingListeners?.length) {
       notified ??= new Set();

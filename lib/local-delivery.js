@@ -5,6 +5,7 @@
 const { ClusterAdapter } = require("socket.io-adapter");
 
 const { canFanOut, fanOut } = require("./fan-out");
+const { noteSent } = require("./last-sent");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
 const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
@@ -35,15 +36,17 @@ class LocalDelivery {
    * @param {EncodedPacket} encoded
    * @param {Targets} opts
    * @param {{ volatile?: boolean, compress?: boolean }} flags
+   * @param {string} [offset] the ID of its entry
    * @param {Origin} [origin]
    */
-  sendEncoded(encoded, opts, flags, origin) {
+  sendEncoded(encoded, opts, flags, offset, origin) {
     if (canFanOut(this.#adapter)) {
-      fanOut(this.#adapter, encoded, opts, flags, origin);
+      const isSentAgain = this.#recovery !== undefined && !flags.volatile;
+      fanOut(this.#adapter, encoded, opts, flags, origin, isSentAgain ? offset : undefined);
     } else {
       const { rooms, except } = opts;
       const packet = origin?.packet() ?? encoded.decode(this.#adapter.nsp);
-      this.#broadcast(packet, { rooms, except, flags }, origin?.tick);
+      this.#broadcast(packet, { rooms, except, flags }, offset, origin?.tick);
     }
     if (this.#recovery?.isExpecting && !flags.volatile) {
       this.#recovery.keep({ encoded }, opts);
@@ -53,10 +56,11 @@ class LocalDelivery {
   /**
    * @param {any} packet
    * @param {Targets} opts
+   * @param {string} [offset] the ID of its entry, if it has one
    * @param {import("./tick").Tick} [tick] in which it was emitted, if it was emitted here
    */
-  sendDecoded(packet, opts, tick) {
-    this.#broadcast(packet, opts, tick);
+  sendDecoded(packet, opts, offset, tick) {
+    this.#broadcast(packet, opts, offset, tick);
     if (this.#recovery?.isExpecting && !opts.flags?.volatile) {
       this.#recovery.keep({ packet }, opts);
     }
@@ -65,10 +69,14 @@ class LocalDelivery {
   /**
    * @param {any} packet
    * @param {Targets} opts
+   * @param {string} [offset]
    * @param {import("./tick").Tick} [tick]
    */
-  #broadcast(packet, opts, tick) {
+  #broadcast(packet, opts, offset, tick) {
     const adapter = this.#adapter;
+    if (this.#recovery && !opts.flags?.volatile && !opts.flags?.local) {
+      adapter.apply(opts, (/** @type {any} */ socket) => noteSent(socket, offset));
+    }
     const targets = tick?.hasVolatile ? tick.withoutOccupied(adapter, opts) : opts;
     InMemoryAdapter.broadcast.call(adapter, packet, targets);
   }

@@ -21,13 +21,13 @@ export declare class NativeEngine {
   /** Counts the nodes that listen in a namespace. An event answers the call. */
   countSubscribers(call: number, nsp: string, asked: Array<string>): void;
   /** Saves the session of a client that has gone, msgpack, for `keep` ms. */
-  endSession(pid: string, generation: number, session: Uint8Array, keep: number): void;
+  endSession(nsp: string, pid: string, generation: number, session: Uint8Array, keep: number): void;
   /**
    * Keeps the session of a connected client, msgpack. It is honoured for `keep` ms if this node
    * dies. `is_new` means that this is its first record.
    */
   keepSession(
-    namespace: number,
+    nsp: string,
     pid: string,
     generation: number,
     session: Uint8Array,
@@ -35,9 +35,9 @@ export declare class NativeEngine {
     isNew: boolean,
   ): void;
   /** A client whose session was kept has left for good. Other nodes forget it within `keep` ms. */
-  dropSession(pid: string, generation: number, keep: number): void;
+  dropSession(nsp: string, pid: string, generation: number, keep: number): void;
   /** An event answers the call when what was saved of a session is in Redis. */
-  waitForSession(call: number, pid: string): void;
+  waitForSession(call: number, nsp: string, pid: string): void;
   /**
    * The ID of the entry up to which own entries were delivered here while the stream could not be
    * read.
@@ -45,6 +45,11 @@ export declare class NativeEngine {
   deliveredAhead(nsp: string): string;
   /** The ID of the entry behind which this node has begun to read a namespace's stream. */
   readSince(nsp: string): string;
+  /**
+   * The ID of the entry up to which the clients of this node were sent everything that was for
+   * them; null if that is not certain for what came behind the entry `after`.
+   */
+  sentUpTo(nsp: string, after: string): string | null;
   /**
    * Restores a session. An event answers the call. `gone` is the uid of the node that is known to
    * have the client no more, and `is_dead` whether that node itself does not answer.
@@ -173,6 +178,11 @@ export type NativeEvent =
       kind: "sessionTaken"; /** The namespace's handle. */
       namespace: number; /** The client's private session ID. */
       pid: string;
+    }
+  | {
+      kind: "sessionExpired"; /** The namespace's handle. */
+      namespace: number; /** msgpack. */
+      session: Buffer;
     }
   | { kind: "failed"; /** The call. */ call: number; /** Why. */ error: NativeError }
   | {

@@ -21,6 +21,7 @@ const { inspect } = require("node:util");
  * @property {number} heartbeatTimeout ms
  * @property {number} publishQueueBytes limit of what waits to be published, bytes
  * @property {number} inboxBytes limit of what was read and waits for the JS thread, bytes
+ * @property {boolean} expiredSessions whether it is told when the client of a session does not come back
  * @property {boolean} liveSessions whether sessions of connected clients are kept in Redis
  * @property {number} historyBytes limit of the history for connection state recovery, bytes
  * @property {number} clientBufferBytes limit of what waits for one client, bytes; 0: no limit
@@ -109,6 +110,7 @@ const TABLE = {
   clientBufferBytes: integer(0, 0, MAX_SAFE),
   requestsVia: choice("pubsub", "stream"),
   liveSessions: flag(true),
+  expiredSessions: flag(false),
 };
 
 /** The unknown names, and what else, that this process has warned of. */

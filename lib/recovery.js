@@ -5,6 +5,7 @@
 const { Arrivals } = require("./arrivals");
 const { decodeMsgpack, encodeMsgpack } = require("./codec");
 const { START, isAfter, later } = require("./entry-ids");
+const { lastSentTo } = require("./last-sent");
 const { HandOver } = require("./hand-over");
 const { LiveSessions } = require("./live-sessions");
 const { toOutgoing } = require("./missed");
@@ -27,6 +28,7 @@ const PID = /^[\w-]{1,128}$/;
 class Recovery {
   #nsp;
   #engine;
+  #tellsExpired;
   /** How long sessions are kept, ms. */
   #lifetime;
   /** The last entry that was handled here. A socket that joins a room now is a member from here on. */
@@ -50,16 +52,15 @@ class Recovery {
    * @param {import("./engine").Engine} engine
    * @param {import("./options").Options} options
    */
-  constructor(adapter, engine, { liveSessions, heartbeatTimeout }) {
+  constructor(adapter, engine, { liveSessions, expiredSessions, heartbeatTimeout }) {
     const { nsp } = adapter;
+    this.#tellsExpired = expiredSessions;
     this.#nsp = nsp;
     this.#engine = engine;
     const { maxDisconnectionDuration } = nsp.server.opts.connectionStateRecovery;
     this.#lifetime = sessionLifetime(maxDisconnectionDuration);
     this.#live = new LiveSessions(liveSessions && this.#lifetime > 0, (live) => this.#write(live));
-    this.#arrivals = new Arrivals(nsp, ({ pid, generation }) =>
-      engine.sessions.drop(pid, generation, this.#lifetime),
-    );
+    this.#arrivals = new Arrivals(nsp, (session) => this.#refuse(session));
     this.#handOver = new HandOver(adapter, heartbeatTimeout, (asked) =>
       engine.countSubscribers(nsp.name, asked),
     );
@@ -129,7 +130,7 @@ class Recovery {
     const live = this.#live.remove(sid);
     if (live) {
       // Not for a reason for which socket.io keeps sessions.
-      this.#engine.sessions.drop(live.socket.pid, live.generation, this.#lifetime);
+      this.#engine.sessions.drop(this.#nsp.name, live.socket.pid, live.generation, this.#lifetime);
     }
   }
 
@@ -162,9 +163,26 @@ class Recovery {
       later(joined?.get(room) ?? START, begin),
     );
     const socket = this.#nsp.sockets.get(session.sid);
+    const sent = socket && this.#sent(socket, later(joined?.get(session.sid) ?? START, begin));
     const sentAhead = (socket && this.#arrivals.sentAhead(socket)) ?? START;
     const ahead = later(sentAhead, this.#engine.sessions.deliveredAhead(this.#nsp.name));
-    return { ...session, since, ...(ahead !== START && { ahead }) };
+    return { ...session, since, ...sent, ...(ahead !== START && { ahead }) };
+  }
+
+  /**
+   * What a client has been sent: the offset of the last packet, and how far the stream held nothing
+   * more for it. A client that comes back with this offset has missed nothing up to there, also if it
+   * was idle for so long that the entry is not in the stream any more.
+   *
+   * @param {any} socket
+   * @param {string} began the last entry before its session
+   * @returns {{ lastSent: string, sentUpTo: string } | undefined} undefined if it is not certain
+   */
+  #sent(socket, began) {
+    const last = lastSentTo(socket);
+    const lastSent = last && later(last, began);
+    const sentUpTo = lastSent && this.#engine.sessions.sentUpTo(this.#nsp.name, lastSent);
+    return lastSent && sentUpTo ? { lastSent, sentUpTo } : undefined;
   }
 
   /**
@@ -204,7 +222,28 @@ class Recovery {
       warnOfHandler("`socket.data` cannot be encoded, and was not kept for recovery", error);
       return;
     }
-    this.#engine.sessions.end(session.pid, session.generation ?? 0, encoded, this.#lifetime);
+    this.#engine.sessions.end(
+      this.#nsp.name,
+      session.pid,
+      session.generation ?? 0,
+      encoded,
+      this.#lifetime,
+    );
+  }
+
+  /**
+   * The client of a session that this node has taken cannot have it.
+   *
+   * @param {any} session
+   */
+  #refuse(session) {
+    if (this.#tellsExpired) {
+      // It is told when it expires.
+      this.#keepSession(session);
+    } else {
+      const { pid, generation } = session;
+      this.#engine.sessions.drop(this.#nsp.name, pid, generation, this.#lifetime);
+    }
   }
 
   /**
@@ -275,7 +314,7 @@ class Recovery {
     if (typeof session.ahead === "string" && isAfter(session.ahead, offset ?? START)) {
       // A client holds back packets that arrive before its CONNECT, and counts them as received when the
       // CONNECT arrives. This client never got the CONNECT, and may still hold some of the packets.
-      this.#engine.sessions.drop(pid, restored.generation, this.#lifetime);
+      this.#refuse({ ...session, generation: restored.generation });
       this.#engine.sessions.refuse("its connection broke before the last recovery was complete");
       throw new Error("session not restored: the client may hold packets of its last recovery");
     }
@@ -284,7 +323,7 @@ class Recovery {
       throw new Error("session not restored: its socket exists");
     }
     session.generation = restored.generation;
-    return this.#expect(session, restored.missed, restored.position);
+    return this.#expect(session, offset, restored.missed, restored.position);
   }
 
   /**
@@ -321,7 +360,7 @@ class Recovery {
       await this.#handOver.onRequest(message, async (pid, offset) => {
         await this.#afterRestores(pid);
         const isReleased = this.#release(pid, offset);
-        await this.#engine.sessions.waitFor(pid);
+        await this.#engine.sessions.waitFor(this.#nsp.name, pid);
         return isReleased;
       });
     } catch (error) {
@@ -362,10 +401,11 @@ class Recovery {
    * Prepares for the socket of a restored session, which socket.io is about to create.
    *
    * @param {any} session
+   * @param {string | undefined} offset
    * @param {Missed[]} missed broadcasts that were missed, or that the engine cannot judge
    * @param {string} position the last entry that they cover
    */
-  #expect(session, missed, position) {
+  #expect(session, offset, missed, position) {
     if (isAfter(position, this.position)) {
       this.position = position;
     }
@@ -374,9 +414,11 @@ class Recovery {
       since.set(room, session.since?.[i] ?? START);
     });
     const packets = missed.flatMap((broadcast) => toOutgoing(broadcast, since, this.#nsp.name));
-    this.#arrivals.expect({ ...session }, since, packets);
+    this.#arrivals.expect({ ...session }, offset, since, packets);
     delete session.since;
     delete session.ahead;
+    delete session.lastSent;
+    delete session.sentUpTo;
     delete session.generation;
     // socket.io would send these before the middlewares run, and a client that the middlewares refuse
     // would keep them. So `join` sends them, when the middlewares have accepted the socket.

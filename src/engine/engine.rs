@@ -93,10 +93,17 @@ impl Engine {
                 ))
             })
             .collect();
+        let namespaces = Arc::default();
         let (services, node_tasks) = match options.role {
-            Role::Node => {
-                Some(NodeServices::new(&uid, &options, &connector, &inbox, &stats, &warnings))
-            }
+            Role::Node => Some(NodeServices::new(
+                &uid,
+                &options,
+                &connector,
+                &inbox,
+                &stats,
+                &warnings,
+                &namespaces,
+            )),
             Role::Emitter => None,
         }
         .unzip();
@@ -107,7 +114,7 @@ impl Engine {
             settings,
             inbox,
             stats,
-            namespaces: Arc::default(),
+            namespaces,
             streams,
             services,
             credentials,
@@ -335,23 +342,39 @@ impl Engine {
         self.stream(nsp).cursor().read_since
     }
 
+    /// The ID of the entry up to which the clients of this node were sent everything that was for
+    /// them; `None` if that is not certain for what came behind `after`.
+    pub(crate) fn sent_up_to(&self, nsp: &str, after: EntryId) -> Option<EntryId> {
+        let mut cursor = self.stream(nsp).cursor();
+        if self.inbox.is_idle() {
+            cursor.handled_all();
+        }
+        cursor.sent_up_to(after)
+    }
+
+    /// The handle of an open namespace.
+    pub(crate) fn handle_of(&self, nsp: &str) -> Option<NamespaceHandle> {
+        self.namespaces.get(nsp).map(|namespace| namespace.handle)
+    }
+
     /// Writes what has become of a session, which is honoured for the time `keep`.
     pub(crate) fn save_session(
         &self,
+        nsp: &str,
         pid: &str,
         generation: Generation,
         what: What,
         keep: Duration,
     ) {
         if let Some(services) = &self.services {
-            services.sessions.save(Save::new(self.session_keys(pid), generation, what, keep));
+            services.sessions.save(Save::new(self.session_keys(nsp, pid), generation, what, keep));
         }
     }
 
     /// Answers the call when what was saved of a session is in Redis.
-    pub(crate) fn wait_for_session(&self, call: CallId, pid: &str) {
+    pub(crate) fn wait_for_session(&self, call: CallId, nsp: &str, pid: &str) {
         if let Some(services) = &self.services {
-            services.sessions.wait_for(self.session_keys(pid), call);
+            services.sessions.wait_for(self.session_keys(nsp, pid), call);
         }
     }
 
@@ -378,9 +401,8 @@ impl Engine {
         services.sessions.restore(Restore {
             call,
             stream: self.stream(nsp).clone(),
-            nsp: nsp.to_owned(),
             namespace: self.namespaces.get(nsp),
-            keys: self.session_keys(pid),
+            keys: self.session_keys(nsp, pid),
             offset,
             gone,
             uid: self.uid.clone(),
@@ -500,8 +522,8 @@ impl Engine {
             && self.control().is_none_or(Control::is_connected)
     }
 
-    fn session_keys(&self, pid: &str) -> SessionKeys {
-        SessionKeys::new(&self.settings.key(&self.options.session_key_prefix), pid)
+    fn session_keys(&self, nsp: &str, pid: &str) -> SessionKeys {
+        SessionKeys::new(&self.settings.key(&self.options.session_key_prefix), nsp, pid)
     }
 
     /// Completes what is left. Returns how many publishes were not written.

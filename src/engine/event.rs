@@ -116,6 +116,12 @@ pub(crate) enum Notice {
         /// The client's private session ID.
         pid: String,
     },
+    /// The client of a session has not come back in time. No other node gets this.
+    SessionExpired {
+        namespace: NamespaceHandle,
+        /// msgpack.
+        session: Vec<u8>,
+    },
     /// All outages that the engine has warned of are over.
     OutageOver,
     /// A line for `DEBUG=`.
@@ -224,6 +230,7 @@ impl Notice {
         match self {
             Notice::Debug(line) => allocated(line.capacity()),
             Notice::SessionTaken { pid, .. } => allocated(pid.capacity()),
+            Notice::SessionExpired { session, .. } => allocated(session.capacity()),
             Notice::Answered { result: Ok(Answer::Owned { owner }), .. } => {
                 allocated(owner.capacity())
             }

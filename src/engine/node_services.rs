@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::control::{Control, ControlTask, OrderTask};
 use super::inbox::Inbox;
-use super::namespaces::Namespace;
+use super::namespaces::{Namespace, Namespaces};
 use super::options::{Options, RequestsVia};
 use super::redis::Connector;
 use super::session::{SessionTask, Sessions};
@@ -41,6 +41,7 @@ impl NodeServices {
         inbox: &Arc<Inbox>,
         stats: &Arc<Stats>,
         warnings: &Arc<Warnings>,
+        namespaces: &Arc<Namespaces>,
     ) -> (Self, NodeTasks) {
         let (control, control_tasks) = match options.requests_via {
             RequestsVia::PubSub => {
@@ -63,6 +64,7 @@ impl NodeServices {
             inbox.clone(),
             stats.clone(),
             warnings.clone(),
+            namespaces.clone(),
         );
         let tasks = NodeTasks { control: control_tasks, sessions: session_task };
         (Self { control, sessions }, tasks)

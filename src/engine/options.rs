@@ -71,6 +71,8 @@ pub(crate) struct Options {
     pub(crate) heartbeat_timeout: u64,
     /// Whether the sessions of connected clients are kept in Redis.
     pub(crate) live_sessions: bool,
+    /// Whether it is told when the client of a session has not come back in time.
+    pub(crate) expired_sessions: bool,
     /// Bound of the publishes that wait for the streams, for all streams together, in bytes. The
     /// messages that wait for PUB/SUB have the same bound, on their own.
     pub(crate) publish_queue_bytes: usize,
@@ -170,6 +172,7 @@ pub(crate) fn defaults() -> Options {
         inbox_bytes: 64 << 20,
         history_bytes: 64 << 20,
         live_sessions: true,
+        expired_sessions: false,
     }
 }
 

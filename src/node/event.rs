@@ -86,6 +86,13 @@ pub enum NativeEvent {
         /// The client's private session ID.
         pid: String,
     },
+    /// The client of a session has not come back in time. No other node gets this.
+    SessionExpired {
+        /// The namespace's handle.
+        namespace: u32,
+        /// msgpack.
+        session: Buffer,
+    },
     /// A call has failed.
     Failed {
         /// The call.
@@ -256,6 +263,9 @@ impl From<Notice> for NativeEvent {
                 Self::Owned { call, owner }
             }
             Notice::SessionTaken { namespace, pid } => Self::SessionTaken { namespace, pid },
+            Notice::SessionExpired { namespace, session } => {
+                Self::SessionExpired { namespace, session: session.into() }
+            }
             Notice::Answered { call, result: Err(error) } => {
                 Self::Failed { call, error: error.into() }
             }

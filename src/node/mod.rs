@@ -118,9 +118,16 @@ impl NativeEngine {
 
     /// Saves the session of a client that has gone, msgpack, for `keep` ms.
     #[napi]
-    pub fn end_session(&self, pid: String, generation: u32, session: Uint8Array, keep: f64) {
+    pub fn end_session(
+        &self,
+        nsp: String,
+        pid: String,
+        generation: u32,
+        session: Uint8Array,
+        keep: f64,
+    ) {
         let (session, keep) = (session.to_vec(), milliseconds(keep));
-        self.engine.save_session(&pid, generation, What::Ended { session, keep }, keep);
+        self.engine.save_session(&nsp, &pid, generation, What::Ended { session, keep }, keep);
     }
 
     /// Keeps the session of a connected client, msgpack. It is honoured for `keep` ms if this node
@@ -128,28 +135,29 @@ impl NativeEngine {
     #[napi]
     pub fn keep_session(
         &self,
-        namespace: u32,
+        nsp: String,
         pid: String,
         generation: u32,
         session: Uint8Array,
         keep: f64,
         is_new: bool,
     ) {
+        let Some(namespace) = self.engine.handle_of(&nsp) else { return };
         let (session, keep) = (session.to_vec(), milliseconds(keep));
         let what = What::Live { namespace, session, keep, is_new };
-        self.engine.save_session(&pid, generation, what, keep);
+        self.engine.save_session(&nsp, &pid, generation, what, keep);
     }
 
     /// A client whose session was kept has left for good. Other nodes forget it within `keep` ms.
     #[napi]
-    pub fn drop_session(&self, pid: String, generation: u32, keep: f64) {
-        self.engine.save_session(&pid, generation, What::Left, milliseconds(keep));
+    pub fn drop_session(&self, nsp: String, pid: String, generation: u32, keep: f64) {
+        self.engine.save_session(&nsp, &pid, generation, What::Left, milliseconds(keep));
     }
 
     /// An event answers the call when what was saved of a session is in Redis.
     #[napi]
-    pub fn wait_for_session(&self, call: u32, pid: String) {
-        self.engine.wait_for_session(call, &pid);
+    pub fn wait_for_session(&self, call: u32, nsp: String, pid: String) {
+        self.engine.wait_for_session(call, &nsp, &pid);
     }
 
     /// The ID of the entry up to which own entries were delivered here while the stream could not be
@@ -163,6 +171,14 @@ impl NativeEngine {
     #[napi]
     pub fn read_since(&self, nsp: String) -> String {
         self.engine.read_since(&nsp).to_string()
+    }
+
+    /// The ID of the entry up to which the clients of this node were sent everything that was for
+    /// them; null if that is not certain for what came behind the entry `after`.
+    #[napi]
+    pub fn sent_up_to(&self, nsp: String, after: String) -> Option<String> {
+        let after = after.parse().ok()?;
+        self.engine.sent_up_to(&nsp, after).map(|id| id.to_string())
     }
 
     /// Restores a session. An event answers the call. `gone` is the uid of the node that is known to

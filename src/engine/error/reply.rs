@@ -108,6 +108,7 @@ fn loss_without(command: &str) -> Option<&'static str> {
         "HSET" => {
             "clients of a killed node start anew, and so do clients that are back before their node has noticed that they had gone"
         }
+        "ZADD" | "ZREM" | "ZRANGEBYSCORE" => "it is not told when sessions expire",
         "TIME" => "a node begins with what is written once it is connected, not once it is started",
         "ROLE" => "a master that was replaced is noticed only when it refuses to write",
         "XINFO" => "a stream that is deleted and written again within a second goes unnoticed",

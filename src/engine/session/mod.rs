@@ -7,6 +7,8 @@
 
 mod alive;
 mod attempt;
+mod expiry;
+mod index;
 mod keys;
 mod pages;
 mod record;
@@ -32,6 +34,7 @@ use tracing::instrument::WithSubscriber;
 use super::error::{Error, Result};
 use super::event::{Answer, CallId, Notice};
 use super::inbox::Inbox;
+use super::namespaces::Namespaces;
 use super::options::Options;
 use super::redis::{Backoff, Connector, Pool};
 use super::stats::{Reconnected, Stats};
@@ -50,6 +53,7 @@ const GRACE: Duration = Duration::from_secs(3);
 
 use alive::Alive;
 use attempt::Attempt;
+use expiry::Expiry;
 pub(crate) use keys::SessionKeys;
 pub(crate) use record::Generation;
 pub(crate) use restore::{Gone, Restore};
@@ -114,6 +118,7 @@ pub(crate) struct SessionTask {
     shared: Arc<Restores>,
     own_jobs: mpsc::WeakUnboundedSender<SessionJob>,
     alive: Alive,
+    expiry: Expiry,
     reconnected: watch::Receiver<Reconnected>,
 }
 
@@ -126,21 +131,21 @@ impl Sessions {
         inbox: Arc<Inbox>,
         stats: Arc<Stats>,
         warnings: Arc<Warnings>,
+        namespaces: Arc<Namespaces>,
     ) -> (Self, SessionTask) {
         let (sender, jobs) = mpsc::unbounded_channel();
         let backoff = connector.backoff();
         let prefix = connector.settings().key(&options.session_key_prefix);
         let pool = Pool::new(connector);
         let (live, said) = (options.live_sessions, warnings.clone());
-        let store = Arc::new(Store::new(pool, prefix, uid.clone(), live, said));
+        let tells_expired = options.expired_sessions;
+        let store = Arc::new(Store::new(pool, prefix, uid.clone(), live, tells_expired, said));
+        let (interval, silence) = (options.heartbeat_interval(), options.heartbeat_timeout());
         let shared = Restores::new(inbox.clone());
         let reconnected = stats.reconnects.subscribe();
         let task = SessionTask {
-            alive: Alive::new(
-                store.clone(),
-                options.heartbeat_interval(),
-                options.heartbeat_timeout(),
-            ),
+            alive: Alive::new(store.clone(), interval, silence),
+            expiry: Expiry::new(store.clone(), namespaces, inbox.clone(), interval, silence),
             store,
             inbox,
             stats,
@@ -221,6 +226,9 @@ impl SessionTask {
                 Ok(()) = self.reconnected.changed() => self.wake(),
                 () = self.alive.is_due() => {
                     self.tasks.spawn(self.alive.show().with_current_subscriber());
+                }
+                () = self.expiry.is_due() => {
+                    self.tasks.spawn(self.expiry.look().with_current_subscriber());
                 }
             }
         }
@@ -404,6 +412,10 @@ impl SessionTask {
     fn failed(&mut self) {
         self.away_since.get_or_insert_with(Instant::now);
     }
+}
+
+fn ms(time: Duration) -> u64 {
+    time.as_millis().clamp(1, i64::MAX as u128 / 2) as u64
 }
 
 /// Resolves when a save has ended, or, if none is under way, when it is time to begin one.

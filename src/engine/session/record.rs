@@ -52,6 +52,42 @@ impl Record {
     }
 }
 
+/// The record of a session whose client has gone. Kept only to tell when the session expires.
+pub(super) fn ended(session: &[u8]) -> Vec<u8> {
+    [b"ended\n", session].concat()
+}
+
+/// The record of a session that has expired. The node `uid` tells so.
+pub(super) fn expired(uid: &str, session: &[u8]) -> Vec<u8> {
+    [b"expired ", uid.as_bytes(), b"\n", session].concat()
+}
+
+/// What has become of the session of one generation.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    Connected(Record),
+    Ended(Vec<u8>),
+    /// This node has claimed the session, and has not told so yet.
+    Claimed(Vec<u8>),
+    Other,
+}
+
+/// The same, by a reply to HGETALL. `uid` is this node's.
+pub(super) fn last_of(reply: &Value, generation: Generation, uid: &str) -> Last {
+    let Some((newest, value)) = fields_of(reply).max_by_key(|(generation, _)| *generation) else {
+        return Last::Other;
+    };
+    let behind = |line: &[u8]| value.strip_prefix(line).map(<[u8]>::to_vec);
+    if newest == generation {
+        let record = Record::decode(value).map(Last::Connected);
+        record.or_else(|| behind(b"ended\n").map(Last::Ended)).unwrap_or(Last::Other)
+    } else if newest == generation + 1 {
+        behind(&expired(uid, b"")).map_or(Last::Other, Last::Claimed)
+    } else {
+        Last::Other
+    }
+}
+
 /// The newest generation in a reply to HGETALL, and its record; `None` for the record if the client
 /// has gone. Without any generation it is 0.
 pub(super) fn newest(reply: &Value) -> (Generation, Option<Record>) {
@@ -98,6 +134,24 @@ mod tests {
         for odd in [&b""[..], b"\n", b"connected\n\x80", b"gone a\n\x80", b"connected a\n\xc1"] {
             assert_eq!(Record::decode(odd), None);
         }
+    }
+
+    #[test]
+    fn what_has_become_of_a_generation() {
+        let field = |generation: &str, value: &[u8]| [bulk(generation.as_bytes()), bulk(value)];
+        let last = |fields: &[[Value; 2]]| last_of(&Value::Array(fields.concat()), 2, "me");
+        let ended = field("2", &ended(b"\x80"));
+        assert_eq!(last(std::slice::from_ref(&ended)), Last::Ended(b"\x80".into()));
+        assert!(matches!(last(&[field("2", b"connected a\n\x80")]), Last::Connected(_)));
+        let claimed = [ended.clone(), field("3", &expired("me", b"\x80"))];
+        assert_eq!(last(&claimed), Last::Claimed(b"\x80".into()));
+        for other in [expired("other", b"\x80"), b"".to_vec(), b"connected a\n\x80".to_vec()] {
+            assert_eq!(last(&[ended.clone(), field("3", &other)]), Last::Other);
+        }
+        for odd in [vec![], vec![field("1", b"ended\n\x80")], vec![field("2", b"")]] {
+            assert_eq!(last(&odd), Last::Other);
+        }
+        assert_eq!(last(&[field("4", &expired("me", b"\x80"))]), Last::Other);
     }
 
     #[test]

@@ -42,7 +42,6 @@ const NO_SESSION: Error = Error::NotRestored(GONE);
 pub(crate) struct Restore {
     pub(crate) call: CallId,
     pub(crate) stream: Arc<Stream>,
-    pub(crate) nsp: String,
     pub(crate) namespace: Option<Arc<Namespace>>,
     pub(crate) keys: SessionKeys,
     /// The last entry that the client has received, according to the client; [`EntryId::ZERO`] if
@@ -128,19 +127,24 @@ impl Restore {
         let head = &found.head;
         // A client that received nothing in its session comes back with the offset of the session
         // before, or with none. The entries between the two were not for this client.
-        let from = self.offset.max(head.began);
-        let offset = if self.offset == EntryId::ZERO { head.began } else { self.offset };
+        let mut from = self.offset.max(head.began);
+        let mut offset = if self.offset == EntryId::ZERO { head.began } else { self.offset };
+        let mut is_entry = self.offset > EntryId::ZERO;
+        if let Some(sent) = head.sent.filter(|sent| sent.last == from && sent.up_to > from) {
+            // It has everything that it was sent. The stream need not reach back to that.
+            (from, offset, is_entry) = (sent.up_to, sent.up_to, false);
+        }
         let encodes = self.namespace.as_ref().is_some_and(|namespace| namespace.encodes);
         let bytes = &shared.bytes;
-        let client = Returning { nsp: &self.nsp, rooms: &head.rooms, encodes, bytes };
+        let client = Returning { nsp: &self.keys.nsp, rooms: &head.rooms, encodes, bytes };
         let search = Missing { stream: &self.stream, client, shared, offset, from };
         let commands = &mut store.pool().routed(&self.stream.key);
         search.reader_is_there(commands).await?;
         self.ids_have_not_fallen(commands).await?;
-        let exists = if self.offset == EntryId::ZERO {
-            search.beginning_exists(commands).await?
-        } else {
+        let exists = if is_entry {
             search.offset_exists(commands).await?
+        } else {
+            search.place_exists(commands).await?
         };
         if !exists {
             return Err(Error::NotRestored(NO_OFFSET));
@@ -235,8 +239,8 @@ struct Missing<'a> {
     stream: &'a Stream,
     client: Returning<'a>,
     shared: &'a Restores,
-    /// The last entry that the client has received. While it is in the stream, nothing behind it
-    /// was trimmed.
+    /// The last entry that the client has received, or a later one up to which nothing was for the
+    /// client. While it is in the stream, nothing behind it was trimmed.
     offset: EntryId,
     /// The client missed everything after this entry, which is never before `offset`.
     from: EntryId,
@@ -352,9 +356,9 @@ impl Missing<'_> {
         Ok(in_history || (!is_covered && self.is_in_stream(commands).await?))
     }
 
-    /// Whether everything since the beginning of the session is there. Unlike an offset, its
-    /// beginning is from one of our nodes, and need not be an entry.
-    async fn beginning_exists(&self, commands: &mut RoutedCommands) -> Result<bool> {
+    /// Whether everything behind a place that one of our nodes has noted is there. Unlike an offset,
+    /// it need not be an entry.
+    async fn place_exists(&self, commands: &mut RoutedCommands) -> Result<bool> {
         let is_covered = {
             let cursor = self.stream.cursor();
             let covered_from = cursor.history.covered_from();

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
-use super::KEY_IN_WORDS;
+use super::index::Index;
 use super::keys::{SessionKeys, node_key};
-use super::record::{FIRST, Generation, NOT_OURS, Record, newest};
+use super::record::{FIRST, Generation, Last, NOT_OURS, Record, ended, expired, last_of, newest};
 use super::save::{Save, Taken, What};
+use super::{KEY_IN_WORDS, ms};
 use crate::engine::error::Result;
 use crate::engine::redis::{ANSWER_LIMIT, Pool, RoutedCommands, SendCommand};
 use crate::engine::warnings::Warnings;
@@ -36,6 +37,8 @@ pub(super) struct Store {
     warnings: Arc<Warnings>,
     /// Whether the sessions of connected clients are kept.
     keeps_live: bool,
+    /// Finds the sessions that expire.
+    index: Index,
     /// True once Redis has refused the commands for records. Sessions then have none.
     refuses_records: AtomicBool,
 }
@@ -59,6 +62,19 @@ enum Source {
     Ended(Duration),
     /// Its client was connected to a node.
     Record(Record),
+}
+
+/// What has become of a session whose time may be over.
+#[derive(Debug)]
+pub(super) enum Expired {
+    /// This node tells so, and no other one.
+    Now(Vec<u8>),
+    /// It can be restored for this time.
+    NotYet(Duration),
+    /// Its client is connected to this node.
+    Connected(String),
+    /// The client is back, or has left, or another node tells.
+    Otherwise,
 }
 
 /// What a search for a session has found.
@@ -95,14 +111,21 @@ impl Store {
         prefix: String,
         uid: Arc<str>,
         keeps_live: bool,
+        tells_expired: bool,
         warnings: Arc<Warnings>,
     ) -> Self {
         let refuses_records = AtomicBool::new(false);
-        Self { pool, prefix, uid, warnings, keeps_live, refuses_records }
+        let index =
+            Index::new(pool.clone(), prefix.clone(), uid.clone(), tells_expired, warnings.clone());
+        Self { pool, prefix, uid, warnings, keeps_live, index, refuses_records }
     }
 
     pub(super) fn pool(&self) -> &Arc<Pool> {
         &self.pool
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
     }
 
     fn has_records(&self) -> bool {
@@ -171,9 +194,16 @@ impl Store {
             What::Ended { session, keep } => {
                 let record = match generation {
                     NOT_OURS => Vec::new(),
+                    _ if self.index.is_on() => {
+                        let life = pexpire(live, *keep + RECORD_LIFE);
+                        vec![hset(live, generation, &ended(session)), life]
+                    }
                     _ => over(live, generation, *keep + MARGIN),
                 };
                 self.send(keys, vec![set(&keys.ended, session, *keep)], record).await?;
+                if generation != NOT_OURS {
+                    self.index.ended(keys, generation, *keep).await?;
+                }
             }
             What::Live { session, keep, is_new, .. } => {
                 let record = Record {
@@ -190,9 +220,11 @@ impl Store {
                     self.send(keys, Vec::new(), vec![hdel(live, generation)]).await?;
                     return Ok(false);
                 }
+                self.index.connected(keys, generation).await?;
             }
             What::Left => {
                 self.send(keys, Vec::new(), over(live, generation, RECORD_LIFE)).await?;
+                self.index.left(keys, generation).await?;
             }
             What::Returned(taken) => {
                 let ended = taken.is_ended.then(|| set(&keys.ended, &taken.session, taken.keep));
@@ -282,6 +314,7 @@ impl Store {
         };
         let record = match &found.source {
             Source::Record(record) => record.encode(),
+            Source::Ended(_) if self.index.is_on() => ended(&found.session),
             Source::Ended(_) => Vec::new(),
         };
         let taken = Taken {
@@ -296,8 +329,11 @@ impl Store {
     }
 
     /// Deletes a session that would be refused again. If it is gone, another node has taken it, and
-    /// may put it back.
+    /// may put it back. If it is told when sessions expire, it stays until then.
     pub(super) async fn delete(&self, keys: &SessionKeys, found: &Found) -> Result<bool> {
+        if self.index.is_on() {
+            return Ok(true);
+        }
         let mut del = redis::cmd("DEL");
         del.arg(&keys.ended);
         let records = match found.generation {
@@ -318,6 +354,39 @@ impl Store {
         self.send(keys, vec![del(&keys.ended)], vec![del(&keys.live)]).await.map(drop)
     }
 
+    /// Claims a session whose time may be over, so that nobody restores it any more.
+    pub(super) async fn expire(
+        &self,
+        keys: &SessionKeys,
+        generation: Generation,
+    ) -> Result<Expired> {
+        let mut pttl = redis::cmd("PTTL");
+        pttl.arg(&keys.ended);
+        let answers = self.send(keys, vec![pttl], vec![hgetall(&keys.live)]).await?;
+        if let Some(Value::Int(left @ 1..)) = answers.first() {
+            return Ok(Expired::NotYet(Duration::from_millis(left.unsigned_abs())));
+        }
+        let records = answers.get(1).unwrap_or(&Value::Nil);
+        let session = match last_of(records, generation, &self.uid) {
+            Last::Connected(Record { owner, session, .. }) => {
+                if self.is_honoured(&owner).await? {
+                    return Ok(Expired::Connected(owner));
+                }
+                session
+            }
+            Last::Ended(session) => session,
+            // The answer to the claim was lost.
+            Last::Claimed(session) => return Ok(Expired::Now(session)),
+            Last::Other => return Ok(Expired::Otherwise),
+        };
+        let mut claim = redis::cmd("HSETNX");
+        claim.arg(&keys.live).arg(generation + 1).arg(expired(&self.uid, &session));
+        let commands = vec![claim, hdel(&keys.live, generation), pexpire(&keys.live, RECORD_LIFE)];
+        let answers = self.send(keys, Vec::new(), commands).await?;
+        let is_ours = answers.first() == Some(&Value::Int(1));
+        Ok(if is_ours { Expired::Now(session) } else { Expired::Otherwise })
+    }
+
     /// Whether the sessions of a node that is gone may still be restored.
     pub(super) async fn is_honoured(&self, owner: &str) -> Result<bool> {
         let reply = self.send_for_node(owner, "PTTL", &[]).await?;
@@ -327,12 +396,14 @@ impl Store {
     /// Shows that this node is alive: its sessions are honoured for the time `keep` from now on.
     pub(super) async fn show_alive(&self, keep: Duration) -> Result<()> {
         let keep = ms(keep).to_string();
-        self.send_for_node(&self.uid, "SET", &["1", "PX", &keep]).await.map(drop)
+        self.send_for_node(&self.uid, "SET", &["1", "PX", &keep]).await?;
+        self.index.has_node().await
     }
 
     /// This node ends, and has no sessions any more.
     pub(super) async fn hide(&self) -> Result<()> {
-        self.send_for_node(&self.uid, "DEL", &[]).await.map(drop)
+        self.send_for_node(&self.uid, "DEL", &[]).await?;
+        self.index.has_node_no_more().await
     }
 
     /// Sends a command for the key of a node.
@@ -349,10 +420,6 @@ fn decoded(value: &[u8]) -> Option<(Vec<u8>, SessionHead)> {
     let session = decode_session(value)?;
     let head = SessionHead::decode(&session)?;
     Some((session, head))
-}
-
-fn ms(time: Duration) -> u64 {
-    time.as_millis().clamp(1, i64::MAX as u128 / 2) as u64
 }
 
 fn set(key: &str, session: &[u8], keep: Duration) -> Cmd {

@@ -100,6 +100,8 @@ pub(crate) struct Cursor {
     pub(crate) read_from: Option<Arc<str>>,
     /// How often somebody other than the reader has changed the position.
     pub(crate) moves: u64,
+    /// The position up to which JS had handled everything at some moment, and `moves` at that time.
+    handled: (EntryId, u64),
     /// Our next entries are behind this one: the last entry that Redis has acknowledged or, if that
     /// is later, the position when the last batch was sent.
     pub(crate) written: EntryId,
@@ -153,6 +155,20 @@ impl Cursor {
     pub(crate) fn delivered_without_entry(&mut self) {
         self.hole_behind = self.hole_behind.max(self.position);
         self.is_local_only = true;
+    }
+
+    /// Notes that JS has handled everything that was read.
+    pub(crate) fn handled_all(&mut self) {
+        self.handled = (self.position, self.moves);
+    }
+
+    /// The ID of the entry up to which the clients of this node were sent everything that was for
+    /// them, if nothing is missing behind `after`.
+    pub(crate) fn sent_up_to(&self, after: EntryId) -> Option<EntryId> {
+        let (handled, moves) = self.handled;
+        let is_whole = after > self.hole_behind || self.hole_behind == EntryId::ZERO;
+        let is_known = moves == self.moves && !self.is_local_only;
+        (is_whole && is_known && handled > after).then_some(handled)
     }
 
     /// How far the reader has come; `writer` is our own writer.
@@ -226,6 +242,7 @@ impl Stream {
                 read_since: EntryId::ZERO,
                 read_from: None,
                 moves: 0,
+                handled: (EntryId::ZERO, 0),
                 written: EntryId::ZERO,
                 read: 0,
                 read_again_to: None,

@@ -90,3 +90,25 @@ async fn a_batch_in_doubt_is_looked_for_at_the_next_master_and_the_reader_leaves
     sleep(Duration::from_millis(1)).await;
     assert!(node.events().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_clients_were_sent_is_certain_once_js_has_handled_it_and_nothing_is_missing() {
+    let redis = ScriptedRedis::new();
+    let node = TestNode::new(&redis);
+    let sent_up_to = |after: u64| node.stream.cursor().sent_up_to(id(after));
+    node.stream.cursor().position = id(9);
+    assert_eq!(sent_up_to(5), None, "JS has not handled it");
+    node.stream.cursor().handled_all();
+    assert_eq!(sent_up_to(5), Some(id(9)));
+    assert_eq!(sent_up_to(9), None, "nothing came behind it");
+    node.stream.cursor().position = id(11);
+    assert_eq!(sent_up_to(5), Some(id(9)), "JS has not handled more");
+    node.stream.cursor().hole_behind = id(6);
+    assert_eq!(sent_up_to(6), None, "entries are missing");
+    assert_eq!(sent_up_to(7), Some(id(9)));
+    node.stream.cursor().is_local_only = true;
+    assert_eq!(sent_up_to(7), None, "clients got packets that have no entry");
+    node.stream.cursor().is_local_only = false;
+    node.stream.cursor().moves += 1;
+    assert_eq!(sent_up_to(7), None, "the position is another one");
+}

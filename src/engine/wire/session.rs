@@ -1,7 +1,8 @@
 //! Sessions of connection state recovery: base64 of msgpack `{sid, pid, rooms, data}`. Our nodes
 //! add what upstream ignores: `since`, for each room the last entry before the client joined,
-//! `generation`, which numbers the restores of the session, and `ahead` (see `lib/recovery.js`). JS
-//! writes and reads the msgpack. This module reads only sid, rooms, since and generation.
+//! `generation`, which numbers the restores of the session, `ahead` (see `lib/recovery.js`), and
+//! `lastSent` with `sentUpTo` (see [`Sent`]). JS writes and reads the msgpack. This module reads
+//! only what the engine needs.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +19,17 @@ pub(crate) struct SessionHead {
     pub(crate) began: EntryId,
     /// Numbers the restores of the session; `None` if an upstream node has saved it.
     pub(crate) generation: Option<u32>,
+    /// `None` if its node was not certain, or was an upstream node.
+    pub(crate) sent: Option<Sent>,
+}
+
+/// What the client had been sent when its session was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// The last entry that was sent to the client, or the last one before the session began.
+    pub(crate) last: EntryId,
+    /// Nothing between `last` and this entry was for the client.
+    pub(crate) up_to: EntryId,
 }
 
 /// The fields in the msgpack.
@@ -32,11 +44,16 @@ struct Fields {
     since: Vec<String>,
     #[serde(default)]
     generation: Option<u32>,
+    #[serde(default, rename = "lastSent")]
+    last_sent: Option<String>,
+    #[serde(default, rename = "sentUpTo")]
+    sent_up_to: Option<String>,
 }
 
 impl SessionHead {
     pub(crate) fn decode(msgpack: &[u8]) -> Option<Self> {
-        let Fields { sid, rooms, since, generation } = from_msgpack(msgpack)?;
+        let Fields { sid, rooms, since, generation, last_sent, sent_up_to } =
+            from_msgpack(msgpack)?;
         let mut since = since.iter().map(|id| id.parse().unwrap_or(EntryId::ZERO));
         let membership = |room| Membership { room, since: since.next().unwrap_or(EntryId::ZERO) };
         let rooms: Vec<Membership> = rooms.into_iter().map(membership).collect();
@@ -46,7 +63,9 @@ impl SessionHead {
         };
         // A socket joins the room with its own ID first.
         let began = rooms.iter().find(is_own).map_or(EntryId::ZERO, |own| own.since);
-        Some(Self { rooms: rooms.into_iter().collect(), began, generation })
+        let id = |text: Option<String>| text?.parse().ok();
+        let sent = id(last_sent).zip(id(sent_up_to)).map(|(last, up_to)| Sent { last, up_to });
+        Some(Self { rooms: rooms.into_iter().collect(), began, generation, sent })
     }
 }
 
@@ -81,6 +100,21 @@ mod tests {
         let SessionHead { rooms, began, .. } = SessionHead::decode(ours).unwrap();
         assert_eq!(all(&rooms)["r"], EntryId { ms: 7, seq: 1 });
         assert_eq!(began, EntryId { ms: 5, seq: 0 });
+    }
+
+    #[test]
+    fn what_the_client_was_sent_counts_if_both_ids_are_there() {
+        let sent = |fields: &[u8]| {
+            let count = 0x81 + (fields.len() / 9) as u8;
+            let msgpack = [&[count][..], b"\xa5rooms\x90", fields].concat();
+            SessionHead::decode(&msgpack).unwrap().sent
+        };
+        let (last, up_to) = (b"\xa8lastSent\xa35-0", b"\xa8sentUpTo\xa37-1");
+        assert_eq!(sent(b""), None);
+        assert_eq!(sent(last), None);
+        assert_eq!(sent(b"\xa8lastSent\xa1x\xa8sentUpTo\xa37-1"), None);
+        let ids = Sent { last: EntryId { ms: 5, seq: 0 }, up_to: EntryId { ms: 7, seq: 1 } };
+        assert_eq!(sent(&[&last[..], up_to].concat()), Some(ids));
     }
 
     #[test]

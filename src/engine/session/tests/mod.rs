@@ -2,6 +2,7 @@
 //! docs/architecture.md names the branches.
 
 mod crowds;
+mod expiry;
 mod records;
 mod restores;
 mod saves;
@@ -16,7 +17,7 @@ use super::{Gone, Restore, Save, SessionKeys, Sessions, What};
 use crate::engine::error::Error;
 use crate::engine::event::{Event, Notice, StreamEvent};
 use crate::engine::missed::Missed;
-use crate::engine::options::{Retention, defaults};
+use crate::engine::options::{Options, Retention, defaults};
 use crate::engine::stream::{PageEntry, page};
 use crate::engine::wire::{EntryId, encode_session};
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
@@ -36,10 +37,18 @@ struct Recovery {
 
 impl Recovery {
     fn new() -> Self {
-        Self::with_retention(defaults().retention())
+        Self::with_options(&defaults())
+    }
+
+    fn with_options(options: &Options) -> Self {
+        Self::with(options, options.retention())
     }
 
     fn with_retention(retention: Retention) -> Self {
+        Self::with(&defaults(), retention)
+    }
+
+    fn with(options: &Options, retention: Retention) -> Self {
         let redis = ScriptedRedis::new();
         let node = TestNode::with_retention(&redis, retention);
         {
@@ -52,11 +61,12 @@ impl Recovery {
             Some(Instant::now() + Duration::from_secs(3_600));
         let (sessions, task) = Sessions::new(
             &node.uid,
-            &defaults(),
+            options,
             node.connector.clone(),
             node.inbox.clone(),
             node.stats.clone(),
             node.warnings.clone(),
+            node.namespaces.clone(),
         );
         tokio::spawn(task.run());
         let recovery = Self { redis, node, sessions };
@@ -84,7 +94,6 @@ impl Recovery {
         self.sessions.restore(Restore {
             call: 1,
             stream: self.node.stream.clone(),
-            nsp: "/".to_owned(),
             namespace: Some(self.node.namespace.clone()),
             keys: keys(KEY),
             offset,
@@ -106,11 +115,21 @@ impl Recovery {
 
     /// The entries that the client has missed, in order, and the position from which it is live.
     async fn restored(&self) -> (Vec<u64>, EntryId) {
+        let (session, missed, position) = self.given_back().await;
+        assert_eq!(session, SESSION);
+        (missed, position)
+    }
+
+    /// The entries that the client has missed, in order.
+    async fn missed(&self) -> Vec<u64> {
+        self.given_back().await.1
+    }
+
+    async fn given_back(&self) -> (Vec<u8>, Vec<u64>, EntryId) {
         loop {
             match self.node.event().await {
                 Event::Stream(StreamEvent::Restored { missed, position, session, .. }) => {
-                    assert_eq!(session, SESSION);
-                    return (missed.iter().map(ms_of).collect(), position);
+                    return (session, missed.iter().map(ms_of).collect(), position);
                 }
                 Event::Stream(StreamEvent::Broadcast(_)) => {}
                 other => panic!("a session expected, {other:?} came"),
@@ -140,7 +159,7 @@ fn ms_of(missed: &Missed) -> u64 {
 }
 
 fn keys(key: &str) -> SessionKeys {
-    SessionKeys::new("sio:session:", key.strip_prefix("sio:session:").unwrap())
+    SessionKeys::new("sio:session:", "/", key.strip_prefix("sio:session:").unwrap())
 }
 
 /// Answers a read of the session, which expires in a minute.

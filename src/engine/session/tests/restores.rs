@@ -76,6 +76,51 @@ async fn what_is_older_than_the_history_is_read_from_the_stream() {
     assert_eq!(test.restored().await, (vec![3, 5, 6, 7, 8, 9], id(9)));
 }
 
+/// A session that was sent nothing between `3-0` and `up_to`, three characters.
+fn sent_up_to(up_to: &str) -> Vec<u8> {
+    let fields = [b"\xa8lastSent\xa33-0\xa8sentUpTo\xa3", up_to.as_bytes()].concat();
+    [b"\x85", &SESSION[1..], &fields].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_what_it_was_sent_needs_no_older_entries() {
+    let mut test = Recovery::new();
+    test.restore(3);
+    let mut connection = test.redis.accept().await;
+    find(&mut connection, Some(&sent_up_to("6-0")), &[]).await;
+    take(&mut connection).await;
+    assert_eq!(test.missed().await, [7, 8, 9]);
+    // Before the history, the stream must reach back to that place.
+    test.restore(3);
+    find(&mut connection, Some(&sent_up_to("4-0")), &[]).await;
+    range(&mut connection, "4-0", "4-0", &theirs(&["4-0"])).await;
+    range(&mut connection, "4-1", "5-0", &theirs(&["5-0"])).await;
+    range(&mut connection, "4-0", "4-0", &theirs(&["4-0"])).await;
+    take(&mut connection).await;
+    assert_eq!(test.missed().await, [5, 6, 7, 8, 9]);
+    test.restore(3);
+    find(&mut connection, Some(&sent_up_to("4-0")), &[]).await;
+    range(&mut connection, "4-0", "4-0", &[]).await;
+    forget(&mut connection).await;
+    assert_eq!(test.reason().await, "the offset is not in the stream (any more)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_without_the_last_packet_that_it_was_sent_needs_it() {
+    let mut test = Recovery::new();
+    test.restore(2);
+    let mut connection = test.redis.accept().await;
+    find(&mut connection, Some(&sent_up_to("6-0")), &[]).await;
+    range(&mut connection, "2-0", "2-0", &[]).await;
+    forget(&mut connection).await;
+    assert_eq!(test.reason().await, "the offset is not in the stream (any more)");
+    // A packet that arrived after the session was written.
+    test.restore(7);
+    find(&mut connection, Some(&sent_up_to("6-0")), &[]).await;
+    take(&mut connection).await;
+    assert_eq!(test.missed().await, [8, 9]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_is_read_page_by_page_while_the_history_lets_go_of_its_oldest() {
     let mut test = Recovery::new();

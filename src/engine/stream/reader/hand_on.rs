@@ -34,12 +34,16 @@ impl Reader {
             return;
         }
         let before = cursor.position;
+        // Nobody else pushes events of this stream while the cursor is locked.
+        let is_idle = self.inbox.is_idle();
+        if is_idle {
+            cursor.handled_all();
+        }
         let mut sorting = Sorting {
             reader: self,
             namespaces: Open::new(&self.namespaces),
             events: Vec::new(),
-            // Nobody else pushes events of this stream while the cursor is locked.
-            is_idle: self.inbox.is_idle(),
+            is_idle,
             missing: 0,
             is_unsure: false,
             changes: Vec::new(),
