@@ -129,13 +129,17 @@ class Arrivals {
    * @param {Arriving} arriving
    */
   sendAhead(socket, { packets, session, offset: received }) {
-    const last = packets.at(-1);
-    const offset = last ? offsetOf(last) : session.ahead;
+    let sent;
+    for (let i = packets.length - 1; i >= 0 && sent === undefined; i--) {
+      sent = offsetOf(packets[i]);
+    }
+    const offset = sent ?? session.ahead;
     if (offset !== undefined) {
       this.#sentAhead.set(socket, offset);
     }
+    const last = packets.at(-1);
     if (last || received !== undefined) {
-      noteSent(socket, last ? offset : received);
+      noteSent(socket, last ? offsetOf(last) : received);
     }
     if (last) {
       writeTogether(socket.conn);

@@ -5,7 +5,7 @@ const { MessageType } = require("socket.io-adapter");
 
 const { decodeData } = require("./codec");
 const debug = require("./debug");
-const { isAfter } = require("./entry-ids");
+const { isAfter, isEntryId } = require("./entry-ids");
 const { isWellFormed } = require("./message-shape");
 
 /** Packet type of the Socket.IO protocol. */
@@ -18,14 +18,16 @@ const EVENT = 2;
  */
 
 /**
- * The offset that a client takes from a packet: the packet's last argument.
+ * The offset that a client takes from a packet: the packet's last argument. A packet that Redis has
+ * refused has none, whatever its last argument is.
  *
  * @param {Outgoing} outgoing
  * @returns {string | undefined}
  */
 function offsetOf(outgoing) {
   if ("packet" in outgoing) {
-    return outgoing.packet.data.at(-1);
+    const last = outgoing.packet.data.at(-1);
+    return typeof last === "string" && isEntryId(last) ? last : undefined;
   }
   return /"(\d+-\d+)"\]$/.exec(/** @type {string} */ (outgoing.encoded.parts[0]))?.[1];
 }

@@ -56,6 +56,7 @@ class Pipe {
   /** When the last piece has passed at the bandwidth that there is. */
   #freeAt = 0;
   #ended = false;
+  #closing = false;
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
 
@@ -106,7 +107,9 @@ class Pipe {
     } else {
       this.from.pause();
     }
-    if (this.#ended && !this.conditions.stalled && this.#queue.length === 0) {
+    const isOver = this.#ended && !this.conditions.stalled && this.#queue.length === 0;
+    if (isOver && !this.#closing) {
+      this.#closing = true;
       this.to.destroySoon();
     }
   }
