@@ -94,14 +94,20 @@ class ExampleNode {
   }
 
   async started() {
-    await waitFor(
-      () => {
-        assert.ok(this.isRunning, `it ended:\n${this.output}`);
-        return this.output.includes(this.url);
-      },
-      { timeout: START_LIMIT, what: () => `${this.url} in:\n${this.output}` },
-    );
-    assert.doesNotMatch(this.output, /SocketIORedisWarning/, "what a user copies warns of nothing");
+    try {
+      await waitFor(
+        () => {
+          assert.ok(this.isRunning, `it ended:\n${this.output}`);
+          return this.output.includes(this.url);
+        },
+        { timeout: START_LIMIT, what: () => `${this.url} in:\n${this.output}` },
+      );
+      assert.doesNotMatch(this.output, /SocketIORedisWarning/, "what users copy warns of nothing");
+    } catch (error) {
+      // Nobody else has this node yet, and the test would never end.
+      await this.kill();
+      throw error;
+    }
     return this;
   }
 
