@@ -132,9 +132,11 @@ describe("when the IDs of the stream fall", { concurrency: 3 }, () => {
       await settle(3_000);
       moving = false;
       await Promise.all(moves);
-      await traffic.flows();
       traffic.stop();
-      await settle(300);
+      // The last packets come last.
+      const ended = traffic.flows();
+      nodes.forEach((_, from) => traffic.emit(from));
+      await ended;
 
       assert.ok(
         stats().every(({ resets }) => resets === 1),
