@@ -6,7 +6,8 @@
 const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { useCluster } = require("../helpers/cluster");
-const { missedBy, packetsOf, pidOf } = require("../helpers/recovery");
+const { startNodeOn } = require("../helpers/node");
+const { missedBy, offsetOf, packetsOf, pidOf } = require("../helpers/recovery");
 const { startProxy } = require("../helpers/tcp-proxy");
 const { connectClient } = require("../helpers/socket-client");
 const { once, settle, waitFor } = require("../helpers/wait");
@@ -157,5 +158,37 @@ describe("a half-open client whose node", () => {
     assert.equal(client.socket.recovered, false);
     const records = await context.admin.command("HVALS", `sio:session:live:{sio:session:${pid}}`);
     assert.deepEqual(records, [], "nothing is left of the session");
+  });
+
+  // Breaks when nobody handles that the wait for the session ends with the engine: an unhandled
+  // rejection, which ends a process.
+  test("closes before it could save the session finds another one", async (t) => {
+    const { cluster, redis } = context;
+    const proxy = await startProxy(redis.port, ({ notes }, direction, chunk) => {
+      notes.isOfSessions ||= direction === "up" && chunk.includes("sio:session:live:");
+    });
+    t.after(() => proxy.close());
+    const owner = await startNodeOn(
+      { adapterArgument: proxy.url, close: async () => {} },
+      { index: 2, serverOptions: SERVER },
+    );
+    t.after(() => owner.close());
+    const client = await connectClient(owner.url);
+    t.after(() => client.disconnect());
+    const { pid } = /** @type {any} */ (owner.io.of("/").sockets.get(client.id));
+    await waitFor(() => context.admin.command("EXISTS", `sio:session:live:{sio:session:${pid}}`));
+    owner.io.emit("first");
+    await client.receives("first");
+    const offset = offsetOf(client);
+    const links = [...proxy.links].filter(({ notes }) => notes.isOfSessions);
+    assert.ok(links.length > 0);
+    links.forEach((link) => link.stall());
+    const left = once(client.socket, "disconnect");
+    const back = connectClient(cluster.nodes[1].url, { auth: { pid, offset } });
+    await left;
+    await owner.close();
+    const second = await back;
+    assert.ok(second.socket.connected);
+    second.disconnect();
   });
 });

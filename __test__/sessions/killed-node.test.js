@@ -25,10 +25,10 @@ for (const requestsVia of ["pubsub", "stream"]) {
       adapterOptions,
     });
 
-    /** @param {number} [maxDisconnectionDuration] ms */
-    function startVictim(maxDisconnectionDuration = 120_000) {
+    /** @param {number} [maxDisconnectionDuration] ms @param {any} [redis] how it reaches Redis */
+    function startVictim(maxDisconnectionDuration = 120_000, redis = context.redis) {
       return startChildNode({
-        redis: context.redis,
+        redis,
         adapterOptions,
         serverOptions: { connectionStateRecovery: { maxDisconnectionDuration } },
         extension: EXTENSION,
@@ -108,39 +108,47 @@ for (const requestsVia of ["pubsub", "stream"]) {
 
     // Breaks when a node whose process is stopped is taken for a living one for ever, when it does not
     // learn that its client is elsewhere, and when it saves its old view of the session.
-    test("or of a stopped one, as soon as it counts as dead", async (t) => {
-      const { cluster } = context;
-      const victim = await startVictim();
-      const proxy = await startProxy(victim.port);
-      t.after(() => proxy.close());
-      const client = await connectClient(`http://127.0.0.1:${proxy.port}`);
-      await recorded(client);
-      // Its connection is half open from now on: only Redis can tell the node.
-      proxy.stall();
-      victim.pause();
-      client.cut();
-      await waitFor(() => !client.socket.connected);
-      await cluster.reconnect(client, 0);
-      assert.ok(client.socket.recovered);
-      const socket = cluster.serverSocket(client);
-      socket.join("later");
-      victim.resume();
-      await waitFor(async () => (await victim.fetchSockets({ local: true })).length === 0, {
-        timeout: 20_000,
-        what: "the node to drop its socket",
+    for (const isCutOff of [false, true]) {
+      test(`or of a stopped one${isCutOff ? " that was cut off as well" : ""}, as soon as it counts as dead`, async (t) => {
+        const { cluster } = context;
+        const redis = await startProxy(context.redis.port);
+        t.after(() => redis.close());
+        const victim = await startVictim(undefined, redis.redis);
+        const proxy = await startProxy(victim.port);
+        t.after(() => proxy.close());
+        const client = await connectClient(`http://127.0.0.1:${proxy.port}`);
+        await recorded(client);
+        // Its connection is half open from now on: only Redis can tell the node.
+        proxy.stall();
+        victim.pause();
+        if (isCutOff) {
+          // It does not hear that the session is asked for, and finds out when it writes it.
+          redis.links.forEach((link) => link.destroy());
+        }
+        client.cut();
+        await waitFor(() => !client.socket.connected);
+        await cluster.reconnect(client, 0);
+        assert.ok(client.socket.recovered);
+        const socket = cluster.serverSocket(client);
+        socket.join("later");
+        victim.resume();
+        await waitFor(async () => (await victim.fetchSockets({ local: true })).length === 0, {
+          timeout: 20_000,
+          what: "the node to drop its socket",
+        });
+        await settle(300);
+        assert.equal(
+          await hasSession(cluster, pidOf(cluster, client)),
+          false,
+          "no old view is saved",
+        );
+        await cluster.cut(client);
+        await cluster.reconnect(client, 1);
+        assert.ok(client.socket.recovered);
+        assert.ok(cluster.serverSocket(client).rooms.has("later"), "not the old view");
+        await cluster.disconnect(client);
+        await victim.kill();
       });
-      await settle(300);
-      assert.equal(
-        await hasSession(cluster, pidOf(cluster, client)),
-        false,
-        "no old view is saved",
-      );
-      await cluster.cut(client);
-      await cluster.reconnect(client, 1);
-      assert.ok(client.socket.recovered);
-      assert.ok(cluster.serverSocket(client).rooms.has("later"), "not the old view");
-      await cluster.disconnect(client);
-      await victim.kill();
-    });
+    }
   });
 }
