@@ -7,7 +7,9 @@ const { Server } = require("socket.io");
 
 const { emitAtRate } = require("./pace");
 
-const [kind, port, recovery] = process.argv.slice(2);
+const [kind, port, given] = process.argv.slice(2);
+/** @type {import("./process").NodeOptions} */
+const { recovery = false, adapterOptions = {} } = JSON.parse(given);
 
 /** So large that nothing is trimmed during a measurement. */
 const MAX_LEN = 1_000_000;
@@ -21,7 +23,7 @@ function cpu() {
 
 /** @returns {Promise<any>} */
 async function makeAdapter() {
-  const options = { maxLen: MAX_LEN };
+  const options = { maxLen: MAX_LEN, ...adapterOptions };
   if (kind === "native") {
     return require("..").createAdapter(`redis://127.0.0.1:${port}`, options);
   }
@@ -92,7 +94,7 @@ async function fetchSockets(io, { count }) {
 
 (async () => {
   const http = createServer();
-  const options = recovery === "recovery" ? { connectionStateRecovery: {} } : {};
+  const options = recovery ? { connectionStateRecovery: {} } : {};
   const io = new Server(http, { adapter: await makeAdapter(), ...options });
   await new Promise((resolve) => http.listen(0, "127.0.0.1", () => resolve(undefined)));
   const nsp = io.of("/");

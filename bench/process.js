@@ -66,12 +66,16 @@ class Process {
 }
 
 /**
+ * @typedef {object} NodeOptions
+ * @property {boolean} [recovery] with connection state recovery
+ * @property {object} [adapterOptions]
+ *
  * @param {string} kind
  * @param {number} port of Redis
- * @param {{ recovery?: boolean }} [options] `recovery`: with connection state recovery
+ * @param {NodeOptions} [options]
  */
-const startNode = (kind, port, { recovery = false } = {}) =>
-  new Process("node.js", [kind, String(port), ...(recovery ? ["recovery"] : [])]);
+const startNode = (kind, port, options = {}) =>
+  new Process("node.js", [kind, String(port), JSON.stringify(options)]);
 
 const startClients = () => new Process("clients.js", []);
 
