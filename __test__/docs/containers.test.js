@@ -23,16 +23,18 @@ const { waitFor, within } = require("../helpers/wait");
 const { NODE_MAJORS } = require("../../scripts/runtimes");
 const { blocksOf } = require("./markdown");
 
-/** @param {string} language */
-function blockOf(language) {
-  const blocks = blocksOf("docs/bundlers.md").filter((block) => block.language === language);
-  assert.equal(blocks.length, 1, `blocks in ${language}`);
+/** @param {string} language @param {RegExp} content */
+function blockOf(language, content) {
+  const blocks = blocksOf("docs/bundlers.md").filter(
+    (block) => block.language === language && content.test(block.code),
+  );
+  assert.equal(blocks.length, 1, `blocks in ${language} with ${content}`);
   return blocks[0].code;
 }
 
-const DOCKERFILE = blockOf("dockerfile");
-const PROGRAM = blockOf("js");
-const { spec } = /** @type {{ spec: any }} */ (yaml.load(blockOf("yaml")));
+const DOCKERFILE = blockOf("dockerfile", /^FROM/m);
+const PROGRAM = blockOf("js", /createAdapter/);
+const { spec } = /** @type {{ spec: any }} */ (yaml.load(blockOf("yaml", /readinessProbe/)));
 const [container] = spec.containers;
 
 const instructions = DockerfileParser.parse(DOCKERFILE).getInstructions();

@@ -22,7 +22,7 @@ const TOLERANCE = 0.1;
 /** @type {{ rooms: number, bytes: number, packets: number }[]} */
 const SHAPES = [
   { rooms: 1_000, bytes: 20, packets: 10_000 },
-  { rooms: 5, bytes: 3_000, packets: 40_000 },
+  { rooms: 5, bytes: 3_000, packets: 80_000 },
 ];
 
 for (const where of ["inbox", "history"]) {
