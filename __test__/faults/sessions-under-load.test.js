@@ -58,7 +58,7 @@ describe("while Redis hangs", { concurrency: 2 }, () => {
     const adapter = node.io.of("/").adapter;
     for (let i = 0; i < unsaved; i++) {
       // what the server does for each client that has dropped
-      adapter.persistSession({ sid: `s${i}`, pid: `p${i}`, rooms: [`s${i}`], data: {} });
+      adapter.persistSession({ sid: `s${i}`, pid: `pid-${i}`, rooms: [`s${i}`], data: {} });
     }
     const begin = performance.now();
     await client.reconnect(undefined, 40_000);
