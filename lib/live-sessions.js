@@ -1,8 +1,10 @@
 "use strict";
 // Keeps the sessions of connected sockets in Redis, so that they survive their node. A session is
 // written when its socket has connected, soon after its rooms have changed, and, since nobody tells
-// when `socket.data` changes, at intervals while its client sends something.
+// when `socket.data` changes, looked at while its client sends something.
 
+const { createHash } = require("node:crypto");
+const { encodeMsgpack } = require("./codec");
 const debug = require("./debug");
 const { clearInterval, now, setImmediate, setInterval, setTimeout } = require("./timers");
 
@@ -10,6 +12,9 @@ const { clearInterval, now, setImmediate, setInterval, setTimeout } = require(".
 const PAUSE = 20;
 /** The time between two looks for sessions that must be written again, ms. */
 const INTERVAL = 5_000;
+/** After this time, the session of an active client is written also if it has not changed, ms: it tells
+ * how far the client has been sent everything. */
+const UNCHANGED = 60_000;
 /** Sessions that are not written for this long expire an hour later, ms. */
 const RENEWAL = 30 * 60_000;
 /** The number of sessions to encode before other callbacks of the event loop run. */
@@ -21,6 +26,7 @@ const SLICE = 200;
  * @property {number} generation numbers the restores of the session
  * @property {boolean} isNew whether it has no record in Redis yet
  * @property {number} writtenAt ms
+ * @property {string} [written] a digest of the rooms and the data at that time
  * @property {() => void} onData its client has sent something
  */
 
@@ -148,6 +154,7 @@ class LiveSessions {
       this.#sessions.delete(sid);
       this.#sessions.set(sid, live);
       live.writtenAt = now();
+      live.written = digestOf(live.socket);
       try {
         this.#write(live);
         live.isNew = false;
@@ -162,7 +169,10 @@ class LiveSessions {
   /** Writes the sessions again that may be out of date, or would expire. */
   #look() {
     for (const sid of this.#active) {
-      this.change(sid);
+      const live = this.#sessions.get(sid);
+      if (live && (live.writtenAt < now() - UNCHANGED || live.written !== digestOf(live.socket))) {
+        this.change(sid);
+      }
     }
     this.#active.clear();
     const before = now() - RENEWAL;
@@ -172,6 +182,19 @@ class LiveSessions {
       }
       this.change(sid);
     }
+  }
+}
+
+/**
+ * @param {any} socket
+ * @returns {string | undefined} undefined if its data cannot be encoded
+ */
+function digestOf({ rooms, data }) {
+  try {
+    const state = encodeMsgpack([[...rooms], data]);
+    return createHash("sha1").update(state).digest("base64");
+  } catch {
+    return undefined;
   }
 }
 

@@ -35,12 +35,18 @@ for (const requestsVia of ["pubsub", "stream"]) {
       });
     }
 
-    /** Waits until the sessions have a record. @param {...import("../helpers/socket-client").SocketClient} clients */
+    /** Waits until the sessions have a record, and their node a sign of life. @param {...import("../helpers/socket-client").SocketClient} clients */
     async function recorded(...clients) {
       for (const { socket } of clients) {
         const { _pid: pid } = /** @type {any} */ (socket);
         const key = `sio:session:live:{sio:session:${pid}}`;
-        await waitFor(() => context.admin.command("EXISTS", key), { what: `the record of ${pid}` });
+        const record = await waitFor(async () => (await context.admin.command("HVALS", key))[0], {
+          what: `the record of ${pid}`,
+        });
+        const [, uid] = /** @type {RegExpExecArray} */ (/^connected (\w+)/.exec(record));
+        await waitFor(() => context.admin.command("EXISTS", `sio:session:node:${uid}`), {
+          what: `the sign of life of ${uid}`,
+        });
       }
     }
 
