@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use napi::bindgen_prelude::Uint8Array;
 use napi_derive::napi;
+use slab::Slab;
 
 use super::{JsError, js_error};
 use crate::engine::Engine;
@@ -18,7 +19,7 @@ use crate::engine::namespaces::Namespace;
 use crate::engine::wire::{Data, to_msgpack};
 
 thread_local! {
-    static OPEN: RefCell<Vec<Option<Open>>> = const { RefCell::new(Vec::new()) };
+    static OPEN: RefCell<Slab<Open>> = const { RefCell::new(Slab::new()) };
 }
 
 struct Open {
@@ -36,22 +37,15 @@ pub struct NativeNamespace {
 impl NativeNamespace {
     pub(super) fn new(engine: Arc<Engine>, namespace: Arc<Namespace>) -> Self {
         let handle = namespace.handle;
-        let place = OPEN.with_borrow_mut(|open| {
-            let place = open.iter().position(Option::is_none).unwrap_or(open.len());
-            if place == open.len() {
-                open.push(None);
-            }
-            open[place] = Some(Open { engine, namespace });
-            place
-        });
+        let place = OPEN.with_borrow_mut(|open| open.insert(Open { engine, namespace }));
         Self { handle, place: place as u32 }
     }
 }
 
 impl Drop for NativeNamespace {
     fn drop(&mut self) {
-        let taken =
-            OPEN.try_with(|open| open.try_borrow_mut().ok()?.get_mut(self.place as usize)?.take());
+        // The engine is dropped outside of the borrow. An error means that the thread ends.
+        let taken = OPEN.try_with(|open| open.borrow_mut().try_remove(self.place as usize));
         drop(taken);
     }
 }
@@ -132,9 +126,9 @@ pub fn publish_binary(
 
 fn with<T>(place: u32, call: impl FnOnce(&Open) -> Result<T>) -> std::result::Result<T, JsError> {
     OPEN.with_borrow(|open| match open.get(place as usize) {
-        Some(Some(open)) => call(open),
+        Some(open) => call(open),
         // JS has let go of the namespace.
-        _ => Err(Error::Closed),
+        None => Err(Error::Closed),
     })
     .map_err(js_error)
 }
