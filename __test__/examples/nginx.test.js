@@ -6,6 +6,8 @@
 const assert = require("node:assert/strict");
 const { join } = require("node:path");
 const { after, before, describe, it } = require("node:test");
+const { createAdmin } = require("../helpers/clients");
+const { liveKeyOf } = require("../helpers/recovery");
 const { startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
 const { waitFor } = require("../helpers/wait");
@@ -173,6 +175,10 @@ describe("examples/nginx", () => {
       connectTo(killed, ["polling"]),
       connectTo(staying, ["websocket"]),
     ]);
+    const admin = await createAdmin(redis);
+    const { _pid: pid } = /** @type {any} */ (client.socket);
+    await waitFor(() => admin.command("EXISTS", liveKeyOf(pid)), { what: "the session in Redis" });
+    await admin.close();
     await killed.kill();
     const [, [welcome]] = await client.receives("welcome", 2);
     assert.notEqual(welcome.port, String(killed.port));

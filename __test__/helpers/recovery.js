@@ -16,6 +16,11 @@ async function hasSession({ admin }, pid) {
   return (await admin.command("EXISTS", SESSION_KEY_PREFIX + pid)) === 1;
 }
 
+/** The record of a connected client's session. @param {string} pid */
+function liveKeyOf(pid) {
+  return `${SESSION_KEY_PREFIX}live:{${SESSION_KEY_PREFIX}${pid}}`;
+}
+
 /**
  * A pattern of KEYS for the sessions of clients that have gone. Those of connected clients are in
  * `live:…`, the nodes' signs of life in `node:…`.
@@ -96,6 +101,7 @@ async function missedBy(cluster, client, node) {
 module.exports = {
   ENDED_SESSIONS,
   SESSION_KEY_PREFIX,
+  liveKeyOf,
   hasSession,
   sessionsIn,
   pidOf,

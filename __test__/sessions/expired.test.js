@@ -6,7 +6,7 @@ const assert = require("node:assert/strict");
 const channels = require("node:diagnostics_channel");
 const { afterEach, describe, test } = require("node:test");
 const { startCluster, useCluster, useRedis } = require("../helpers/cluster");
-const { cut, offsetOf, pidOf } = require("../helpers/recovery");
+const { cut, liveKeyOf, offsetOf, pidOf } = require("../helpers/recovery");
 const { startChildNode } = require("../helpers/remote-node");
 const { connectClient } = require("../helpers/socket-client");
 const { settle, waitFor } = require("../helpers/wait");
@@ -137,7 +137,7 @@ describe("a session that expires", () => {
     });
     const clients = await Promise.all(Array.from({ length: 10 }, () => connectClient(victim.url)));
     for (const { socket } of clients) {
-      const key = `sio:session:live:{sio:session:${/** @type {any} */ (socket)._pid}}`;
+      const key = liveKeyOf(/** @type {any} */ (socket)._pid);
       await waitFor(() => context.admin.command("EXISTS", key), { what: "the record" });
     }
     const [before, back, ...connected] = clients;

@@ -7,7 +7,7 @@ const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { useCluster } = require("../helpers/cluster");
 const { startNodeOn } = require("../helpers/node");
-const { missedBy, offsetOf, packetsOf, pidOf } = require("../helpers/recovery");
+const { liveKeyOf, missedBy, offsetOf, packetsOf, pidOf } = require("../helpers/recovery");
 const { startProxy } = require("../helpers/tcp-proxy");
 const { connectClient } = require("../helpers/socket-client");
 const { once, settle, waitFor } = require("../helpers/wait");
@@ -45,7 +45,7 @@ for (const requestsVia of ["pubsub", "stream"]) {
       const client = await connectClient(`http://127.0.0.1:${proxy.port}`);
       cluster.homes.set(client, cluster.nodes[0]);
       const socket = cluster.serverSocket(client);
-      const key = `sio:session:live:{sio:session:${pidOf(cluster, client)}}`;
+      const key = liveKeyOf(pidOf(cluster, client));
       await waitFor(() => context.admin.command("EXISTS", key), { what: "the session's record" });
       return { client, proxy, socket };
     }
@@ -151,12 +151,12 @@ describe("a half-open client whose node", () => {
     const { cluster } = context;
     const client = await cluster.connect(0);
     const pid = pidOf(cluster, client);
-    await waitFor(() => context.admin.command("EXISTS", `sio:session:live:{sio:session:${pid}}`));
+    await waitFor(() => context.admin.command("EXISTS", liveKeyOf(pid)));
     cluster.serverSocket(client).disconnect();
     await waitFor(() => !client.socket.connected);
     await cluster.reconnect(client, 1);
     assert.equal(client.socket.recovered, false);
-    const records = await context.admin.command("HVALS", `sio:session:live:{sio:session:${pid}}`);
+    const records = await context.admin.command("HVALS", liveKeyOf(pid));
     assert.deepEqual(records, [], "nothing is left of the session");
   });
 
@@ -176,7 +176,7 @@ describe("a half-open client whose node", () => {
     const client = await connectClient(owner.url);
     t.after(() => client.disconnect());
     const { pid } = /** @type {any} */ (owner.io.of("/").sockets.get(client.id));
-    await waitFor(() => context.admin.command("EXISTS", `sio:session:live:{sio:session:${pid}}`));
+    await waitFor(() => context.admin.command("EXISTS", liveKeyOf(pid)));
     owner.io.emit("first");
     await client.receives("first");
     const offset = offsetOf(client);

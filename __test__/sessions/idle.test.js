@@ -6,7 +6,7 @@
 const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { useCluster } = require("../helpers/cluster");
-const { cut, missedBy, offsetOf } = require("../helpers/recovery");
+const { cut, liveKeyOf, missedBy, offsetOf } = require("../helpers/recovery");
 const { startChildNode } = require("../helpers/remote-node");
 const { connectClient } = require("../helpers/socket-client");
 const { startProxy } = require("../helpers/tcp-proxy");
@@ -74,7 +74,7 @@ async function caughtUp() {
  */
 async function recorded({ socket }, text) {
   const { _pid: pid } = /** @type {any} */ (socket);
-  const key = `sio:session:live:{sio:session:${pid}}`;
+  const key = liveKeyOf(pid);
   const record = async () => String(await context.admin.command("HVALS", key));
   await waitFor(async () => (await record()).includes(text), { what: `${text} in the record` });
 }

@@ -6,7 +6,7 @@
 const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { useCluster } = require("../helpers/cluster");
-const { hasSession, packetsOf, pidOf } = require("../helpers/recovery");
+const { hasSession, liveKeyOf, packetsOf, pidOf } = require("../helpers/recovery");
 const { startChildNode } = require("../helpers/remote-node");
 const { startProxy } = require("../helpers/tcp-proxy");
 const { connectClient } = require("../helpers/socket-client");
@@ -39,7 +39,7 @@ for (const requestsVia of ["pubsub", "stream"]) {
     async function recorded(...clients) {
       for (const { socket } of clients) {
         const { _pid: pid } = /** @type {any} */ (socket);
-        const key = `sio:session:live:{sio:session:${pid}}`;
+        const key = liveKeyOf(pid);
         const record = await waitFor(async () => (await context.admin.command("HVALS", key))[0], {
           what: `the record of ${pid}`,
         });

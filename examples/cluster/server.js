@@ -43,6 +43,9 @@ function primary() {
     if (!closing) {
       console.error(`worker ${worker.process.pid} died`);
       fork();
+    } else if (Object.values(cluster.workers).every((other) => other.isDead())) {
+      // A connection that was for a worker that died may still be open here.
+      process.exit();
     }
   });
 
