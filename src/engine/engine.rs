@@ -23,7 +23,7 @@ use super::node_services::{NodeServices, NodeTasks};
 use super::options::{Options, Role};
 use super::presence::Pace;
 use super::random::random_name;
-use super::redis::{Connector, Credentials, Settings};
+use super::redis::{Connector, Credentials, SentinelWatch, Settings};
 use super::runtime::SharedRuntime;
 use super::session::{Generation, Gone, Restore, Save, SessionKeys, What};
 use super::stats::Stats;
@@ -123,6 +123,7 @@ impl Engine {
             tasks: Mutex::default(),
             runtime,
         });
+        engine.spawn(SentinelWatch::new(connector.clone()).run());
         if let Some(tasks) = node_tasks {
             engine.spawn_services(tasks);
         }

@@ -10,28 +10,29 @@ use std::time::Duration;
 
 use redis::PushInfo;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use super::access::{Access, CredentialsSource};
 use super::current_server::{CurrentServer, ServerOf};
 use super::dial::{Dial, Network};
 use super::race::race;
+use super::told::Told;
 use super::{
-    Backoff, Connection, Kind, RawConnection, Settings, Slots, Subscriber, TlsSettings, identity,
-    sentinel,
+    Backoff, Connection, Kind, NodeSettings, RawConnection, Settings, Slots, Subscriber,
+    TlsSettings, identity,
+    sentinel::{self, elect},
 };
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Outage, Result};
 use crate::engine::warnings::Warnings;
 
-/// A new connection uses slots that are at most this old, if the slots have just changed. Each time
-/// that they have not changed, this time doubles, up to [`LONGEST_FOR_SEVERAL`].
-const FRESH: Duration = Duration::from_millis(100);
 /// Open connections use slots that are at most this old, until an error shows that they are wrong.
 const RECENT: Duration = Duration::from_secs(5);
 /// The longest time between two attempts to connect: to a single server, and to one of several.
 const LONGEST_FOR_ONE: Duration = Duration::from_secs(2);
 const LONGEST_FOR_SEVERAL: Duration = Duration::from_millis(300);
+
+/// The task in warnings about sentinels that are not listened to.
+const LISTENING: &str = "sentinels";
 
 /// Which server a connection leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -57,52 +58,13 @@ pub(crate) struct Connector {
     data: Access,
     sentinels: Option<Access>,
     warnings: Arc<Warnings>,
-    /// Locked while the connector asks for slots, so that all callers that wait get the same
-    /// answer.
-    slots: Mutex<Told>,
+    /// What the sentinels said last. Locked while the connector asks, so that all callers that wait
+    /// get the same answer. The same goes for the slots.
+    master: Mutex<Told<Address>>,
+    slots: Mutex<Told<Slots>>,
     /// True if the connector must ask for the slots before it uses them again.
     is_outdated: AtomicBool,
     current_server: Arc<CurrentServer>,
-}
-
-/// What the connector knows of a cluster's slots.
-struct Told {
-    slots: Option<Arc<Slots>>,
-    /// The last answer, and when it came.
-    answer: Option<(Result<()>, Instant)>,
-    /// The connector asks no server again before this time has passed, however many callers find
-    /// that the slots are wrong. When a master dies, all its callers come at once, and the other
-    /// servers are busy already.
-    pause: Duration,
-}
-
-impl Default for Told {
-    fn default() -> Self {
-        Self { slots: None, answer: None, pause: FRESH }
-    }
-}
-
-impl Told {
-    /// The last answer, unless it is older than `age`. `None` asks for the newest, which may still
-    /// be as old as [`Told::pause`].
-    fn at_most(&self, age: Option<Duration>) -> Option<Result<Arc<Slots>>> {
-        let (answer, at) = self.answer.as_ref()?;
-        let age = age.unwrap_or_default().max(self.pause);
-        match (answer, &self.slots) {
-            (Ok(()), Some(slots)) if at.elapsed() < age => Some(Ok(slots.clone())),
-            (Err(error), _) if at.elapsed() < self.pause => Some(Err(error.clone())),
-            _ => None,
-        }
-    }
-
-    /// Stores an answer.
-    fn hear(&mut self, answer: Result<Slots>) -> Result<Arc<Slots>> {
-        let is_new = answer.as_ref().is_ok_and(|slots| self.slots.as_deref() != Some(slots));
-        self.pause = if is_new { FRESH } else { (self.pause * 2).min(LONGEST_FOR_SEVERAL) };
-        let answer = answer.map(|slots| self.slots.insert(Arc::new(slots)).clone());
-        self.answer = Some((answer.as_ref().map(drop).map_err(Error::clone), Instant::now()));
-        answer
-    }
 }
 
 impl Connector {
@@ -145,6 +107,7 @@ impl Connector {
             data,
             sentinels,
             warnings,
+            master: Mutex::default(),
             slots: Mutex::default(),
             is_outdated: AtomicBool::new(false),
             current_server: CurrentServer::new(),
@@ -268,7 +231,7 @@ impl Connector {
             return answer;
         }
         self.is_outdated.store(false, Ordering::Relaxed);
-        let mut nodes = told.slots.as_ref().map_or_else(Vec::new, |slots| slots.nodes().to_vec());
+        let mut nodes = told.known().map_or_else(Vec::new, |slots| slots.nodes().to_vec());
         fastrand::shuffle(&mut nodes);
         for node in &self.settings.nodes {
             if !nodes.contains(&node.address()) {
@@ -308,25 +271,72 @@ impl Connector {
         match (target, &self.settings.sentinel) {
             (Target::Node { address, asking }, _) => Ok((address.clone(), *asking)),
             (Target::Master, None) => Ok((self.settings.address(), false)),
-            (Target::Master, Some(sentinel)) => {
-                let mut sentinels: Vec<Address> =
-                    sentinel.nodes.iter().map(|node| node.address()).collect();
-                fastrand::shuffle(&mut sentinels);
-                let master = race(sentinels, |address| {
-                    let connector = self.clone();
-                    async move { connector.ask_for_master(&address).await }
-                });
-                Ok((self.reachable(master.await.map_err(most_telling)?), false))
+            (Target::Master, Some(_)) => {
+                let mut master = self.master.lock().await;
+                let answer = match master.at_most(None) {
+                    Some(answer) => answer,
+                    None => master.hear(self.ask_for_master().await),
+                };
+                Ok((self.reachable((*answer?).clone()), false))
             }
         }
     }
 
-    async fn ask_for_master(&self, address: &Address) -> Result<Address> {
-        let (Some(access), Some(settings)) = (&self.sentinels, &self.settings.sentinel) else {
-            return Err(Error::Closed);
-        };
-        let mut connection = access.open(address, false, None).await?;
-        sentinel::master(&mut connection, &settings.name).await
+    /// Asks the sentinels again. Returns the master as they know it.
+    pub(crate) async fn ask_again(self: &Arc<Self>) -> Result<Address> {
+        let mut master = self.master.lock().await;
+        let answer = master.hear(self.ask_for_master().await)?;
+        Ok((*answer).clone())
+    }
+
+    async fn ask_for_master(self: &Arc<Self>) -> Result<Address> {
+        let sentinels = self.sentinels();
+        let master = elect(sentinels, |address| {
+            let connector = self.clone();
+            async move { connector.ask_sentinel(&address).await }
+        });
+        master.await.map_err(most_telling)
+    }
+
+    async fn ask_sentinel(&self, address: &Address) -> Result<Address> {
+        let mut connection = self.sentinel_access()?.open(address, false, None).await?;
+        sentinel::master(&mut connection, self.master_name()).await
+    }
+
+    /// The sentinels' addresses; none without sentinels.
+    pub(crate) fn sentinels(&self) -> Vec<Address> {
+        let nodes = self.settings.sentinel.iter().flat_map(|sentinel| &sentinel.nodes);
+        nodes.map(NodeSettings::address).collect()
+    }
+
+    /// The name that the sentinels know the master by.
+    pub(crate) fn master_name(&self) -> &str {
+        self.settings.sentinel.as_ref().map_or("", |sentinel| &sentinel.name)
+    }
+
+    /// Subscribes to a sentinel's reports that another master has taken over. Calls `on_push` with
+    /// each, and when the connection ends. `on_push` must not block.
+    pub(crate) async fn listen_to_sentinel(
+        &self,
+        address: &Address,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Subscriber> {
+        let connection = self.sentinel_access()?.open_raw(address, false).await?;
+        let subscriber = Subscriber::new(connection, on_push).await?;
+        match subscriber.subscribe(&[sentinel::SWITCHED]).await?.pop().flatten() {
+            Some(refusal) => {
+                self.warnings.warn(LISTENING, &refusal);
+                Err(refusal)
+            }
+            None => {
+                self.warnings.clear(LISTENING);
+                Ok(subscriber)
+            }
+        }
+    }
+
+    fn sentinel_access(&self) -> Result<&Access> {
+        self.sentinels.as_ref().ok_or(Error::Closed)
     }
 
     /// Learns which server a connection leads to. If the server refuses to tell, the connection is
@@ -428,63 +438,3 @@ impl KeyConnector {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod told_tests {
-    use redis::Value;
-    use tokio::time::advance;
-
-    use super::*;
-
-    /// The reply to CLUSTER SLOTS of a cluster with one server.
-    fn slots(last: i64) -> Slots {
-        let server = vec![Value::BulkString(b"h".to_vec()), Value::Int(1)];
-        let range = vec![Value::Int(0), Value::Int(last), Value::Array(server)];
-        let ranges = if last < 0 { Vec::new() } else { vec![Value::Array(range)] };
-        let writer = Address::Tcp("h".to_owned(), 1);
-        Slots::parse(&Value::Array(ranges), &writer, |address| address).unwrap()
-    }
-
-    fn outage() -> Error {
-        Error::Connection { address: "h:1".to_owned(), reason: "refused".to_owned() }
-    }
-
-    #[test]
-    fn who_knows_most_slots_is_believed() {
-        let answers = || vec![Ok(slots(-1)), Ok(slots(16_000)), Err(outage()), Ok(slots(99))];
-        assert_eq!(widest(answers()).unwrap(), slots(16_000));
-        let error = widest(vec![Ok(slots(-1)), Ok(slots(-1))]).unwrap_err();
-        assert!(error.to_string().contains("no node that was asked"), "{error}");
-        let refused = Error::from_reply("CLUSTER", "SLOTS", "h:1", "NOPERM no permissions");
-        let error = widest(vec![Err(outage()), Err(refused), Ok(slots(-1)), Err(outage())]);
-        assert!(error.unwrap_err().is_refusal());
-        assert!(slots(16_383).is_whole() && !slots(16_382).is_whole());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn however_many_need_new_slots_servers_are_asked_at_intervals() {
-        let mut told = Told::default();
-        assert!(told.at_most(None).is_none(), "nothing is known yet");
-        told.hear(Ok(slots(16_383))).unwrap();
-        // While a master is down, many callers ask again and again.
-        let mut asked = Vec::new();
-        for ms in 0..3_000 {
-            if told.at_most(None).is_none() {
-                asked.push(ms);
-                told.hear(Ok(slots(16_383))).unwrap();
-            }
-            advance(Duration::from_millis(1)).await;
-        }
-        assert_eq!(asked[..3], [100, 300, 600]);
-        assert_eq!(asked.len(), 10);
-        // A change is returned at once. Another one may follow soon, so the pause is short again.
-        told.hear(Ok(slots(16_382))).unwrap();
-        advance(FRESH).await;
-        assert!(told.at_most(None).is_none());
-        assert!(told.at_most(Some(RECENT)).is_some());
-        told.hear(Err(outage())).unwrap_err();
-        assert!(told.at_most(None).unwrap().is_err());
-        advance(RECENT - FRESH).await;
-        assert!(told.at_most(Some(RECENT)).is_none(), "failures do not last that long");
-    }
-}

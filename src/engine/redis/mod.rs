@@ -18,9 +18,11 @@ mod raw;
 mod renewal;
 mod resp;
 mod sentinel;
+mod sentinel_watch;
 mod settings;
 mod slots;
 mod subscriber;
+mod told;
 mod transaction;
 
 pub(crate) use access::CredentialsSource;
@@ -39,6 +41,7 @@ pub(crate) use pool::{Pool, RoutedCommands};
 pub(crate) use raw::{Parts, RawConnection};
 pub(crate) use renewal::RENEWING;
 pub(crate) use resp::{Odd, Values, Walk};
+pub(crate) use sentinel_watch::SentinelWatch;
 pub(crate) use settings::{
     Credentials, Kind, NodeSettings, SentinelSettings, Settings, TlsSettings,
 };

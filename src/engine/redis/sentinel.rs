@@ -1,6 +1,10 @@
 //! Asks sentinels for the master, and checks the one that they name.
 
+use std::time::Duration;
+
 use redis::{FromRedisValue, Value};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Connection, SendCommand};
 use crate::engine::address::Address;
@@ -9,6 +13,57 @@ use crate::engine::warnings::Warnings;
 
 /// The task in warnings about this check.
 const ASKING_ROLE: &str = "ROLE";
+/// The channel in which a sentinel reports that another master has taken over.
+pub(super) const SWITCHED: &str = "+switch-master";
+/// After the first answer, the others are waited for this long.
+const FOR_THE_OTHERS: Duration = Duration::from_millis(300);
+
+/// Asks all sentinels at once. Returns the master that more than half of them name. If there is none,
+/// returns the one that most of those name who answer soon. A sentinel that is cut off from the others
+/// goes on naming the old master, which may still run. `Err` holds all failures.
+pub(super) async fn elect<F>(
+    sentinels: Vec<Address>,
+    ask: impl Fn(Address) -> F,
+) -> std::result::Result<Address, Vec<Error>>
+where
+    F: Future<Output = Result<Address>> + Send + 'static,
+{
+    let majority = sentinels.len() / 2 + 1;
+    let mut questions: JoinSet<_> = sentinels.into_iter().map(ask).collect();
+    let (mut votes, mut failures) = (Vec::<(Address, usize)>::new(), Vec::new());
+    let mut deadline = None;
+    loop {
+        let answer = match deadline {
+            Some(deadline) => timeout_at(deadline, questions.join_next()).await.unwrap_or_default(),
+            None => questions.join_next().await,
+        };
+        match answer {
+            Some(Ok(Ok(master))) => {
+                deadline.get_or_insert_with(|| Instant::now() + FOR_THE_OTHERS);
+                let count = match votes.iter_mut().find(|(named, _)| *named == master) {
+                    Some((_, count)) => {
+                        *count += 1;
+                        *count
+                    }
+                    None => {
+                        votes.push((master.clone(), 1));
+                        1
+                    }
+                };
+                if count >= majority {
+                    return Ok(master);
+                }
+            }
+            Some(Ok(Err(failure))) => failures.push(failure),
+            // The question has panicked.
+            Some(Err(_)) => {}
+            None => break,
+        }
+    }
+    // Of several with the same number, the one that was named first.
+    let most = votes.into_iter().rev().max_by_key(|(_, count)| *count);
+    most.map(|(master, _)| master).ok_or(failures)
+}
 
 pub(crate) async fn master(connection: &mut Connection, name: &str) -> Result<Address> {
     let mut command = redis::cmd("SENTINEL");

@@ -7,14 +7,16 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::{Connector, KeyConnector, Target};
+use redis::Value;
+
+use super::{Connector, KeyConnector, Target, widest};
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::RawConnection;
+use crate::engine::redis::{RawConnection, SentinelWatch, Slots};
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, reply};
 
 const SENTINELS: &str = r#"{"kind":"sentinel","sentinel":{"name":"mymaster","nodes":
-    [{"host":"s1","port":1},{"host":"s2","port":1}]}}"#;
+    [{"host":"s1","port":1},{"host":"s2","port":1},{"host":"s3","port":1}]}}"#;
 const CLUSTER: &str = r#"{"kind":"cluster","nodes":[{"host":"a","port":1},{"host":"b","port":1}]}"#;
 
 /// Connects for the key `stream`.
@@ -64,18 +66,48 @@ async fn it_logs_in_and_chooses_the_database_before_anything_else() {
     assert!(node.events().is_empty());
 }
 
+/// Lets a server answer ROLE.
+async fn role(connection: &mut ScriptedConnection, role: &str) {
+    let role = reply::array(&[reply::text(role), reply::int(0)]);
+    connection.expect("ROLE").await.reply(role).await;
+}
+
 #[tokio::test(start_paused = true)]
-async fn the_master_that_a_sentinel_names_is_asked_for_at_each_connect() {
+async fn the_sentinels_are_asked_once_for_all_who_connect_and_again_later() {
     let mut redis = ScriptedRedis::new();
     let node = TestNode::with_settings(&redis, SENTINELS);
     for master in ["m1", "m2"] {
-        let connecting = connect(&node.connector);
-        name(&mut redis.accept().await, master).await;
-        let mut connection = redis.accept_at(&format!("{master}:7")).await;
-        let master = reply::array(&[reply::text("master"), reply::int(0)]);
-        connection.expect("ROLE").await.reply(master).await;
-        connection.while_answering(connecting).await.unwrap().unwrap();
+        let connecting = [(); 5].map(|()| connect(&node.connector));
+        let mut sentinels = [redis.accept().await, redis.accept().await, redis.accept().await];
+        name(&mut sentinels[0], master).await;
+        name(&mut sentinels[1], master).await;
+        for connecting in connecting {
+            let mut connection = redis.accept_at(&format!("{master}:7")).await;
+            role(&mut connection, "master").await;
+            connection.while_answering(connecting).await.unwrap().unwrap();
+        }
+        assert!(!redis.is_dialled());
+        sleep(Duration::from_millis(100)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_master_is_the_one_that_most_sentinels_name() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, SENTINELS);
+    let connecting = connect(&node.connector);
+    let mut sentinels = [redis.accept().await, redis.accept().await, redis.accept().await];
+    // The first answer comes from a sentinel that has not heard of the failover.
+    for (sentinel, master) in sentinels.iter_mut().zip(["old", "new", "new"]) {
+        name(sentinel, master).await;
+        if master == "old" {
+            sleep(Duration::from_millis(200)).await;
+            assert!(!redis.is_dialled());
+        }
+    }
+    let mut connection = redis.accept_at("new:7").await;
+    role(&mut connection, "master").await;
+    connection.while_answering(connecting).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,8 +116,9 @@ async fn a_master_that_is_one_no_more_is_not_connected_to() {
     let node = TestNode::with_settings(&redis, SENTINELS);
     let connecting = connect(&node.connector);
     name(&mut redis.accept().await, "m1").await;
+    name(&mut redis.accept().await, "m1").await;
     let mut connection = redis.accept_at("m1:7").await;
-    connection.expect("ROLE").await.reply(reply::array(&[reply::text("slave")])).await;
+    role(&mut connection, "slave").await;
     assert!(matches!(connecting.await.unwrap(), Err(Error::Unavailable { .. })));
     connection.closed().await;
 }
@@ -96,6 +129,7 @@ async fn without_permission_for_role_the_sentinels_are_believed() {
     let node = TestNode::with_settings(&redis, SENTINELS);
     let connecting = connect(&node.connector);
     name(&mut redis.accept().await, "m1").await;
+    name(&mut redis.accept().await, "m1").await;
     let mut connection = redis.accept_at("m1:7").await;
     connection.expect("ROLE").await.refuse("NOPERM no permissions").await;
     connection.while_answering(connecting).await.unwrap().unwrap();
@@ -103,24 +137,27 @@ async fn without_permission_for_role_the_sentinels_are_believed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sentinel_that_hangs_or_knows_no_master_holds_nobody_up() {
+async fn sentinels_that_hang_or_know_no_master_hold_nobody_up() {
     let mut redis = ScriptedRedis::new();
     let node = TestNode::with_settings(&redis, SENTINELS);
     let connecting = connect(&node.connector);
-    let mut hanging = redis.accept().await;
+    let (mut hanging, mut also) = (redis.accept().await, redis.accept().await);
     hanging.expect("SENTINEL").await;
+    also.expect("SENTINEL").await;
     let before = Instant::now();
     name(&mut redis.accept().await, "m1").await;
-    assert!((290..310).contains(&before.elapsed().as_millis()));
     let mut connection = redis.accept_at("m1:7").await;
+    assert!((290..310).contains(&before.elapsed().as_millis()));
     connection.while_answering(connecting).await.unwrap().unwrap();
 
+    sleep(Duration::from_secs(1)).await;
     let connecting = connect(&node.connector);
     let before = Instant::now();
     redis.accept().await.expect("SENTINEL").await.reply(reply::nil()).await;
+    redis.refuse().await;
     name(&mut redis.accept().await, "m1").await;
-    assert!(before.elapsed().as_millis() < 10, "the next one is asked at once");
     let mut connection = redis.accept_at("m1:7").await;
+    assert!(before.elapsed().as_millis() < 10, "nobody is left who could name another one");
     connection.while_answering(connecting).await.unwrap().unwrap();
 }
 
@@ -132,7 +169,72 @@ async fn where_no_sentinel_names_a_master_the_refusal_is_the_error() {
     let words = "NOPERM no permissions";
     redis.accept().await.expect("SENTINEL").await.refuse(words).await;
     redis.refuse().await;
+    redis.refuse().await;
     assert!(matches!(connecting.await.unwrap(), Err(Error::Refused { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_sentinel_reports_another_master_all_connections_learn_of_it() {
+    let mut redis = ScriptedRedis::new();
+    let settings = r#"{"kind":"sentinel","sentinel":{"name":"mymaster",
+        "nodes":[{"host":"s1","port":1}]}}"#;
+    let node = TestNode::with_settings(&redis, settings);
+    let watch = tokio::spawn(SentinelWatch::new(node.connector.clone()).run());
+    let mut reports = redis.accept().await;
+    let subscribed =
+        |kind| reply::array(&[reply::text(kind), reply::text("+switch-master"), reply::int(1)]);
+    reports.expect("SUBSCRIBE +switch-master").await.reply(subscribed("subscribe")).await;
+    // What was reported before is asked for.
+    name(&mut redis.accept().await, "m1").await;
+    let mut looking = redis.accept_at("m1:7").await;
+    role(&mut looking, "master").await;
+    looking.while_answering(sleep(Duration::from_secs(1))).await;
+
+    let connecting = connect(&node.connector);
+    name(&mut redis.accept().await, "m1").await;
+    let mut old = redis.accept_at("m1:7").await;
+    role(&mut old, "master").await;
+    let connection = old.while_answering(connecting).await.unwrap().unwrap();
+    assert!(connection.server().is_current());
+
+    for (text, is_ours) in [("other m1 7 m2 7", false), ("mymaster m1 7 m2 7", true)] {
+        let words = ["message", "+switch-master", text].map(reply::text);
+        reports.send(&reply::array(&words)).await;
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(redis.is_dialled(), is_ours);
+    }
+    name(&mut redis.accept().await, "m2").await;
+    redis.run_id = "run-2".to_owned();
+    let mut new = redis.accept_at("m2:7").await;
+    role(&mut new, "master").await;
+    new.while_answering(sleep(Duration::from_millis(10))).await;
+    assert!(!connection.server().is_current());
+    watch.abort();
+}
+
+#[test]
+fn who_knows_most_slots_is_believed() {
+    let answers = || vec![Ok(slots_up_to(-1)), Ok(slots_up_to(16_000)), Err(outage())];
+    assert_eq!(widest(answers()).unwrap(), slots_up_to(16_000));
+    let error = widest(vec![Ok(slots_up_to(-1)), Ok(slots_up_to(-1))]).unwrap_err();
+    assert!(error.to_string().contains("no node that was asked"), "{error}");
+    let refused = Error::from_reply("CLUSTER", "SLOTS", "h:1", "NOPERM no permissions");
+    let error = widest(vec![Err(outage()), Err(refused), Ok(slots_up_to(-1)), Err(outage())]);
+    assert!(error.unwrap_err().is_refusal());
+    assert!(slots_up_to(16_383).is_whole() && !slots_up_to(16_382).is_whole());
+}
+
+/// The slots of a cluster with one server.
+fn slots_up_to(last: i64) -> Slots {
+    let server = vec![Value::BulkString(b"h".to_vec()), Value::Int(1)];
+    let range = vec![Value::Int(0), Value::Int(last), Value::Array(server)];
+    let ranges = if last < 0 { Vec::new() } else { vec![Value::Array(range)] };
+    let writer = Address::Tcp("h".to_owned(), 1);
+    Slots::parse(&Value::Array(ranges), &writer, |address| address).unwrap()
+}
+
+fn outage() -> Error {
+    Error::Connection { address: "h:1".to_owned(), reason: "refused".to_owned() }
 }
 
 #[tokio::test(start_paused = true)]
