@@ -150,8 +150,8 @@ class Recovery {
 
   /**
    * Adds to upstream's fields for each room the last entry before the socket joined: earlier broadcasts
-   * to the room were not for this client. Also the last offset that was sent before the CONNECT: see
-   * {@link restore}.
+   * to the room were not for this client. Also the last offset that was sent before the CONNECT, and the
+   * last own entry that was delivered while the stream could not be read: see {@link doubtAbout}.
    *
    * @param {any} session
    */
@@ -164,9 +164,15 @@ class Recovery {
     );
     const socket = this.#nsp.sockets.get(session.sid);
     const sent = socket && this.#sent(socket, later(joined?.get(session.sid) ?? START, begin));
-    const sentAhead = (socket && this.#arrivals.sentAhead(socket)) ?? START;
-    const ahead = later(sentAhead, this.#engine.sessions.deliveredAhead(this.#nsp.name));
-    return { ...session, since, ...sent, ...(ahead !== START && { ahead }) };
+    const ahead = socket && this.#arrivals.sentAhead(socket);
+    const deliveredAhead = this.#engine.sessions.deliveredAhead(this.#nsp.name);
+    return {
+      ...session,
+      since,
+      ...sent,
+      ...(ahead !== undefined && { ahead }),
+      ...(deliveredAhead !== START && { deliveredAhead }),
+    };
   }
 
   /**
@@ -311,12 +317,11 @@ class Recovery {
       restored = await this.#engine.sessions.restore(this.#nsp.name, pid, offset, gone);
     }
     const session = /** @type {any} */ (decodeMsgpack(restored.session));
-    if (typeof session.ahead === "string" && isAfter(session.ahead, offset ?? START)) {
-      // A client holds back packets that arrive before its CONNECT, and counts them as received when the
-      // CONNECT arrives. This client never got the CONNECT, and may still hold some of the packets.
+    const doubt = doubtAbout(session, offset ?? START);
+    if (doubt !== undefined) {
       this.#refuse({ ...session, generation: restored.generation });
-      this.#engine.sessions.refuse("its connection broke before the last recovery was complete");
-      throw new Error("session not restored: the client may hold packets of its last recovery");
+      this.#engine.sessions.refuse(doubt);
+      throw new Error(`session not restored: ${doubt}`);
     }
     if (this.#nsp.sockets.has(session.sid) || this.#arrivals.get(session.sid)) {
       this.#engine.sessions.refuse("its socket exists");
@@ -417,6 +422,7 @@ class Recovery {
     this.#arrivals.expect({ ...session }, offset, since, packets);
     delete session.since;
     delete session.ahead;
+    delete session.deliveredAhead;
     delete session.lastSent;
     delete session.sentUpTo;
     delete session.generation;
@@ -434,6 +440,27 @@ class Recovery {
    */
   keep(packet, opts) {
     this.#arrivals.keep(packet, opts);
+  }
+}
+
+/**
+ * Why nobody can tell which packets a client holds.
+ *
+ * @param {any} session
+ * @param {string} offset the last one that the client has received
+ * @returns {string | undefined} undefined if it is certain
+ */
+function doubtAbout({ ahead, deliveredAhead, lastSent, sentUpTo }, offset) {
+  // A client holds back packets that arrive before its CONNECT, and counts them as received when the
+  // CONNECT arrives. This client never got the CONNECT, and may still hold some of the packets.
+  if (typeof ahead === "string" && isAfter(ahead, offset)) {
+    return "the client may hold packets of its last recovery";
+  }
+  // Its node has delivered own packets at once, and those of other nodes, which stand before them in the
+  // stream, later or not at all.
+  if (typeof deliveredAhead === "string" && isAfter(deliveredAhead, offset)) {
+    const isWhole = lastSent === offset && !isAfter(deliveredAhead, sentUpTo);
+    return isWhole ? undefined : "its node had delivered packets ahead of the stream";
   }
 }
 

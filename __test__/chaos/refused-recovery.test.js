@@ -31,6 +31,32 @@ const REFUSALS = {
 };
 
 /**
+ * Two nodes, the first of which has a user of its own.
+ *
+ * @param {import("node:test").TestContext} t
+ */
+async function startTwo(t) {
+  const redis = await startRedis();
+  defer(t, () => redis.stop());
+  const admin = await createAdmin(redis);
+  defer(t, () => admin.close());
+  const setUser = (/** @type {string[]} */ ...rules) =>
+    admin.command("ACL", "SETUSER", USER, ...rules);
+  await setUser("on", ">secret", "~*", "&*", "+@all");
+  const server = { host: redis.host, port: redis.port };
+  const nodes = await Promise.all(
+    [{ ...server, username: USER, password: "secret" }, server].map((settings) =>
+      startNodeOn(
+        { adapterArgument: settings, close: async () => {} },
+        { serverOptions: { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } } },
+      ),
+    ),
+  );
+  defer(t, () => Promise.all(nodes.map((node) => node.close())));
+  return { admin, nodes, setUser };
+}
+
+/**
  * @param {import("../helpers/clients").Admin} admin
  * @returns {Promise<Set<string>>} the packets in the stream, as `emitter:number`
  */
@@ -44,23 +70,7 @@ describe("clients that leave while", { concurrency: 3 }, () => {
   for (const [what, [refuse, permit]] of Object.entries(REFUSALS)) {
     for (const where of ["the same node", "another node"]) {
       test(`${what} and come back at ${where}`, async (t) => {
-        const redis = await startRedis();
-        defer(t, () => redis.stop());
-        const admin = await createAdmin(redis);
-        defer(t, () => admin.close());
-        const setUser = (/** @type {string[]} */ ...rules) =>
-          admin.command("ACL", "SETUSER", USER, ...rules);
-        await setUser("on", ">secret", "~*", "&*", "+@all");
-        const server = { host: redis.host, port: redis.port };
-        const nodes = await Promise.all(
-          [{ ...server, username: USER, password: "secret" }, server].map((settings) =>
-            startNodeOn(
-              { adapterArgument: settings, close: async () => {} },
-              { serverOptions: { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } } },
-            ),
-          ),
-        );
-        defer(t, () => Promise.all(nodes.map((node) => node.close())));
+        const { admin, nodes, setUser } = await startTwo(t);
         const clients = await Promise.all(
           Array.from({ length: CLIENTS }, () => connectClient(nodes[0].url)),
         );
@@ -137,4 +147,48 @@ describe("clients that leave while", { concurrency: 3 }, () => {
       });
     }
   }
+});
+
+// Breaks when what a node has delivered ahead of the stream counts against clients that it was not for.
+test("clients that leave when their node has read everything again are recovered", async (t) => {
+  const { nodes, setUser } = await startTwo(t);
+  const [{ io, url }] = nodes;
+  io.on("connection", (socket) => socket.join(socket.handshake.auth.room));
+  const [idle, member, witness] = await Promise.all(
+    ["idle", "room", "witness"].map((room) => connectClient(url, { auth: { room } })),
+  );
+  defer(t, () => [idle, member, witness].forEach((client) => client.disconnect()));
+  io.emit("first");
+  await Promise.all([idle, member].map((client) => client.receives("first")));
+
+  await setUser("-xread");
+  await waitFor(
+    () => {
+      io.to("room").emit("ahead");
+      return member.received("ahead").length > 10;
+    },
+    { interval: 100, what: "packets that are delivered ahead of the stream" },
+  );
+  await setUser("+xread");
+  await waitFor(
+    () => {
+      nodes[1].io.to("witness").emit("probe");
+      return witness.received("probe").length > 0;
+    },
+    { interval: 50, what: "the node to have read everything" },
+  );
+
+  // Only now the member's offset tells what it has.
+  io.to("room").emit("later");
+  await member.receives("later");
+  for (const client of [idle, member]) {
+    client.cut();
+    await client.reconnect(nodes[1].url);
+    assert.equal(client.socket.recovered, true);
+  }
+  const sent = member.received("ahead").length;
+  nodes[1].io.emit("last");
+  await Promise.all([idle, member].map((client) => client.receives("last")));
+  assert.equal(member.received("ahead").length, sent);
+  assert.equal(idle.received("ahead").length, 0);
 });

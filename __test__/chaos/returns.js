@@ -133,7 +133,10 @@ function causeOf({ pid, reason, sawSession, tries, connectedFor, ...start }) {
   if (pid === undefined) {
     return "it had no session";
   }
-  if (start.wasRefused && /may hold packets|were lost|Redis refused/.test(reason)) {
+  if (
+    start.wasRefused &&
+    /may hold packets|ahead of the stream|were lost|Redis refused/.test(reason)
+  ) {
     return "Redis had refused packets or sessions";
   }
   if (UNSURE.test(reason)) {
