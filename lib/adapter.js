@@ -80,12 +80,14 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onSessionTaken: (pid) => this.#recovery?.onTaken(pid),
       onSessionExpired: (session) => emitToAll(this, "sessionExpired", session),
     });
-    this.#publisher = new Publisher(engine, this.#namespace, {
+    const context = {
       nsp: nsp.name,
+      onReached: (/** @type {string | undefined} */ offset) => this.#reach(offset),
+      hasRecipients: (/** @type {Targets} */ opts) => hasRecipients(this, opts),
+    };
+    this.#publisher = new Publisher(engine, this.#namespace, context, {
       onlyPlaintext: options.onlyPlaintext,
       keepsDates: !canEncode(nsp),
-      onReached: (offset) => this.#reach(offset),
-      hasRecipients: (opts) => hasRecipients(this, opts),
     });
   }
 

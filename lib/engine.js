@@ -40,11 +40,11 @@ const SLICE_TIME = 10;
  * @property {(session: any) => void} onSessionExpired
  *
  * @typedef {import("../index").Loss} Loss
- * @callback Published called once per publish, in the stream's order: with the entry's ID, or with
- * an error if it was not written
- * @param {Error | null} error
- * @param {string} [id]
- * @param {LocalPart} [localPart] what is left to do here; absent if the queue refused the publish
+ *
+ * @typedef {object} Published what waits for the end of a publish
+ * @property {(error: Error | null, id?: string, localPart?: LocalPart) => void} end called once per
+ * publish, in the stream's order: with the entry's ID and what is left to do here, or with an error if
+ * it was not written
  */
 
 /**
@@ -238,7 +238,7 @@ class Engine {
         throw error;
       }
       this.#warnOfFullQueue(error);
-      return published(error);
+      return published.end(error);
     }
     if (this.#publishes.size === 0) {
       this.#keepAlive.ref();
@@ -407,7 +407,7 @@ class Engine {
   #onPublished(ticket, localPart, id, error) {
     const published = this.#publishes.take(ticket);
     this.#queueIsFull &&= error !== undefined;
-    published?.(error ? new EngineError(error) : null, id, localPart);
+    published?.end(error ? new EngineError(error) : null, id, localPart);
   }
 
   /** @param {number} call */

@@ -14,6 +14,7 @@ const closedError = (message) => new EngineError({ code: CLOSED, message });
 
 /** The messages that were emitted between two flushes. */
 class Span {
+  #reasonOf;
   #emitted = 0;
   #ended = 0;
   #failed = 0;
@@ -21,6 +22,11 @@ class Span {
   #error;
   /** @type {(() => void) | undefined} */
   #onEnd;
+
+  /** @param {(error: Error) => EngineError} reasonOf called for each message that failed */
+  constructor(reasonOf) {
+    this.#reasonOf = reasonOf;
+  }
 
   begin() {
     this.#emitted++;
@@ -31,7 +37,8 @@ class Span {
     this.#ended++;
     if (error) {
       this.#failed++;
-      this.#error ??= /** @type {EngineError} */ (error);
+      const reason = this.#reasonOf(error);
+      this.#error ??= reason;
     }
     if (this.#ended === this.#emitted) {
       this.#onEnd?.();
@@ -68,7 +75,7 @@ class Outbox {
   #engine;
   #onlyPlaintext;
   /** The messages since the last flush. */
-  #span = new Span();
+  #span = new Span((error) => this.#reasonOf(error));
   /** Settles when all messages of earlier spans are written or have failed. @type {Promise<unknown>} */
   #earlier = Promise.resolve();
   /** The number of messages that were given up at the close. */
@@ -108,16 +115,21 @@ class Outbox {
       throw closedError("the emitter is closed");
     }
     const encoded = encodeData(type, data, this.#onlyPlaintext);
-    const span = this.#span;
-    this.#engine.publish(namespace, type, encoded, (error) => {
-      if (/** @type {EngineError | null} */ (error)?.code === CLOSED) {
-        this.#givenUp++;
-        error = closedError("the emitter was closed before it was known that Redis had taken them");
-      }
-      span.end(error);
-    });
+    this.#engine.publish(namespace, type, encoded, this.#span);
     // Counted only here: if the data cannot be encoded, the call above throws, and nothing was emitted.
-    span.begin();
+    this.#span.begin();
+  }
+
+  /**
+   * @param {any} error with which the engine has failed a message
+   * @returns {EngineError} the reason for users
+   */
+  #reasonOf(error) {
+    if (error.code !== CLOSED) {
+      return error;
+    }
+    this.#givenUp++;
+    return closedError("the emitter was closed before it was known that Redis had taken them");
   }
 
   /**
@@ -129,7 +141,7 @@ class Outbox {
    */
   flush() {
     const span = this.#span;
-    this.#span = new Span();
+    this.#span = new Span((error) => this.#reasonOf(error));
     const ended = Promise.all([this.#earlier, span.ended()]).then(() => {});
     this.#earlier = ended;
     const flushed = ended.then(() => span.check());

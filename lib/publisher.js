@@ -2,49 +2,41 @@
 // Writes the messages of one namespace to its stream, and does the local part of each in the stream's
 // order.
 
-const { AsyncResource } = require("node:async_hooks");
 const { MessageType } = require("socket.io-adapter");
 
 const { encodeBroadcast, encodeData } = require("./codec");
-const debug = require("./debug");
-const { FOR_NOBODY } = require("./events");
+const { OwnMessage } = require("./own-message");
 
 /**
  * @typedef {import("./engine").Engine} Engine
+ * @typedef {import("./own-message").Local} Local
+ * @typedef {import("./own-message").MessageContext} MessageContext
  * @typedef {import("./targets").Targets} Targets
- * @typedef {Parameters<import("./engine").Published>[2]} LocalPart
  */
 
 class Publisher {
   #engine;
   #namespace;
-  #nsp;
+  #context;
   #onlyPlaintext;
   #keepsDates;
-  #onReached;
-  #hasRecipients;
   /** @type {Promise<void> | undefined} */
   #ownChange;
 
   /**
    * @param {Engine} engine
    * @param {import("./namespace").Namespace} namespace
+   * @param {MessageContext} context
    * @param {object} options
-   * @param {string} options.nsp
    * @param {boolean} options.onlyPlaintext
    * @param {boolean} options.keepsDates true if the server's parser sends dates to clients as dates
-   * @param {(offset?: string) => void} options.onReached called when a message has reached its turn
-   * @param {(opts: Targets) => boolean} options.hasRecipients whether there may be some on this node
    */
-  constructor(engine, namespace, options) {
-    const { nsp, onlyPlaintext, keepsDates, onReached, hasRecipients } = options;
+  constructor(engine, namespace, context, { onlyPlaintext, keepsDates }) {
     this.#engine = engine;
     this.#namespace = namespace;
-    this.#nsp = nsp;
+    this.#context = context;
     this.#onlyPlaintext = onlyPlaintext;
     this.#keepsDates = keepsDates;
-    this.#onReached = onReached;
-    this.#hasRecipients = hasRecipients;
   }
 
   /** The last of this node's joins, leaves and disconnects that is not applied yet. */
@@ -67,9 +59,9 @@ class Publisher {
    */
   publish(type, encoded) {
     return new Promise((resolve, reject) => {
-      this.#engine.publish(this.#namespace, type, encoded, (error, id) =>
-        error ? reject(error) : resolve(id),
-      );
+      this.#engine.publish(this.#namespace, type, encoded, {
+        end: (error, id) => (error ? reject(error) : resolve(id)),
+      });
     });
   }
 
@@ -81,7 +73,7 @@ class Publisher {
    * @param {number} type of a change of rooms
    * @param {any} data
    * @param {Targets} opts
-   * @param {(offset?: string, localPart?: LocalPart) => void} local
+   * @param {Local} local
    * @returns {Promise<void>} resolved when the local part is done
    */
   writeThen(type, data, opts, local) {
@@ -97,7 +89,7 @@ class Publisher {
    *
    * @param {any} packet
    * @param {Targets} opts
-   * @param {(offset?: string, localPart?: LocalPart) => void} local
+   * @param {Local} local
    * @returns {Promise<void>} resolved when the local part is done
    */
   broadcastThen(packet, opts, local) {
@@ -113,42 +105,23 @@ class Publisher {
    * @param {number} type
    * @param {import("./codec").EncodedData} encoded
    * @param {Targets} opts
-   * @param {(offset?: string, localPart?: LocalPart) => void} local
+   * @param {Local} local
    * @returns {Promise<void>}
    */
   #write(type, encoded, opts, local) {
-    // Handlers and listeners find the caller's AsyncLocalStorage, as with an adapter that acts at once.
-    const caller = new AsyncResource("SocketIORedisPublish", { requireManualDestroy: true });
-    /** @type {() => void} */
-    let done = () => {};
-    /** @type {Promise<void>} */
-    const promise = new Promise((resolve) => (done = resolve));
-    this.#engine.publish(this.#namespace, type, encoded, (error, offset, localPart) => {
-      if (error) {
-        debug("message of type %d in %s not published: %s", type, this.#nsp, error.message);
-      }
-      this.#onReached(offset);
-      // Before the local part, because its handlers may throw.
-      done();
-      try {
-        // A socket may have joined since the engine looked.
-        if (localPart !== FOR_NOBODY || this.#hasRecipients(opts)) {
-          caller.runInAsyncScope(local, undefined, offset, localPart);
-        }
-      } finally {
-        // jest would report it as an open handle until it is collected.
-        caller.emitDestroy();
-      }
-    });
+    const mayBeForSomebody = this.#ownChange !== undefined || this.#context.hasRecipients(opts);
+    const message = new OwnMessage(this.#context, type, opts, local, mayBeForSomebody);
+    this.#engine.publish(this.#namespace, type, encoded, message);
+    const { done } = message;
     if (type !== MessageType.BROADCAST) {
-      this.#ownChange = promise;
-      promise.then(() => {
-        if (this.#ownChange === promise) {
+      this.#ownChange = done;
+      done.then(() => {
+        if (this.#ownChange === done) {
           this.#ownChange = undefined;
         }
       });
     }
-    return promise;
+    return done;
   }
 }
 

@@ -104,3 +104,22 @@ test("handlers of joins and disconnects have the AsyncLocalStorage of the call",
   await waitFor(() => stores.length === 2, { what: "both handlers" });
   assert.deepEqual(stores, ["join", "disconnect"]);
 });
+
+test("listeners for outgoing packets have the AsyncLocalStorage of the emit", async () => {
+  const { cluster } = context;
+  const storage = new AsyncLocalStorage();
+  /** @type {any[]} */
+  const heard = [];
+  const client = await cluster.connect(0);
+  cluster.serverSocket(client).onAnyOutgoing((name) => heard.push([name, storage.getStore()]));
+  storage.run("first", () => cluster.io(0).to(client.id).emit("to a member", 1));
+  storage.run("second", () => {
+    cluster.io(0).in(client.id).socketsJoin("a new room");
+    cluster.io(0).to("a new room").emit("behind a join", 2);
+  });
+  await client.receives("behind a join", 1);
+  assert.deepEqual(heard, [
+    ["to a member", "first"],
+    ["behind a join", "second"],
+  ]);
+});

@@ -1,0 +1,94 @@
+"use strict";
+// A message that this node has published, and what is left to do here when its turn in the stream comes.
+// One object holds all of it, since a node may publish some 100,000 messages per second.
+
+const { AsyncResource } = require("node:async_hooks");
+
+const debug = require("./debug");
+const { FOR_NOBODY } = require("./events");
+
+/**
+ * @typedef {import("./targets").Targets} Targets
+ * @typedef {import("./events").LocalPart} LocalPart
+ *
+ * @typedef {(offset?: string, localPart?: LocalPart) => void} Local
+ *
+ * @typedef {object} MessageContext what the messages of a namespace share
+ * @property {string} nsp
+ * @property {(offset?: string) => void} onReached called when a message has reached its turn
+ * @property {(opts: Targets) => boolean} hasRecipients whether there may be some on this node
+ */
+
+class OwnMessage {
+  /** @type {() => void} */
+  #resolve = () => {};
+  #context;
+  #type;
+  #opts;
+  #local;
+  #caller;
+  /** Resolved when the local part is done. @type {Promise<void>} */
+  done = new Promise((resolve) => (this.#resolve = resolve));
+
+  /**
+   * @param {MessageContext} context
+   * @param {number} type
+   * @param {Targets} opts
+   * @param {Local} local the local part
+   * @param {boolean} mayBeForSomebody whether it may be for sockets that this node has by now, or that
+   * changes of rooms before it add
+   */
+  constructor(context, type, opts, local, mayBeForSomebody) {
+    this.#context = context;
+    this.#type = type;
+    this.#opts = opts;
+    this.#local = local;
+    // Handlers and listeners find the caller's AsyncLocalStorage, as with an adapter that acts at once.
+    // That adapter would call none if nobody gets the message.
+    this.#caller = mayBeForSomebody
+      ? new AsyncResource("SocketIORedisPublish", { requireManualDestroy: true })
+      : undefined;
+  }
+
+  /**
+   * Does the local part. The engine calls this when the turn of the message comes, or with the reason
+   * why the message is not in the stream.
+   *
+   * @param {Error | null} error
+   * @param {string} [offset]
+   * @param {LocalPart} [localPart]
+   */
+  end(error, offset, localPart) {
+    const { nsp, onReached, hasRecipients } = this.#context;
+    if (error) {
+      debug("message of type %d in %s not published: %s", this.#type, nsp, error.message);
+    }
+    onReached(offset);
+    // Before the local part, because its handlers may throw. Who waits continues after it.
+    this.#resolve();
+    try {
+      // A socket may have joined since the engine looked.
+      if (localPart !== FOR_NOBODY || hasRecipients(this.#opts)) {
+        this.#act(offset, localPart);
+      }
+    } finally {
+      // jest would report it as an open handle until it is collected.
+      this.#caller?.emitDestroy();
+    }
+  }
+
+  /**
+   * @param {string} [offset]
+   * @param {LocalPart} [localPart]
+   */
+  #act(offset, localPart) {
+    const local = this.#local;
+    if (this.#caller === undefined) {
+      local(offset, localPart);
+    } else {
+      this.#caller.runInAsyncScope(local, undefined, offset, localPart);
+    }
+  }
+}
+
+module.exports = { OwnMessage };
