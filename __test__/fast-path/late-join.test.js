@@ -72,6 +72,21 @@ describe("a packet for a socket that joins later in the same tick", () => {
     client.disconnect();
   });
 
+  test("is sent as it was emitted, behind a join of the same tick", async () => {
+    const { cluster } = context;
+    const client = await cluster.connect(0);
+    const data = { number: 1 };
+    untilReadBack(() => cluster.io(0).in(client.id).socketsJoin("joined"));
+    untilReadBack(() => cluster.io(0).to("joined").emit("an object", data));
+    data.number = 2;
+    await client.receives("an object");
+    assert.deepEqual(
+      client.record.map(([, payload]) => payload),
+      [{ number: 1 }],
+    );
+    client.disconnect();
+  });
+
   test("is still for nobody where nobody joins", async () => {
     const { cluster } = context;
     const [member, outsider] = await Promise.all([cluster.connect(0), cluster.connect(0)]);

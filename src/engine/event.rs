@@ -189,6 +189,14 @@ impl Event {
         }
     }
 
+    /// See [`StreamEvent::may_change_rooms`].
+    pub(crate) fn may_change_rooms(&self) -> bool {
+        match self {
+            Event::Stream(event) => event.may_change_rooms(),
+            Event::Notice(_) => true,
+        }
+    }
+
     /// The bytes that it takes in the inbox.
     pub(crate) fn size(&self) -> usize {
         match self {
@@ -199,6 +207,16 @@ impl Event {
 }
 
 impl StreamEvent {
+    /// Whether sockets may join rooms while JS handles it. Packets do not count, although a listener
+    /// for outgoing packets may do anything.
+    pub(crate) fn may_change_rooms(&self) -> bool {
+        match self {
+            StreamEvent::Broadcast(_) => false,
+            StreamEvent::Published(Completion { local, .. }) => *local == Local::Js,
+            _ => true,
+        }
+    }
+
     /// The bytes that it takes in the inbox.
     pub(crate) fn size(&self) -> usize {
         let heap = match self {

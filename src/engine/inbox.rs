@@ -43,6 +43,10 @@ struct State {
     bytes: usize,
     /// Whether JS is still handling what it drained last.
     is_handling: bool,
+    /// How many of the events may change rooms, those included that JS is still handling.
+    changes: usize,
+    /// How many of those that JS is still handling.
+    changes_handled: usize,
     /// How many events were drained.
     taken: u64,
     /// Pairs of an event's number, counted from the start, and the time at which it came in. The
@@ -117,6 +121,7 @@ impl Inbox {
                 state.mark();
             }
             state.bytes += event.size();
+            state.changes += usize::from(event.may_change_rooms());
             state.events.push_back(event);
         }
         let wake = was_empty && !state.events.is_empty();
@@ -165,6 +170,7 @@ impl Inbox {
         let mut left_out = self.left_out();
         left_out.forget();
         let mut state = self.lock();
+        state.changes -= std::mem::take(&mut state.changes_handled);
         let mut taken = Vec::with_capacity(most.min(state.events.len()));
         let mut bytes = 0;
         while taken.len() < most
@@ -173,6 +179,7 @@ impl Inbox {
         {
             bytes += event.size();
             state.bytes -= event.size();
+            state.changes_handled += usize::from(event.may_change_rooms());
             let ends = matches!(event, Event::Stream(StreamEvent::Restored { .. }));
             taken.push(event);
             if ends {
@@ -203,6 +210,11 @@ impl Inbox {
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
         state.events.is_empty() && !state.is_handling
+    }
+
+    /// Whether JS has yet to handle something that may change rooms.
+    pub(crate) fn may_change_rooms(&self) -> bool {
+        self.lock().changes > 0
     }
 
     /// The number of events that wait, and their bytes.

@@ -44,6 +44,7 @@ impl Reader {
             namespaces: Open::new(&self.namespaces),
             events: Vec::new(),
             is_idle,
+            may_change_rooms: self.inbox.may_change_rooms(),
             missing: 0,
             is_unsure: false,
             changes: Vec::new(),
@@ -192,6 +193,8 @@ struct Sorting<'a, 'n> {
     events: Vec<StreamEvent>,
     /// JS has handled everything that came before this page.
     is_idle: bool,
+    /// JS has yet to handle something that may change rooms.
+    may_change_rooms: bool,
     /// How many entries are missing, by the sequences of their writers.
     missing: u64,
     /// Some entries cannot show whether others are missing before them.
@@ -241,9 +244,10 @@ impl<'a> Sorting<'a, '_> {
         if let Some(origin) = entry.origin
             && origin.writer == self.reader.stream.writer_id
         {
-            let local = || local_part(&entry, head, namespace.map(|n| &**n), is_idle);
+            let may_change_rooms = self.may_change_rooms;
+            let local = || local_part(&entry, head, namespace.map(|n| &**n), may_change_rooms);
             let done = cursor.own.read(origin.seq, entry.id, local);
-            self.events.extend(done.into_iter().map(StreamEvent::Published));
+            done.into_iter().map(StreamEvent::Published).for_each(|event| self.push(event));
             return;
         }
         let namespace = namespace.filter(|_| *entry.uid != *self.reader.uid);
@@ -260,10 +264,16 @@ impl<'a> Sorting<'a, '_> {
         match namespace.filter(is_wanted) {
             Some(namespace) => {
                 self.reader.stats.delivered.add(1);
-                self.events.push(delivery(&entry, head, namespace));
+                let event = delivery(&entry, head, namespace);
+                self.push(event);
             }
             None => self.skipped += 1,
         }
+    }
+
+    fn push(&mut self, event: StreamEvent) {
+        self.may_change_rooms |= event.may_change_rooms();
+        self.events.push(event);
     }
 
     /// Counts an entry of a type that JS does not handle.
@@ -312,22 +322,25 @@ fn delivery(
     }
 }
 
-/// The local part of one of our own entries. Rust prepares it only for broadcasts. `is_idle` is
-/// true if nothing waits for JS before this entry.
+/// The local part of one of our own entries. Rust prepares it only for broadcasts.
+///
+/// If rooms may change before JS comes to this entry, JS gets the packet in any case. Otherwise JS
+/// gets it only if somebody wants it by now: most are for rooms without a member here. If a socket
+/// joins all the same, JS notices that, and makes the packet from what it published.
 fn local_part(
     entry: &Entry<'_>,
     head: Option<BroadcastHead>,
     namespace: Option<&Namespace>,
-    is_idle: bool,
+    may_change_rooms: bool,
 ) -> Local {
     let (Some(head), Some(namespace)) = (head, namespace) else { return Local::Js };
-    if !is_wanted(namespace, entry.id, &head, is_idle) {
+    if !may_change_rooms && !head.is_request() && !namespace.wants(&head) {
         return Local::Nothing;
     }
     packet_of(entry, Some(&head), namespace).map_or(Local::Js, Local::Packet)
 }
 
-/// Whether JS gets the broadcast `id`, or its packet. While events wait for JS (`is_idle` is false) it
+/// Whether JS gets the broadcast `id` of another node. While events wait for JS (`is_idle` is false) it
 /// does: their handlers may change the rooms, and `Inbox::drain` checks the interest again then.
 fn is_wanted(namespace: &Namespace, id: EntryId, head: &BroadcastHead, is_idle: bool) -> bool {
     head.is_request() || !is_idle || namespace.check_interest(id, head)

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::engine::error::Error;
-use crate::engine::event::{Event, Loss, Notice, StreamEvent};
+use crate::engine::event::{Completion, Event, Local, Loss, Notice, StreamEvent};
 use crate::engine::presence::Pace;
 use crate::engine::redis::Target;
 use crate::engine::stream::{Progress, Publish};
-use crate::engine::wire::{BROADCAST, EntryId};
+use crate::engine::wire::{BROADCAST, EntryId, ORIGIN, Origin};
 use crate::testing::{NOW_MS, ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
 /// A node whose reader has found its start at `5-0`, and the reader's connection.
@@ -222,6 +222,58 @@ async fn where_reading_is_refused_publishes_end_at_the_reply_until_it_is_permitt
     page(&mut connection, "5-0", &theirs([7])).await;
     assert_eq!(node.delivered().await, id(7));
     assert_eq!(*node.stream.progress.borrow(), Progress::At(id(7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn own_broadcasts_for_nobody_carry_a_packet_only_behind_a_change_of_rooms() {
+    const TO_ROOM: &str =
+        r#"{"opts":{"rooms":["r"],"except":[]},"packet":{"type":2,"data":["e"]}}"#;
+    let (_redis, node, mut connection) = reading().await;
+    let own = |seq: u64, kind: &str, data: &str| {
+        let publish = Publish {
+            ticket: Some(seq as u32),
+            namespace: node.namespace.clone(),
+            kind: BROADCAST,
+            data: None,
+            kept_by_js: 0,
+            at: Instant::now(),
+        };
+        node.stream.cursor().own.sent(seq, [&publish]);
+        let origin = format!("{}{seq}", Origin::prefix(node.stream.writer_id));
+        let fields = ["uid", "ours", "nsp", "/", "type", kind, "data", data, ORIGIN, &origin];
+        reply::entry(&format!("{}-0", 5 + seq), &fields)
+    };
+    let broadcast = |seq| own(seq, "3", TO_ROOM);
+    let join = |seq| own(seq, "4", r#"{"opts":{"rooms":[],"except":[]},"rooms":["r"]}"#);
+    // What each event is: 'n' for nothing, 'p' for a packet, 'j' if JS does the local part.
+    let locals = |events: Vec<Event>| -> String {
+        let local = |event: &Event| match event {
+            Event::Stream(StreamEvent::Published(Completion { local, .. })) => match local {
+                Local::Nothing => 'n',
+                Local::Packet(_) => 'p',
+                Local::Js => 'j',
+            },
+            other => panic!("the end of a publish expected, {other:?} came"),
+        };
+        events.iter().map(local).collect()
+    };
+
+    page(&mut connection, "5-0", &[broadcast(1), broadcast(2)]).await;
+    page(&mut connection, "7-0", &[broadcast(3), join(4), broadcast(5)]).await;
+    page(&mut connection, "10-0", &[broadcast(6)]).await;
+    no_page(&mut connection, "11-0").await;
+    let slice = node.inbox.drain(100).unwrap();
+    assert_eq!(locals(slice), "nnnjpp");
+
+    page(&mut connection, "11-0", &[broadcast(7)]).await;
+    no_page(&mut connection, "12-0").await;
+    assert_eq!(locals(node.inbox.drain(100).unwrap()), "p", "JS was still handling the join");
+    page(&mut connection, "12-0", &[broadcast(8)]).await;
+    no_page(&mut connection, "13-0").await;
+    node.namespace.set_room("r", true);
+    page(&mut connection, "13-0", &[broadcast(9)]).await;
+    no_page(&mut connection, "14-0").await;
+    assert_eq!(locals(node.inbox.drain(100).unwrap()), "np");
 }
 
 #[tokio::test(start_paused = true)]
