@@ -5,9 +5,12 @@
 
 /** @typedef {import("./client").LedgerClient} LedgerClient */
 
-/** The session could not be found, or not in time. */
+/**
+ * The session could not be found, or not in time; or the client left while its node could not write
+ * to Redis again yet, after it had been refused.
+ */
 const MISSING =
-  /no such session|no session|not handed over|does not hand it over|too far behind|Redis|timed out|connection/i;
+  /no such session|no session|not handed over|does not hand it over|too far behind|Redis|timed out|connection|ahead of the stream/i;
 /** Nobody knows which packets the client holds. */
 const UNSURE = /may hold packets of its last recovery|did not finish the last restore|it is in use/;
 
