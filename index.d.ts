@@ -124,6 +124,15 @@ export interface RedisStreamsAdapterOptions {
    */
   clientBufferBytes?: number;
   /**
+   * Which servers the stream is read from: the master, or a replica of it. Then the master sends each
+   * entry only to its replicas, and not to every node. If no replica is up to date, the node reads from
+   * the master. Everything else goes to the master. A client with `scaleReads` ("slave" or "all"),
+   * `useReplicas` or `replicaPoolSize` makes `"replica"` the default.
+   * @default "master"
+   * @example createAdapter(client, { readFrom: "replica" })
+   */
+  readFrom?: "master" | "replica";
+  /**
    * How requests, answers and heartbeats travel: over PUB/SUB, as in upstream 0.3, or in the
    * stream, as in upstream 0.1 and 0.2. All nodes need the same value.
    * @default "pubsub"
@@ -271,6 +280,13 @@ export interface ReadingStats {
   resets: number;
   /** The ID of the last entry read from this namespace's stream. Absent before the first read. */
   position?: string;
+  /**
+   * Whether this namespace's stream is read from the master or from a replica (see the option
+   * `readFrom`). Absent while there is no connection to read from.
+   */
+  readFrom?: "master" | "replica";
+  /** The address of that server: host and port, or a unix socket's path. */
+  readFromAddress?: string;
   /**
    * Entries of the stream that this node has not read yet, without trimmed ones. The adapter asks Redis
    * once a second; in between, the number falls as the node reads. It is never too low. It is exact if
@@ -457,6 +473,7 @@ export type ErrorCode =
   | "ERR_SIO_REDIS_NATIVE"
   | "ERR_SIO_REDIS_NOPERM"
   | "ERR_SIO_REDIS_NO_MINID"
+  | "ERR_SIO_REDIS_NO_REPLICA"
   | "ERR_SIO_REDIS_NOT_RESTORED"
   | "ERR_SIO_REDIS_OLD_NODES"
   | "ERR_SIO_REDIS_OOM"

@@ -22,7 +22,7 @@ const { warn } = require("./lib/warnings");
 function createAdapter(redisClient, opts) {
   refuseSecondClient(opts, "createAdapter");
   const settings = connectionSettings(redisClient, { warn });
-  const options = resolveOptions(opts, { warn });
+  const options = resolveOptions(opts, { warn, ofClient: { readFrom: settings.readFrom } });
   const isPrefixSet = opts?.channelPrefix !== undefined;
   warnOfSharedChannels(settings, options, { isPrefixSet, warn });
   /** The engine of each Socket.IO server. It starts with the first namespace, and a new one starts with

@@ -34,6 +34,7 @@ const DEFAULTS = {
   inboxBytes: 64 * 1024 * 1024,
   historyBytes: 64 * 1024 * 1024,
   clientBufferBytes: 0,
+  readFrom: "master",
   requestsVia: "pubsub",
   liveSessions: true,
   expiredSessions: false,
@@ -64,6 +65,7 @@ describe("options", () => {
       inboxBytes: 11,
       historyBytes: 12,
       clientBufferBytes: 13,
+      readFrom: "replica",
       requestsVia: "stream",
       liveSessions: false,
       expiredSessions: true,
@@ -74,6 +76,15 @@ describe("options", () => {
     assert.equal(code, "SIO_REDIS_OPTION_IGNORED");
     assert.match(message, /`useShardedPubSub` has no effect with `requestsVia: "stream"`/);
     assert.deepEqual([others, resultOf(given).warnings], [[], []], "warned of once");
+  });
+
+  test("that are missing come from the client's settings, if these tell", () => {
+    const ofClient = { readFrom: /** @type {const} */ ("replica") };
+    const resolve = (/** @type {unknown} */ given, of = ofClient) =>
+      resolveOptions(given, { warn() {}, ofClient: of }).readFrom;
+    assert.equal(resolve(undefined), "replica");
+    assert.equal(resolve({ readFrom: "master" }), "master");
+    assert.equal(resolve({}, /** @type {any} */ ({ readFrom: undefined })), "master");
   });
 
   /** @type {[string, any, any][]} */

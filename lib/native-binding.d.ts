@@ -289,6 +289,10 @@ export interface NativeStats {
   stream: string;
   /** Whether all connections are open. */
   connected: boolean;
+  /** What the reader is connected to: "master" or "replica". */
+  readFrom?: string;
+  /** The address of that server. */
+  readFromAddress?: string;
   /** For how long the reader has heard nothing, in ms. */
   silentMs: number;
   /** The reader's position. */

@@ -4,7 +4,7 @@
 const { inspect } = require("node:util");
 
 /**
- * The names and defaults of all but `maxAge` and the last four are those of @socket.io/redis-streams-adapter.
+ * The names and defaults of all but `maxAge` and the last five are those of @socket.io/redis-streams-adapter.
  *
  * @typedef {object} Options
  * @property {string} streamName
@@ -25,6 +25,7 @@ const { inspect } = require("node:util");
  * @property {boolean} liveSessions whether sessions of connected clients are kept in Redis
  * @property {number} historyBytes limit of the history for connection state recovery, bytes
  * @property {number} clientBufferBytes limit of what waits for one client, bytes; 0: no limit
+ * @property {"master" | "replica"} readFrom which servers the stream is read from
  * @property {"pubsub" | "stream"} requestsVia how requests, answers and heartbeats travel
  */
 
@@ -108,6 +109,7 @@ const TABLE = {
   historyBytes: integer(64 * MIB, 0, MAX_SAFE),
   // 0: no limit, as in upstream. engine.io ends a client that reads nothing at its ping timeout.
   clientBufferBytes: integer(0, 0, MAX_SAFE),
+  readFrom: choice("master", "replica"),
   requestsVia: choice("pubsub", "stream"),
   liveSessions: flag(true),
   expiredSessions: flag(false),
@@ -123,10 +125,12 @@ const IGNORED = '`useShardedPubSub` has no effect with `requestsVia: "stream"`';
  * @param {(code: string, message: string) => void} callbacks.warn called for an unknown option,
  *   once per name and process
  * @param {string} [callbacks.caller] messages begin with it
+ * @param {Partial<Options>} [callbacks.ofClient] what the Redis client's settings give for options
+ *   that are missing
  * @returns {Options}
  * @throws {TypeError | RangeError} with the code ERR_SIO_REDIS_OPTION
  */
-function resolveOptions(given, { warn, caller = "createAdapter" }) {
+function resolveOptions(given, { warn, caller = "createAdapter", ofClient = {} }) {
   if (given === undefined || given === null) {
     given = {};
   }
@@ -140,7 +144,8 @@ function resolveOptions(given, { warn, caller = "createAdapter" }) {
     Object.fromEntries(
       Object.entries(TABLE).map(([name, rule]) => {
         const value = options[name];
-        return [name, value === undefined ? rule.default : checked(name, rule, value, caller)];
+        const missing = ofClient[/** @type {keyof Options} */ (name)] ?? rule.default;
+        return [name, value === undefined ? missing : checked(name, rule, value, caller)];
       }),
     )
   );

@@ -91,10 +91,17 @@ for (const name of NODE_REDIS) {
       );
     });
 
+    test("a client that reads from replicas", () => {
+      const rootNodes = [{ url: "redis://127.0.0.1:7001" }];
+      const { settings, warnings } = read(createCluster({ rootNodes, useReplicas: true }));
+      assert.equal(settings.readFrom, "replica");
+      assert.deepEqual(warnings, []);
+      const masters = read(createCluster({ rootNodes, useReplicas: false }));
+      assert.ok(!("readFrom" in masters.settings));
+    });
+
     test("what cannot be carried", () => {
       const rootNodes = [{ url: "redis://127.0.0.1:7001" }];
-      const { warnings } = read(createCluster({ rootNodes, useReplicas: true }));
-      assert.match(warnings.join(), /`useReplicas` is ignored/);
       assertRefused(
         createCluster({ rootNodes, nodeAddressMap: () => undefined }),
         "ERR_SIO_REDIS_SETTING",
@@ -105,8 +112,9 @@ for (const name of NODE_REDIS) {
 
   if (createSentinel) {
     describe(`${name} sentinel`, () => {
-      const sentinel = () =>
+      const sentinel = (options = {}) =>
         createSentinel({
+          ...options,
           name: "primary",
           sentinelRootNodes: [{ host: "127.0.0.1", port: 7001 }],
           nodeClientOptions: { username: "bob", password: SECRET },
@@ -137,6 +145,7 @@ for (const name of NODE_REDIS) {
               natMap: NAT,
             },
           );
+          assert.equal(read(sentinel({ replicaPoolSize: 2 })).settings.readFrom, "replica");
         });
       }
     });
@@ -217,9 +226,19 @@ for (const name of IOREDIS) {
       assert.equal(tls([{ port: 1 }], {}), undefined);
     });
 
+    test("a client that reads from replicas", (t) => {
+      for (const scaleReads of ["slave", "all"]) {
+        const { settings, warnings } = read(cluster(t, [7001], { scaleReads }));
+        assert.equal(settings.readFrom, "replica", scaleReads);
+        assert.deepEqual(warnings, []);
+      }
+      assert.ok(!("readFrom" in read(cluster(t, [7001], { scaleReads: "master" })).settings));
+    });
+
     test("what cannot be carried", (t) => {
-      const { warnings } = read(cluster(t, [7001], { scaleReads: "slave" }));
+      const { settings, warnings } = read(cluster(t, [7001], { scaleReads: () => [] }));
       assert.match(warnings.join(), /`scaleReads` is ignored/);
+      assert.ok(!("readFrom" in settings));
       for (const [options, message] of /** @type {[object, RegExp][]} */ ([
         [{ natMap: () => null }, /`natMap` must be an object such as/],
         [{ useSRVRecords: true }, /`useSRVRecords` cannot be carried over/],

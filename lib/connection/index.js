@@ -42,6 +42,7 @@ const { typeName } = require("./values.js");
  * @property {SentinelSettings} [sentinel] in place of host and port
  * @property {Record<string, NodeSettings>} [natMap] by "host:port" as the servers report it, the
  *   address that this machine can reach
+ * @property {"replica"} [readFrom] the client reads from replicas: see the option of this name
  */
 /**
  * @typedef {object} NodeSettings

@@ -29,13 +29,6 @@ function ioredisClusterSettings(client, context) {
       "cannot be carried over to the adapter's own connections: give the nodes' hosts and ports",
     );
   }
-  if (options.scaleReads !== undefined && options.scaleReads !== "master") {
-    warnIgnored(
-      context,
-      "scaleReads",
-      "the adapter reads from masters, which have what was written",
-    );
-  }
   const nodes = nodeList(context, "startupNodes", startupNodes).map((node) =>
     startNode(context, node),
   );
@@ -59,8 +52,28 @@ function ioredisClusterSettings(client, context) {
       kind: "cluster",
       nodes: nodes.map(({ node }) => node),
       natMap: addressMap(context, "natMap", options.natMap),
+      readFrom: readFrom(context, options.scaleReads),
     }),
   };
+}
+
+/**
+ * @param {Context} context
+ * @param {unknown} scaleReads which servers the client reads from
+ * @returns {"replica" | undefined}
+ */
+function readFrom(context, scaleReads) {
+  if (scaleReads === "slave" || scaleReads === "all") {
+    return "replica";
+  }
+  if (!isMissing(scaleReads) && scaleReads !== "master") {
+    warnIgnored(
+      context,
+      "scaleReads",
+      'the adapter chooses the server itself: set its option `readFrom` to "replica" to read from replicas',
+    );
+  }
+  return undefined;
 }
 
 /**

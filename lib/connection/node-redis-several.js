@@ -2,7 +2,7 @@
 // Reads the settings of node-redis clients for several servers, connected or not: clusters of versions
 // 4 to 6, sentinels of 6, pools of 5 and 6.
 
-const { settingError, warnIgnored } = require("./errors.js");
+const { settingError } = require("./errors.js");
 const { nodeRedisSettings } = require("./node-redis.js");
 const { addressMap, nodeAt, nodeList, nodeOfUrl, oneTlsForAll } = require("./several.js");
 const { definedOnly, isMissing, login } = require("./values.js");
@@ -25,7 +25,6 @@ function nodeRedisClusterSettings(client, context) {
     );
   }
   const { rootNodes, defaults = {}, nodeAddressMap, keyPrefix } = options;
-  warnOfReplicas(context, options);
   const nodes = nodeList(context, "rootNodes", rootNodes).map((root) =>
     rootNode(context, root ?? {}),
   );
@@ -44,6 +43,7 @@ function nodeRedisClusterSettings(client, context) {
       kind: "cluster",
       nodes: nodes.map(({ node }) => node),
       natMap: addressMap(context, "nodeAddressMap", nodeAddressMap),
+      readFrom: readFrom(options),
     }),
   };
 }
@@ -64,7 +64,6 @@ function nodeRedisSentinelSettings(client, context) {
     );
   }
   const { name, sentinelRootNodes, nodeClientOptions = {}, sentinelClientOptions = {} } = options;
-  warnOfReplicas(context, options);
   if (!isMissing(sentinelClientOptions.credentialsProvider)) {
     throw settingError(
       context,
@@ -90,6 +89,7 @@ function nodeRedisSentinelSettings(client, context) {
         ...login(context, sentinelClientOptions.username, sentinelClientOptions.password),
       }),
       natMap: addressMap(context, "nodeAddressMap", options.nodeAddressMap),
+      readFrom: readFrom(options),
     }),
   };
 }
@@ -146,14 +146,11 @@ function rootNode(context, { url, socket, username, password }) {
 }
 
 /**
- * @param {Context} context
- * @param {any} options
+ * @param {any} options of a cluster, or of sentinels
+ * @returns {"replica" | undefined} whether the client reads from replicas
  */
-function warnOfReplicas(context, { useReplicas, replicaPoolSize }) {
-  if (useReplicas === true || replicaPoolSize > 0) {
-    const name = useReplicas === true ? "useReplicas" : "replicaPoolSize";
-    warnIgnored(context, name, "the adapter reads from masters, which have what was written");
-  }
+function readFrom({ useReplicas, replicaPoolSize }) {
+  return useReplicas === true || replicaPoolSize > 0 ? "replica" : undefined;
 }
 
 /**

@@ -171,6 +171,7 @@ impl Engine {
             namespaces: self.namespaces.clone(),
             stats: self.stats.clone(),
             warnings: warnings.clone(),
+            read_from: self.options.read_from,
             count: self.options.read_count,
             pages: PageSize::new(self.options.read_count.max(LARGEST_READ) as usize),
             block: Duration::from_millis(self.options.block_time_in_ms),

@@ -24,6 +24,16 @@ pub(crate) enum RequestsVia {
     Stream,
 }
 
+/// Which servers the reader reads from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ReadFrom {
+    /// The master only.
+    Master,
+    /// A replica of the master, and the master while no replica is fit for it.
+    Replica,
+}
+
 /// How long a stream keeps its entries.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retention {
@@ -59,6 +69,7 @@ pub(crate) struct Options {
     pub(crate) max_age: u64,
     /// How far back restores may have to reach, in ms; 0 without connection state recovery.
     pub(crate) needed_age: u64,
+    pub(crate) read_from: ReadFrom,
     /// Entries per XREAD.
     pub(crate) read_count: u32,
     /// How long one XREAD waits, in ms; 0 is without limit.
@@ -163,6 +174,7 @@ pub(crate) fn defaults() -> Options {
         min_len: 0,
         max_age: 0,
         needed_age: 0,
+        read_from: ReadFrom::Master,
         read_count: 100,
         block_time_in_ms: 5_000,
         session_key_prefix: "sio:session:".into(),

@@ -116,6 +116,7 @@ fn reader() -> Reader {
         stats: Arc::new(Stats::default()),
         warnings,
         inbox,
+        read_from: options::ReadFrom::Master,
         count: 100,
         pages: PageSize::new(1_000),
         block: Duration::ZERO,

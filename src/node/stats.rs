@@ -5,7 +5,7 @@ use napi_derive::napi;
 use crate::engine::Engine;
 use crate::engine::latency::{Latencies, LatencySnapshot};
 use crate::engine::stats::Counter;
-use crate::engine::stream::Progress;
+use crate::engine::stream::{ConnectedTo, Progress};
 
 /// See `AdapterStats` in `index.d.ts`.
 #[napi(object, object_from_js = false)]
@@ -50,6 +50,10 @@ pub struct NativeStats {
     pub stream: String,
     /// Whether all connections are open.
     pub connected: bool,
+    /// What the reader is connected to: "master" or "replica".
+    pub read_from: Option<String>,
+    /// The address of that server.
+    pub read_from_address: Option<String>,
     /// For how long the reader has heard nothing, in ms.
     pub silent_ms: f64,
     /// The reader's position.
@@ -107,6 +111,8 @@ impl NativeStats {
         let cursor = stream.cursor();
         let reads = reached.map(|_| (cursor.position, cursor.read));
         let lag_entries = reads.and_then(|(position, read)| cursor.lag.entries(position, read));
+        let connected_to = cursor.connected_to.as_ref();
+        let role = |to: &ConnectedTo| if to.shares.is_some() { "replica" } else { "master" };
         let lag = reads.and_then(|(position, _)| cursor.lag.time(position));
         Self {
             read: count(&stats.read),
@@ -129,6 +135,8 @@ impl NativeStats {
             restore_latency: NativeLatency::of(&stats.restore_latency),
             stream: stream.key.clone(),
             connected: engine.is_connected(nsp),
+            read_from: connected_to.map(|to| role(to).to_owned()),
+            read_from_address: connected_to.map(|to| to.address.to_string()),
             silent_ms: cursor.lag.silence().as_millis() as f64,
             position: reached.map(|id| id.to_string()),
             lag_entries: lag_entries.map(|entries| entries as f64),

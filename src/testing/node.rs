@@ -12,7 +12,7 @@ use crate::engine::error::{Error, Result};
 use crate::engine::event::{Broadcast, Event, Loss, Notice, StreamEvent, Ticket};
 use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::{Namespace, Namespaces};
-use crate::engine::options::{Retention, defaults};
+use crate::engine::options::{ReadFrom, Retention, defaults};
 use crate::engine::redis::Connector;
 use crate::engine::stats::Stats;
 use crate::engine::stream::{PageSize, Progress, Publish, Reader, Stream, Writer};
@@ -123,6 +123,7 @@ impl TestNode {
             namespaces: self.namespaces.clone(),
             stats: self.stats.clone(),
             warnings: self.warnings.clone(),
+            read_from: ReadFrom::Master,
             count: 100,
             pages: PageSize::new(1_000),
             block: Duration::from_secs(5),

@@ -157,6 +157,14 @@ pub(crate) enum Error {
         /// The stream's key.
         key: String,
     },
+    /// The reader may read from replicas, and none is fit for it.
+    #[error(
+        "no replica to read from: {reason}; the adapter reads from the master, and goes on looking for a replica (`readFrom`)"
+    )]
+    NoReplica {
+        /// What is wrong with the last one that was looked at.
+        reason: String,
+    },
     /// The server cannot trim the stream by age.
     #[error(
         "Redis does not know `XADD … MINID`, which came with 6.2, or does not tell its version: age does not bound the stream `{key}`, and it keeps up to {max_len} entries (`maxLen`)"
@@ -270,6 +278,7 @@ impl Error {
             Error::QueueFull { .. } => "ERR_SIO_REDIS_QUEUE_FULL",
             Error::OldNodes { .. } => "ERR_SIO_REDIS_OLD_NODES",
             Error::NoMinId { .. } => "ERR_SIO_REDIS_NO_MINID",
+            Error::NoReplica { .. } => "ERR_SIO_REDIS_NO_REPLICA",
             Error::StreamTooShort { .. } => "ERR_SIO_REDIS_STREAM_TOO_SHORT",
             Error::NotRestored(_) => "ERR_SIO_REDIS_NOT_RESTORED",
             Error::Closed | Error::ClosedEarly { .. } => "ERR_SIO_REDIS_CLOSED",

@@ -17,8 +17,8 @@ use super::dial::{Dial, Network};
 use super::race::race;
 use super::told::Told;
 use super::{
-    Backoff, Connection, Kind, NodeSettings, RawConnection, Settings, Slots, Subscriber,
-    TlsSettings, identity,
+    Backoff, Connection, Kind, NodeSettings, RawConnection, Replication, Settings, Slots,
+    Subscriber, TlsSettings, identity,
     sentinel::{self, elect},
 };
 use crate::engine::address::Address;
@@ -171,6 +171,30 @@ impl Connector {
         let server = self.server_of(&mut connection).await?;
         connection.leads_to(server);
         Ok(connection)
+    }
+
+    /// A connection to a replica, for reading, that returns replies as bytes, in RESP2. Checks
+    /// nothing: see [`replication`](super::replication).
+    pub(crate) async fn connect_replica(&self, address: &Address) -> Result<RawConnection> {
+        let mut connection = self.data.open_raw(address, false).await?;
+        if self.settings.kind == Kind::Cluster {
+            // Without it a replica answers with MOVED.
+            connection.send("READONLY", "", &redis::cmd("READONLY")).await?;
+        }
+        Ok(connection)
+    }
+
+    /// The replicas of a key's master, by what the master reports. In a cluster, by its slots: they
+    /// have the names and ports that clients connect to.
+    pub(crate) async fn replicas_of(
+        self: &Arc<Self>,
+        key: &str,
+        master: &Replication,
+    ) -> Result<Vec<Address>> {
+        if self.settings.kind == Kind::Cluster {
+            return Ok(self.slots(None).await?.replicas_of(key).to_vec());
+        }
+        Ok(master.replicas.iter().map(|address| self.reachable(address.clone())).collect())
     }
 
     /// The server of a key, by slots that are fresh enough for a new connection.

@@ -1,5 +1,5 @@
 //! Questions to a server about itself and a connection: the connection's identity, by which another
-//! connection can end it, the server's `run_id`, and whether the server is a replica.
+//! connection can end it, and the server's `run_id`.
 
 use redis::{FromRedisValue, Value};
 
@@ -21,13 +21,6 @@ pub(super) async fn run_id(connection: &mut impl SendCommand) -> Result<String> 
     let server = info(connection, "server").await?;
     run_id_in(&server)
         .ok_or_else(|| Error::Protocol { command: "INFO", reason: "no run_id".to_owned() })
-}
-
-/// True if the server is a replica. A replica refuses writes, and what is published on it reaches
-/// no other server.
-pub(crate) async fn is_replica(connection: &mut impl SendCommand) -> Result<bool> {
-    let replication = info(connection, "replication").await?;
-    Ok(replication.lines().any(|line| line.trim_end() == "role:slave"))
 }
 
 /// Whether XADD knows `MINID`, which Redis does since 6.2. Forks tell the version of Redis that they

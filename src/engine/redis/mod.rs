@@ -16,6 +16,7 @@ mod pool;
 mod race;
 mod raw;
 mod renewal;
+mod replication;
 mod resp;
 mod sentinel;
 mod sentinel_watch;
@@ -36,10 +37,11 @@ pub(crate) use dial::SEND_BUFFER;
 pub(crate) use dial::{Dial, Socket};
 #[cfg(any(test, fuzzing))]
 pub(crate) use identity::parse_identity;
-pub(crate) use identity::{Identity, identify, is_replica, knows_min_id};
+pub(crate) use identity::{Identity, identify, knows_min_id};
 pub(crate) use pool::{Pool, RoutedCommands};
 pub(crate) use raw::{Parts, RawConnection};
 pub(crate) use renewal::RENEWING;
+pub(crate) use replication::{Replication, replication};
 pub(crate) use resp::{Odd, Values, Walk};
 pub(crate) use sentinel_watch::SentinelWatch;
 pub(crate) use settings::{

@@ -73,6 +73,11 @@ impl RawConnection {
         self.server = server;
     }
 
+    /// The server's address, as it was dialled.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(crate) fn server(&self) -> &ServerOf {
         &self.server
     }

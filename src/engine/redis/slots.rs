@@ -1,4 +1,6 @@
-//! Knows which master of a cluster serves which keys.
+//! Knows which master of a cluster serves which keys, and which replicas it has.
+
+use std::ops::RangeInclusive;
 
 use redis::Value;
 
@@ -10,10 +12,17 @@ const SLOTS: u16 = 16_384;
 /// The slots and servers of a cluster, as one of its servers reported them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Slots {
-    /// First slot, last slot and their master.
-    ranges: Vec<(u16, u16, Address)>,
+    ranges: Vec<Range>,
     /// Masters and replicas.
     nodes: Vec<Address>,
+}
+
+/// Slots with a master.
+#[derive(Debug, PartialEq, Eq)]
+struct Range {
+    slots: RangeInclusive<u16>,
+    master: Address,
+    replicas: Vec<Address>,
 }
 
 impl Slots {
@@ -34,11 +43,13 @@ impl Slots {
             };
             let bound = |bound: &i64| u16::try_from(*bound).map_err(|_| odd("no slot"));
             let mut servers = servers.iter().map(|server| node(server, writer).map(&reachable));
-            if let Some(Some(master)) = servers.next() {
-                ranges.push((bound(first)?, bound(last)?, master.clone()));
-                nodes.push(master);
+            let master = servers.next().flatten();
+            let replicas: Vec<Address> = servers.flatten().collect();
+            nodes.extend(replicas.iter().cloned());
+            if let Some(master) = master {
+                nodes.push(master.clone());
+                ranges.push(Range { slots: bound(first)?..=bound(last)?, master, replicas });
             }
-            nodes.extend(servers.flatten());
         }
         nodes.sort_unstable_by_key(Address::to_string);
         nodes.dedup();
@@ -47,14 +58,22 @@ impl Slots {
 
     /// The master of a key's slot; `None` if the slot has no master.
     pub(crate) fn master_of(&self, key: &str) -> Option<&Address> {
+        self.range_of(key).map(|range| &range.master)
+    }
+
+    /// The replicas of the master of a key's slot.
+    pub(crate) fn replicas_of(&self, key: &str) -> &[Address] {
+        self.range_of(key).map_or(&[], |range| &range.replicas)
+    }
+
+    fn range_of(&self, key: &str) -> Option<&Range> {
         let slot = slot_of(key);
-        let pins = |(first, last, _): &&(u16, u16, Address)| (*first..=*last).contains(&slot);
-        self.ranges.iter().find(pins).map(|(.., master)| master)
+        self.ranges.iter().find(|range| range.slots.contains(&slot))
     }
 
     /// The number of slots that have a master.
     pub(crate) fn count(&self) -> usize {
-        self.ranges.iter().map(|(first, last, _)| (*first..=*last).len()).sum()
+        self.ranges.iter().map(|range| range.slots.len()).sum()
     }
 
     /// True if all slots have a master.
@@ -143,6 +162,9 @@ mod tests {
         assert_eq!(slots.master_of("{user1000}.x"), Some(&tcp("a", 1)));
         assert_eq!(slots.master_of("socket.io"), Some(&tcp("w", 5)));
         assert_eq!(slots.master_of("123456789"), None);
+        assert_eq!(slots.replicas_of("{user1000}.x"), [tcp("b", 2)]);
+        assert!(slots.replicas_of("socket.io").is_empty(), "it has none");
+        assert!(slots.replicas_of("123456789").is_empty(), "nobody serves it");
     }
 
     #[test]

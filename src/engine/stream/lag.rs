@@ -48,6 +48,12 @@ impl Lag {
         self.seen.map_or(EntryId::ZERO, |seen| seen.first)
     }
 
+    /// Whether, as of the last check, the entries behind `position` that come next are trimmed.
+    pub(crate) fn is_trimmed_behind(&self, position: EntryId) -> bool {
+        position > EntryId::ZERO
+            && self.seen.is_some_and(|seen| seen.first > position && seen.last > position)
+    }
+
     /// Notes that Redis has replied to the reader.
     pub(crate) fn hear(&mut self) {
         self.heard = Instant::now();

@@ -6,6 +6,7 @@ mod batch;
 mod deferred;
 mod history;
 mod lag;
+mod master;
 mod writer_sequences;
 mod own;
 mod page;
@@ -28,6 +29,7 @@ pub(crate) use batch::Batch;
 pub(crate) use deferred::DeferredRequests;
 pub(crate) use history::{History, Returning};
 pub(crate) use lag::Lag;
+pub(crate) use master::{MasterSeen, ServerName};
 pub(crate) use own::{OwnEntries, ReaderAt};
 pub(crate) use page::{PageEntry, page, take_part};
 pub(crate) use page_size::PageSize;
@@ -80,6 +82,9 @@ pub(crate) struct Stream {
     /// Tells the reader to connect again: somebody else has changed the position, or the reader may
     /// be connected to the wrong server.
     pub(crate) restart_reader: Notify,
+    /// What the writer has last seen of the master's replication. `None` if the master does not report
+    /// it.
+    pub(crate) master: channel::Sender<Option<MasterSeen>>,
     pub(crate) reader_health: ConnectionHealth,
     pub(crate) writer_health: ConnectionHealth,
     /// How many entries restores read at a time.
@@ -96,8 +101,11 @@ pub(crate) struct Cursor {
     pub(crate) position: EntryId,
     /// The position at which the reader began.
     pub(crate) read_since: EntryId,
-    /// `run_id` of the server that the reader reads from, if it is known.
+    /// `run_id` of the server that the reader reads from, if it is known. On a replica, that of its
+    /// master.
     pub(crate) read_from: Option<Arc<str>>,
+    /// The server that the reader is connected to.
+    pub(crate) connected_to: Option<ConnectedTo>,
     /// How often somebody other than the reader has changed the position.
     pub(crate) moves: u64,
     /// The position up to which JS had handled everything at some moment, and `moves` at that time.
@@ -142,7 +150,21 @@ pub(crate) struct Cursor {
     pub(crate) inbox: OrderedInbox,
 }
 
+/// The server that the reader is connected to.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectedTo {
+    pub(crate) address: Arc<str>,
+    /// Set on a replica: the history of writes that it shares with its master.
+    pub(crate) shares: Option<Arc<str>>,
+}
+
 impl Cursor {
+    /// The history of writes that the reader's server shares with its master; `None` if it is the
+    /// master.
+    pub(crate) fn replica_shares(&self) -> Option<&Arc<str>> {
+        self.connected_to.as_ref()?.shares.as_ref()
+    }
+
     /// Completes own entries that Redis has acknowledged, for a node that cannot read.
     pub(crate) fn complete_unread(&mut self) {
         let (done, last) = self.own.take_unread();
@@ -241,6 +263,7 @@ impl Stream {
                 position: EntryId::ZERO,
                 read_since: EntryId::ZERO,
                 read_from: None,
+                connected_to: None,
                 moves: 0,
                 handled: (EntryId::ZERO, 0),
                 written: EntryId::ZERO,
@@ -262,6 +285,7 @@ impl Stream {
             }),
             progress: channel::Sender::new(Progress::Starting),
             restart_reader: Notify::new(),
+            master: channel::Sender::new(None),
         }
     }
 

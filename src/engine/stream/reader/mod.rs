@@ -2,6 +2,7 @@
 //! position that it starts from.
 
 mod hand_on;
+mod source;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -12,17 +13,21 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    PageEntry, PageSize, Progress, Stream, last_before, page, read_entries, server_time, tail,
-    take_part,
+    ConnectedTo, PageEntry, PageSize, Progress, ServerName, Stream, last_before, page,
+    read_entries, server_time, tail, take_part,
 };
 use crate::engine::error::Result;
 use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespaces;
+use crate::engine::options::ReadFrom;
 use crate::engine::presence::Pace;
-use crate::engine::redis::{ANSWER_LIMIT, Backoff, Connector, KeyConnector, Parts, RawConnection};
+use crate::engine::redis::{
+    ANSWER_LIMIT, Backoff, Connector, Kind, Parts, RawConnection, ServerOf,
+};
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::{EntryId, ORIGIN, Origin};
+use source::{CHECK_INTERVAL, GRACE_OF_REPLICA, Link, Replica, Source};
 use waiting::{Answered, Waiting};
 
 /// How long after the end of its BLOCK an XREAD may reply before the connection counts as dead.
@@ -77,6 +82,8 @@ pub(crate) struct Reader {
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) warnings: Arc<Warnings>,
+    /// Whether it reads from replicas.
+    pub(crate) read_from: ReadFrom,
     /// How many entries one read asks for, unless the reader is behind.
     pub(crate) count: u32,
     /// The most entries that one read may ask for on this link.
@@ -101,15 +108,34 @@ impl Reader {
         // read without BLOCK and close the connection at one with it. Then the first reply proves
         // nothing.
         let mut is_suspect = false;
-        let mut route = KeyConnector::new(self.connector.clone(), self.stream.key.clone());
+        let mut source = Source::new(&self);
+        let mut link = None;
         loop {
-            let read = self.read(&mut route, &mut backoff, &mut has_started, &mut is_suspect).await;
+            let read = self
+                .read(&mut link, &mut source, &mut backoff, &mut has_started, &mut is_suspect)
+                .await;
+            let before = link.take();
+            let error = match read {
+                Ok(Some((connection, replica))) => {
+                    let server = before.map(|link| link.server).unwrap_or_default();
+                    link = Some(Link { connection, server, replica: Some(replica) });
+                    is_suspect = false;
+                    continue;
+                }
+                Ok(None) => None,
+                Err(error) => Some(error),
+            };
             self.stream.reader_health.lost();
-            let Err(error) = read else {
+            self.stream.cursor().connected_to = None;
+            let Some(error) = error else {
                 is_suspect = false;
                 continue;
             };
-            if !route.heed(&error) {
+            if source.leave(before, &error) {
+                is_suspect = false;
+                continue;
+            }
+            if !source.heed(&error) {
                 self.warnings.warn(TASK, &error);
             }
             if error.is_refusal() {
@@ -119,42 +145,62 @@ impl Reader {
         }
     }
 
-    /// Connects and reads until something fails, or until the reader must connect again.
+    /// Reads, on a new connection to the master unless there is one, until something fails, or until
+    /// the reader must connect again. Returns the replica on which it must go on, if there is one.
     async fn read(
         &self,
-        route: &mut KeyConnector,
+        link: &mut Option<Link>,
+        source: &mut Source,
         backoff: &mut Backoff,
         has_started: &mut bool,
         is_suspect: &mut bool,
-    ) -> Result<()> {
-        let mut connection = route.connect_raw().await?;
+    ) -> Result<Option<(RawConnection, Replica)>> {
+        let since = Instant::now();
+        let Link { connection, server, replica } = match link {
+            Some(link) => link,
+            None => link.insert(source.connect().await?),
+        };
         if !*has_started {
-            self.find_start(&mut connection).await?;
+            self.find_start(connection).await?;
             *has_started = true;
         }
-        let mut server = connection.take_server();
         {
             let mut cursor = self.stream.cursor();
             cursor.listening.interrupted();
             cursor.read_from = server.run_id().cloned();
+            let shares = replica.as_ref().map(|replica| replica.history.as_str().into());
+            cursor.connected_to =
+                Some(ConnectedTo { address: connection.address().into(), shares });
         }
+        let is_on_replica = replica.is_some();
+        let (block, grace) = if is_on_replica {
+            (self.block().min(CHECK_INTERVAL), GRACE_OF_REPLICA)
+        } else {
+            (self.block(), GRACE)
+        };
+        let search = source.search(self.master_at(connection, server), since);
+        tokio::pin!(search);
         let mut count = self.count.min(self.most());
         let mut ahead = None;
-        let mut waiting = Waiting::new(self.block());
+        let mut waiting = Waiting::new(block);
         loop {
             self.inbox.has_space().await;
             let asked = match ahead.take() {
                 Some(asked) => asked,
                 None => {
-                    self.send_read(&mut connection, self.place(), count, waiting.block()).await?
+                    if let Some(replica) = replica.as_mut().filter(|it| it.is_check_due()) {
+                        replica.check(connection, &self.stream).await?;
+                    }
+                    self.send_read(connection, self.place(), count, waiting.block()).await?
                 }
             };
             let reply = tokio::select! {
-                received = self.receive(&mut connection, asked) => received,
+                received = self.receive(connection, asked, block + grace) => received,
                 // The read under way might not end by itself, so the reader starts over on a new
                 // connection.
-                () = self.stream.restart_reader.notified() => return Ok(()),
-                () = server.replaced() => return Ok(()),
+                () = self.stream.restart_reader.notified() => return Ok(None),
+                () = server.replaced() => return Ok(None),
+                found = &mut search, if !is_on_replica => return Ok(Some(found)),
             };
             let received = match reply {
                 Err(error) if waiting.is_refused(&error) => {
@@ -195,19 +241,21 @@ impl Reader {
                 self.count
             };
             count = count.max(self.count).min(self.most());
-            if let Some(last) = entries.last().filter(|_| is_behind) {
+            // On a replica, no check of the writer tells whether entries are missing before a page
+            // that is not full.
+            if let Some(last) = entries.last().filter(|_| is_behind || is_on_replica) {
                 let is_unsure = received.is_unsure || !all_tell(&entries);
-                if is_unsure && self.was_outrun(&mut connection, asked.position).await? {
+                if is_unsure && self.was_outrun(connection, asked.position).await? {
                     self.stream.cursor().trimmed = true;
                 }
+                let is_check_due = replica.as_ref().is_some_and(Replica::is_check_due);
                 // Redis gathers the next page while the reader hands this one on. If the inbox has
                 // little space, the reader does not ask ahead: while that page waited for space,
                 // Redis might trim the entry at our position, which would look like a loss.
-                if self.inbox.has_room_for(bytes.saturating_mul(4)) {
+                let may_ask = is_behind && !is_check_due;
+                if may_ask && self.inbox.has_room_for(bytes.saturating_mul(4)) {
                     let behind = ReadPosition { position: last.id, sent: Instant::now(), ..asked };
-                    ahead = Some(
-                        self.send_read(&mut connection, behind, count, waiting.block()).await?,
-                    );
+                    ahead = Some(self.send_read(connection, behind, count, waiting.block()).await?);
                 }
             }
             self.hand_on(&entries, asked.moves);
@@ -218,6 +266,13 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// The master at the end of this connection. `None` if it is not certain which server that is.
+    fn master_at(&self, connection: &RawConnection, server: &ServerOf) -> Option<ServerName> {
+        let run_id = server.run_id().cloned();
+        let is_known = run_id.is_some() || self.connector.settings().kind == Kind::Cluster;
+        is_known.then(|| ServerName { address: connection.address().to_owned(), run_id })
     }
 
     /// The position for the next read. Also reports it to those who watch `Stream::progress`.
@@ -293,8 +348,9 @@ impl Reader {
         &self,
         connection: &mut RawConnection,
         asked: ReadPosition,
+        limit: Duration,
     ) -> Result<Received> {
-        let (limit, key) = (self.block() + GRACE, &self.stream.key);
+        let key = &self.stream.key;
         let (mut reply, mut more) = connection.first_part(limit, "XREAD", key, PARTS).await?;
         let (mut earlier_entries, mut earlier_bytes, mut is_unsure) = (0, 0, false);
         while more {

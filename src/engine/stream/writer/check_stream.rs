@@ -8,8 +8,10 @@ use tokio::time::Instant;
 use super::Writer;
 use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::event::{Loss, StreamEvent};
-use crate::engine::redis::is_replica;
-use crate::engine::stream::{Answer, Cursor, Finding, ends, ends_by_range, exists, server_time};
+use crate::engine::redis::{Replication, replication};
+use crate::engine::stream::{
+    Answer, Cursor, Finding, MasterSeen, ServerName, ends, ends_by_range, exists, server_time,
+};
 use crate::engine::wire::EntryId;
 
 /// An answer with the stream's state of up to this many bytes costs nothing worth saving.
@@ -65,7 +67,8 @@ impl Writer {
     }
 
     async fn compare(&mut self) -> Result<()> {
-        if self.is_on_replica().await? {
+        let replication = self.replication().await?;
+        if replication.is_replica {
             // A master that was replaced keeps its connections open, and an idle one would not
             // notice.
             tracing::debug!("{}: the server has become a replica", self.stream.key);
@@ -75,7 +78,7 @@ impl Writer {
         let stream = self.stream.clone();
         let (position, moves, is_unsure) = {
             let cursor = stream.cursor();
-            if self.is_of_other_server(&cursor) {
+            if self.is_of_other_server(&cursor) || is_of_other_history(&cursor, &replication) {
                 return Ok(());
             }
             (cursor.position, cursor.moves, cursor.own.are_unsure())
@@ -89,12 +92,14 @@ impl Writer {
             return Ok(());
         }
         let (ends, bytes) = self.ends(&stream.key).await?;
+        let has_stood = self.look.is_some_and(|l| (l.position, l.moves) == (position, moves));
         self.look = Some(Look { at: asked, bytes, position, moves });
         let old_until = if ends.is_none() { self.sound_until().await? } else { None };
         let mut cursor = stream.cursor();
         let first = cursor.lag.first();
         cursor.measure(ends, asked);
         let has_moved = cursor.position != position;
+        let is_on_replica = cursor.replica_shares().is_some();
         let reaches_us = ends.is_some_and(|ends| ends.last >= position);
         if cursor.moves != moves || (has_moved && !reaches_us) {
             // What the reader has read meanwhile may have been on its way for long, or may be of
@@ -112,6 +117,8 @@ impl Writer {
         if matches!(finding, Finding::Sound | Finding::Trimmed) {
             // The reader does not meet these any more.
             let is_empty = ends.filter(|ends| ends.first > ends.last && !has_moved);
+            // A replica may still have them.
+            let is_empty = is_empty.filter(|_| !is_on_replica || has_stood);
             let position = is_empty.map_or(cursor.position, |ends| ends.last.max(cursor.position));
             let done = cursor.own.passed(position);
             cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
@@ -124,7 +131,8 @@ impl Writer {
             }
             Finding::Trimmed => {
                 self.look = None;
-                cursor.trimmed |= !has_moved;
+                // A replica may still have them. The reader looks there itself.
+                cursor.trimmed |= !has_moved && !is_on_replica;
                 return Ok(());
             }
             Finding::Deleted => Loss::Deleted,
@@ -158,13 +166,26 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the server is a replica. One that does not report its role counts as a master: if it
-    /// is a replica, it refuses to write.
-    async fn is_on_replica(&mut self) -> Result<bool> {
-        match is_replica(self.connection()?).await {
-            Err(Error::Refused { .. } | Error::Protocol { .. }) => Ok(false),
-            answer => answer,
-        }
+    /// The server's replication, which the reader gets to know if the server is a master. A server
+    /// that does not report its role counts as one: if it is a replica, it refuses to write.
+    async fn replication(&mut self) -> Result<Replication> {
+        let asked = Instant::now();
+        let connection = self.connection()?;
+        let (answer, seen) = match replication(connection).await {
+            Err(Error::Refused { .. } | Error::Protocol { .. }) => (Replication::default(), None),
+            Err(error) => return Err(error),
+            Ok(answer) => {
+                let server = ServerName {
+                    address: connection.address().to_owned(),
+                    run_id: connection.server().run_id().cloned(),
+                };
+                let seen = MasterSeen { server, replication: answer.clone(), asked };
+                let is_master = !answer.is_replica;
+                (answer, is_master.then_some(seen))
+            }
+        };
+        self.stream.master.send_replace(seen);
+        Ok(answer)
     }
 
     /// True while the reader and the writer are connected to different servers. Then the position
@@ -213,4 +234,10 @@ impl Writer {
             self.report(&mut self.stream.cursor(), loss);
         }
     }
+}
+
+/// True if the reader reads from a replica whose data is not that of the writer's server, as after a
+/// failover. The reader will soon leave that replica.
+fn is_of_other_history(cursor: &Cursor, replication: &Replication) -> bool {
+    cursor.replica_shares().is_some_and(|history| !replication.continues(history))
 }

@@ -6,7 +6,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::engine::error::Error;
 use crate::engine::event::{Event, Loss, StreamEvent};
-use crate::engine::stream::page;
+use crate::engine::stream::{ConnectedTo, page};
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
 /// A node whose reader is at `5-0` and has read five entries. Its first check is done.
@@ -264,4 +264,55 @@ async fn positions_of_different_servers_are_not_compared() {
     node.stream.cursor().read_from = Some("run-1".into());
     let lost = connection.while_answering(node.lost()).await;
     assert_eq!(lost, (Loss::FellBack, None));
+}
+
+/// What a master reports whose history continues that of another one.
+const AFTER_A_FAILOVER: &str = "role:master\r\nmaster_replid:h2\r\nmaster_replid2:h1\r\n";
+
+/// The reader reads from a replica of a master with this history.
+fn on_a_replica(node: &TestNode, history: &str) {
+    let shares = Some(history.into());
+    node.stream.cursor().connected_to = Some(ConnectedTo { address: "a:1".into(), shares });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_from_a_replica_is_compared_with_a_master_of_its_history_only() {
+    let (_redis, node, mut connection) = checked().await;
+    on_a_replica(&node, "h1");
+    node.stream.cursor().position = id(9);
+    connection.answer("XINFO", reply::info("1-0", "5-0", 5, 5));
+    connection.answer("INFO replication", reply::text("role:master\r\nmaster_replid:h3\r\n"));
+    connection.while_answering(sleep(Duration::from_secs(3))).await;
+    assert!(node.events().is_empty());
+    connection.answer("INFO replication", reply::text(AFTER_A_FAILOVER));
+    let lost = connection.while_answering(node.lost()).await;
+    assert_eq!(lost, (Loss::FellBack, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_master_has_trimmed_may_still_be_on_the_replica() {
+    let (_redis, node, mut connection) = checked().await;
+    on_a_replica(&node, "h1");
+    connection.answer("INFO replication", reply::text(AFTER_A_FAILOVER));
+    connection.answer("XINFO", reply::info("8-0", "9-0", 2, 9));
+    connection.while_answering(sleep(Duration::from_secs(3))).await;
+    assert!(!node.stream.cursor().trimmed);
+    node.stream.cursor().connected_to = None;
+    connection.while_answering(sleep(Duration::from_secs(3))).await;
+    assert!(node.stream.cursor().trimmed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reader_gets_to_know_the_master_and_its_replicas() {
+    let (_redis, node, mut connection) = checked().await;
+    connection.answer("XINFO", reply::info("1-0", "5-0", 5, 5));
+    let master = "role:master\r\nmaster_replid:h1\r\nslave0:ip=a,port=1,state=online\r\n";
+    connection.answer("INFO replication", reply::text(master));
+    connection.while_answering(sleep(Duration::from_secs(2))).await;
+    let seen = node.stream.master.borrow().clone().unwrap();
+    assert_eq!(seen.server.run_id.as_deref(), Some("run-1"));
+    assert_eq!((seen.replication.history.as_str(), seen.replication.replicas.len()), ("h1", 1));
+    connection.answer("INFO replication", reply::error("NOPERM no permissions"));
+    connection.while_answering(sleep(Duration::from_secs(2))).await;
+    assert!(node.stream.master.borrow().is_none());
 }

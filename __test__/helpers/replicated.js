@@ -1,0 +1,70 @@
+// A private master with replicas, on free ports of 127.0.0.1, gone with the test. Each replica follows
+// the master through a proxy of its own, so that a test can cut or stall the replication.
+
+"use strict";
+
+const { ask, RedisServer } = require("./redis-server");
+const { startProxy } = require("./tcp-proxy");
+const { waitFor } = require("./wait");
+
+/** Without a delay before the first synchronization, and with links that are noticed to be dead. */
+const ARGS = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
+
+class ReplicatedRedis {
+  /** @param {RedisServer} master */
+  constructor(master) {
+    this.master = master;
+    /** @type {RedisServer[]} */
+    this.replicas = [];
+    /** Between each replica and the master. @type {import("./tcp-proxy").TcpProxy[]} */
+    this.links = [];
+  }
+
+  get servers() {
+    return [this.master, ...this.replicas];
+  }
+
+  /** The server at an address as `stats().readFromAddress` has it. @param {string} address */
+  at(address) {
+    const server = this.servers.find(({ host, port }) => `${host}:${port}` === address);
+    if (server === undefined) {
+      throw new Error(`no server of this test is at ${address}`);
+    }
+    return server;
+  }
+
+  /** Whether a replica has all that its master has. @param {RedisServer} replica */
+  async isUp(replica) {
+    return ask(replica.port, ["INFO replication"], /master_link_status:up/).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async areUp() {
+    await waitFor(
+      async () => (await Promise.all(this.replicas.map((one) => this.isUp(one)))).every(Boolean),
+      { interval: 20, what: "the replicas to follow the master" },
+    );
+  }
+
+  async stop() {
+    this.links.forEach((link) => link.close());
+    await Promise.all(this.servers.map((server) => server.remove()));
+  }
+}
+
+/** @param {number} replicas how many @returns {Promise<ReplicatedRedis>} */
+async function startReplicated(replicas) {
+  const redis = new ReplicatedRedis(await new RedisServer({ args: ARGS }).start());
+  for (let i = 0; i < replicas; i++) {
+    const link = await startProxy(redis.master.port);
+    redis.links.push(link);
+    const args = [...ARGS, "--replicaof", "127.0.0.1", String(link.port)];
+    redis.replicas.push(await new RedisServer({ args }).start());
+  }
+  await redis.areUp();
+  return redis;
+}
+
+module.exports = { startReplicated };

@@ -1,0 +1,178 @@
+// `readFrom: "replica"` with one address: the stream is read from the master's replicas, whatever
+// happens to them.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { test } = require("node:test");
+const { takeWarnings } = require("../faults/warnings"); // outages are warned of
+const { ask } = require("../helpers/redis-server");
+const { waitFor } = require("../helpers/wait");
+const {
+  RATE,
+  assertNothingLost,
+  calls,
+  egress,
+  readFrom,
+  readers,
+  startReading,
+} = require("./reading");
+
+const LOAD = "x".repeat(4_000);
+const PACKETS = 300;
+
+// Breaks when the reader stays on the master, and when what is found is not used.
+test("packets come in order through replicas, and the master sends them to nobody else", async (t) => {
+  const { redis, two, traffic, losses } = await startReading(t);
+  await readFrom(two, "replica");
+  const reads = await calls(redis.master, "xread");
+  const sent = await egress(redis.master);
+  for (let i = 0; i < PACKETS; i++) {
+    traffic.emit(0, LOAD);
+    traffic.emit(1, LOAD);
+  }
+  await traffic.assertComplete();
+  const volume = 2 * PACKETS * LOAD.length;
+  const more = (await egress(redis.master)) - sent;
+  assert.equal(await calls(redis.master, "xread"), reads, "XREAD on the master");
+  assert.ok(more < volume / 10, `${more} bytes sent by the master for ${volume} of packets`);
+  const byReplicas = await Promise.all(redis.replicas.map(egress));
+  assert.ok(byReplicas[0] + byReplicas[1] > 2 * volume, `by the replicas: ${byReplicas}`);
+  await two.assertWorks();
+  assertNothingLost(losses);
+  assert.deepEqual(two.counter("reconnects"), [0, 0], "a move is no outage");
+});
+
+for (const [fault, strike] of /** @type {[string, (server: any) => any][]} */ ([
+  ["is killed", (server) => server.kill()],
+  ["hangs", (server) => server.pause()],
+])) {
+  // Breaks when the reader waits for a replica as long as for a master, and when what the replica
+  // had sent in part counts.
+  test(`a replica ${fault} under traffic: nothing is lost, doubled or out of order`, async (t) => {
+    const { redis, two, traffic, losses } = await startReading(t);
+    await readFrom(two, "replica");
+    traffic.start(RATE);
+    await traffic.flows();
+    const first = readers(two)[0];
+    await strike(redis.at(first));
+    await readFrom(two, "replica", { address: first });
+    await traffic.flows();
+    // The other one as well.
+    await strike(redis.at(readers(two)[0]));
+    await readFrom(two, "master");
+    await traffic.flows();
+    traffic.stop();
+    await traffic.assertComplete();
+    assertNothingLost(losses);
+    await two.assertWorks();
+  });
+}
+
+// Breaks when a replica that has failed once is never read from again.
+test("the reader comes back to a replica that works again, and not at once", async (t) => {
+  const { redis, two, traffic, losses } = await startReading(t, { replicas: 1 });
+  await readFrom(two, "replica");
+  traffic.start(RATE);
+  await redis.replicas[0].kill();
+  await readFrom(two, "master");
+  const left = Date.now();
+  await redis.replicas[0].restart();
+  await readFrom(two, "replica");
+  assert.ok(Date.now() - left > 2_000, "a pause before the replica is read from again");
+  await traffic.flows();
+  traffic.stop();
+  await traffic.assertComplete();
+  assertNothingLost(losses);
+});
+
+// Breaks when the reader stays on a replica that gets nothing any more.
+test("a replica that loses its master is left", async (t) => {
+  const { redis, two, traffic, losses } = await startReading(t);
+  await readFrom(two, "replica");
+  traffic.start(RATE);
+  redis.links.forEach((link) => link.close());
+  await readFrom(two, "master");
+  await traffic.flows();
+  traffic.stop();
+  await traffic.assertComplete();
+  assertNothingLost(losses);
+});
+
+// Breaks when the reader stays on a replica that is late.
+test("a replica that is late is left: own packets reach local clients, and nothing counts as lost", async (t) => {
+  const { redis, two, traffic, losses } = await startReading(t);
+  await readFrom(two, "replica");
+  traffic.start(RATE);
+  await traffic.flows();
+  redis.links.forEach((link) => link.stall("down"));
+  await traffic.flows();
+  await readFrom(two, "master");
+  assert.ok(await redis.isUp(redis.replicas[0]), "the replicas follow the master all the time");
+  redis.links.forEach((link) => link.resume("down"));
+  await traffic.flows();
+  traffic.stop();
+  await traffic.assertComplete();
+  assertNothingLost(losses);
+});
+
+// Breaks when what the master has trimmed counts as lost, and when the reader leaves the only server
+// that still has it.
+test("a replica that is late has what the master has trimmed", async (t) => {
+  const { redis, two, traffic, losses } = await startReading(t, {
+    adapterOptions: { maxLen: 100 },
+  });
+  await readFrom(two, "replica");
+  traffic.start(RATE);
+  await traffic.flows();
+  redis.links.forEach((link) => link.delay(1_500, "down"));
+  const { total } = traffic;
+  await waitFor(() => traffic.total > total + 2_000, { what: "much more than the stream keeps" });
+  traffic.stop();
+  await traffic.assertComplete();
+  assert.deepEqual(two.counter("readFrom"), ["replica", "replica"]);
+  assertNothingLost(losses);
+});
+
+// Breaks when the reader, which starts over, reads the old stream from a replica that does not know
+// yet that it was deleted.
+test("a stream that is deleted is one loss", async (t) => {
+  const { redis, two, traffic, losses } = await startReading(t);
+  await readFrom(two, "replica");
+  traffic.emit(0);
+  traffic.emit(1);
+  await traffic.assertComplete();
+  redis.links.forEach((link) => link.delay(700, "down"));
+  await ask(redis.master.port, ["DEL socket.io"], /:1/);
+  await waitFor(() => losses.every((of) => of.length > 0), { what: "the loss" });
+  for (let i = 0; i < 20; i++) {
+    traffic.emit(0);
+    traffic.emit(1);
+  }
+  await traffic.assertComplete();
+  redis.links.forEach((link) => link.delay(0, "down"));
+  await readFrom(two, "replica");
+  traffic.emit(0);
+  await traffic.assertComplete();
+  assert.deepEqual(
+    losses.map((of) => of.map(({ kind, type, reason }) => kind ?? type ?? reason)),
+    [["deleted"], ["deleted"]],
+  );
+});
+
+// Breaks when somebody who asks for replicas that there are not hears nothing.
+test("without a replica the master is read, with a warning", async (t) => {
+  const { two, traffic } = await startReading(t, { replicas: 0 });
+  traffic.emit(0);
+  await traffic.assertComplete();
+  assert.deepEqual(two.counter("readFrom"), ["master", "master"]);
+  /** @type {any[]} */
+  const warned = [];
+  await waitFor(
+    () => {
+      warned.push(...takeWarnings());
+      return warned.some(({ code }) => code === "ERR_SIO_REDIS_NO_REPLICA");
+    },
+    { timeout: 60_000, what: "the warning" },
+  );
+});
