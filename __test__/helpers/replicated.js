@@ -54,13 +54,20 @@ class ReplicatedRedis {
   }
 }
 
-/** @param {number} replicas how many @returns {Promise<ReplicatedRedis>} */
-async function startReplicated(replicas) {
+/**
+ * @param {number} replicas how many
+ * @param {string} [announce] the host that replicas tell their master
+ * @returns {Promise<ReplicatedRedis>}
+ */
+async function startReplicated(replicas, announce) {
   const redis = new ReplicatedRedis(await new RedisServer({ args: ARGS }).start());
   for (let i = 0; i < replicas; i++) {
     const link = await startProxy(redis.master.port);
     redis.links.push(link);
     const args = [...ARGS, "--replicaof", "127.0.0.1", String(link.port)];
+    if (announce !== undefined) {
+      args.push("--replica-announce-ip", announce);
+    }
     redis.replicas.push(await new RedisServer({ args }).start());
   }
   await redis.areUp();

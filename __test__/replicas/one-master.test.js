@@ -5,7 +5,10 @@
 
 const assert = require("node:assert/strict");
 const { test } = require("node:test");
+const { STREAM } = require("../cluster/verdict");
+const { defer } = require("../faults/defer");
 const { takeWarnings } = require("../faults/warnings"); // outages are warned of
+const { createAdmin } = require("../helpers/clients");
 const { ask } = require("../helpers/redis-server");
 const { waitFor } = require("../helpers/wait");
 const {
@@ -20,6 +23,16 @@ const {
 
 const LOAD = "x".repeat(4_000);
 const PACKETS = 300;
+/** A broadcast of "foreign" to all, as upstream's emitter writes it. */
+const OF_UPSTREAM = Object.entries({
+  uid: "emitter",
+  nsp: "/",
+  type: "3",
+  data: JSON.stringify({
+    opts: { rooms: [], except: [], flags: {} },
+    packet: { type: 2, data: ["foreign"], nsp: "/" },
+  }),
+}).flat();
 
 // Breaks when the reader stays on the master, and when what is found is not used.
 test("packets come in order through replicas, and the master sends them to nobody else", async (t) => {
@@ -46,6 +59,9 @@ test("packets come in order through replicas, and the master sends them to nobod
 for (const [fault, strike] of /** @type {[string, (server: any) => any][]} */ ([
   ["is killed", (server) => server.kill()],
   ["hangs", (server) => server.pause()],
+  ["is paused", (server) => ask(server.port, ["CLIENT PAUSE 60000"], /OK/)],
+  ["becomes a master", (server) => ask(server.port, ["REPLICAOF NO ONE"], /OK/)],
+  ["follows nobody", (server) => ask(server.port, ["REPLICAOF 127.0.0.1 1"], /OK/)],
 ])) {
   // Breaks when the reader waits for a replica as long as for a master, and when what the replica
   // had sent in part counts.
@@ -142,8 +158,13 @@ test("a stream that is deleted is one loss", async (t) => {
   traffic.emit(0);
   traffic.emit(1);
   await traffic.assertComplete();
+  const admin = await createAdmin(redis.master);
+  defer(t, () => admin.close());
   redis.links.forEach((link) => link.delay(700, "down"));
-  await ask(redis.master.port, ["DEL socket.io"], /:1/);
+  // Written by upstream, so nothing but its place tells that it was read before.
+  await admin.command("XADD", STREAM, "*", ...OF_UPSTREAM);
+  await Promise.all(two.clients.map((client) => client.receives("foreign")));
+  await admin.command("DEL", STREAM);
   await waitFor(() => losses.every((of) => of.length > 0), { what: "the loss" });
   for (let i = 0; i < 20; i++) {
     traffic.emit(0);
@@ -155,9 +176,57 @@ test("a stream that is deleted is one loss", async (t) => {
   traffic.emit(0);
   await traffic.assertComplete();
   assert.deepEqual(
+    two.clients.map((client) => client.received("foreign").length),
+    [1, 1],
+  );
+  assert.deepEqual(
     losses.map((of) => of.map(({ kind, type, reason }) => kind ?? type ?? reason)),
     [["deleted"], ["deleted"]],
   );
+});
+
+// Breaks when the reader waits for a connection to a replica.
+test("replicas whose addresses lead nowhere do not delay what the master has", async (t) => {
+  const { two, traffic } = await startReading(t, { announce: "10.255.255.1" });
+  traffic.start(RATE);
+  const started = Date.now();
+  while (Date.now() - started < 4_000) {
+    await traffic.flows();
+  }
+  traffic.stop();
+  await traffic.assertComplete();
+  assert.deepEqual(two.counter("readFrom"), ["master", "master"]);
+  assert.ok(two.counter("inboxAgeMs").every((age) => age < 1_000));
+  assert.deepEqual(two.counter("reconnects"), [0, 0]);
+});
+
+// Breaks when the reader stays on a replica that has dropped its data.
+test("a replica gets all its data anew under traffic: nothing is lost", async (t) => {
+  const { redis, two, traffic, losses } = await startReading(t, { replicas: 1 });
+  await ask(redis.master.port, ["CONFIG SET repl-backlog-size 16384"], /OK/);
+  await readFrom(two, "replica");
+  traffic.start(RATE);
+  await traffic.flows();
+  const synchronized = /sync_full:(\d+)/;
+  const [, before] = await ask(redis.master.port, ["INFO stats"], synchronized);
+  const [link] = redis.links;
+  link.stall();
+  for (let i = 0; i < 50; i++) {
+    traffic.emit(0, LOAD);
+  }
+  await traffic.flows();
+  link.cut();
+  link.resume();
+  await waitFor(
+    async () => (await ask(redis.master.port, ["INFO stats"], synchronized))[1] > before,
+    { what: "all data to be sent again" },
+  );
+  await redis.areUp();
+  await readFrom(two, "replica");
+  await traffic.flows();
+  traffic.stop();
+  await traffic.assertComplete();
+  assertNothingLost(losses);
 });
 
 // Breaks when somebody who asks for replicas that there are not hears nothing.

@@ -17,10 +17,11 @@ const RATE = 4;
 
 /**
  * @param {import("node:test").TestContext} t
- * @param {{ replicas?: number, settings?: (master: any) => any, adapterOptions?: object }} [options]
+ * @param {{ replicas?: number, announce?: string, settings?: (master: any) => any,
+ *   adapterOptions?: object }} [options] `announce`: the host that replicas tell their master
  */
-async function startReading(t, { replicas = 2, settings, adapterOptions } = {}) {
-  const redis = await startReplicated(replicas);
+async function startReading(t, { replicas = 2, announce, settings, adapterOptions } = {}) {
+  const redis = await startReplicated(replicas, announce);
   defer(t, () => redis.stop());
   const argument = settings === undefined ? redis.master.url : await settings(redis.master);
   const options = { readFrom: "replica", maxLen: 100_000, ...adapterOptions };
