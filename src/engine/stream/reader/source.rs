@@ -147,7 +147,7 @@ impl Source {
                     }
                     Err(error) => error,
                 },
-                None => no_replica("the master does not report its replication (INFO)"),
+                None => no_replica("the master has not reported its replication (INFO)"),
             };
             tracing::debug!("{}: read from the master: {error}", self.stream.key);
             if since.elapsed() >= WARN_AFTER {

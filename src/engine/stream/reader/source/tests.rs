@@ -13,7 +13,8 @@ const REPLICA: &str =
 
 /// The master as the writer sees it now, if it reports this.
 fn seen(info: &str) -> MasterSeen {
-    let server = ServerName { address: "localhost:6379".to_owned(), run_id: Some("run-1".into()) };
+    // By another address than the reader's.
+    let server = ServerName { address: "127.0.0.1:6379".to_owned(), run_id: Some("run-1".into()) };
     MasterSeen { server, replication: Replication::parse(info), asked: Instant::now() }
 }
 
