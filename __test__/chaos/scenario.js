@@ -4,7 +4,7 @@
 "use strict";
 
 const { SESSION_KEY_PREFIX } = require("../helpers/recovery");
-const { settle, waitFor } = require("../helpers/wait");
+const { settle, waitFor, within } = require("../helpers/wait");
 const { random } = require("../faults/random");
 const { startAgent } = require("./agent");
 const { LedgerClient } = require("./client");
@@ -50,6 +50,8 @@ const MAX_LEN = 10_000_000;
 const SESSIONS_LIVE = 60 * 60_000;
 /** ms in which everything has to be well again after the last fault. */
 const QUIET_LIMIT = 40_000;
+/** ms; longer than all waits within one. */
+const REDIS_FAULT_LIMIT = 300_000;
 /** ms in which a session is in Redis after anything that stood in the way. */
 const SAVED = 5_000;
 /** ms until a client tries the next node. */
@@ -268,7 +270,9 @@ class Scenario {
       const servers = /** @type {import("./redis/servers").Servers} */ (this.redis);
       const happen = () => REDIS_FAULTS[what].happen(servers, particulars, this);
       this.redisQueue = this.redisQueue
-        .then(() => this.redisTrouble.during(happen))
+        .then(() =>
+          within(this.redisTrouble.during(happen), `"${what}" to be over`, REDIS_FAULT_LIMIT),
+        )
         .catch(this.#note);
     }
   }

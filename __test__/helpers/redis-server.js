@@ -13,7 +13,8 @@ const { guard } = require("./guard");
 const { waitFor } = require("./wait");
 
 const START_ATTEMPTS = 5;
-const START_TIMEOUT = 10_000;
+/** On a busy machine, 100 MB of data take more than 10 s to load. */
+const START_TIMEOUT = 60_000;
 /** How long the connections of closed adapters may take to go before the server stops. */
 const DRAIN_TIMEOUT = 2_000;
 
