@@ -3,7 +3,7 @@
 
 const { randomBytes } = require("node:crypto");
 const { types } = require("node:util");
-const { Decoder, DecodeError, encode, decode } = require("@msgpack/msgpack");
+const { Decoder, DecodeError, Encoder, encode, decode } = require("@msgpack/msgpack");
 const { MessageType } = require("socket.io-adapter");
 
 const { aroundData } = require("./broadcast-json");
@@ -183,14 +183,40 @@ function fromBigInt(value) {
   throw new TypeError("Do not know how to serialize a BigInt");
 }
 
+/** An encoder with a larger buffer is not kept, bytes. */
+const KEPT_BUFFER = 64 * 1024;
+/** The encoder that is not in use: a new one for each value costs more than to encode most values.
+ * @type {Encoder | undefined} */
+let spare;
+
 /**
  * The depth is limited only by the stack, as with JSON.stringify.
  *
  * @param {unknown} value
- * @returns {Uint8Array}
+ * @returns {Buffer}
  */
 function encodeMsgpack(value) {
-  return encode(toEncodable(value), { maxDepth: Infinity });
+  const encodable = toEncodable(value);
+  const encoder = spare ?? new Encoder(undefined, undefined, Infinity);
+  // A getter of the user's may encode something meanwhile.
+  spare = undefined;
+  const encoded = encoder.encodeSharedRef(encodable);
+  if (encoded.buffer.byteLength <= KEPT_BUFFER) {
+    spare = encoder;
+  }
+  return Buffer.from(encoded);
+}
+
+/**
+ * @param {Uint8Array} map msgpack of an object
+ * @param {Uint8Array} other of another one, without common keys; together they have 15 keys at the most
+ * @returns {Buffer} msgpack of an object with the keys of both
+ */
+function joinMaps(map, other) {
+  const joined = Buffer.concat([map, other.subarray(1)]);
+  // A small map begins with 0x80 and the number of its keys.
+  joined[0] += other[0] & 0x0f;
+  return joined;
 }
 
 /**
@@ -327,6 +353,7 @@ function decodeData({ json, msgpack }) {
 module.exports = {
   PLACEHOLDER,
   encodeMsgpack,
+  joinMaps,
   decodeMsgpack,
   encodeData,
   encodeBroadcast,

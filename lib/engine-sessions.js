@@ -69,17 +69,15 @@ class EngineSessions {
   }
 
   /**
-   * Writes the session of a connected client.
+   * Writes the sessions of connected clients, in one call: each call wakes the engine.
    *
    * @param {string} nsp
-   * @param {string} pid
-   * @param {number} generation
-   * @param {Uint8Array} session
-   * @param {number} keep for how long it is honoured if this node dies, ms
-   * @param {boolean} isNew whether it has no record yet
+   * @param {import("./native-binding").NativeSession[]} sessions
+   * @param {Uint8Array} encoded the sessions one after the other; each ends at its `end`
+   * @param {number} keep for how long they are honoured if this node dies, ms
    */
-  keep(nsp, pid, generation, session, keep, isNew) {
-    this.#native.keepSession(nsp, pid, generation, session, keep, isNew);
+  keep(nsp, sessions, encoded, keep) {
+    this.#native.keepSessions(nsp, sessions, encoded, keep);
   }
 
   /**

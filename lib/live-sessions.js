@@ -3,12 +3,11 @@
 // written when its socket has connected, soon after its rooms have changed, and, since nobody tells
 // when `socket.data` changes, looked at while its client sends something.
 
-const { createHash } = require("node:crypto");
 const { encodeMsgpack } = require("./codec");
 const debug = require("./debug");
 const { clearInterval, now, setImmediate, setInterval, setTimeout } = require("./timers");
 
-/** Changes within this time are written together, ms. */
+/** The least time between two writes, ms: what changes meanwhile is written together. */
 const PAUSE = 20;
 /** The time between two looks for sessions that must be written again, ms. */
 const INTERVAL = 5_000;
@@ -17,7 +16,7 @@ const INTERVAL = 5_000;
 const UNCHANGED = 60_000;
 /** Sessions that are not written for this long expire an hour later, ms. */
 const RENEWAL = 30 * 60_000;
-/** The number of sessions to encode before other callbacks of the event loop run. */
+/** The most sessions that are written together: then other callbacks of the event loop run. */
 const SLICE = 200;
 
 /**
@@ -26,8 +25,12 @@ const SLICE = 200;
  * @property {number} generation numbers the restores of the session
  * @property {boolean} isNew whether it has no record in Redis yet
  * @property {number} writtenAt ms
- * @property {string} [written] a digest of the rooms and the data at that time
+ * @property {number} [written] a hash of the rooms and the data at that time
  * @property {() => void} onData its client has sent something
+ *
+ * @typedef {object} State a session that must be written
+ * @property {LiveSession} live
+ * @property {Buffer} encoded msgpack of its `{ sid, pid, rooms, data }`
  */
 
 class LiveSessions {
@@ -43,12 +46,14 @@ class LiveSessions {
   /** Sockets whose client has sent something since their session was written. @type {Set<string>} */
   #active = new Set();
   #isWriting = false;
+  /** When sessions were last written, ms. */
+  #wroteAt = -PAUSE;
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
 
   /**
    * @param {boolean} isOn false: sessions are only numbered
-   * @param {(live: LiveSession) => void} write
+   * @param {(states: State[]) => void} write
    */
   constructor(isOn, write) {
     this.#isOn = isOn;
@@ -104,7 +109,13 @@ class LiveSessions {
     this.#changed.add(sid);
     if (!this.#isWriting) {
       this.#isWriting = true;
-      setTimeout(() => this.#writeSome(), PAUSE).unref();
+      const pause = this.#wroteAt + PAUSE - now();
+      if (pause > 0) {
+        setTimeout(() => this.#writeSome(), pause).unref();
+      } else {
+        // The handlers of the connection run first.
+        setImmediate(() => this.#writeSome());
+      }
     }
   }
 
@@ -142,35 +153,39 @@ class LiveSessions {
   }
 
   #writeSome() {
-    let count = 0;
+    /** @type {State[]} */
+    const states = [];
+    this.#wroteAt = now();
     for (const sid of this.#changed) {
-      if (count++ === SLICE) {
-        setImmediate(() => this.#writeSome());
-        return;
+      if (states.length === SLICE) {
+        break;
       }
       this.#changed.delete(sid);
       const live = /** @type {LiveSession} */ (this.#sessions.get(sid));
       // To the end: it was written last.
       this.#sessions.delete(sid);
       this.#sessions.set(sid, live);
-      live.writtenAt = now();
-      live.written = digestOf(live.socket);
-      try {
-        this.#write(live);
-        live.isNew = false;
-      } catch (error) {
-        // When its client leaves, this is warned of.
-        debug("the session of socket %s is not kept: %s", sid, error);
+      live.writtenAt = this.#wroteAt;
+      const encoded = encode(live.socket);
+      live.written = hashOf(encoded);
+      if (encoded) {
+        states.push({ live, encoded });
       }
     }
-    this.#isWriting = false;
+    this.#write(states);
+    states.forEach(({ live }) => (live.isNew = false));
+    this.#isWriting = this.#changed.size > 0;
+    if (this.#isWriting) {
+      setImmediate(() => this.#writeSome());
+    }
   }
 
   /** Writes the sessions again that may be out of date, or would expire. */
   #look() {
+    const unchanged = now() - UNCHANGED;
     for (const sid of this.#active) {
       const live = this.#sessions.get(sid);
-      if (live && (live.writtenAt < now() - UNCHANGED || live.written !== digestOf(live.socket))) {
+      if (live && (live.writtenAt < unchanged || live.written !== hashOf(encode(live.socket)))) {
         this.change(sid);
       }
     }
@@ -187,15 +202,33 @@ class LiveSessions {
 
 /**
  * @param {any} socket
- * @returns {string | undefined} undefined if its data cannot be encoded
+ * @returns {Buffer | undefined} undefined if its data cannot be encoded
  */
-function digestOf({ rooms, data }) {
+function encode({ id: sid, pid, rooms, data }) {
   try {
-    const state = encodeMsgpack([[...rooms], data]);
-    return createHash("sha1").update(state).digest("base64");
-  } catch {
+    return encodeMsgpack({ sid, pid, rooms: [...rooms], data });
+  } catch (error) {
+    // When its client leaves, this is warned of.
+    debug("the session of socket %s is not kept: %s", sid, error);
     return undefined;
   }
+}
+
+/**
+ * FNV-1a, 32 bits. It only shows changes: one in four billion stays unseen for a minute.
+ *
+ * @param {Uint8Array} [bytes]
+ * @returns {number | undefined}
+ */
+function hashOf(bytes) {
+  if (bytes === undefined) {
+    return undefined;
+  }
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < bytes.length; i++) {
+    hash = Math.imul(hash ^ bytes[i], 0x01000193);
+  }
+  return hash;
 }
 
 module.exports = { LiveSessions };

@@ -23,16 +23,14 @@ export declare class NativeEngine {
   /** Saves the session of a client that has gone, msgpack, for `keep` ms. */
   endSession(nsp: string, pid: string, generation: number, session: Uint8Array, keep: number): void;
   /**
-   * Keeps the session of a connected client, msgpack. It is honoured for `keep` ms if this node
-   * dies. `is_new` means that this is its first record.
+   * Keeps the sessions of connected clients. They are honoured for `keep` ms if this node dies.
+   * `encoded` holds their msgpack, one after the other.
    */
-  keepSession(
+  keepSessions(
     nsp: string,
-    pid: string,
-    generation: number,
-    session: Uint8Array,
+    sessions: Array<NativeSession>,
+    encoded: Uint8Array,
     keep: number,
-    isNew: boolean,
   ): void;
   /** A client whose session was kept has left for good. Other nodes forget it within `keep` ms. */
   dropSession(nsp: string, pid: string, generation: number, keep: number): void;
@@ -246,6 +244,18 @@ export type NativeMissed =
       json?: string; /** The broadcast's data, if it is msgpack. */
       msgpack?: Buffer;
     };
+
+/** The session of a connected client. */
+export interface NativeSession {
+  /** The client's private session ID. */
+  pid: string;
+  /** Numbers the restores of the session. */
+  generation: number;
+  /** Whether it has no record yet. */
+  isNew: boolean;
+  /** Where it ends in the bytes that hold several. */
+  end: number;
+}
 
 /** See `AdapterStats` in `index.d.ts`. */
 export interface NativeStats {

@@ -3,12 +3,12 @@
 // which each socket joined its rooms.
 
 const { Arrivals } = require("./arrivals");
-const { decodeMsgpack, encodeMsgpack } = require("./codec");
+const { decodeMsgpack, encodeMsgpack, joinMaps } = require("./codec");
 const { START, isAfter, later } = require("./entry-ids");
-const { lastSentTo } = require("./last-sent");
 const { HandOver } = require("./hand-over");
 const { LiveSessions } = require("./live-sessions");
 const { toOutgoing } = require("./missed");
+const { Positions } = require("./positions");
 const { NO_OFFSET } = require("./recover-without-offset");
 const { sessionLifetime } = require("./session-lifetime");
 const { setImmediate } = require("./timers");
@@ -59,7 +59,9 @@ class Recovery {
     this.#engine = engine;
     const { maxDisconnectionDuration } = nsp.server.opts.connectionStateRecovery;
     this.#lifetime = sessionLifetime(maxDisconnectionDuration);
-    this.#live = new LiveSessions(liveSessions && this.#lifetime > 0, (live) => this.#write(live));
+    this.#live = new LiveSessions(liveSessions && this.#lifetime > 0, (states) =>
+      this.#write(states),
+    );
     this.#arrivals = new Arrivals(nsp, (session) => this.#refuse(session));
     this.#handOver = new HandOver(adapter, heartbeatTimeout, (asked) =>
       engine.countSubscribers(nsp.name, asked),
@@ -145,69 +147,44 @@ class Recovery {
       return;
     }
     const live = this.#live.remove(session.sid);
-    this.#keepSession(this.#withPositions({ ...session, generation: live?.generation }));
+    const positions = this.#positionsOf(session, socket, this.#readPositions());
+    this.#keepSession({ ...session, generation: live?.generation, ...positions });
+  }
+
+  #readPositions() {
+    return new Positions(this.#engine.sessions, this.#nsp.name);
   }
 
   /**
-   * Adds to upstream's fields for each room the last entry before the socket joined: earlier broadcasts
-   * to the room were not for this client. Also the last offset that was sent before the CONNECT, and the
-   * last own entry that was delivered while the stream could not be read: see {@link doubtAbout}.
-   *
-   * @param {any} session
+   * @param {{ sid: string, rooms: Iterable<any> }} session
+   * @param {any} socket undefined if it is gone
+   * @param {Positions} positions
    */
-  #withPositions(session) {
+  #positionsOf(session, socket, positions) {
     const joined = this.#joined.get(session.sid);
-    // The client may have connected before this node knew where its reading begins.
-    const begin = this.#engine.sessions.readSince(this.#nsp.name);
-    const since = session.rooms.map((/** @type {any} */ room) =>
-      later(joined?.get(room) ?? START, begin),
-    );
-    const socket = this.#nsp.sockets.get(session.sid);
-    const sent = socket && this.#sent(socket, later(joined?.get(session.sid) ?? START, begin));
-    const ahead = socket && this.#arrivals.sentAhead(socket);
-    const deliveredAhead = this.#engine.sessions.deliveredAhead(this.#nsp.name);
-    return {
-      ...session,
-      since,
-      ...sent,
-      ...(ahead !== undefined && { ahead }),
-      ...(deliveredAhead !== START && { deliveredAhead }),
-    };
+    const sentAhead = socket && this.#arrivals.sentAhead(socket);
+    return positions.of(session, socket, joined, sentAhead);
   }
 
   /**
-   * What a client has been sent: the offset of the last packet, and how far the stream held nothing
-   * more for it. A client that comes back with this offset has missed nothing up to there, also if it
-   * was idle for so long that the entry is not in the stream any more.
+   * Writes the sessions of connected sockets.
    *
-   * @param {any} socket
-   * @param {string} began the last entry before its session
-   * @returns {{ lastSent: string, sentUpTo: string } | undefined} undefined if it is not certain
+   * @param {import("./live-sessions").State[]} states
    */
-  #sent(socket, began) {
-    const last = lastSentTo(socket);
-    const lastSent = last && later(last, began);
-    const sentUpTo = lastSent && this.#engine.sessions.sentUpTo(this.#nsp.name, lastSent);
-    return lastSent && sentUpTo ? { lastSent, sentUpTo } : undefined;
-  }
-
-  /**
-   * Writes the session of a connected socket.
-   *
-   * @param {import("./live-sessions").LiveSession} live
-   */
-  #write({ socket, generation, isNew }) {
-    const { id: sid, pid, rooms, data } = socket;
-    const session = this.#withPositions({ sid, pid, rooms: [...rooms], data, generation });
-    const name = this.#nsp.name;
-    this.#engine.sessions.keep(
-      name,
-      pid,
-      generation,
-      encodeMsgpack(session),
-      this.#lifetime,
-      isNew,
-    );
+  #write(states) {
+    const positions = this.#readPositions();
+    /** @type {Buffer[]} */
+    const all = [];
+    let end = 0;
+    const sessions = states.map(({ live: { socket, generation, isNew }, encoded }) => {
+      const { id: sid, pid, rooms } = socket;
+      const noted = this.#positionsOf({ sid, rooms }, socket, positions);
+      const session = joinMaps(encoded, encodeMsgpack({ generation, ...noted }));
+      all.push(session);
+      end += session.length;
+      return { pid, generation, isNew, end };
+    });
+    this.#engine.sessions.keep(this.#nsp.name, sessions, Buffer.concat(all), this.#lifetime);
   }
 
   /** Writes the sessions of all connected sockets again, since Redis may have lost them. */

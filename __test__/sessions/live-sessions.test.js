@@ -17,7 +17,9 @@ const LOOK = 5_500;
 test("the session of an active client is written when its data has changed", async () => {
   /** @type {string[]} */
   const written = [];
-  const sessions = new LiveSessions(true, ({ socket }) => written.push(socket.data.name));
+  const sessions = new LiveSessions(true, (states) =>
+    states.forEach(({ live }) => written.push(live.socket.data.name)),
+  );
   const socket = {
     ...{ id: "id", pid: "pid", rooms: new Set(["id"]), data: { name: "first" } },
     conn: new EventEmitter(),

@@ -25,7 +25,7 @@ use super::presence::Pace;
 use super::random::random_name;
 use super::redis::{Connector, Credentials, SentinelWatch, Settings};
 use super::runtime::SharedRuntime;
-use super::session::{Generation, Gone, Restore, Save, SessionKeys, What};
+use super::session::{Generation, Gone, LiveSession, Restore, Save, SessionKeys, What};
 use super::stats::Stats;
 use super::stream::{
     FLUSH_LIMIT, LARGEST_READ, PageSize, Progress, Publish, Reader, Stream, Writer, kept_by_js,
@@ -354,11 +354,6 @@ impl Engine {
         cursor.sent_up_to(after)
     }
 
-    /// The handle of an open namespace.
-    pub(crate) fn handle_of(&self, nsp: &str) -> Option<NamespaceHandle> {
-        self.namespaces.get(nsp).map(|namespace| namespace.handle)
-    }
-
     /// Writes what has become of a session, which is honoured for the time `keep`.
     pub(crate) fn save_session(
         &self,
@@ -369,8 +364,29 @@ impl Engine {
         keep: Duration,
     ) {
         if let Some(services) = &self.services {
-            services.sessions.save(Save::new(self.session_keys(nsp, pid), generation, what, keep));
+            let save = Save::new(self.session_keys(nsp, pid), generation, what, keep);
+            services.sessions.save(vec![save]);
         }
+    }
+
+    /// Writes the sessions of connected clients, which are honoured for the time `keep` if this node
+    /// dies.
+    pub(crate) fn keep_sessions(
+        &self,
+        nsp: &str,
+        sessions: impl Iterator<Item = LiveSession>,
+        keep: Duration,
+    ) {
+        let (Some(services), Some(namespace)) = (&self.services, self.namespaces.get(nsp)) else {
+            return;
+        };
+        let prefix = self.settings.key(&self.options.session_key_prefix);
+        let save = |live: LiveSession| {
+            let LiveSession { pid, generation, is_new, session } = live;
+            let what = What::Live { namespace: namespace.handle, session, keep, is_new };
+            Save::new(SessionKeys::new(&prefix, nsp, &pid), generation, what, keep)
+        };
+        services.sessions.save(sessions.map(save).collect());
     }
 
     /// Answers the call when what was saved of a session is in Redis.

@@ -20,7 +20,7 @@ use crate::engine::left_out::Turn;
 use crate::engine::missed::MissedList;
 use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
-use crate::engine::session::{Gone, What};
+use crate::engine::session::{Gone, LiveSession, What};
 use batch::{NativeBatch, NativeLate, Packer};
 use event::NativeMissed;
 use namespace::NativeNamespace;
@@ -43,6 +43,19 @@ pub struct NativeEngine {
     engine: Arc<Engine>,
     /// What the restored clients of the slice that JS is handling missed, until JS has asked for it.
     missed: Mutex<HashMap<CallId, Arc<MissedList>>>,
+}
+
+/// The session of a connected client.
+#[napi(object)]
+pub struct NativeSession {
+    /// The client's private session ID.
+    pub pid: String,
+    /// Numbers the restores of the session.
+    pub generation: u32,
+    /// Whether it has no record yet.
+    pub is_new: bool,
+    /// Where it ends in the bytes that hold several.
+    pub end: u32,
 }
 
 #[napi]
@@ -130,22 +143,24 @@ impl NativeEngine {
         self.engine.save_session(&nsp, &pid, generation, What::Ended { session, keep }, keep);
     }
 
-    /// Keeps the session of a connected client, msgpack. It is honoured for `keep` ms if this node
-    /// dies. `is_new` means that this is its first record.
+    /// Keeps the sessions of connected clients. They are honoured for `keep` ms if this node dies.
+    /// `encoded` holds their msgpack, one after the other.
     #[napi]
-    pub fn keep_session(
+    pub fn keep_sessions(
         &self,
         nsp: String,
-        pid: String,
-        generation: u32,
-        session: Uint8Array,
+        sessions: Vec<NativeSession>,
+        encoded: Uint8Array,
         keep: f64,
-        is_new: bool,
     ) {
-        let Some(namespace) = self.engine.handle_of(&nsp) else { return };
-        let (session, keep) = (session.to_vec(), milliseconds(keep));
-        let what = What::Live { namespace, session, keep, is_new };
-        self.engine.save_session(&nsp, &pid, generation, what, keep);
+        let mut begin = 0;
+        let sessions = sessions.into_iter().map(|session| {
+            let NativeSession { pid, generation, is_new, end } = session;
+            let bytes = encoded.get(begin..end as usize).unwrap_or_default().to_vec();
+            begin = end as usize;
+            LiveSession { pid, generation, is_new, session: bytes }
+        });
+        self.engine.keep_sessions(&nsp, sessions, milliseconds(keep));
     }
 
     /// A client whose session was kept has left for good. Other nodes forget it within `keep` ms.

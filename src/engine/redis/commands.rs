@@ -89,21 +89,32 @@ impl Commands {
         key: &str,
         commands: &[Cmd],
     ) -> Result<Vec<Value>> {
-        let mut pipeline = Pipeline::with_capacity(2 * commands.len());
+        self.send_many(limit, name, key, commands.iter().cloned()).await?.into_iter().collect()
+    }
+
+    /// Sends commands in one go. Returns the answer, or the refusal, of each.
+    pub(crate) async fn send_many(
+        &mut self,
+        limit: Duration,
+        name: &'static str,
+        key: &str,
+        commands: impl Iterator<Item = Cmd>,
+    ) -> Result<Vec<Result<Value>>> {
+        let mut pipeline = Pipeline::new();
         // Otherwise redis-rs wraps the server's message into its own.
         pipeline.ignore_errors();
         for command in commands {
             if self.asking {
                 pipeline.cmd("ASKING").ignore();
             }
-            pipeline.add_command(command.clone());
+            pipeline.add_command(command);
         }
         let answers = self.send_all_within(limit, name, key, &pipeline).await?;
         let sort = |answer| match answer {
             Value::ServerError(error) => Err(self.error_reply(name, key, error)),
             answer => Ok(answer),
         };
-        answers.into_iter().map(sort).collect()
+        Ok(answers.into_iter().map(sort).collect())
     }
 
     /// The server's address, for error messages.

@@ -38,7 +38,7 @@ pub(crate) use dial::{Dial, Socket};
 #[cfg(any(test, fuzzing))]
 pub(crate) use identity::parse_identity;
 pub(crate) use identity::{Identity, identify, knows_min_id};
-pub(crate) use pool::{Pool, RoutedCommands};
+pub(crate) use pool::{Group, Pool, RoutedCommands};
 pub(crate) use raw::{Parts, RawConnection};
 pub(crate) use renewal::RENEWING;
 pub(crate) use replication::{Replication, replication};

@@ -1,6 +1,8 @@
 //! One connection per server, opened when it is first needed. Used for keys that are spread over a
 //! cluster, and for commands to each of its servers.
 
+mod groups;
+
 use std::collections::HashMap;
 use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{ANSWER_LIMIT, Backoff, Commands, Connection, Connector, SendCommand, Target};
 use crate::engine::error::{Error, Outage, Result};
+pub(crate) use groups::Group;
 
 /// The most redirections (MOVED or ASK) that one command follows.
 const REDIRECTIONS: usize = 5;

@@ -80,7 +80,7 @@ impl Attempt {
         } else {
             // The session itself is valid: it goes back to Redis, where the next attempt finds it.
             if let Some(taken) = taken {
-                enqueue(&jobs, SessionJob::Save(taken));
+                enqueue(&jobs, SessionJob::Save(vec![taken]));
             }
             if error.is_refusal() {
                 warnings.warn(RESTORING, &error);

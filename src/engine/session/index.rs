@@ -12,6 +12,7 @@ use redis::{Cmd, Value};
 
 use super::keys::SessionKeys;
 use super::record::Generation;
+use super::save::Save;
 use super::{KEY_IN_WORDS, ms};
 use crate::engine::error::Result;
 use crate::engine::redis::{ANSWER_LIMIT, Pool};
@@ -49,9 +50,14 @@ impl Index {
         self.is_on && !self.is_refused.load(Ordering::Relaxed)
     }
 
-    /// A client is connected to this node.
-    pub(super) async fn connected(&self, keys: &SessionKeys, generation: Generation) -> Result<()> {
-        self.add(&self.of(&self.uid), 0, &[entry_of(keys, generation)]).await
+    /// Clients are connected to this node.
+    pub(super) async fn connected(&self, saves: &[Save]) -> Result<()> {
+        if !self.is_on() {
+            return Ok(());
+        }
+        let entries: Vec<_> =
+            saves.iter().map(|save| entry_of(&save.keys, save.generation)).collect();
+        self.add(&self.of(&self.uid), 0, &entries).await
     }
 
     /// The client has gone, and may come back within the time `keep`.
@@ -62,11 +68,15 @@ impl Index {
         keep: Duration,
     ) -> Result<()> {
         let entry = [entry_of(keys, generation)];
-        self.add(&self.deadlines(), now() + ms(keep), &entry).await?;
-        self.remove(&self.of(&self.uid), &entry).await
+        let (deadlines, of_node) = (self.deadlines(), self.of(&self.uid));
+        let (added, removed) = tokio::join!(
+            self.add(&deadlines, now() + ms(keep), &entry),
+            self.remove(&of_node, &entry),
+        );
+        added.and(removed)
     }
 
-    /// The client has left this node for good.
+    /// The client has left this node for good, or another node has it.
     pub(super) async fn left(&self, keys: &SessionKeys, generation: Generation) -> Result<()> {
         self.remove(&self.of(&self.uid), &[entry_of(keys, generation)]).await
     }

@@ -19,6 +19,7 @@ mod store;
 mod unsaved;
 #[cfg(test)]
 mod tests;
+mod together;
 mod trimmed;
 
 use std::sync::Arc;
@@ -58,8 +59,9 @@ pub(crate) use keys::SessionKeys;
 pub(crate) use record::Generation;
 pub(crate) use restore::{Gone, Restore};
 use restores::Restores;
-pub(crate) use save::{Save, What};
+pub(crate) use save::{LiveSession, Save, What};
 use store::Store;
+use together::Saved;
 use unsaved::{Unsaved, Waiting};
 
 /// Replaces a session's key in errors: the key holds the session ID, which is the client's secret.
@@ -70,7 +72,7 @@ const TASK: &str = "sessions";
 
 /// What the session task is asked to do.
 enum SessionJob {
-    Save(Save),
+    Save(Vec<Save>),
     Restore(Restore),
     /// Answers the call when the session with this key is in Redis.
     Wait {
@@ -93,8 +95,8 @@ pub(crate) struct Sessions {
     saved: watch::Receiver<u64>,
 }
 
-/// Saves that are under way, each with its result: false if another node has the session.
-type Saves = FuturesUnordered<BoxFuture<'static, (Save, Result<bool>)>>;
+/// Saves that are under way.
+type Saves = FuturesUnordered<BoxFuture<'static, Vec<Saved>>>;
 
 /// The task behind [`Sessions`].
 pub(crate) struct SessionTask {
@@ -165,10 +167,10 @@ impl Sessions {
         (Self { jobs: sender, saved: task.saved.subscribe() }, task)
     }
 
-    /// Writes what has become of a session. During an outage, the task tries again until nobody
+    /// Writes what has become of sessions. During an outage, the task tries again until nobody
     /// needs it any more.
-    pub(crate) fn save(&self, save: Save) {
-        self.enqueue(SessionJob::Save(save));
+    pub(crate) fn save(&self, saves: Vec<Save>) {
+        self.enqueue(SessionJob::Save(saves));
     }
 
     /// Answers the call when the client's session is in Redis.
@@ -221,7 +223,7 @@ impl SessionTask {
                     Some(job) => self.work(job),
                     None => return,
                 },
-                ended = next_save(&mut self.saving, self.save_again) => self.save_ended(ended),
+                ended = next_saves(&mut self.saving, self.save_again) => self.saves_ended(ended),
                 Some(_) = self.tasks.join_next() => {}
                 Ok(()) = self.reconnected.changed() => self.wake(),
                 () = self.alive.is_due() => {
@@ -236,7 +238,7 @@ impl SessionTask {
 
     fn work(&mut self, job: SessionJob) {
         match job {
-            SessionJob::Save(save) => self.keep(save),
+            SessionJob::Save(saves) => saves.into_iter().for_each(|save| self.keep(save)),
             SessionJob::Restore(restore) => self.restore(restore),
             SessionJob::Wait { key, call } => {
                 let waiting = self.unsaved.wait(&key, Waiting::Call(call));
@@ -262,7 +264,7 @@ impl SessionTask {
                 break;
             }
             tokio::select! {
-                ended = next_save(&mut self.saving, self.save_again) => self.save_ended(ended),
+                ended = next_saves(&mut self.saving, self.save_again) => self.saves_ended(ended),
                 Some(_) = self.tasks.join_next() => {}
                 Ok(()) = self.reconnected.changed() => self.wake(),
             }
@@ -280,11 +282,17 @@ impl SessionTask {
         self.save_again = None;
         let (saves, released) = self.unsaved.take();
         released.into_iter().flatten().for_each(|waiting| self.release(waiting));
-        for save in saves {
+        let (simple, others): (Vec<_>, _) = saves.into_iter().partition(Save::is_simple);
+        if !simple.is_empty() {
+            let store = self.store.clone();
+            let work = async move { store.save_together(simple).await };
+            self.saving.push(work.with_current_subscriber().boxed());
+        }
+        for save in others {
             let store = self.store.clone();
             let work = async move {
                 let result = store.save(&save).await;
-                (save, result)
+                vec![(save, result)]
             };
             self.saving.push(work.with_current_subscriber().boxed());
         }
@@ -298,9 +306,17 @@ impl SessionTask {
         self.unsaved.push(save);
     }
 
-    /// A save has ended. `None` means that it is time to try the failed ones again.
-    fn save_ended(&mut self, ended: Option<(Save, Result<bool>)>) {
-        let Some((save, result)) = ended else { return };
+    /// Saves have ended. If there are none, it is time to try the failed ones again.
+    fn saves_ended(&mut self, ended: Vec<Saved>) {
+        let has_ended = !ended.is_empty();
+        ended.into_iter().for_each(|saved| self.save_ended(saved));
+        if has_ended && self.saving.is_empty() && self.unsaved.has_failed() {
+            self.save_again = Some(Instant::now() + self.backoff.delay());
+        }
+    }
+
+    /// A save has ended.
+    fn save_ended(&mut self, (save, result): Saved) {
         if let (What::Live { namespace, .. }, Ok(false)) = (&save.what, &result) {
             let pid = save.keys.pid.clone();
             self.inbox.push(Notice::SessionTaken { namespace: *namespace, pid });
@@ -313,9 +329,6 @@ impl SessionTask {
             let impatient = self.unsaved.impatient(&key, self.patience());
             self.unsaved.failed(save);
             impatient.iter().for_each(|restore| self.refuse(restore));
-        }
-        if self.saving.is_empty() && self.unsaved.has_failed() {
-            self.save_again = Some(Instant::now() + self.backoff.delay());
         }
     }
 
@@ -418,16 +431,13 @@ fn ms(time: Duration) -> u64 {
     time.as_millis().clamp(1, i64::MAX as u128 / 2) as u64
 }
 
-/// Resolves when a save has ended, or, if none is under way, when it is time to begin one.
-async fn next_save(
-    saving: &mut Saves,
-    save_again: Option<Instant>,
-) -> Option<(Save, Result<bool>)> {
+/// Resolves when saves have ended, or, with none, when it is time to begin some.
+async fn next_saves(saving: &mut Saves, save_again: Option<Instant>) -> Vec<Saved> {
     match (saving.next().await, save_again) {
-        (Some(ended), _) => Some(ended),
+        (Some(ended), _) => ended,
         (None, Some(moment)) => {
             sleep_until(moment).await;
-            None
+            Vec::new()
         }
         (None, None) => std::future::pending().await,
     }

@@ -20,6 +20,16 @@ pub(crate) struct Save {
     pub(super) tries: u32,
 }
 
+/// The session of a client that is connected here.
+pub(crate) struct LiveSession {
+    pub(crate) pid: String,
+    pub(crate) generation: Generation,
+    /// Whether it has no record yet.
+    pub(crate) is_new: bool,
+    /// msgpack.
+    pub(crate) session: Vec<u8>,
+}
+
 /// What has become of a session.
 #[derive(Debug)]
 pub(crate) enum What {
@@ -68,6 +78,17 @@ impl Save {
             What::Returned(taken) => taken.session.len(),
             What::Left => 0,
         }
+    }
+
+    /// Whether it can be written together with others: the record of a connected client, unless an
+    /// earlier attempt has failed.
+    pub(super) fn is_simple(&self) -> bool {
+        matches!(self.what, What::Live { .. }) && self.tries == 0
+    }
+
+    /// Whether the session has no record yet.
+    pub(super) fn is_first(&self) -> bool {
+        matches!(self.what, What::Live { is_new: true, .. })
     }
 
     /// Whether `next` makes this one needless.

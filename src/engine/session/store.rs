@@ -128,7 +128,7 @@ impl Store {
         &self.index
     }
 
-    fn has_records(&self) -> bool {
+    pub(super) fn has_records(&self) -> bool {
         !self.refuses_records.load(Ordering::Relaxed)
     }
 
@@ -180,6 +180,7 @@ impl Store {
     pub(super) async fn save(&self, save: &Save) -> Result<bool> {
         let Save { keys, generation, what, tries, .. } = save;
         let (live, generation) = (&keys.live, *generation);
+        let index = &self.index;
         // This node may notice late that its client has left it, and a save that is tried again may
         // have arrived. What another node does between this look and the save, its generation tells.
         let may_be_old = match what {
@@ -188,43 +189,35 @@ impl Store {
             What::Left | What::Returned(_) => false,
         };
         if may_be_old && generation != NOT_OURS && self.is_superseded(keys, generation).await? {
+            index.left(keys, generation).await?;
             return Ok(false);
         }
         match what {
             What::Ended { session, keep } => {
                 let record = match generation {
                     NOT_OURS => Vec::new(),
-                    _ if self.index.is_on() => {
+                    _ if index.is_on() => {
                         let life = pexpire(live, *keep + RECORD_LIFE);
                         vec![hset(live, generation, &ended(session)), life]
                     }
                     _ => over(live, generation, *keep + MARGIN),
                 };
-                self.send(keys, vec![set(&keys.ended, session, *keep)], record).await?;
-                if generation != NOT_OURS {
-                    self.index.ended(keys, generation, *keep).await?;
+                let saved = self.send(keys, vec![set(&keys.ended, session, *keep)], record);
+                if generation == NOT_OURS {
+                    saved.await?;
+                } else {
+                    tokio::try_join!(saved, index.ended(keys, generation, *keep))?;
                 }
             }
-            What::Live { session, keep, is_new, .. } => {
-                let record = Record {
-                    owner: self.uid.to_string(),
-                    restoring_from: None,
-                    session: session.clone(),
-                };
-                let expire = pexpire(live, *keep + RECORD_LIFE);
-                let commands = vec![hset(live, generation, &record.encode()), expire];
-                let answers = self.send(keys, Vec::new(), commands).await?;
-                // The record had gone: it has expired, or a later generation has replaced it.
-                let was_gone = answers.first() == Some(&Value::Int(1)) && !is_new;
-                if was_gone && self.is_superseded(keys, generation).await? {
-                    self.send(keys, Vec::new(), vec![hdel(live, generation)]).await?;
-                    return Ok(false);
-                }
-                self.index.connected(keys, generation).await?;
+            What::Live { session, keep, .. } => {
+                let record = self.record(live, generation, session, *keep);
+                let indexed = index.connected(std::slice::from_ref(save));
+                let (answers, ()) = tokio::try_join!(self.send(keys, Vec::new(), record), indexed)?;
+                return self.is_kept(save, &answers).await;
             }
             What::Left => {
-                self.send(keys, Vec::new(), over(live, generation, RECORD_LIFE)).await?;
-                self.index.left(keys, generation).await?;
+                let over = self.send(keys, Vec::new(), over(live, generation, RECORD_LIFE));
+                tokio::try_join!(over, index.left(keys, generation))?;
             }
             What::Returned(taken) => {
                 let ended = taken.is_ended.then(|| set(&keys.ended, &taken.session, taken.keep));
@@ -234,6 +227,33 @@ impl Store {
             }
         }
         Ok(true)
+    }
+
+    /// Writes the record of a connected client.
+    pub(super) fn record(
+        &self,
+        live: &str,
+        generation: Generation,
+        session: &[u8],
+        keep: Duration,
+    ) -> Vec<Cmd> {
+        let session = session.to_vec();
+        let record = Record { owner: self.uid.to_string(), restoring_from: None, session };
+        vec![hset(live, generation, &record.encode()), pexpire(live, keep + RECORD_LIFE)]
+    }
+
+    /// The record of a connected client was written, with these answers. Returns false if another
+    /// node has the client.
+    pub(super) async fn is_kept(&self, save: &Save, answers: &[Value]) -> Result<bool> {
+        let Save { keys, generation, .. } = save;
+        // The record had gone: it has expired, or a later generation has replaced it.
+        let was_gone = !save.is_first() && answers.first() == Some(&Value::Int(1));
+        let is_taken = was_gone && self.is_superseded(keys, *generation).await?;
+        if is_taken {
+            let forgotten = self.send(keys, Vec::new(), vec![hdel(&keys.live, *generation)]);
+            tokio::try_join!(forgotten, self.index.left(keys, *generation))?;
+        }
+        Ok(!is_taken)
     }
 
     async fn is_superseded(&self, keys: &SessionKeys, generation: Generation) -> Result<bool> {

@@ -110,7 +110,7 @@ impl Recovery {
     }
 
     fn save(&self, key: &str, generation: u32, what: What, keep: Duration) {
-        self.sessions.save(Save::new(keys(key), generation, what, keep));
+        self.sessions.save(vec![Save::new(keys(key), generation, what, keep)]);
     }
 
     /// The entries that the client has missed, in order, and the position from which it is live.

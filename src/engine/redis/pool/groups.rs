@@ -1,0 +1,91 @@
+//! Commands for many keys at once: each server gets its part in one go.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::{Cmd, Value};
+
+use super::{Pool, Target};
+use crate::engine::error::{Error, Result};
+
+/// Commands for one key.
+pub(crate) struct Group {
+    pub(crate) key: String,
+    pub(crate) commands: Vec<Cmd>,
+}
+
+/// The answers to a group, or the first error among them.
+type Answers = Result<Vec<Value>>;
+
+impl Pool {
+    /// Sends each server its groups in one go. Returns the answers to each group. Follows no
+    /// redirection: a group whose key is elsewhere fails with [`Error::Moved`], and none of its
+    /// commands was executed. `name` and `key` only appear in errors.
+    pub(crate) async fn send_groups(
+        &self,
+        limit: Duration,
+        name: &'static str,
+        key: &str,
+        groups: Vec<Group>,
+    ) -> Vec<Answers> {
+        let mut answers: Vec<Answers> = Vec::with_capacity(groups.len());
+        let mut places: HashMap<Target, Vec<usize>> = HashMap::new();
+        let mut commands: HashMap<Target, Vec<Vec<Cmd>>> = HashMap::new();
+        for (place, group) in groups.into_iter().enumerate() {
+            // Replaced below, unless nobody knows the server.
+            answers.push(match self.connector.target_of(&group.key).await {
+                Ok(target) => {
+                    places.entry(target.clone()).or_default().push(place);
+                    commands.entry(target).or_default().push(group.commands);
+                    Ok(Vec::new())
+                }
+                Err(error) => Err(error),
+            });
+        }
+        let sent = commands.into_iter().map(|(target, commands)| async move {
+            let answers = self.send_to(&target, limit, name, key, commands).await;
+            (target, answers)
+        });
+        for (target, of_target) in join_all(sent).await {
+            let places = places.remove(&target).unwrap_or_default();
+            for (place, of_group) in places.into_iter().zip(of_target) {
+                answers[place] = of_group;
+            }
+        }
+        answers
+    }
+
+    async fn send_to(
+        &self,
+        target: &Target,
+        limit: Duration,
+        name: &'static str,
+        key: &str,
+        groups: Vec<Vec<Cmd>>,
+    ) -> Vec<Answers> {
+        let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
+        let commands = groups.into_iter().flatten();
+        let sent = match self.at(target).await {
+            Ok(mut connection) => connection.send_many(limit, name, key, commands).await,
+            Err(error) => Err(error),
+        };
+        let answers: Vec<Answers> = match sent {
+            Ok(answers) => {
+                let mut answers = answers.into_iter();
+                let mut next = |size| answers.by_ref().take(size).collect();
+                sizes.into_iter().map(&mut next).collect()
+            }
+            Err(error) => sizes.into_iter().map(|_| Err(error.clone())).collect(),
+        };
+        let failed = answers.iter().find_map(|answers| answers.as_ref().err());
+        if let Some(error) = failed {
+            if !error.connection_survives() || matches!(error, Error::Moved { .. }) {
+                // What the connector knows of the slots is wrong, or soon will be.
+                self.connector.forget();
+            }
+            self.failed(target, error).await;
+        }
+        answers
+    }
+}
