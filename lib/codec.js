@@ -196,11 +196,20 @@ let spare;
  * @returns {Buffer}
  */
 function encodeMsgpack(value) {
-  const encodable = toEncodable(value);
+  return encodeAsIs(toEncodable(value));
+}
+
+/**
+ * The same without a conversion: for values that the library encodes as they are.
+ *
+ * @param {unknown} value
+ * @returns {Buffer}
+ */
+function encodeAsIs(value) {
   const encoder = spare ?? new Encoder(undefined, undefined, Infinity);
   // A getter of the user's may encode something meanwhile.
   spare = undefined;
-  const encoded = encoder.encodeSharedRef(encodable);
+  const encoded = encoder.encodeSharedRef(value);
   if (encoded.buffer.byteLength <= KEPT_BUFFER) {
     spare = encoder;
   }
@@ -353,6 +362,7 @@ function decodeData({ json, msgpack }) {
 module.exports = {
   PLACEHOLDER,
   encodeMsgpack,
+  encodeAsIs,
   joinMaps,
   decodeMsgpack,
   encodeData,

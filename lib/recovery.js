@@ -3,7 +3,7 @@
 // which each socket joined its rooms.
 
 const { Arrivals } = require("./arrivals");
-const { decodeMsgpack, encodeMsgpack, joinMaps } = require("./codec");
+const { decodeMsgpack, encodeAsIs, encodeMsgpack, joinMaps } = require("./codec");
 const { START, isAfter, later } = require("./entry-ids");
 const { HandOver } = require("./hand-over");
 const { LiveSessions } = require("./live-sessions");
@@ -179,7 +179,7 @@ class Recovery {
     const sessions = states.map(({ live: { socket, generation, isNew }, encoded }) => {
       const { id: sid, pid, rooms } = socket;
       const noted = this.#positionsOf({ sid, rooms }, socket, positions);
-      const session = joinMaps(encoded, encodeMsgpack({ generation, ...noted }));
+      const session = joinMaps(encoded, encodeAsIs({ generation, ...noted }));
       all.push(session);
       end += session.length;
       return { pid, generation, isNew, end };

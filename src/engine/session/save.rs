@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redis::Value;
 use tokio::time::Instant;
 
 use super::keys::SessionKeys;
@@ -86,9 +87,11 @@ impl Save {
         matches!(self.what, What::Live { .. }) && self.tries == 0
     }
 
-    /// Whether the session has no record yet.
-    pub(super) fn is_first(&self) -> bool {
-        matches!(self.what, What::Live { is_new: true, .. })
+    /// Whether the record of a connected client was gone when it was written, as Redis's answers
+    /// show: it has expired, or a later generation has replaced it.
+    pub(super) fn was_gone(&self, answers: &[Value]) -> bool {
+        matches!(self.what, What::Live { is_new: false, .. })
+            && answers.first() == Some(&Value::Int(1))
     }
 
     /// Whether `next` makes this one needless.

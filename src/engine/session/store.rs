@@ -213,7 +213,9 @@ impl Store {
                 let record = self.record(live, generation, session, *keep);
                 let indexed = index.connected(std::slice::from_ref(save));
                 let (answers, ()) = tokio::try_join!(self.send(keys, Vec::new(), record), indexed)?;
-                return self.is_kept(save, &answers).await;
+                if save.was_gone(&answers) {
+                    return self.is_still_ours(save).await;
+                }
             }
             What::Left => {
                 let over = self.send(keys, Vec::new(), over(live, generation, RECORD_LIFE));
@@ -242,13 +244,11 @@ impl Store {
         vec![hset(live, generation, &record.encode()), pexpire(live, keep + RECORD_LIFE)]
     }
 
-    /// The record of a connected client was written, with these answers. Returns false if another
-    /// node has the client.
-    pub(super) async fn is_kept(&self, save: &Save, answers: &[Value]) -> Result<bool> {
+    /// Whether a client whose record was gone is still this node's. If it is not, the record that was
+    /// written is deleted.
+    pub(super) async fn is_still_ours(&self, save: &Save) -> Result<bool> {
         let Save { keys, generation, .. } = save;
-        // The record had gone: it has expired, or a later generation has replaced it.
-        let was_gone = !save.is_first() && answers.first() == Some(&Value::Int(1));
-        let is_taken = was_gone && self.is_superseded(keys, *generation).await?;
+        let is_taken = self.is_superseded(keys, *generation).await?;
         if is_taken {
             let forgotten = self.send(keys, Vec::new(), vec![hdel(&keys.live, *generation)]);
             tokio::try_join!(forgotten, self.index.left(keys, *generation))?;

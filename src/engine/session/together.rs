@@ -25,15 +25,25 @@ impl Store {
             self.pool().send_groups(ANSWER_LIMIT, "HSET", KEY_IN_WORDS, groups),
             self.index().connected(&saves),
         );
-        let ended = saves.into_iter().zip(answers).map(|(save, answers)| async {
+        let (mut saved, mut rest) = (Vec::with_capacity(saves.len()), Vec::new());
+        for (save, answers) in saves.into_iter().zip(answers) {
+            match answers {
+                Ok(answers) if !save.was_gone(&answers) => {
+                    saved.push((save, indexed.clone().map(|()| true)));
+                }
+                answers => rest.push((save, answers)),
+            }
+        }
+        let rest = rest.into_iter().map(|(save, answers)| async {
             let result = match answers {
-                Ok(answers) => self.is_kept(&save, &answers).await,
+                Ok(_) => self.is_still_ours(&save).await,
                 Err(error) if is_for_itself(&error) => self.save(&save).await,
                 Err(error) => Err(error),
             };
             (save, indexed.clone().and(result))
         });
-        join_all(ended).await
+        saved.extend(join_all(rest).await);
+        saved
     }
 
     fn commands(&self, save: &Save) -> Vec<Cmd> {

@@ -73,8 +73,8 @@ impl Pool {
         let answers: Vec<Answers> = match sent {
             Ok(answers) => {
                 let mut answers = answers.into_iter();
-                let mut next = |size| answers.by_ref().take(size).collect();
-                sizes.into_iter().map(&mut next).collect()
+                let mut next = |size| -> Vec<_> { answers.by_ref().take(size).collect() };
+                sizes.into_iter().map(|size| next(size).into_iter().collect()).collect()
             }
             Err(error) => sizes.into_iter().map(|_| Err(error.clone())).collect(),
         };

@@ -6,6 +6,7 @@ mod expiry;
 mod records;
 mod restores;
 mod saves;
+mod together;
 mod trimmed;
 
 use std::sync::atomic::AtomicBool;
