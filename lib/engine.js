@@ -13,15 +13,10 @@ const { Namespace } = require("./namespace");
 const { NativeEngine } = require("./native");
 const { Outage } = require("./outage");
 const { retentionOf } = require("./retention");
+const { Slices } = require("./slices");
 const { Tickets } = require("./tickets");
-const { clearInterval, now, setImmediate, setInterval } = require("./timers");
-const { Turn } = require("./turn");
+const { clearInterval, setInterval } = require("./timers");
 const { warn, warnOfHandler } = require("./warnings");
-
-/** The most events to handle before other callbacks of the event loop run. */
-const SLICE = 256;
-/** About the longest time to handle events before other callbacks of the event loop run, ms. */
-const SLICE_TIME = 10;
 
 /**
  * @typedef {import("./native-binding").NativeEvent} NativeEvent
@@ -77,7 +72,7 @@ const closedError = () =>
 
 class Engine {
   #native;
-  #turn;
+  #slices;
   #server;
   /** Counters of what only JS sees; `stats` adds them to the engine's. */
   #counts = { malformed: 0, slowClients: 0 };
@@ -91,18 +86,6 @@ class Engine {
   #calls = new Map();
   #nextCall = 0;
   #queueIsFull = false;
-  #draining = false;
-  /** How many events the next slice may have. */
-  #slice = 16;
-  /** @type {import("./events").Handlers} */
-  #handlers = {
-    broadcast: (broadcast) =>
-      this.#namespaces.get(broadcast.namespace)?.listener.onBroadcast(broadcast),
-    published: (ticket, id, localPart) => this.#onPublished(ticket, localPart, id),
-    rare: (event) => this.#handle(event),
-    thrown: (error) =>
-      warnOfHandler("a handler has thrown while a message of the cluster was delivered", error),
-  };
   #outage = new Outage();
   /** Sessions of connection state recovery. */
   sessions;
@@ -129,9 +112,9 @@ class Engine {
       JSON.stringify({ ...settings, askCredentials }),
       JSON.stringify({ ...options, ...retentionOf(given, server), role }),
       Boolean(debug.enabled),
-      () => this.#drain(),
+      () => this.#slices.take(),
     );
-    this.#turn = new Turn(this.#native);
+    this.#slices = new Slices(this.#native, this.#handlers(), () => this.#mayExit());
     this.sessions = new EngineSessions(this.#native, (kind, ask) => this.#call(kind, ask));
     this.#credentials = new CredentialRequests(this.#native, settings);
     if (options.clientBufferBytes > 0) {
@@ -174,7 +157,7 @@ class Engine {
    * @returns {string | undefined} the entry up to which broadcasts to the room did not come here
    */
   setRoom(namespace, room, hasMembers) {
-    return this.#turn.setRoom(namespace, room, hasMembers);
+    return this.#slices.turn.setRoom(namespace, room, hasMembers);
   }
 
   /**
@@ -332,29 +315,22 @@ class Engine {
     });
   }
 
-  /** Handles a slice of the waiting events, and schedules itself for the rest. */
-  #drain() {
-    if (this.#draining) {
-      return;
-    }
-    const batch = this.#native.drain(this.#slice);
-    if (batch) {
-      const start = now();
-      this.#slice = sliceAfter(
-        this.#slice,
-        this.#turn.handle(batch, this.#handlers),
-        now() - start,
-      );
-    }
+  /** @returns {import("./events").Handlers} */
+  #handlers() {
+    return {
+      broadcast: (broadcast) =>
+        this.#namespaces.get(broadcast.namespace)?.listener.onBroadcast(broadcast),
+      published: (ticket, id, localPart) => this.#onPublished(ticket, localPart, id),
+      rare: (event) => this.#handle(event),
+      thrown: (error) =>
+        warnOfHandler("a handler has thrown while a message of the cluster was delivered", error),
+    };
+  }
+
+  /** Lets the process end if nothing is open. */
+  #mayExit() {
     if (this.#publishes.size === 0 && this.#calls.size === 0) {
       this.#keepAlive.unref();
-    }
-    if (batch) {
-      this.#draining = true;
-      setImmediate(() => {
-        this.#draining = false;
-        this.#drain();
-      });
     }
   }
 
@@ -483,18 +459,6 @@ class Engine {
       warn(error.code, error.message);
     }
   }
-}
-
-/**
- * @param {number} size of the last slice at the most
- * @param {number} handled the events that it had
- * @param {number} took ms
- * @returns {number} how many events the next slice may have: as many as fit in the time, if they take as
- * long as those of the last one, and at the most twice as many as before
- */
-function sliceAfter(size, handled, took) {
-  const fitting = took > 0 ? Math.ceil((handled * SLICE_TIME) / took) : SLICE;
-  return Math.max(1, Math.min(fitting, 2 * size, SLICE));
 }
 
 /**

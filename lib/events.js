@@ -20,6 +20,8 @@ const FOR_NOBODY = Symbol("for nobody");
 /** JS does the local part, from the message that it published. */
 const BY_JS = Symbol("by JS");
 const NO_BYTES = Buffer.alloc(0);
+/** @type {any[]} */
+const NONE = [];
 /** In place of a text's length: the text is its whole slab. */
 const WHOLE_SLAB = 0;
 /** One shared set, since nobody adds to the rooms of a packet. @type {Set<string>} */
@@ -72,11 +74,14 @@ class Broadcast {
 
 /**
  * @param {NativeBatch} batch
+ * @param {Float64Array} reused holds the batch's numbers, unless the batch brings its own
  * @param {Handlers} handlers
  * @param {{ begin(): void, end(handlers: Handlers): void }} [turn] called around each event
  * @returns {number} how many events it had
  */
-function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare }, handlers, turn) {
+function unpack(batch, reused, handlers, turn) {
+  const { length, numbers = reused, names = "", texts = NONE, frames = NONE } = batch;
+  const { attachments = NO_BYTES, rare = NONE } = batch;
   let at = 0;
   let nameAt = 0;
   let slab = 0;
@@ -157,7 +162,7 @@ function unpack({ numbers, names, texts, frames, attachments = NO_BYTES, rare },
   };
 
   let count = 0;
-  while (at < numbers.length) {
+  while (at < length) {
     count++;
     const kind = numbers[at];
     turn?.begin();

@@ -81,11 +81,12 @@ export declare class NativeEngine {
   /** The provider has failed while no connection waited for it. */
   credentialsFailed(reason: string): void;
   /**
-   * Takes up to `most` events. Null means that the next event calls `wake` again.
+   * Takes up to `most` events. Null means that the next event calls `wake` again. `numbers` takes
+   * the numbers of the batch if they fit.
    *
    * JS must have handled the events of the call before.
    */
-  drain(most: number): NativeBatch | null;
+  drain(most: number, numbers: Float64Array): NativeBatch | null;
   /**
    * The broadcasts at these places among those that a client missed, from its `restored` event.
    * Empty once the next batch was drained.
@@ -108,20 +109,25 @@ export declare class NativeNamespace {
   get place(): number;
 }
 
-/** A slice of events. */
+/**
+ * A slice of events. What is empty is absent: each value that crosses to JS costs about as much as
+ * the handling of an event.
+ */
 export interface NativeBatch {
-  /** The events in order, as numbers. */
-  numbers: Float64Array;
+  /** How many numbers there are. */
+  length: number;
+  /** The events in order, as numbers. Absent if JS's own array holds them. */
+  numbers?: Float64Array;
   /** Names of rooms, concatenated. */
-  names: string;
+  names?: string;
   /** The texts of packets, concatenated into slabs. */
-  texts: Array<string>;
+  texts?: Array<string>;
   /** The WebSocket frames of the same slabs. A packet with attachments has none. */
-  frames: Array<Buffer>;
+  frames?: Array<Buffer>;
   /** The packets' attachments, concatenated. */
   attachments?: Buffer;
   /** Events of all other kinds. */
-  rare: Array<NativeEvent>;
+  rare?: Array<NativeEvent>;
 }
 
 /** An error with its stable code. */

@@ -5,8 +5,11 @@
 
 const { unpack } = require("./events");
 
+/** How many numbers of a batch need no array of their own: enough for a slice of the usual events. */
+const NUMBERS = 2_048;
 /** More than the events of any slice. Between slices, all events of the last one have been handled. */
 const ALL = 2 ** 32 - 1;
+const NONE = new Float64Array(0);
 
 /**
  * @typedef {import("./events").Broadcast} Broadcast
@@ -20,6 +23,8 @@ const ALL = 2 ** 32 - 1;
 
 class Turn {
   #native;
+  /** For the numbers of each slice, if they fit. */
+  numbers = new Float64Array(NUMBERS);
   /** How many events of the slice JS has begun to handle. */
   #begun = ALL;
   /** How many of the broadcasts that were left out JS has passed. */
@@ -45,7 +50,7 @@ class Turn {
     this.#begun = 0;
     this.#passed = 0;
     this.#hasNewRoom = false;
-    const count = unpack(batch, handlers, this);
+    const count = unpack(batch, this.numbers, handlers, this);
     this.#begun = ALL;
     return count;
   }
@@ -88,7 +93,7 @@ class Turn {
     const rethrow = (/** @type {unknown} */ error) => {
       throw error;
     };
-    unpack(batch, { broadcast: keep, published() {}, rare() {}, thrown: rethrow });
+    unpack(batch, NONE, { broadcast: keep, published() {}, rare() {}, thrown: rethrow });
     this.#late.sort((a, b) => a.number - b.number);
   }
 

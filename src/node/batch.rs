@@ -31,21 +31,28 @@ const VOLATILE: u8 = 1;
 const COMPRESS_SAID: u8 = 2;
 const COMPRESS: u8 = 4;
 
-/// A slice of events.
+/// The memory of a `Float64Array`. The name hides the reference from `#[napi]`, which would take it for
+/// one to a class.
+pub(crate) type JsNumbers<'a> = &'a mut [f64];
+
+/// A slice of events. What is empty is absent: each value that crosses to JS costs about as much as
+/// the handling of an event.
 #[napi(object, object_from_js = false)]
 pub struct NativeBatch {
-    /// The events in order, as numbers.
-    pub numbers: Float64Array,
+    /// How many numbers there are.
+    pub length: u32,
+    /// The events in order, as numbers. Absent if JS's own array holds them.
+    pub numbers: Option<Float64Array>,
     /// Names of rooms, concatenated.
-    pub names: String,
+    pub names: Option<String>,
     /// The texts of packets, concatenated into slabs.
-    pub texts: Vec<String>,
+    pub texts: Option<Vec<String>>,
     /// The WebSocket frames of the same slabs. A packet with attachments has none.
-    pub frames: Vec<Buffer>,
+    pub frames: Option<Vec<Buffer>>,
     /// The packets' attachments, concatenated.
     pub attachments: Option<Buffer>,
     /// Events of all other kinds.
-    pub rare: Vec<NativeEvent>,
+    pub rare: Option<Vec<NativeEvent>>,
 }
 
 /// Broadcasts that got a recipient while JS was handling the slice that left them out.
@@ -64,7 +71,7 @@ impl NativeLate {
         let mut packer = Packer::default();
         let (places, numbers) = late.iter().map(|late| (late.place, late.number)).unzip();
         late.into_iter().for_each(|late| packer.broadcast(late.broadcast));
-        Self { batch: packer.finish(), places, numbers }
+        Self { batch: packer.finish(&mut []), places, numbers }
     }
 }
 
@@ -171,13 +178,29 @@ impl Packer {
         self.numbers.extend([id.ms as f64, id.seq as f64]);
     }
 
-    /// What was packed.
-    pub(crate) fn finish(self) -> NativeBatch {
+    /// What was packed. The numbers are written to `reused` if they fit.
+    pub(crate) fn finish(self, reused: &mut [f64]) -> NativeBatch {
         let Self { numbers, names, slabs, attachments, rare } = self;
-        let attachments = (!attachments.is_empty()).then(|| attachments.into());
-        let (texts, frames) =
-            slabs.into_iter().map(|slab| (slab.texts, slab.frames.into())).unzip();
-        NativeBatch { numbers: numbers.into(), names, texts, frames, attachments, rare }
+        let length = numbers.len();
+        let numbers = match reused.get_mut(..length) {
+            Some(reused) => {
+                reused.copy_from_slice(&numbers);
+                None
+            }
+            None => Some(numbers.into()),
+        };
+        let (texts, frames) = (!slabs.is_empty())
+            .then(|| slabs.into_iter().map(|slab| (slab.texts, slab.frames.into())).unzip())
+            .unzip();
+        NativeBatch {
+            length: length as u32,
+            numbers,
+            names: (!names.is_empty()).then_some(names),
+            texts,
+            frames,
+            attachments: (!attachments.is_empty()).then(|| attachments.into()),
+            rare: (!rare.is_empty()).then_some(rare),
+        }
     }
 }
 

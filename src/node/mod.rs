@@ -21,7 +21,7 @@ use crate::engine::missed::MissedList;
 use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
 use crate::engine::session::{Gone, LiveSession, What};
-use batch::{NativeBatch, NativeLate, Packer};
+use batch::{JsNumbers, NativeBatch, NativeLate, Packer};
 use event::NativeMissed;
 use namespace::NativeNamespace;
 use stats::NativeStats;
@@ -258,18 +258,23 @@ impl NativeEngine {
         self.engine.credentials_failed(reason);
     }
 
-    /// Takes up to `most` events. Null means that the next event calls `wake` again.
+    /// Takes up to `most` events. Null means that the next event calls `wake` again. `numbers` takes
+    /// the numbers of the batch if they fit.
     ///
     /// JS must have handled the events of the call before.
     #[napi]
-    pub fn drain(&self, most: u32) -> Option<NativeBatch> {
+    pub fn drain(
+        &self,
+        most: u32,
+        #[napi(ts_arg_type = "Float64Array")] numbers: JsNumbers<'_>,
+    ) -> Option<NativeBatch> {
         let events = self.engine.inbox().drain(most as usize);
         let missed = events.iter().flatten().filter_map(Event::missed).collect();
         *self.missed() = missed;
         let events = events?;
         let mut packer = Packer::default();
         events.into_iter().for_each(|event| packer.add(event));
-        Some(packer.finish())
+        Some(packer.finish(numbers))
     }
 
     /// The broadcasts at these places among those that a client missed, from its `restored` event.
