@@ -1,5 +1,7 @@
 //! Starts, connects and stops the parts of an engine.
 
+mod sessions;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,7 +27,6 @@ use super::presence::Pace;
 use super::random::random_name;
 use super::redis::{Connector, Credentials, SentinelWatch, Settings};
 use super::runtime::SharedRuntime;
-use super::session::{Generation, Gone, LiveSession, Restore, Save, SessionKeys, What};
 use super::stats::Stats;
 use super::stream::{
     FLUSH_LIMIT, LARGEST_READ, PageSize, Progress, Publish, Reader, Stream, Writer, kept_by_js,
@@ -330,106 +331,6 @@ impl Engine {
         if self.inbox.is_idle() { left_out.max(cursor.position) } else { left_out }
     }
 
-    /// The ID of the entry up to which own entries were delivered here while the stream could not
-    /// be read. While publishes get no entries, the highest ID: no offset shows what a client has
-    /// received.
-    pub(crate) fn delivered_ahead(&self, nsp: &str) -> EntryId {
-        let cursor = self.stream(nsp).cursor();
-        if cursor.is_local_only { EntryId::MAX } else { cursor.delivered_ahead }
-    }
-
-    /// The ID of the entry behind which the reader has begun. Earlier entries were for no client of
-    /// this node.
-    pub(crate) fn read_since(&self, nsp: &str) -> EntryId {
-        self.stream(nsp).cursor().read_since
-    }
-
-    /// The ID of the entry up to which the clients of this node were sent everything that was for
-    /// them; `None` if that is not certain for what came behind `after`.
-    pub(crate) fn sent_up_to(&self, nsp: &str, after: EntryId) -> Option<EntryId> {
-        let mut cursor = self.stream(nsp).cursor();
-        if self.inbox.is_idle() {
-            cursor.handled_all();
-        }
-        cursor.sent_up_to(after)
-    }
-
-    /// Writes what has become of a session, which is honoured for the time `keep`.
-    pub(crate) fn save_session(
-        &self,
-        nsp: &str,
-        pid: &str,
-        generation: Generation,
-        what: What,
-        keep: Duration,
-    ) {
-        if let Some(services) = &self.services {
-            let save = Save::new(self.session_keys(nsp, pid), generation, what, keep);
-            services.sessions.save(vec![save]);
-        }
-    }
-
-    /// Writes the sessions of connected clients, which are honoured for the time `keep` if this node
-    /// dies.
-    pub(crate) fn keep_sessions(
-        &self,
-        nsp: &str,
-        sessions: impl Iterator<Item = LiveSession>,
-        keep: Duration,
-    ) {
-        let (Some(services), Some(namespace)) = (&self.services, self.namespaces.get(nsp)) else {
-            return;
-        };
-        let prefix = self.settings.key(&self.options.session_key_prefix);
-        let save = |live: LiveSession| {
-            let LiveSession { pid, generation, is_new, session } = live;
-            let what = What::Live { namespace: namespace.handle, session, keep, is_new };
-            Save::new(SessionKeys::new(&prefix, nsp, &pid), generation, what, keep)
-        };
-        services.sessions.save(sessions.map(save).collect());
-    }
-
-    /// Answers the call when what was saved of a session is in Redis.
-    pub(crate) fn wait_for_session(&self, call: CallId, nsp: &str, pid: &str) {
-        if let Some(services) = &self.services {
-            services.sessions.wait_for(self.session_keys(nsp, pid), call);
-        }
-    }
-
-    /// Restores a session; see [`StreamEvent::Restored`] and [`Answer::Owned`]. `offset` is
-    /// `None` if the client has received nothing yet.
-    ///
-    /// # Errors
-    /// [`Error::NotRestored`] if the offset, which comes from the client, is no entry ID.
-    pub(crate) fn restore_session(
-        &self,
-        call: CallId,
-        nsp: &str,
-        pid: &str,
-        offset: Option<&str>,
-        gone: Option<Gone>,
-    ) -> Result<()> {
-        let entry = |offset: &str| offset.parse().ok().filter(|id| *id > EntryId::ZERO);
-        let Some(offset) = offset.map_or(Some(EntryId::ZERO), entry) else {
-            self.stats.restores_refused.add(1);
-            return Err(Error::NotRestored("the offset is no entry ID"));
-        };
-        let services =
-            self.services.as_ref().ok_or(Error::NotRestored("an emitter has no sessions"))?;
-        services.sessions.restore(Restore {
-            call,
-            stream: self.stream(nsp).clone(),
-            namespace: self.namespaces.get(nsp),
-            keys: self.session_keys(nsp, pid),
-            offset,
-            gone,
-            uid: self.uid.clone(),
-            asked: Instant::now(),
-            has_taken: AtomicBool::new(false),
-        });
-        Ok(())
-    }
-
     /// Closes a namespace, and answers the call when what the namespace has published is written,
     /// or after `FLUSH_LIMIT`.
     pub(crate) fn close_namespace(
@@ -538,10 +439,6 @@ impl Engine {
             && stream.reader_health.is_connected()
             && stream.writer_health.is_connected()
             && self.control().is_none_or(Control::is_connected)
-    }
-
-    fn session_keys(&self, nsp: &str, pid: &str) -> SessionKeys {
-        SessionKeys::new(&self.settings.key(&self.options.session_key_prefix), nsp, pid)
     }
 
     /// Completes what is left. Returns how many publishes were not written.
