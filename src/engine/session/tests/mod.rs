@@ -3,6 +3,7 @@
 
 mod crowds;
 mod expiry;
+mod outages;
 mod records;
 mod restores;
 mod saves;
