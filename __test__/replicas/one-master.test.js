@@ -150,8 +150,7 @@ test("a replica that is late has what the master has trimmed", async (t) => {
   assertNothingLost(losses);
 });
 
-// Breaks when the reader starts over on the replica, which does not know yet that the stream was
-// deleted.
+// Breaks when the stream is not checked while a replica is read.
 test("a stream that is deleted is one loss", async (t) => {
   const { redis, two, traffic, losses } = await startReading(t);
   await readFrom(two, "replica");
