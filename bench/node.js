@@ -122,6 +122,7 @@ async function fetchSockets(io, { count }) {
       emitAtRate(pace, () =>
         nsp.to(room).emit("bench", String(process.hrtime.bigint()), "x".repeat(80)),
       ),
+    stats: () => /** @type {any} */ (nsp.adapter).stats(),
     memory: () => process.memoryUsage().rss / 2 ** 20,
   };
 
