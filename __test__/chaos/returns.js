@@ -13,6 +13,8 @@ const MISSING =
   /no such session|no session|not handed over|does not hand it over|too far behind|Redis|timed out|connection|ahead of the stream/i;
 /** Nobody knows which packets the client holds. */
 const UNSURE = /may hold packets of its last recovery|did not finish the last restore|it is in use/;
+/** The node was killed before it had noted that the session was restored. */
+const UNFINISHED = /did not finish the last restore/;
 
 /**
  * ms after a client has connected until its session is in Redis, with the time that a busy machine
@@ -142,17 +144,15 @@ function causeOf({ pid, reason, sawSession, tries, connectedFor, ...start }) {
   ) {
     return "Redis had refused packets or sessions";
   }
-  if (UNSURE.test(reason)) {
-    return tries > 1 ? "it was cut off while it was recovered" : undefined;
+  if (UNSURE.test(reason) && tries > 1) {
+    return "it was cut off while it was recovered";
   }
-  if (!MISSING.test(reason)) {
-    return undefined;
-  }
-  if (start.wasInTrouble) {
+  const isMissing = MISSING.test(reason);
+  if (isMissing && start.wasInTrouble) {
     return "Redis could not be asked";
   }
-  const wasSaved = sawSession || connectedFor > SAVING;
-  return start.killedAfter < SAVING && !wasSaved
+  const wasSaved = (sawSession && isMissing) || connectedFor > SAVING;
+  return (isMissing || UNFINISHED.test(reason)) && start.killedAfter < SAVING && !wasSaved
     ? "its node was killed right after it had connected"
     : undefined;
 }

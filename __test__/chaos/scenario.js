@@ -50,6 +50,8 @@ const MAX_LEN = 10_000_000;
 const SESSIONS_LIVE = 60 * 60_000;
 /** ms in which everything has to be well again after the last fault. */
 const QUIET_LIMIT = 40_000;
+/** ms after which a node may still learn, over a link in trouble, that Redis has refused something. */
+const LATE_REFUSAL = 10_000;
 /** ms; longer than all waits within one. */
 const REDIS_FAULT_LIMIT = 300_000;
 /** ms in which a session is in Redis after anything that stood in the way. */
@@ -216,14 +218,16 @@ class Scenario {
     // What it has received last, by Redis's clock.
     const receivedAt = Math.min(connectedAt, Number(offset?.split("-")[0] ?? 0));
     const nodes = [{ sender: home, at: Math.max(connectedAt, droppedAt - SAVED) }, ...attempts];
+    const wasInTrouble = nodes.some((each) => this.#wasInTrouble(each.sender, each.at));
+    const late = wasInTrouble ? LATE_REFUSAL : 0;
     this.returns.add({
       who: `client ${client.name}, from node ${home} to ${attempts.map((each) => each.sender)}`,
       ...{ pid, reason, sawSession },
       tries: attempts.length,
       connectedFor: droppedAt - connectedAt,
       killedAfter: (this.killed.get(home) ?? Infinity) - droppedAt,
-      wasInTrouble: nodes.some((each) => this.#wasInTrouble(each.sender, each.at)),
-      wasRefused: this.refusals.some(({ to }) => to >= receivedAt),
+      wasInTrouble,
+      wasRefused: this.refusals.some(({ to }) => to + late >= receivedAt),
     });
   }
 
