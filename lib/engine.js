@@ -9,6 +9,7 @@ const debug = require("./debug");
 const diagnostics = require("./diagnostics");
 const { EngineSessions } = require("./engine-sessions");
 const { BY_JS } = require("./events");
+const { Gathered } = require("./gathered");
 const { Namespace } = require("./namespace");
 const { NativeEngine } = require("./native");
 const { Outage } = require("./outage");
@@ -82,6 +83,7 @@ class Engine {
   #handles = new Map();
   /** @type {Tickets<Published>} */
   #publishes = new Tickets();
+  #gathered = new Gathered((ticket, published) => this.#wait(ticket, published));
   /** @type {Map<number, { resolve: (event: any) => void, reject: (e: Error) => void }>} */
   #calls = new Map();
   #nextCall = 0;
@@ -177,6 +179,7 @@ class Engine {
    * @param {number} handle
    */
   async close(nsp, handle) {
+    this.#gathered.flush();
     this.#namespaces.delete(handle);
     if (this.#handles.get(nsp) === handle) {
       this.#handles.delete(nsp);
@@ -193,6 +196,7 @@ class Engine {
 
   /** Resolves once everything is written or given up, and all connections are closed. */
   async end() {
+    this.#gathered.flush();
     this.closed = true;
     await this.#call("done", (call) => this.#native.close(call));
     this.#ended = true;
@@ -213,6 +217,9 @@ class Engine {
    * @param {Published} published
    */
   publish(namespace, type, data, published) {
+    if (!this.closed && this.#gathered.take(namespace, type, data, published)) {
+      return;
+    }
     let ticket;
     try {
       ticket = namespace.publish(type, data);
@@ -223,6 +230,14 @@ class Engine {
       this.#warnOfFullQueue(error);
       return published.end(error);
     }
+    this.#wait(ticket, published);
+  }
+
+  /**
+   * @param {number} ticket
+   * @param {Published} published
+   */
+  #wait(ticket, published) {
     if (this.#publishes.size === 0) {
       this.#keepAlive.ref();
     }
@@ -234,6 +249,8 @@ class Engine {
    * @param {Uint8Array} payload msgpack of a whole message, for the other nodes
    */
   request(nsp, payload) {
+    // The request goes behind what is in the queue.
+    this.#gathered.flush();
     try {
       this.#native.request(nsp, payload);
     } catch (error) {
@@ -248,6 +265,7 @@ class Engine {
    * @param {Uint8Array} payload msgpack of a whole message, for one node
    */
   respond(nsp, uid, payload) {
+    this.#gathered.flush();
     this.#native.respond(nsp, uid, payload);
   }
 
@@ -267,6 +285,7 @@ class Engine {
    * @returns {import("../index").AdapterStats}
    */
   stats(nsp) {
+    this.#gathered.flush();
     const { malformed, slowClients } = this.#counts;
     const stats = this.#native.stats(nsp);
     stats.malformed += malformed;

@@ -18,6 +18,11 @@ class Namespace {
     this.handle = native.handle;
   }
 
+  /** Names it in calls. */
+  get place() {
+    return this.#place;
+  }
+
   /** @param {boolean} hasSockets whether sockets of this node are connected to it */
   setHasSockets(hasSockets) {
     setHasSockets(this.#place, hasSockets);

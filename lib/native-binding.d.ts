@@ -347,6 +347,9 @@ export interface NativeSubscriberCount {
   present: Array<boolean>;
 }
 
+/** Whether the queue of publishes takes `bytes` more. */
+export declare function hasRoom(place: number, bytes: number): boolean;
+
 /**
  * Writes a message to the stream. Its data is JSON text, or msgpack if it holds binary. The event
  * that ends the publish carries the ticket.
@@ -357,6 +360,13 @@ export declare function publish(
   json?: string | undefined | null,
   msgpack?: Uint8Array | undefined | null,
 ): number;
+
+/**
+ * Writes messages to the stream, in order. Their data is JSON texts, joined by line breaks. Returns
+ * the ticket of the first; those of the others follow. The end of each comes as an event, also if
+ * it is refused.
+ */
+export declare function publishAll(place: number, kind: number, jsons: string): number;
 
 /**
  * Writes a message whose data holds binary: JSON with `{"<placeholder>": <number>}` in place of

@@ -8,6 +8,7 @@ const timers = require("node:timers");
 const { setTimeout, clearTimeout, setInterval, clearInterval, setImmediate } = timers;
 const now = performance.now.bind(performance);
 const nextTick = process.nextTick.bind(process);
+const queueMicrotask = globalThis.queueMicrotask;
 
 module.exports = {
   setTimeout,
@@ -16,5 +17,6 @@ module.exports = {
   clearInterval,
   setImmediate,
   nextTick,
+  queueMicrotask,
   now,
 };

@@ -15,7 +15,9 @@ use tracing::instrument::WithSubscriber;
 use super::control::Control;
 use super::credentials::CredentialRequests;
 use super::error::{Error, Outage, Result};
-use super::event::{Answer, CallId, Notice, StreamEvent, SubscriberCount, Ticket};
+use super::event::{
+    Answer, CallId, Completion, Local, Notice, StreamEvent, SubscriberCount, Ticket,
+};
 use super::heartbeats::Heartbeats;
 use super::inbox::Inbox;
 use super::left_out::Turn;
@@ -234,29 +236,61 @@ impl Engine {
         kind: MessageType,
         data: Option<Data>,
     ) -> Result<Ticket> {
+        let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
+        self.publish_as(ticket, namespace, kind, data).map(|()| ticket)
+    }
+
+    /// Writes messages to the namespace's stream, in order. Returns the ticket of the first; those
+    /// of the others follow. Each ends with [`StreamEvent::Published`], also if it is refused.
+    pub(crate) fn publish_all(
+        &self,
+        namespace: &Arc<Namespace>,
+        kind: MessageType,
+        all: Vec<Data>,
+    ) -> Ticket {
+        let first = self.next_ticket.fetch_add(all.len() as u32, Ordering::Relaxed);
+        for (i, data) in (0..).zip(all) {
+            let ticket = first.wrapping_add(i);
+            if let Err(error) = self.publish_as(ticket, namespace, kind, Some(data)) {
+                let done = Completion { ticket, outcome: Err(error), local: Local::Js };
+                self.stream(&namespace.name).cursor().inbox.push(StreamEvent::Published(done));
+            }
+        }
+        first
+    }
+
+    /// Whether the queue of the namespace's stream takes `bytes` more.
+    pub(crate) fn has_room(&self, namespace: &Namespace, bytes: usize) -> bool {
+        self.stream(&namespace.name).queue.has_room(bytes)
+    }
+
+    fn publish_as(
+        &self,
+        ticket: Ticket,
+        namespace: &Arc<Namespace>,
+        kind: MessageType,
+        data: Option<Data>,
+    ) -> Result<()> {
         if self.closing.load(Ordering::Relaxed) {
             return Err(Error::Closed);
         }
         if self.speaks_in_streams() && !namespace.presence().may_write() {
             return Err(Error::Closed);
         }
-        let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
         let stream = self.stream(&namespace.name);
-        match stream.queue.push(Publish {
+        let queued = stream.queue.push(Publish {
             ticket: Some(ticket),
             namespace: namespace.clone(),
             kind,
             kept_by_js: kept_by_js(self.options.role, data.as_ref()),
             data,
             at: Instant::now(),
-        }) {
-            Ok(()) => Ok(ticket),
-            Err(error) => {
-                self.stats.failed.add(1);
-                stream.cursor().delivered_without_entry();
-                Err(error)
-            }
+        });
+        if queued.is_err() {
+            self.stats.failed.add(1);
+            stream.cursor().delivered_without_entry();
         }
+        queued
     }
 
     /// Publishes a request to the other nodes of a namespace; `payload` is msgpack of the whole

@@ -108,6 +108,21 @@ pub fn publish(
     with(place, |Open { engine, namespace }| engine.publish(namespace, kind, data))
 }
 
+/// Writes messages to the stream, in order. Their data is JSON texts, joined by line breaks. Returns
+/// the ticket of the first; those of the others follow. The end of each comes as an event, also if
+/// it is refused.
+#[napi]
+pub fn publish_all(place: u32, kind: u32, jsons: String) -> std::result::Result<u32, JsError> {
+    let data = jsons.split('\n').map(|json| Data::Json(json.into())).collect();
+    with(place, |Open { engine, namespace }| Ok(engine.publish_all(namespace, kind, data)))
+}
+
+/// Whether the queue of publishes takes `bytes` more.
+#[napi]
+pub fn has_room(place: u32, bytes: u32) -> std::result::Result<bool, JsError> {
+    with(place, |Open { engine, namespace }| Ok(engine.has_room(namespace, bytes as usize)))
+}
+
 /// Writes a message whose data holds binary: JSON with `{"<placeholder>": <number>}` in place of
 /// each attachment. Returns null if only JS can encode the data.
 #[napi]

@@ -122,6 +122,11 @@ impl WriteQueue {
         Ok(())
     }
 
+    /// Whether publishes that take `bytes` fit.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.bytes(&self.lock()).saturating_add(bytes) <= self.bound
+    }
+
     /// The number of publishes that have not ended, and the bytes that count for the bound.
     pub(crate) fn len_and_bytes(&self) -> (u64, usize) {
         let state = self.lock();
