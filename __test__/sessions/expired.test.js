@@ -178,6 +178,24 @@ describe("a session that expires", () => {
     cluster.homes.delete(gone);
   });
 
+  // Breaks when the nodes do not agree which of them tells: Redis answers the looks of both at once.
+  test("is told once also if all nodes look at the same moment", async () => {
+    const { cluster } = context;
+    const clients = await Promise.all(Array.from({ length: 40 }, (_, i) => cluster.connect(i % 2)));
+    const pids = clients.map((client) => pidOf(cluster, client));
+    await Promise.all(clients.map((client) => cut(cluster, client)));
+    const keys = pids.map((pid) => `sio:session:${pid}`);
+    await waitFor(async () => (await context.admin.command("EXISTS", ...keys)) === keys.length, {
+      what: "the sessions",
+    });
+    context.redis.pause();
+    const until = Date.now() + LIFETIME + 500;
+    await waitFor(() => Date.now() > until, SOON);
+    context.redis.resume();
+    await toldOnce(...clients);
+    clients.forEach((client) => cluster.homes.delete(client));
+  });
+
   test("leaves nothing in Redis", async () => {
     const { cluster } = context;
     const client = await cluster.connect(0);

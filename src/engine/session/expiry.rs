@@ -51,6 +51,9 @@ struct Looks {
     state: Mutex<State>,
 }
 
+/// The open namespaces with connection state recovery.
+type ByName = HashMap<Arc<str>, Arc<Namespace>>;
+
 #[derive(Default)]
 struct State {
     nodes_looked_at: Option<Instant>,
@@ -99,7 +102,7 @@ impl Expiry {
 
 impl Looks {
     async fn look(&self, state: &mut State) -> Result<()> {
-        let namespaces: HashMap<_, _> = self
+        let namespaces: ByName = self
             .namespaces
             .all()
             .into_iter()
@@ -110,45 +113,65 @@ impl Looks {
             return Ok(());
         }
         self.look_at_nodes(state).await?;
+        self.look_at_deadlines(state, &namespaces).await?;
+        self.forget_old().await
+    }
+
+    /// Tells which sessions have expired.
+    async fn look_at_deadlines(&self, state: &mut State, namespaces: &ByName) -> Result<()> {
         let index = self.store.index();
         let deadlines = index.deadlines();
         let mut skip = 0;
         for _ in 0..PAGES {
             let entries = index.page(&deadlines, &now().to_string(), skip).await?;
-            let count = entries.len();
+            let is_last = entries.len() < PAGE;
             let (ours, others): (Vec<_>, Vec<_>) = entries
                 .into_iter()
                 .partition(|entry| nsp_of(entry).is_some_and(|nsp| namespaces.contains_key(nsp)));
             skip += others.len();
-            let told = &state.told;
-            let settled: Vec<Result<(String, bool)>> = stream::iter(ours)
-                .map(|entry| self.settle(entry, &namespaces, told))
-                .buffer_unordered(AT_A_TIME)
-                .collect()
-                .await;
-            let mut over = Vec::new();
-            let mut failed = None;
-            for result in settled {
-                match result {
-                    Ok((entry, true)) => {
-                        state.told.insert(entry.clone());
-                        over.push(entry);
-                    }
-                    Ok((_, false)) => {}
-                    Err(error) => failed = Some(error),
-                }
-            }
-            if !over.is_empty() {
-                index.remove(&deadlines, &over).await?;
-                state.told.retain(|entry| !over.contains(entry));
-            }
-            if let Some(error) = failed {
-                return Err(error);
-            }
-            if count < PAGE {
+            self.settle_all(state, namespaces, ours).await?;
+            if is_last {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// Settles a page of entries, and deletes those that are done with.
+    async fn settle_all(
+        &self,
+        state: &mut State,
+        namespaces: &ByName,
+        entries: Vec<String>,
+    ) -> Result<()> {
+        let told = &state.told;
+        let settled: Vec<Result<(String, bool)>> = stream::iter(entries)
+            .map(|entry| self.settle(entry, namespaces, told))
+            .buffer_unordered(AT_A_TIME)
+            .collect()
+            .await;
+        let (mut over, mut failed) = (Vec::new(), Ok(()));
+        for result in settled {
+            match result {
+                Ok((entry, true)) => over.push(entry),
+                Ok((_, false)) => {}
+                Err(error) => failed = Err(error),
+            }
+        }
+        if !over.is_empty() {
+            // Should the deletion fail, the next look does not tell again.
+            state.told.extend(over.iter().cloned());
+            let index = self.store.index();
+            index.remove(&index.deadlines(), &over).await?;
+            state.told.retain(|entry| !over.contains(entry));
+        }
+        failed
+    }
+
+    /// Deletes entries of namespaces that no node opens.
+    async fn forget_old(&self) -> Result<()> {
+        let index = self.store.index();
+        let deadlines = index.deadlines();
         let long_ago = now().saturating_sub(ms(FORGOTTEN)).to_string();
         let forgotten = index.page(&deadlines, &long_ago, 0).await?;
         if forgotten.is_empty() { Ok(()) } else { index.remove(&deadlines, &forgotten).await }
@@ -158,7 +181,7 @@ impl Looks {
     async fn settle(
         &self,
         entry: String,
-        namespaces: &HashMap<Arc<str>, Arc<Namespace>>,
+        namespaces: &ByName,
         told: &HashSet<String>,
     ) -> Result<(String, bool)> {
         if told.contains(&entry) {
