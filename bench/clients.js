@@ -9,6 +9,10 @@ const received = { packets: 0, bytes: 0 };
 /** Latencies of packets that hold their time of sending, µs. @type {number[]} */
 let latencies = [];
 let measuresLatency = false;
+/** The connections, the oldest first. @type {import("node:net").Socket[]} */
+const open = [];
+/** Those that read nothing. @type {import("node:net").Socket[]} */
+const stalled = [];
 
 /** @param {string} text */
 const frame = (text) =>
@@ -46,6 +50,7 @@ function connect(port) {
         return reject(new Error("no WebSocket"));
       }
       socket.on("error", () => {});
+      open.push(socket);
       /** @type {(payload: Buffer) => void} */
       const onFrame = (payload) => {
         if (payload[0] === 0x34 && payload[1] === 0x32) {
@@ -96,6 +101,14 @@ const orders = {
     for (let i = 0; i < count; i += 50) {
       await Promise.all(Array.from({ length: Math.min(50, count - i) }, () => connect(port)));
     }
+  },
+  /** Makes the newest connections read nothing any more. */
+  stall({ count }) {
+    stalled.push(...open.splice(-count).map((socket) => socket.pause()));
+  },
+  /** Ends those that read nothing. */
+  release() {
+    stalled.splice(0).forEach((socket) => socket.destroy());
   },
   packets: () => received.packets,
   measureLatency: () => {

@@ -9,10 +9,13 @@ const { emitAtRate } = require("./pace");
 
 const [kind, port, given] = process.argv.slice(2);
 /** @type {import("./process").NodeOptions} */
-const { recovery = false, adapterOptions = {} } = JSON.parse(given);
+const { recovery = false, rooms = 1, adapterOptions = {} } = JSON.parse(given);
 
 /** So large that nothing is trimmed during a measurement. */
 const MAX_LEN = 1_000_000;
+
+/** The room of a client, or of a packet: each in its turn. @param {number} n */
+const roomOf = (n) => (rooms === 1 ? "room" : `room:${n % rooms}`);
 
 /** CPU time of the JS thread and of the whole process, µs. */
 function cpu() {
@@ -99,7 +102,8 @@ async function fetchSockets(io, { count }) {
   await new Promise((resolve) => http.listen(0, "127.0.0.1", () => resolve(undefined)));
   const nsp = io.of("/");
   const counter = { written: 0 };
-  io.on("connection", (socket) => socket.join("room"));
+  let connections = 0;
+  io.on("connection", (socket) => socket.join(roomOf(connections++)));
   // The last entry of the stream. When it arrives, all earlier ones were handled.
   io.on("bench:end", (/** @type {string} */ name) => process.send?.({ reached: name }));
 
@@ -118,10 +122,13 @@ async function fetchSockets(io, { count }) {
     written: () => counter.written,
     publish: (argument) => publish(nsp.adapter, argument),
     fetchSockets: (argument) => fetchSockets(io, argument),
-    emitAtRate: ({ room, ...pace }) =>
-      emitAtRate(pace, () =>
-        nsp.to(room).emit("bench", String(process.hrtime.bigint()), "x".repeat(80)),
-      ),
+    emitAtRate: ({ room, bytes = 80, ...pace }) => {
+      const text = "x".repeat(bytes);
+      let emits = 0;
+      return emitAtRate(pace, () =>
+        nsp.to(room ?? roomOf(emits++)).emit("bench", String(process.hrtime.bigint()), text),
+      );
+    },
     stats: () => /** @type {any} */ (nsp.adapter).stats(),
     memory: () => process.memoryUsage().rss / 2 ** 20,
   };

@@ -68,6 +68,7 @@ class Process {
 /**
  * @typedef {object} NodeOptions
  * @property {boolean} [recovery] with connection state recovery
+ * @property {number} [rooms] over which clients and packets are spread
  * @property {object} [adapterOptions]
  *
  * @param {string} kind
