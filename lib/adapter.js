@@ -482,8 +482,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
     if (this.#closing === undefined) {
       closeRestWithServer(this, (adapter) => adapter instanceof RedisStreamsAdapter);
       this.#requests.close();
-      this.#recovery?.close();
-      this.#closing = this.#engine.close(this.nsp.name, this.#namespace.handle);
+      const restored = this.#recovery?.close();
+      const end = () => this.#engine.close(this.nsp.name, this.#namespace.handle);
+      this.#closing = restored ? restored.then(end) : end();
     }
     return this.#closing;
   }

@@ -11,11 +11,13 @@ const { toOutgoing } = require("./missed");
 const { Positions } = require("./positions");
 const { NO_OFFSET } = require("./recover-without-offset");
 const { sessionLifetime } = require("./session-lifetime");
-const { setImmediate } = require("./timers");
+const { setImmediate, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
 /** Packet type of the Socket.IO protocol. */
 const DISCONNECT = 1;
+/** The longest time that the end of a server takes, ms: longer than the engine waits for Redis. */
+const CLOSING = 10_000;
 /** socket.io's session IDs have 20 of these characters. The client chooses a part of a key with them. */
 const PID = /^[\w-]{1,128}$/;
 
@@ -44,7 +46,7 @@ class Recovery {
   #handOver;
   /** The restores that are under way, by private session ID. @type {Map<string, Promise<any>>} */
   #restoring = new Map();
-  /** A server that is closing restores nothing: it could not save the session in time. */
+  /** A server that is closing restores nothing: it could not save the session again in time. */
   #isClosed = false;
 
   /**
@@ -242,8 +244,7 @@ class Recovery {
       throw new Error("session not restored: the session ID is none");
     }
     if (this.#isClosed) {
-      this.#engine.sessions.refuse("the server is closing");
-      throw new Error("session not restored: the server is closing");
+      return this.#refuseAtLast();
     }
     const offset = given === NO_OFFSET ? undefined : given;
     // One after the other: each attempt may take the session from the one before.
@@ -251,11 +252,29 @@ class Recovery {
     this.#restoring.set(pid, restored);
     try {
       return await restored;
+    } catch (error) {
+      if (this.#isClosed) {
+        return this.#refuseAtLast();
+      }
+      throw error;
     } finally {
       if (this.#restoring.get(pid) === restored) {
         this.#restoring.delete(pid);
       }
     }
+  }
+
+  /**
+   * The server is closing. Refused now, the client would get a new session, lose its own, and be
+   * disconnected a moment later. So it waits for the end of its connection, and takes its session to
+   * another node. If the connection does not end, only the namespace has closed: then it is refused.
+   *
+   * @returns {Promise<never>}
+   */
+  async #refuseAtLast() {
+    await new Promise((resolve) => setTimeout(resolve, CLOSING).unref());
+    this.#engine.sessions.refuse("the server is closing");
+    throw new Error("session not restored: the server is closing");
   }
 
   /**
@@ -305,6 +324,11 @@ class Recovery {
       throw new Error("session not restored: its socket exists");
     }
     session.generation = restored.generation;
+    if (this.#isClosed) {
+      // For another node, as long as the engine still saves sessions.
+      this.#keepSession(session);
+      throw new Error("session not restored: the server is closing");
+    }
     return this.#expect(session, offset, restored.missed, restored.position);
   }
 
@@ -373,10 +397,19 @@ class Recovery {
     }
   }
 
+  /**
+   * @returns {Promise<unknown> | undefined} resolves when the restores that are under way are over;
+   * undefined if there are none
+   */
   close() {
     this.#isClosed = true;
     this.#live.close();
     this.#handOver.close();
+    if (this.#restoring.size === 0) {
+      return undefined;
+    }
+    const limit = new Promise((resolve) => setTimeout(resolve, CLOSING / 2).unref());
+    return Promise.race([Promise.allSettled(this.#restoring.values()), limit]);
   }
 
   /**

@@ -6,7 +6,8 @@ const assert = require("node:assert/strict");
 const { test } = require("node:test");
 const { Server } = require("socket.io");
 const { createAdapter } = require("../../index");
-const { useRedis } = require("../helpers/cluster");
+const { startCluster, useRedis } = require("../helpers/cluster");
+const { clientWithOffset, cut } = require("../helpers/recovery");
 const { connectClient } = require("../helpers/socket-client");
 const { once, waitFor, within } = require("../helpers/wait");
 require("./warnings"); // of the outage
@@ -37,7 +38,10 @@ for (const nsp of ["/late", "/"]) {
     const closing = io.close();
     const late = client.socket.io.socket(nsp);
     // To "/" the client is connected already, for all it knows.
-    late.disconnect().connect();
+    late.disconnect();
+    // With a session it would wait, to take that to another node.
+    Object.assign(late, { _pid: undefined });
+    late.connect();
     await once(late, "connect");
     assert.ok(await io.of(nsp).local.fetchSockets());
     io.of(nsp).emit("late");
@@ -46,5 +50,60 @@ for (const nsp of ["/late", "/"]) {
     await waitFor(async () => (await connections()) === before, {
       what: "the connections to Redis to be closed",
     });
+  });
+}
+
+/** @type {{ when: string, comesFirst: boolean }[]} */
+const RETURNS = [
+  { when: "while its adapter waits for Redis", comesFirst: false },
+  { when: "right before that, so that its restore is under way", comesFirst: true },
+];
+
+for (const { when, comesFirst } of RETURNS) {
+  // Breaks when the client gets a new session there, and loses its own, or when nobody puts back what
+  // the restore has taken.
+  test(`a client that comes back to a closing server ${when} keeps its session`, async (t) => {
+    const cluster = await startCluster(context, {
+      nodes: 1,
+      clientsPerNode: 0,
+      serverOptions: { connectionStateRecovery: {} },
+    });
+    t.after(() => cluster.close());
+    const io = new Server(0, {
+      adapter: createAdapter(context.redis.url),
+      connectionStateRecovery: {},
+    });
+    const { port } = /** @type {any} */ (io).httpServer.address();
+    const client = await clientWithOffset(cluster, 0);
+    const { id } = client;
+    await cut(cluster, client);
+    cluster.io(0).emit("missed");
+    await io.sockets.adapter.serverCount();
+    context.redis.pause();
+    t.after(() => context.redis.resume());
+    io.emit("never out");
+    const { socket } = client;
+    const come = async () => {
+      Object.assign(socket.io, { uri: `http://127.0.0.1:${port}` });
+      const arrived = once(/** @type {any} */ (io.engine), "connection");
+      socket.connect();
+      const [conn] = /** @type {any[]} */ (await arrived);
+      await once(conn, "data"); // its CONNECT
+    };
+    if (comesFirst) {
+      await come();
+    }
+    const closing = io.close();
+    if (!comesFirst) {
+      await come();
+    }
+    const ended = once(/** @type {any} */ (socket.io), "close");
+    context.redis.resume();
+    await within(closing, "the server to close");
+    await ended;
+    assert.equal(socket.connected, false);
+    await cluster.reconnect(client, 0);
+    assert.deepEqual([socket.recovered, client.id], [true, id]);
+    await client.receives("missed");
   });
 }
