@@ -109,6 +109,9 @@ export declare class NativeNamespace {
   get place(): number;
 }
 
+/** Whether the queue of publishes takes `bytes` more. */
+export declare function hasRoom(place: number, bytes: number): boolean;
+
 /**
  * A slice of events. What is empty is absent: each value that crosses to JS costs about as much as
  * the handling of an event.
@@ -346,9 +349,6 @@ export interface NativeSubscriberCount {
   /** For each uid that was asked about: whether the node listens. */
   present: Array<boolean>;
 }
-
-/** Whether the queue of publishes takes `bytes` more. */
-export declare function hasRoom(place: number, bytes: number): boolean;
 
 /**
  * Writes a message to the stream. Its data is JSON text, or msgpack if it holds binary. The event
