@@ -61,16 +61,24 @@ class Cluster extends Servers {
     return [master, ...others];
   }
 
-  /** @override @param {RedisServer} old */
-  async failOver(old) {
-    const { id } = /** @type {RedisCluster["nodes"][number]} */ (old);
+  /** As any of the servers knows it, perhaps not yet. @param {RedisServer} master */
+  async #replicaOf(master) {
+    const { id } = /** @type {RedisCluster["nodes"][number]} */ (master);
     const [nodes] = await this.#cluster.askAny("CLUSTER NODES", /\$\d+\r\n[\s\S]*\n\r\n/);
     const line = nodes.split("\n").find((text) => text.includes(` ${id} `)); // its master
     const port = Number(/:(\d+)@/.exec(line ?? "")?.[1]);
-    const next = this.servers.find((server) => server.port === port);
-    if (next === undefined) {
-      throw new Error(`${old.port} has no replica:\n${nodes}`);
-    }
+    return this.servers.find((server) => server.port === port);
+  }
+
+  /** @override @param {RedisServer} old */
+  async failOver(old) {
+    const next = /** @type {RedisServer} */ (
+      await waitFor(() => this.#replicaOf(old), {
+        timeout: STEP,
+        interval: 50,
+        what: `a replica of ${old.port}`,
+      })
+    );
     // Not by CLUSTER FAILOVER alone: a replica of Redis 7.0 that is asked again within two minutes
     // counts its old votes, and takes over with an old epoch. It is demoted soon, and what it has
     // acknowledged until then is lost.
