@@ -79,8 +79,9 @@ impl Engine {
         }
     }
 
-    /// Restores a session; see [`StreamEvent::Restored`] and [`Answer::Owned`]. `offset` is
-    /// `None` if the client has received nothing yet.
+    /// Restores a session; see [`StreamEvent::Restored`](crate::engine::event::StreamEvent::Restored)
+    /// and [`Answer::Owned`](crate::engine::event::Answer::Owned). `offset` is `None` if the client
+    /// has received nothing yet.
     ///
     /// # Errors
     /// [`Error::NotRestored`] if the offset, which comes from the client, is no entry ID.

@@ -174,7 +174,7 @@ impl Connector {
     }
 
     /// A connection to a replica, for reading, that returns replies as bytes, in RESP2. Checks
-    /// nothing: see [`replication`](super::replication).
+    /// nothing: see [`Replication`].
     pub(crate) async fn connect_replica(&self, address: &Address) -> Result<RawConnection> {
         let mut connection = self.data.open_raw(address, false).await?;
         if self.settings.kind == Kind::Cluster {
