@@ -6,6 +6,9 @@
 //
 //     node bench/slow-clients.js
 //     node bench/slow-clients.js --clients 1000 --stalled 10 --rooms 50 --seconds 120
+//
+// Each packet goes to the clients of one of the --rooms; --rate packets per second, of --bytes each. A
+// stretch takes --seconds, and there are --rounds of each kind. --bound is `clientBufferBytes` in MiB.
 
 const { setTimeout: sleep } = require("node:timers/promises");
 

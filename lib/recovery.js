@@ -205,6 +205,9 @@ class Recovery {
       encoded = encodeMsgpack(session);
     } catch (error) {
       warnOfHandler("`socket.data` cannot be encoded, and was not kept for recovery", error);
+      // The record from before is out of date.
+      const { pid, generation = 0 } = session;
+      this.#engine.sessions.drop(this.#nsp.name, pid, generation, this.#lifetime);
       return;
     }
     this.#engine.sessions.end(

@@ -27,6 +27,9 @@ function unencodable() {
   };
 }
 
+/** ms; a client that comes to a closing server is not refused at once. */
+const CLOSED_LIMIT = 20_000;
+
 describe("a process lives on when a user", () => {
   // Breaks when encoding fails where nobody can catch it, or leaves something half done.
   for (const what of Object.keys(unencodable())) {
@@ -309,6 +312,7 @@ describe("a process lives on when a user", () => {
         within(
           promise.catch(() => {}),
           what,
+          CLOSED_LIMIT,
         ),
       ),
     );
