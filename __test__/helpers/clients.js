@@ -6,7 +6,7 @@
 "use strict";
 
 const { ADAPTER_OPTIONS, CLIENT_OPTIONS } = require("./configuration");
-const { within } = require("./wait");
+const { settle, within } = require("./wait");
 
 /** @typedef {{ host: string, port: number }} Place */
 
@@ -42,6 +42,8 @@ const { within } = require("./wait");
  */
 
 const CLOSE_TIMEOUT = 1_000;
+/** ms for which a cluster may be down after a failover. */
+const CLUSTER_DOWN_LIMIT = 10_000;
 const WITHOUT_CLIENT = ["url", "settings"];
 
 const name = process.env.REDIS_CLIENT || "redis";
@@ -285,15 +287,20 @@ async function sendTo(nodes, args) {
     return { reply };
   }
   let [node] = nodes.values();
+  const deadline = Date.now() + CLUSTER_DOWN_LIMIT;
   for (;;) {
     try {
       return { reply: await node.sendCommand(args), node };
     } catch (error) {
-      const moved = /^(?:MOVED) \d+ \S+:(\d+)$/.exec(/** @type {Error} */ (error).message);
-      if (moved === null) {
+      const { message } = /** @type {Error} */ (error);
+      const moved = /^(?:MOVED) \d+ \S+:(\d+)$/.exec(message);
+      if (moved !== null) {
+        node = nodes.get(Number(moved[1]));
+      } else if (message.startsWith("CLUSTERDOWN") && Date.now() < deadline) {
+        await settle(50);
+      } else {
         throw error;
       }
-      node = nodes.get(Number(moved[1]));
     }
   }
 }
