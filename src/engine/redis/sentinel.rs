@@ -30,7 +30,7 @@ where
 {
     let majority = sentinels.len() / 2 + 1;
     let mut questions: JoinSet<_> = sentinels.into_iter().map(ask).collect();
-    let (mut votes, mut failures) = (Vec::<(Address, usize)>::new(), Vec::new());
+    let (mut votes, mut failures) = (Vec::new(), Vec::new());
     let mut deadline = None;
     loop {
         let answer = match deadline {
@@ -40,17 +40,8 @@ where
         match answer {
             Some(Ok(Ok(master))) => {
                 deadline.get_or_insert_with(|| Instant::now() + FOR_THE_OTHERS);
-                let count = match votes.iter_mut().find(|(named, _)| *named == master) {
-                    Some((_, count)) => {
-                        *count += 1;
-                        *count
-                    }
-                    None => {
-                        votes.push((master.clone(), 1));
-                        1
-                    }
-                };
-                if count >= majority {
+                votes.push(master.clone());
+                if count(&votes, &master) >= majority {
                     return Ok(master);
                 }
             }
@@ -61,8 +52,12 @@ where
         }
     }
     // Of several with the same number, the one that was named first.
-    let most = votes.into_iter().rev().max_by_key(|(_, count)| *count);
-    most.map(|(master, _)| master).ok_or(failures)
+    let most = votes.iter().rev().max_by_key(|master| count(&votes, master));
+    most.cloned().ok_or(failures)
+}
+
+fn count(votes: &[Address], master: &Address) -> usize {
+    votes.iter().filter(|named| *named == master).count()
 }
 
 pub(crate) async fn master(connection: &mut Connection, name: &str) -> Result<Address> {
