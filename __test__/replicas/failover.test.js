@@ -13,7 +13,7 @@ const { ask } = require("../helpers/redis-server");
 const { startRedisSentinel } = require("../helpers/redis-sentinel");
 const { startProxy } = require("../helpers/tcp-proxy");
 const { waitFor } = require("../helpers/wait");
-const { RATE, calls, readFrom, readers, startReading } = require("./reading");
+const { RATE, calls, readFrom, readers, startReading, startReadingAt } = require("./reading");
 
 const FAILOVER_LIMIT = 30_000;
 
@@ -26,20 +26,26 @@ async function assertNothingMissing(t, server, { cluster, traffic, losses }) {
   t.diagnostic(`${traffic.total} packets, ${lost} lost by replication, ${said} losses said`);
 }
 
+/** The address leads to the master, and can be moved. @param {import("node:test").TestContext} t */
+async function startBehindAddress(t) {
+  /** @type {import("../helpers/tcp-proxy").TcpProxy} */
+  let address = /** @type {any} */ (undefined);
+  const reading = await startReading(t, {
+    settings: async (master) => {
+      address = await startProxy(master.port);
+      defer(t, () => address.close());
+      return address.url;
+    },
+  });
+  return { address, reading };
+}
+
 describe("behind one address", () => {
   for (const promoted of ["that replica", "another replica"]) {
     // Breaks when the reader stays on a replica of a master that was replaced, and when what the new
     // master lacks is not reported.
     test(`the master is killed, and ${promoted} takes over`, async (t) => {
-      /** @type {import("../helpers/tcp-proxy").TcpProxy} */
-      let address = /** @type {any} */ (undefined);
-      const reading = await startReading(t, {
-        settings: async (master) => {
-          address = await startProxy(master.port);
-          defer(t, () => address.close());
-          return address.url;
-        },
-      });
+      const { address, reading } = await startBehindAddress(t);
       const { redis, two, traffic } = reading;
       await readFrom(two, "replica");
       traffic.start(RATE);
@@ -63,15 +69,7 @@ describe("behind one address", () => {
   // Breaks when the reader takes entries that the new master lacks for entries of the stream, or asks
   // for what is behind them only.
   test("a replica takes over that lacks what was read from another one", async (t) => {
-    /** @type {import("../helpers/tcp-proxy").TcpProxy} */
-    let address = /** @type {any} */ (undefined);
-    const reading = await startReading(t, {
-      settings: async (master) => {
-        address = await startProxy(master.port);
-        defer(t, () => address.close());
-        return address.url;
-      },
-    });
+    const { address, reading } = await startBehindAddress(t);
     const { redis, two, traffic, losses } = reading;
     // All read from the first one.
     await redis.replicas[1].kill();
@@ -113,21 +111,10 @@ describe("with sentinels", () => {
   test("the replica is read, and takes over from the master", async (t) => {
     const sentinel = await startRedisSentinel();
     defer(t, () => sentinel.stop());
-    const { startTwo } = require("../faults/two-nodes");
-    const { recordLosses } = require("../cluster/verdict");
-    const two = await startTwo(
-      t,
-      { sentinel: { name: sentinel.name, nodes: sentinel.nodes } },
-      { readFrom: "replica", maxLen: 100_000 },
-    );
-    await two.areWhole();
-    const cluster = /** @type {any} */ ({
-      nodes: two.nodes,
-      adapter: (/** @type {number} */ index) => two.adapters[index],
+    const reading = await startReadingAt(t, {
+      sentinel: { name: sentinel.name, nodes: sentinel.nodes },
     });
-    const losses = recordLosses(cluster);
-    const { traffic } = two;
-    defer(t, () => traffic.stop());
+    const { two, traffic } = reading;
     await readFrom(two, "replica");
     const master = await sentinel.master();
     assert.ok(!readers(two).includes(`${master.host}:${master.port}`));
@@ -145,7 +132,7 @@ describe("with sentinels", () => {
     await readFrom(two, "replica");
     assert.ok(readers(two).includes(`${master.host}:${master.port}`), "the old master is read");
     await traffic.flows();
-    await assertNothingMissing(t, await sentinel.master(), { cluster, traffic, losses });
+    await assertNothingMissing(t, await sentinel.master(), reading);
   });
 });
 

@@ -24,6 +24,15 @@ async function startReading(t, { replicas = 2, announce, settings, adapterOption
   const redis = await startReplicated(replicas, announce);
   defer(t, () => redis.stop());
   const argument = settings === undefined ? redis.master.url : await settings(redis.master);
+  return { redis, ...(await startReadingAt(t, argument, adapterOptions)) };
+}
+
+/**
+ * @param {import("node:test").TestContext} t
+ * @param {any} argument for `createAdapter`
+ * @param {object} [adapterOptions]
+ */
+async function startReadingAt(t, argument, adapterOptions) {
   const options = { readFrom: "replica", maxLen: 100_000, ...adapterOptions };
   const two = await startTwo(t, argument, options);
   await two.areWhole();
@@ -34,7 +43,7 @@ async function startReading(t, { replicas = 2, announce, settings, adapterOption
   const losses = recordLosses(cluster);
   const { traffic } = two;
   defer(t, () => traffic.stop());
-  return { redis, two, cluster, traffic, losses };
+  return { two, cluster, traffic, losses };
 }
 
 /** From which server each node reads. @param {import("../faults/two-nodes").Two} two */
@@ -91,4 +100,5 @@ module.exports = {
   readFrom,
   readers,
   startReading,
+  startReadingAt,
 };
