@@ -172,11 +172,6 @@ class Pipe {
     this.#freeAt = Math.max(this.#freeAt, Date.now()) + time;
   }
 
-  /** Whether a chunk that is held has this in it. @param {string} text */
-  holds(text) {
-    return this.#queue.some(({ chunk }) => chunk.includes(text));
-  }
-
   /** All that is held, which is held no more. */
   empty() {
     const chunks = this.#queue.map(({ chunk }) => chunk);
