@@ -52,7 +52,7 @@ fn says<'a>(entry: &Entry<'_>, field: impl Fn(&[u8]) -> Option<&'a [u8]>) {
     // If the data is written again, as after a resend, it is the same.
     let data = entry.data.as_ref().map(|data| data.keep().to_field().into_owned().into_bytes());
     assert_eq!(data.as_deref(), field(b"data").filter(|data| !data.is_empty()));
-    if let Some(Origin { writer, seq }) = entry.origin {
+    if let Some(Origin { writer, seq, .. }) = entry.origin {
         let origin = field(ORIGIN.as_bytes()).expect("an origin");
         let rest = origin.strip_prefix(Origin::prefix(writer).as_bytes()).expect("the writer");
         let digits = rest.split(|byte| *byte == b':').next().expect("the sequence");

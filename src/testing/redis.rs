@@ -381,6 +381,12 @@ impl Batch<'_> {
         self.entries.iter().filter_map(origin).map(|origin| origin.seq).collect()
     }
 
+    /// How many sequences the first entry says were given up before it.
+    pub(crate) fn given_up(&self) -> u64 {
+        let origin = self.entries.first().and_then(|words| words.last());
+        origin.and_then(|origin| Origin::parse(origin.as_bytes())).unwrap().given_up
+    }
+
     /// A word of one of its commands.
     pub(crate) fn word(&self, entry: usize, place: usize) -> String {
         self.entries[entry][place].clone()

@@ -40,15 +40,15 @@ impl Packed {
     }
 
     pub(crate) fn number(&mut self, arg: u64) -> &mut Self {
-        self.prefixed("", arg)
+        self.number_within("", arg, "")
     }
 
-    /// An argument that ends in a number.
-    pub(crate) fn prefixed(&mut self, prefix: &str, number: u64) -> &mut Self {
+    /// An argument with a number in it.
+    pub(crate) fn number_within(&mut self, prefix: &str, number: u64, suffix: &str) -> &mut Self {
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(number);
-        self.length(b'$', prefix.len() + digits.len());
-        for part in [prefix, digits, "\r\n"] {
+        self.length(b'$', prefix.len() + digits.len() + suffix.len());
+        for part in [prefix, digits, suffix, "\r\n"] {
             self.bytes.extend_from_slice(part.as_bytes());
         }
         self
@@ -204,9 +204,9 @@ mod tests {
     #[test]
     fn commands_as_redis_rs_writes_them() {
         let mut packed = Packed::with_capacity(0);
-        packed.command("XADD", 4).arg("key").arg("").number(12).prefixed("a:", 345);
+        packed.command("XADD", 4).arg("key").arg("").number(12).number_within("a:", 345, ":6");
         let mut command = redis::cmd("XADD");
-        command.arg("key").arg("").arg(12).arg("a:345");
+        command.arg("key").arg("").arg(12).arg("a:345:6");
         assert_eq!(packed.bytes[MULTI.len()..], command.get_packed_command());
     }
 

@@ -1,5 +1,6 @@
 //! The highest sequence that the reader has met of each writer of our kind. An entry whose sequence
-//! is not above it is a duplicate. If it is more than one above it, entries are missing before it.
+//! is not above it is a duplicate. If it is more than one above it, entries are missing before it,
+//! except for those that the writer has given up.
 
 use std::collections::HashMap;
 
@@ -34,13 +35,13 @@ impl WriterSequences {
     /// Compares an entry's sequence with the highest one of its writer, and takes note of it.
     pub(crate) fn step(&mut self, origin: Origin) -> Step {
         let Some(mark) = self.mark(origin.writer) else {
-            self.add(origin);
+            self.add(origin.writer, origin.seq);
             return Step::First;
         };
         if origin.seq <= *mark {
             return Step::Duplicate;
         }
-        let missing = origin.seq - *mark - 1;
+        let missing = (origin.seq - *mark - 1).saturating_sub(origin.given_up);
         *mark = origin.seq;
         if missing == 0 { Step::Next } else { Step::Gap(missing) }
     }
@@ -58,16 +59,16 @@ impl WriterSequences {
     /// The highest sequence of a known writer, which becomes young.
     fn mark(&mut self, writer: u64) -> Option<&mut u64> {
         if let Some(seq) = self.old.remove(&writer) {
-            self.add(Origin { writer, seq });
+            self.add(writer, seq);
         }
         self.young.get_mut(&writer)
     }
 
-    fn add(&mut self, origin: Origin) {
+    fn add(&mut self, writer: u64, seq: u64) {
         if self.young.len() >= KEPT {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(origin.writer, origin.seq);
+        self.young.insert(writer, seq);
     }
 }
 
@@ -78,7 +79,7 @@ mod tests {
     #[test]
     fn doubles_and_gaps_are_known_by_writer_and_sequence() {
         let mut sequences = WriterSequences::default();
-        let mut step = |writer, seq| sequences.step(Origin { writer, seq });
+        let mut step = |writer, seq| sequences.step(Origin { writer, seq, given_up: 0 });
         assert_eq!(step(1, 5), Step::First);
         assert_eq!(step(1, 6), Step::Next);
         assert_eq!(step(1, 5), Step::Duplicate);
@@ -89,10 +90,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_writer_has_given_up_is_not_missing() {
+        let mut sequences = WriterSequences::default();
+        let mut step = |seq, given_up| sequences.step(Origin { writer: 1, seq, given_up });
+        assert_eq!(step(5, 0), Step::First);
+        assert_eq!(step(8, 2), Step::Next);
+        assert_eq!(step(12, 2), Step::Gap(1));
+        assert_eq!(step(13, 0), Step::Next);
+        assert_eq!(step(14, 3), Step::Next, "some have come all the same");
+    }
+
+    #[test]
     fn a_writer_is_known_until_many_others_have_written() {
         let mut sequences = WriterSequences::default();
         let mut others = 10..;
-        let mut step = |writer, seq| sequences.step(Origin { writer, seq });
+        let mut step = |writer, seq| sequences.step(Origin { writer, seq, given_up: 0 });
         step(1, 1);
         step(2, 1);
         for round in 2..9 {

@@ -2,10 +2,11 @@
 //! sequence. Upstream ignores it.
 //!
 //! ```text
-//! 1:ASNFZ4mrze8:42
-//! │ │           └─ the sequence, decimal
-//! │ └───────────── the writer ID, 8 bytes in base64url without padding
-//! └─────────────── the version
+//! 1:ASNFZ4mrze8:42:2
+//! │ │           │  └─ how many sequences before this one were given up, decimal; left out if none
+//! │ │           └──── the sequence, decimal
+//! │ └──────────────── the writer ID, 8 bytes in base64url without padding
+//! └────────────────── the version
 //! ```
 //!
 //! The field is for good: nodes of different versions of this package share a stream. A later
@@ -30,12 +31,20 @@ pub(crate) struct Origin {
     pub(crate) writer: u64,
     /// Rises by one from entry to entry.
     pub(crate) seq: u64,
+    /// How many sequences right before this one the writer has given up: their packets failed, and it
+    /// cannot know whether an entry has one of them. No loss, if they do not come.
+    pub(crate) given_up: u64,
 }
 
 impl Origin {
     /// What stands before the sequence in all entries of this writer.
     pub(crate) fn prefix(writer: u64) -> String {
         format!("1:{}:", URL_SAFE_NO_PAD.encode(writer.to_be_bytes()))
+    }
+
+    /// What stands behind the sequence.
+    pub(crate) fn suffix(given_up: u64) -> String {
+        if given_up == 0 { String::new() } else { format!(":{given_up}") }
     }
 
     /// `None` if no node of ours has written this, or one of a later version.
@@ -47,7 +56,8 @@ impl Origin {
         let mut writer = [0; 8];
         let length = URL_SAFE_NO_PAD.decode_slice(parts.next()?, &mut writer).ok()?;
         let seq = digits(parts.next()?)?;
-        (length == writer.len()).then(|| Self { writer: u64::from_be_bytes(writer), seq })
+        let given_up = parts.next().and_then(digits).unwrap_or(0);
+        (length == writer.len()).then(|| Self { writer: u64::from_be_bytes(writer), seq, given_up })
     }
 }
 
@@ -60,7 +70,11 @@ mod tests {
         for writer in [0, 255, u64::MAX] {
             let field = |seq: u64| format!("{}{seq}", Origin::prefix(writer));
             for seq in [1, u64::MAX] {
-                assert_eq!(Origin::parse(field(seq).as_bytes()), Some(Origin { writer, seq }));
+                for given_up in [0, 1, 1_000] {
+                    let field = field(seq) + &Origin::suffix(given_up);
+                    let origin = Origin { writer, seq, given_up };
+                    assert_eq!(Origin::parse(field.as_bytes()), Some(origin));
+                }
             }
             assert_eq!(field(42).len(), 16);
         }
@@ -68,8 +82,11 @@ mod tests {
 
     #[test]
     fn later_versions_may_add_parts() {
-        let more = Origin::parse(b"1:AAAAAAAAAP8:7:of-later:versions");
-        assert_eq!(more, Some(Origin { writer: 255, seq: 7 }));
+        for (more, given_up) in [(":3:of-later:versions", 3), ("::versions", 0), (":later", 0)] {
+            let field = format!("1:AAAAAAAAAP8:7{more}");
+            let origin = Origin { writer: 255, seq: 7, given_up };
+            assert_eq!(Origin::parse(field.as_bytes()), Some(origin), "{field}");
+        }
         assert_eq!(Origin::parse(b"2:AAAAAAAAAP8:7"), None);
     }
 

@@ -94,6 +94,8 @@ pub(crate) struct Writer {
     /// whether that batch had arrived.
     failed_in_doubt: Option<FailedInDoubt>,
     next_seq: u64,
+    /// The sequence behind the last entry of which the writer knows that it was written.
+    written_up_to: u64,
     /// The next check must not wait: the IDs of the stream may have fallen.
     is_check_due: bool,
     /// When a check last found that the stream is the one that we read.
@@ -156,6 +158,7 @@ impl Writer {
             may_arrive_until: 0,
             failed_in_doubt: None,
             next_seq: 1,
+            written_up_to: 1,
             is_check_due: false,
             sound_at: None,
             look: None,
@@ -183,10 +186,7 @@ impl Writer {
                 // On a node, the check notices once a second if the connection has ended.
                 () = outdated(&mut self.connection, !is_read) => self.drop_connection(),
                 publishes = stream.queue.next_batch() => self.deliver(publishes).await,
-                _ = check.tick(), if is_read => {
-                    self.check_stream().await;
-                    checked = Instant::now();
-                }
+                _ = check.tick(), if is_read => self.is_check_due = true,
             }
             // There may always be another batch.
             let is_overdue = is_read && checked.elapsed() >= 2 * CHECK_INTERVAL;
@@ -416,6 +416,7 @@ impl Writer {
 
     fn acknowledged(&mut self, batch: &Batch, ids: &[EntryId]) {
         self.next_seq = batch.seqs.end;
+        self.written_up_to = self.next_seq;
         self.read_only_since = None;
         self.backoff.reset();
         self.batches.worked();
@@ -467,7 +468,7 @@ impl Writer {
         let is_in_doubt = doubt.is_some();
         if is_in_doubt || batch.seqs.start < self.may_arrive_until {
             // The entries may be in the stream after all, so their sequences must not be used
-            // again.
+            // again. The next entry tells that they were given up.
             self.next_seq = batch.seqs.end;
         }
         if let Some(Sent { identity, .. }) = doubt {

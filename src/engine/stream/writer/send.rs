@@ -8,7 +8,7 @@ use super::{EACH_ALONE, Writer};
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{ANSWER_LIMIT, Packed, SEND_BUFFER, knows_min_id};
 use crate::engine::stream::{Batch, Publish};
-use crate::engine::wire::{EntryId, ORIGIN};
+use crate::engine::wire::{EntryId, ORIGIN, Origin};
 
 /// The lowest rate, in bytes per second, at which the kernel may send what it has taken. The server
 /// replies only behind these bytes. TCP itself notices if they do not leave at all.
@@ -33,7 +33,7 @@ impl Writer {
         let limit = ANSWER_LIMIT + Duration::from_secs_f64(unseen as f64 / SLOWEST_UPLOAD);
         let mut commands = Packed::with_capacity(2 * bytes);
         for (seq, publish) in batch.seqs.clone().zip(&batch.publishes) {
-            self.add(&mut commands, seq, publish);
+            self.add(&mut commands, seq, batch.seqs.start, publish);
         }
         let stream = self.stream.clone();
         let goes_as_one = self.goes_as_one();
@@ -91,6 +91,7 @@ impl Writer {
         batch.keep_rest(ids, &mut cursor.own, reader);
         cursor.written = last;
         self.next_seq = batch.seqs.start;
+        self.written_up_to = self.next_seq;
         self.written(cursor, before - batch.publishes.len());
         // Redis has taken something, so the rest need not wait longer.
         self.backoff.reset();
@@ -110,7 +111,8 @@ impl Writer {
         Ok(knows)
     }
 
-    fn add(&self, commands: &mut Packed, seq: u64, publish: &Publish) {
+    /// Adds the XADD of the entry `seq`. `first` is the batch's first.
+    fn add(&self, commands: &mut Packed, seq: u64, first: u64, publish: &Publish) {
         let data = publish.data.as_ref().map(|data| data.to_field());
         commands.command("XADD", 13 + 2 * usize::from(data.is_some()));
         commands.arg(&self.stream.key);
@@ -129,7 +131,8 @@ impl Writer {
         if let Some(data) = data {
             commands.arg("data").arg(&data);
         }
-        commands.arg(ORIGIN).prefixed(&self.origin_prefix, seq);
+        let given_up = Origin::suffix(if seq == first { seq - self.written_up_to } else { 0 });
+        commands.arg(ORIGIN).number_within(&self.origin_prefix, seq, &given_up);
     }
 }
 

@@ -155,7 +155,7 @@ impl Writer {
             for raw in &page {
                 let origin =
                     parse_entry(raw.id, fields_of(&raw.fields)).ok().and_then(|entry| entry.origin);
-                let Some(Origin { writer, seq }) = origin else { continue };
+                let Some(Origin { writer, seq, .. }) = origin else { continue };
                 if writer == stream.writer_id && seqs.contains(&seq) {
                     ids[(seq - seqs.start) as usize] = Some(raw.id);
                 }
@@ -191,6 +191,7 @@ impl Writer {
         let mut cursor = stream.cursor();
         let seqs = batch.forget_first(count);
         cursor.own.trimmed(&seqs, found);
+        self.written_up_to = seqs.end;
         self.written(cursor, count);
     }
 
