@@ -14,6 +14,7 @@ pub(crate) mod wire;
 pub(crate) mod options;
 pub(crate) mod membership;
 pub(crate) mod presence;
+mod room_set;
 pub(crate) mod namespaces;
 pub(crate) mod missed;
 pub(crate) mod event;

@@ -6,11 +6,12 @@
 //! decides when JS takes the broadcast, and corrects that for rooms that get their first member
 //! while JS handles the slice (`left_out.rs`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::presence::Presence;
+use super::room_set::RoomSet;
 use super::wire::{BroadcastHead, EntryId};
 
 /// Names an open namespace between JS and the engine.
@@ -32,7 +33,7 @@ pub(crate) struct Namespace {
 #[derive(Debug)]
 struct Interest {
     has_sockets: bool,
-    rooms: HashSet<Box<str>>,
+    rooms: RoomSet,
     /// The last broadcast that was left out, since it had no recipient here.
     left_out: EntryId,
 }
@@ -41,7 +42,7 @@ impl Namespace {
     /// A namespace without sockets.
     pub(crate) fn new(handle: NamespaceHandle, name: &str, recovery: bool, encodes: bool) -> Self {
         let interest =
-            Interest { has_sockets: false, rooms: HashSet::new(), left_out: EntryId::ZERO };
+            Interest { has_sockets: false, rooms: RoomSet::default(), left_out: EntryId::ZERO };
         Self {
             handle,
             name: name.into(),
@@ -62,7 +63,7 @@ impl Namespace {
     pub(crate) fn set_room(&self, room: &str, has_members: bool) -> EntryId {
         let mut interest = self.interest();
         if has_members {
-            interest.rooms.insert(room.into());
+            interest.rooms.insert(room);
         } else {
             interest.rooms.remove(room);
         }
