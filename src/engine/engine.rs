@@ -1,5 +1,6 @@
 //! Starts, connects and stops the parts of an engine.
 
+mod publishing;
 mod sessions;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -15,9 +16,7 @@ use tracing::instrument::WithSubscriber;
 use super::control::Control;
 use super::credentials::CredentialRequests;
 use super::error::{Error, Outage, Result};
-use super::event::{
-    Answer, CallId, Completion, Local, Notice, StreamEvent, SubscriberCount, Ticket,
-};
+use super::event::{Answer, CallId, Notice, StreamEvent, SubscriberCount};
 use super::heartbeats::Heartbeats;
 use super::inbox::Inbox;
 use super::left_out::Turn;
@@ -30,11 +29,9 @@ use super::random::random_name;
 use super::redis::{Connector, Credentials, SentinelWatch, Settings};
 use super::runtime::SharedRuntime;
 use super::stats::Stats;
-use super::stream::{
-    FLUSH_LIMIT, LARGEST_READ, PageSize, Progress, Publish, Reader, Stream, Writer, kept_by_js,
-};
+use super::stream::{FLUSH_LIMIT, LARGEST_READ, PageSize, Progress, Reader, Stream, Writer};
 use super::warnings::Warnings;
-use super::wire::{Data, EMITTER, EntryId, MessageType};
+use super::wire::{EMITTER, EntryId};
 
 /// The engine of a node (its streams, PUB/SUB and sessions), or that of an emitter, which only
 /// writes.
@@ -223,74 +220,6 @@ impl Engine {
         }
         services.open(&namespace, self.stream(nsp));
         namespace
-    }
-
-    /// Writes a message to the namespace's stream. The publish ends with
-    /// [`StreamEvent::Published`].
-    ///
-    /// # Errors
-    /// [`Error::QueueFull`], [`Error::Closed`].
-    pub(crate) fn publish(
-        &self,
-        namespace: &Arc<Namespace>,
-        kind: MessageType,
-        data: Option<Data>,
-    ) -> Result<Ticket> {
-        let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
-        self.publish_as(ticket, namespace, kind, data).map(|()| ticket)
-    }
-
-    /// Writes messages to the namespace's stream, in order. Returns the ticket of the first; those
-    /// of the others follow. Each ends with [`StreamEvent::Published`], also if it is refused.
-    pub(crate) fn publish_all(
-        &self,
-        namespace: &Arc<Namespace>,
-        kind: MessageType,
-        all: Vec<Data>,
-    ) -> Ticket {
-        let first = self.next_ticket.fetch_add(all.len() as u32, Ordering::Relaxed);
-        for (i, data) in (0..).zip(all) {
-            let ticket = first.wrapping_add(i);
-            if let Err(error) = self.publish_as(ticket, namespace, kind, Some(data)) {
-                let done = Completion { ticket, outcome: Err(error), local: Local::Js };
-                self.stream(&namespace.name).cursor().inbox.push(StreamEvent::Published(done));
-            }
-        }
-        first
-    }
-
-    /// Whether the queue of the namespace's stream takes `bytes` more.
-    pub(crate) fn has_room(&self, namespace: &Namespace, bytes: usize) -> bool {
-        self.stream(&namespace.name).queue.has_room(bytes)
-    }
-
-    fn publish_as(
-        &self,
-        ticket: Ticket,
-        namespace: &Arc<Namespace>,
-        kind: MessageType,
-        data: Option<Data>,
-    ) -> Result<()> {
-        if self.closing.load(Ordering::Relaxed) {
-            return Err(Error::Closed);
-        }
-        if self.speaks_in_streams() && !namespace.presence().may_write() {
-            return Err(Error::Closed);
-        }
-        let stream = self.stream(&namespace.name);
-        let queued = stream.queue.push(Publish {
-            ticket: Some(ticket),
-            namespace: namespace.clone(),
-            kind,
-            kept_by_js: kept_by_js(self.options.role, data.as_ref()),
-            data,
-            at: Instant::now(),
-        });
-        if queued.is_err() {
-            self.stats.failed.add(1);
-            stream.cursor().delivered_without_entry();
-        }
-        queued
     }
 
     /// Publishes a request to the other nodes of a namespace; `payload` is msgpack of the whole
