@@ -17,7 +17,6 @@ const { emitToAll } = require("./listeners");
 const { LocalDelivery } = require("./local-delivery");
 const { Publisher } = require("./publisher");
 const { Recovery } = require("./recovery");
-const { recoverWithoutOffset } = require("./recover-without-offset");
 const { Requests, isRequest } = require("./requests");
 const { encodeResponse } = require("./responses");
 const { takeOver } = require("./take-over");
@@ -93,9 +92,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
 
   /** Called when the namespace has this adapter. */
   init() {
-    if (this.#recovery) {
-      recoverWithoutOffset(this.nsp);
-    }
+    this.#recovery?.prepare();
     if (this.#previous !== undefined) {
       takeOver(this, this.#previous);
       this.#previous = undefined;

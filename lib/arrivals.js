@@ -180,6 +180,11 @@ class Arrivals {
     return true;
   }
 
+  /** Ends those whose middlewares still run. */
+  endAll() {
+    [...this.#arriving.values()].forEach((arriving) => this.end(arriving));
+  }
+
   /** @param {Arriving} arriving a socket whose middlewares take too long */
   #giveUp(arriving) {
     if (!this.end(arriving) && !arriving.isTaken) {

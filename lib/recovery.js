@@ -9,15 +9,16 @@ const { HandOver } = require("./hand-over");
 const { LiveSessions } = require("./live-sessions");
 const { toOutgoing } = require("./missed");
 const { Positions } = require("./positions");
-const { NO_OFFSET } = require("./recover-without-offset");
+const { NO_OFFSET, recoverWithoutOffset } = require("./recover-without-offset");
 const { sessionLifetime } = require("./session-lifetime");
 const { setImmediate, setTimeout } = require("./timers");
+const { turnAway, turnAwayLate } = require("./turn-away");
 const { warnOfHandler } = require("./warnings");
 
 /** Packet type of the Socket.IO protocol. */
 const DISCONNECT = 1;
-/** The longest time that the end of a server takes, ms: longer than the engine waits for Redis. */
-const CLOSING = 10_000;
+/** How long a server that closes waits for restores, ms: what they have taken goes back to Redis. */
+const CLOSING = 5_000;
 /** socket.io's session IDs have 20 of these characters. The client chooses a part of a key with them. */
 const PID = /^[\w-]{1,128}$/;
 
@@ -28,6 +29,7 @@ const PID = /^[\w-]{1,128}$/;
  */
 
 class Recovery {
+  #adapter;
   #nsp;
   #engine;
   #tellsExpired;
@@ -56,6 +58,7 @@ class Recovery {
    */
   constructor(adapter, engine, { liveSessions, expiredSessions, heartbeatTimeout }) {
     const { nsp } = adapter;
+    this.#adapter = adapter;
     this.#tellsExpired = expiredSessions;
     this.#nsp = nsp;
     this.#engine = engine;
@@ -68,6 +71,12 @@ class Recovery {
     this.#handOver = new HandOver(adapter, heartbeatTimeout, (asked) =>
       engine.countSubscribers(nsp.name, asked),
     );
+  }
+
+  /** Called when the namespace has the adapter. */
+  prepare() {
+    recoverWithoutOffset(this.#nsp);
+    turnAwayLate(this.#nsp);
   }
 
   /** True while a recovered socket is not connected yet. */
@@ -246,20 +255,13 @@ class Recovery {
       this.#engine.sessions.refuse("the session ID is none");
       throw new Error("session not restored: the session ID is none");
     }
-    if (this.#isClosed) {
-      return this.#refuseAtLast();
-    }
+    this.#throwIfClosed();
     const offset = given === NO_OFFSET ? undefined : given;
     // One after the other: each attempt may take the session from the one before.
     const restored = this.#afterRestores(pid).then(() => this.#restore(pid, offset));
     this.#restoring.set(pid, restored);
     try {
       return await restored;
-    } catch (error) {
-      if (this.#isClosed) {
-        return this.#refuseAtLast();
-      }
-      throw error;
     } finally {
       if (this.#restoring.get(pid) === restored) {
         this.#restoring.delete(pid);
@@ -267,17 +269,11 @@ class Recovery {
     }
   }
 
-  /**
-   * The server is closing. Refused now, the client would get a new session, lose its own, and be
-   * disconnected a moment later. So it waits for the end of its connection, and takes its session to
-   * another node. If the connection does not end, only the namespace has closed: then it is refused.
-   *
-   * @returns {Promise<never>}
-   */
-  async #refuseAtLast() {
-    await new Promise((resolve) => setTimeout(resolve, CLOSING).unref());
-    this.#engine.sessions.refuse("the server is closing");
-    throw new Error("session not restored: the server is closing");
+  /** What comes here now is turned away (`turn-away.js`), unless only the adapter was closed. */
+  #throwIfClosed() {
+    if (this.#isClosed) {
+      throw new Error("session not restored: the adapter is closed");
+    }
   }
 
   /**
@@ -303,6 +299,8 @@ class Recovery {
       this.#engine.sessions.refuse("it is in use");
       throw new Error("session not restored: it is in use");
     }
+    // The namespace is removed with its last socket, if socket.io is told to do so.
+    this.#throwIfClosed();
     let restored = await this.#engine.sessions.restore(this.#nsp.name, pid, offset);
     while (restored.kind === "owned") {
       // The client was connected to another node, which may not have noticed yet that it has gone.
@@ -330,8 +328,8 @@ class Recovery {
     if (this.#isClosed) {
       // For another node, as long as the engine still saves sessions.
       this.#keepSession(session);
-      throw new Error("session not restored: the server is closing");
     }
+    this.#throwIfClosed();
     return this.#expect(session, offset, restored.missed, restored.position);
   }
 
@@ -408,10 +406,12 @@ class Recovery {
     this.#isClosed = true;
     this.#live.close();
     this.#handOver.close();
+    this.#arrivals.endAll();
+    turnAway(this.#adapter);
     if (this.#restoring.size === 0) {
       return undefined;
     }
-    const limit = new Promise((resolve) => setTimeout(resolve, CLOSING / 2).unref());
+    const limit = new Promise((resolve) => setTimeout(resolve, CLOSING).unref());
     return Promise.race([Promise.allSettled(this.#restoring.values()), limit]);
   }
 

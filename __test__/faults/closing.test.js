@@ -8,7 +8,7 @@ const { Server } = require("socket.io");
 const { createAdapter } = require("../../index");
 const { startCluster, useRedis } = require("../helpers/cluster");
 const { clientWithOffset, cut } = require("../helpers/recovery");
-const { connectClient } = require("../helpers/socket-client");
+const { SocketClient, connectClient } = require("../helpers/socket-client");
 const { once, waitFor, within } = require("../helpers/wait");
 require("./warnings"); // of the outage
 
@@ -23,10 +23,8 @@ for (const nsp of ["/late", "/"]) {
   // Breaks when nobody closes the adapter of a namespace that was opened meanwhile.
   test(`a client that connects to ${nsp} leaves nothing open`, async (t) => {
     const before = await connections();
-    const io = new Server(0, {
-      adapter: createAdapter(context.redis.url),
-      connectionStateRecovery: {},
-    });
+    // With recovery, it would be turned away.
+    const io = new Server(0, { adapter: createAdapter(context.redis.url) });
     io.of(/^\/late$/);
     const { port } = /** @type {any} */ (io).httpServer.address();
     const client = await connectClient(`http://127.0.0.1:${port}`);
@@ -39,8 +37,6 @@ for (const nsp of ["/late", "/"]) {
     const late = client.socket.io.socket(nsp);
     // To "/" the client is connected already, for all it knows.
     late.disconnect();
-    // With a session it would wait, to take that to another node.
-    Object.assign(late, { _pid: undefined });
     late.connect();
     await once(late, "connect");
     assert.ok(await io.of(nsp).local.fetchSockets());
@@ -52,6 +48,66 @@ for (const nsp of ["/late", "/"]) {
     });
   });
 }
+
+for (const nsp of ["/late", "/"]) {
+  // Breaks when it is connected, and disconnected a moment later: then nobody can recover it.
+  test(`with recovery, a client that comes to ${nsp} is turned away at once`, async (t) => {
+    const before = await connections();
+    const io = new Server(0, {
+      adapter: createAdapter(context.redis.url),
+      connectionStateRecovery: {},
+    });
+    io.of(/^\/late$/);
+    const { port } = /** @type {any} */ (io).httpServer.address();
+    const client = new SocketClient(`http://127.0.0.1:${port}`, { nsp });
+    t.after(() => client.disconnect());
+    const { socket } = client;
+    socket.disconnect();
+    await io.sockets.adapter.serverCount();
+    context.redis.pause();
+    t.after(() => context.redis.resume());
+    io.emit("never out");
+    let isClosed = false;
+    const closing = io.close().then(() => (isClosed = true));
+    socket.connect();
+    const [reason] = await once(socket, "disconnect");
+    assert.deepEqual([reason, isClosed], ["transport close", false]);
+    context.redis.resume();
+    await within(closing, "the server to close");
+    await waitFor(async () => (await connections()) === before, {
+      what: "the connections to Redis to be closed",
+    });
+  });
+}
+
+// Breaks when its session goes down with the server, or when it is connected on the last few metres.
+test("a recovered client whose middlewares still run takes its session to another server", async (t) => {
+  const cluster = await startCluster(context, {
+    nodes: 1,
+    clientsPerNode: 0,
+    serverOptions: { connectionStateRecovery: {} },
+  });
+  t.after(() => cluster.close());
+  const io = new Server(0, {
+    adapter: createAdapter(context.redis.url),
+    connectionStateRecovery: { skipMiddlewares: false },
+  });
+  const entered = new Promise((resolve) => io.use(() => resolve(undefined)));
+  const { port } = /** @type {any} */ (io).httpServer.address();
+  const client = await clientWithOffset(cluster, 0);
+  const { id, socket } = client;
+  await cut(cluster, client);
+  cluster.io(0).emit("missed");
+  Object.assign(socket.io, { uri: `http://127.0.0.1:${port}` });
+  socket.connect();
+  await entered;
+  const left = once(socket, "disconnect");
+  await within(io.close(), "the server to close");
+  await left;
+  await cluster.reconnect(client, 0);
+  assert.deepEqual([socket.recovered, client.id], [true, id]);
+  await client.receives("missed");
+});
 
 /** @type {{ when: string, comesFirst: boolean }[]} */
 const RETURNS = [

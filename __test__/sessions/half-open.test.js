@@ -142,6 +142,43 @@ for (const requestsVia of ["pubsub", "stream"]) {
   });
 }
 
+describe("a half-open client of a namespace that is removed with its last socket", () => {
+  const context = useCluster({
+    nodes: 2,
+    clientsPerNode: 0,
+    serverOptions: { ...SERVER, cleanupEmptyChildNamespaces: true },
+    setup: (io) => io.of(/^\/dynamic-\d$/),
+  });
+
+  for (const [where, node] of /** @type {const} */ ([
+    ["another node", 1],
+    ["the same node", 0],
+  ])) {
+    // Breaks when the client gets into the namespace that is removed while its session is handed over.
+    test(`is recovered at ${where}`, async (t) => {
+      const { cluster } = context;
+      const nsp = `/dynamic-${node}`;
+      const proxy = await startProxy(cluster.nodes[0].port);
+      t.after(() => proxy.close());
+      const client = await connectClient(`http://127.0.0.1:${proxy.port}`, { nsp });
+      cluster.homes.set(client, cluster.nodes[0]);
+      const removed = cluster.io(0).of(nsp);
+      const key = liveKeyOf(pidOf(cluster, client));
+      await waitFor(() => context.admin.command("EXISTS", key), { what: "the session's record" });
+      proxy.stall();
+      const left = once(client.socket, "disconnect");
+      client.cut();
+      await left;
+      removed.emit("missed");
+      assert.deepEqual(await missedBy(cluster, client, node), [["missed"]]);
+      assert.notEqual(cluster.io(0)._nsps.get(nsp), removed);
+      const count = async () => (await cluster.io(1).of(nsp).fetchSockets()).length;
+      await waitFor(async () => (await count()) === 1, { what: "one socket" });
+      await cluster.disconnect(client);
+    });
+  }
+});
+
 describe("a half-open client whose node", () => {
   const context = useCluster({ nodes: 2, clientsPerNode: 0, serverOptions: SERVER });
 

@@ -15,12 +15,14 @@ const { waitFor } = require("../../__test__/helpers/wait");
 
 /**
  * @typedef {import("../../__test__/chaos/agent").Agent} Agent
+ * @typedef {import("../../__test__/chaos/agent-extension").Watched} Watched
  * @typedef {import("../../__test__/helpers/tcp-proxy").TcpProxy} TcpProxy
  * @typedef {"in-memory" | "upstream" | "native"} Kind
  *
  * @typedef {object} Settings
  * @property {Kind} kind
  * @property {number} clients
+ * @property {number} [interval] ms between two packets of a node, default 20
  * @property {Record<string, unknown>} [adapterOptions]
  *
  * @typedef {object} Place a node, or where one was
@@ -38,11 +40,13 @@ const { waitFor } = require("../../__test__/helpers/wait");
  * @property {number[]} replays time from a client's attempt to connect to its last missed packet, of
  *   those that were recovered, ms, sorted
  * @property {string[]} samples what was wrong, for people
+ * @property {Watched & { closing: number }} [nodes] the most that a node took while it was there, and the
+ *   longest time that `io.close()` took, ms
  */
 
 /** Half of the packets go to one of them. */
 const ROOMS = Array.from({ length: 20 }, (_, i) => `room ${i}`);
-/** ms between two packets of a node. */
+/** ms between two packets of a node, if nothing else is given. */
 const INTERVAL = 20;
 /** How long clients are away, ms. */
 const AWAY = [1_000, 2_000];
@@ -54,8 +58,9 @@ const PINGS = { pingInterval: 3_000, pingTimeout: 4_000 };
 
 class Field {
   /** @param {Settings} settings */
-  constructor({ kind, clients, adapterOptions }) {
+  constructor({ kind, clients, interval = INTERVAL, adapterOptions }) {
     this.kind = kind;
+    this.interval = interval;
     this.adapterOptions = adapterOptions;
     /** @type {Place[]} */
     this.places = [];
@@ -73,9 +78,14 @@ class Field {
     /** Whether clients have to get what was emitted before their first packet, too. */
     this.fromStart = false;
     this.isTrafficOn = false;
-    /** Clients that are on their way back. @type {Set<Promise<void>>} */
-    this.travels = new Set();
+    /** Clients that are on their way back. @type {Map<LedgerClient, Promise<void>>} */
+    this.travels = new Map();
     this.isClosing = false;
+    this.isWatching = false;
+    /** What nodes took. @type {Watched[]} */
+    this.watched = [];
+    /** How long nodes took to close, ms. @type {number[]} */
+    this.closings = [];
   }
 
   async start() {
@@ -129,6 +139,9 @@ class Field {
     const proxy = await startProxy(agent.port);
     const place = { agent, proxy, isOpen: true };
     this.places[index ?? this.places.length] = place;
+    if (this.isWatching) {
+      await agent.call("watch");
+    }
     if (this.isTrafficOn) {
       await this.#startTrafficOf(place, sender);
     }
@@ -148,12 +161,25 @@ class Field {
 
   /** @param {Place} place @param {number} seed */
   #startTrafficOf({ agent }, seed) {
-    return agent.startTraffic({ interval: INTERVAL, rooms: ROOMS, seed });
+    return agent.startTraffic({ interval: this.interval, rooms: ROOMS, seed });
   }
 
   async startTraffic() {
     this.isTrafficOn = true;
     await Promise.all(this.open.map((place, i) => this.#startTrafficOf(place, i)));
+  }
+
+  /** Has the nodes watched, those to come too. */
+  async watch() {
+    this.isWatching = true;
+    await Promise.all(this.open.map(({ agent }) => agent.call("watch")));
+  }
+
+  /** @param {Place} place that has been watched */
+  async #noteWatched({ agent }) {
+    if (this.isWatching) {
+      this.watched.push(await agent.call("watched"));
+    }
   }
 
   /** Waits until each client has received a packet. */
@@ -166,15 +192,18 @@ class Field {
 
   /** A client that was dropped is away for a while, and tries until it is back. @param {LedgerClient} client */
   #comeBack(client) {
-    if (this.isClosing) {
+    // A connection that ends before its CONNECT disconnects the client as well.
+    if (this.isClosing || this.travels.has(client)) {
       return;
     }
+    const comes = async () => this.open.length > 0 && (await client.connect(this.pick()));
     const travel = (async () => {
       await sleep(AWAY[0] + Math.random() * (AWAY[1] - AWAY[0]));
       await this.mayReturn;
       const { recovered } = client;
       const begin = performance.now();
-      while (!this.isClosing && !(this.open.length > 0 && (await client.connect(this.pick())))) {
+      // The packet behind its CONNECT may disconnect it again.
+      while (!this.isClosing && !((await comes()) && client.isConnected)) {
         await sleep(50 + Math.random() * 100);
       }
       this.returns++;
@@ -182,8 +211,8 @@ class Field {
         this.replays.push(performance.now() - begin);
       }
     })();
-    this.travels.add(travel);
-    travel.finally(() => this.travels.delete(travel));
+    this.travels.set(client, travel);
+    travel.finally(() => this.travels.delete(client));
   }
 
   /** Waits until all clients are back. */
@@ -213,7 +242,10 @@ class Field {
     place.isOpen = false;
     await place.agent.stopTraffic();
     await this.record(place);
+    await this.#noteWatched(place);
+    const begin = performance.now();
     await place.agent.call("close").catch(() => {}); // it may be gone before its answer
+    this.closings.push(performance.now() - begin);
     place.proxy.close();
   }
 
@@ -228,6 +260,7 @@ class Field {
   /** Stops the traffic, waits for what is on its way, and judges all clients. @returns {Promise<Verdict>} */
   async judge() {
     await Promise.all(this.open.map(({ agent }) => agent.stopTraffic()));
+    await Promise.all(this.open.map((place) => this.#noteWatched(place)));
     if (this.kind === "in-memory") {
       await this.record(this.open[0]);
     } else {
@@ -243,11 +276,24 @@ class Field {
       ...{ expected: 0, lost: 0, doubled: 0, disordered: 0 },
       replays: this.replays.sort((a, b) => a - b),
       samples: /** @type {string[]} */ ([]),
+      ...(this.isWatching && { nodes: this.#most() }),
     };
     for (const client of this.clients) {
       this.#judgeOne(client, verdict);
     }
     return verdict;
+  }
+
+  #most() {
+    const most = (/** @type {keyof Watched} */ what) =>
+      Math.max(...this.watched.map((watched) => watched[what]));
+    return {
+      cpu: most("cpu"),
+      delayP99: most("delayP99"),
+      delayMax: most("delayMax"),
+      memory: most("memory"),
+      closing: Math.max(0, ...this.closings),
+    };
   }
 
   /**
@@ -283,7 +329,7 @@ class Field {
         proxy.close();
       }),
     );
-    await Promise.all(this.travels);
+    await Promise.all(this.travels.values());
     await this.admin?.close();
     await this.redis?.stop();
   }

@@ -42,6 +42,18 @@ function lineOf({ scenario, kind, verdict }) {
   ].join(" | ");
 }
 
+/** What the nodes took. @param {Row} row */
+function nodesLineOf({ verdict: { nodes } }) {
+  if (nodes === undefined) {
+    return "    the nodes were not watched";
+  }
+  const { delayP99, delayMax, memory, closing } = nodes;
+  return (
+    `    at most, of each node: event loop delay p99 ${Math.round(delayP99)} ms, maximum ${Math.round(delayMax)} ms; ` +
+    `memory ${Math.round(memory / 2 ** 20)} MiB; io.close() ${Math.round(closing)} ms`
+  );
+}
+
 /** @param {Row[]} rows */
 function tableOf(rows) {
   return [
@@ -96,4 +108,4 @@ async function write(about, measured) {
   await writeDocuments();
 }
 
-module.exports = { KINDS, lineOf, tableOf, write };
+module.exports = { KINDS, lineOf, nodesLineOf, tableOf, write };

@@ -30,6 +30,7 @@ function holdBack(field) {
 async function begin(field) {
   await field.startTraffic();
   await field.everyoneHasReceived();
+  await field.watch();
 }
 
 /** Destroys the connections of all clients. @param {Field} field */
