@@ -31,6 +31,11 @@ impl Alive {
         }
     }
 
+    /// Redis may have lost the key.
+    pub(super) fn hurry(&mut self) {
+        self.next = Instant::now();
+    }
+
     /// Waits until it is time for the next sign of life.
     pub(super) async fn is_due(&self) {
         match self.keep {

@@ -413,6 +413,7 @@ impl SessionTask {
     /// Another connection of this node has reached Redis again.
     fn wake(&mut self) {
         self.store.pool().wake();
+        self.alive.hurry();
         self.try_again();
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Found {
     generation: Generation,
     /// The generation that a restore begins.
     next: Generation,
+    /// For how long the records must live at least: a restore that fails puts the session back.
+    life: Duration,
     source: Source,
 }
 
@@ -270,16 +272,19 @@ impl Store {
             command
         };
         let commands = vec![ask("PTTL", &keys.ended), ask("GET", &keys.ended)];
-        let answers = self.send(keys, commands, vec![hgetall(&keys.live)]).await?;
+        let records = vec![hgetall(&keys.live), ask("PTTL", &keys.live)];
+        let answers = self.send(keys, commands, records).await?;
         let (newest, record) = answers.get(2).map(newest).unwrap_or_default();
-        if let [Value::Int(keep), Value::BulkString(value), ..] = answers.as_slice() {
-            let keep = Duration::from_millis((*keep).max(1).unsigned_abs());
+        let life = answers.get(3).map_or(RECORD_LIFE, time_left).max(RECORD_LIFE);
+        if let [keep @ Value::Int(_), Value::BulkString(value), ..] = answers.as_slice() {
+            let keep = time_left(keep);
             match decoded(value) {
                 // Without a generation, an upstream node has saved it, after all of ours.
                 Some((session, head)) if head.generation.is_none_or(|own| own >= newest) => {
                     let generation = head.generation.unwrap_or(NOT_OURS);
                     let (next, source) = (generation.max(newest) + 1, Source::Ended(keep));
-                    let found = Found { session, head, generation, next, source };
+                    let life = life.max(keep + MARGIN);
+                    let found = Found { session, head, generation, next, life, source };
                     return Ok(Search::Found(Box::new(found)));
                 }
                 None if record.is_none() => return Ok(Search::Damaged),
@@ -291,7 +296,7 @@ impl Store {
         let session = record.session.clone();
         let Some(head) = SessionHead::decode(&session) else { return Ok(Search::Damaged) };
         let (generation, next, source) = (newest, newest + 1, Source::Record(record));
-        Ok(Search::Found(Box::new(Found { session, head, generation, next, source })))
+        Ok(Search::Found(Box::new(Found { session, head, generation, next, life, source })))
     }
 
     /// Takes a session for a client that comes back with `offset`. Of all nodes that try, one does:
@@ -313,7 +318,7 @@ impl Store {
             let mut claim = redis::cmd("HSETNX");
             let record = record.as_ref().map(Record::encode).unwrap_or_default();
             claim.arg(&keys.live).arg(found.next).arg(record);
-            let claim = [claim, pexpire(&keys.live, RECORD_LIFE)];
+            let claim = [claim, pexpire(&keys.live, found.life)];
             let answers = routed.send_each(ANSWER_LIMIT, "HSETNX", KEY_IN_WORDS, &claim).await?;
             if answers.first() != Some(&Value::Int(1)) {
                 return Ok(None);
@@ -432,6 +437,14 @@ impl Store {
         let mut command = redis::cmd(name);
         command.arg(&key).arg(args);
         self.pool.routed(&key).send_command(name, KEY_IN_WORDS, &command).await
+    }
+}
+
+/// The time in a reply to PTTL; the shortest one if the key is gone.
+fn time_left(reply: &Value) -> Duration {
+    match reply {
+        Value::Int(left) => Duration::from_millis((*left).max(1).unsigned_abs()),
+        _ => Duration::from_millis(1),
     }
 }
 

@@ -7,9 +7,11 @@ use tokio::time::Instant;
 use super::{KEY, RECORDS, Recovery, SESSION};
 use crate::engine::event::{Event, Notice};
 use crate::engine::options::{Options, defaults};
+use crate::engine::session::What;
 use crate::testing::{ScriptedConnection, reply};
 
 const DEADLINES: &str = "sio:session:expiry:deadlines";
+const OURS: &str = "sio:session:expiry:of:ours";
 const NODES: &str = "sio:session:expiry:nodes";
 /// The entry of the first generation of the session.
 const ENTRY: &str = "1 p /";
@@ -26,6 +28,87 @@ impl Recovery {
             other => panic!("an expired session expected, {other:?} came"),
         }
     }
+}
+
+const KEEP: Duration = Duration::from_secs(120);
+
+fn live(is_new: bool) -> What {
+    What::Live { namespace: 3, session: SESSION.to_vec(), keep: KEEP, is_new }
+}
+
+/// A connection on which a node with nothing to tell gets its answers.
+async fn quiet(test: &mut Recovery) -> ScriptedConnection {
+    let mut connection = test.redis.accept().await;
+    connection.answer("ZRANGEBYSCORE", reply::array(&[]));
+    connection.answer("SET sio:session:node:ours", reply::ok());
+    connection.answer("ZADD sio:session:expiry:nodes", reply::int(0));
+    connection
+}
+
+/// Answers that another node has begun the second generation.
+async fn taken(connection: &mut ScriptedConnection) {
+    let records = ["1", "", "2", "connected theirs"].map(reply::text);
+    connection.expect(&format!("HGETALL {RECORDS}")).await.reply(reply::array(&records)).await;
+}
+
+/// Answers the deletion of the entry among those of this node.
+async fn forgotten(connection: &mut ScriptedConnection) {
+    let command = connection.expect(&format!("ZREM {OURS}")).await;
+    assert_eq!(command.words[2..], [ENTRY]);
+    command.reply(reply::int(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_another_node_has_taken_leaves_no_entry_of_this_node() {
+    let mut test = Recovery::telling_expired();
+    test.save(KEY, 1, live(false), KEEP);
+    let mut connection = quiet(&mut test).await;
+    connection.answer(&format!("ZADD {OURS}"), reply::int(1));
+    connection.expect(&format!("HSET {RECORDS} 1")).await.reply(reply::int(1)).await;
+    connection.expect(&format!("PEXPIRE {RECORDS}")).await.reply(reply::int(1)).await;
+    taken(&mut connection).await;
+    connection.answer(&format!("HDEL {RECORDS} 1"), reply::int(1));
+    forgotten(&mut connection).await;
+    connection.answer(&format!("ZREM {OURS}"), reply::int(0));
+    let event = connection.while_answering(test.node.event()).await;
+    assert!(matches!(event, Event::Notice(Notice::SessionTaken { namespace: 3, .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_end_is_noticed_late_leaves_no_entry_of_this_node() {
+    let mut test = Recovery::telling_expired();
+    let session = SESSION.to_vec();
+    test.save(KEY, 1, What::Ended { session, keep: KEEP }, KEEP);
+    let mut connection = quiet(&mut test).await;
+    taken(&mut connection).await;
+    // Neither is the session saved, nor is a time set at which it expires.
+    forgotten(&mut connection).await;
+    connection.while_answering(tokio::time::sleep(Duration::from_secs(5))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_entry_of_a_client_moves_with_it() {
+    let mut test = Recovery::telling_expired();
+    let mut connection = quiet(&mut test).await;
+    test.save(KEY, 1, live(true), KEEP);
+    connection.answer(&format!("HSET {RECORDS} 1"), reply::int(1));
+    connection.answer(&format!("PEXPIRE {RECORDS}"), reply::int(1));
+    let command = connection.expect(&format!("ZADD {OURS}")).await;
+    assert_eq!(command.words[2..], ["0", ENTRY]);
+    command.reply(reply::int(1)).await;
+    let session = SESSION.to_vec();
+    test.save(KEY, 1, What::Ended { session, keep: KEEP }, KEEP);
+    let records = ["1", "connected ours"].map(reply::text);
+    connection.answer(&format!("HGETALL {RECORDS}"), reply::array(&records));
+    connection.answer(&format!("SET {KEY}"), reply::ok());
+    let command = connection.expect(&format!("ZADD {DEADLINES}")).await;
+    assert_eq!(command.words[3], ENTRY);
+    command.reply(reply::int(1)).await;
+    forgotten(&mut connection).await;
+    // Of a client that leaves for good nothing is told, so nothing is left.
+    test.save(KEY, 1, What::Left, KEEP);
+    connection.answer(&format!("HDEL {RECORDS} 1"), reply::int(1));
+    forgotten(&mut connection).await;
 }
 
 fn ended() -> Vec<u8> {

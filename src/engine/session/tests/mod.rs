@@ -27,6 +27,9 @@ use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 const KEY: &str = "sio:session:p";
 const RECORDS: &str = "sio:session:live:{sio:session:p}";
 
+/// How long the records live, ms: sessions are kept for a day.
+const RECORDS_TTL: i64 = 25 * 3_600_000;
+
 /// A client in its own room since `1-0`: `{sid: "s", rooms: ["s"], since: ["1-0"]}`.
 const SESSION: &[u8] = b"\x83\xa3sid\xa1s\xa5rooms\x91\xa1s\xa5since\x91\xa31-0";
 
@@ -187,6 +190,7 @@ async fn find(
         .collect();
     let command = connection.expect(&format!("HGETALL {RECORDS}")).await;
     command.reply(reply::array(&records)).await;
+    connection.expect(&format!("PTTL {RECORDS}")).await.reply(reply::int(RECORDS_TTL)).await;
 }
 
 /// Answers the deletion of the session, which was there.
@@ -199,7 +203,9 @@ async fn take(connection: &mut ScriptedConnection) {
 async fn claim(connection: &mut ScriptedConnection, generation: u32) {
     let command = connection.expect(&format!("HSETNX {RECORDS} {generation}")).await;
     command.reply(reply::int(1)).await;
-    connection.expect(&format!("PEXPIRE {RECORDS}")).await.reply(reply::int(1)).await;
+    let command = connection.expect(&format!("PEXPIRE {RECORDS}")).await;
+    assert_eq!(command.words[2], RECORDS_TTL.to_string(), "if it is put back, it lasts as before");
+    command.reply(reply::int(1)).await;
 }
 
 /// Answers the deletion of a session without generations that is refused.

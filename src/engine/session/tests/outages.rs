@@ -52,6 +52,7 @@ async fn redis_away_and_back_says_nothing_about_the_session() {
     connection.expect("PTTL").await.refuse("LOADING Redis is loading").await;
     connection.expect("GET").await.refuse("LOADING Redis is loading").await;
     connection.expect("HGETALL").await.refuse("LOADING Redis is loading").await;
+    connection.expect("PTTL").await.refuse("LOADING Redis is loading").await;
     get(&mut connection).await;
     drop(connection.expect("HSETNX").await);
     drop(connection);
@@ -163,6 +164,7 @@ async fn a_restore_takes_ten_seconds_at_most_whatever_it_waits_for() {
     sleep(Duration::from_secs(4)).await;
     command.reply(reply::text(&encode_session(SESSION))).await;
     connection.expect("HGETALL").await.reply(reply::array(&[])).await;
+    connection.expect("PTTL").await.reply(reply::int(-2)).await;
     connection.expect("XREVRANGE").await.reply(reply::array(&theirs(&["11-0"]))).await;
     assert!(matches!(test.refusal().await, Error::Timeout { command: "XRANGE", .. }));
     assert_eq!(before.elapsed().as_secs(), 10);
@@ -176,6 +178,7 @@ async fn without_permission_a_restore_is_refused_and_warned_of() {
     connection.expect("PTTL").await.refuse("NOPERM no permissions").await;
     connection.expect("GET").await.refuse("NOPERM no permissions").await;
     connection.expect("HGETALL").await.refuse("NOPERM no permissions").await;
+    connection.expect("PTTL").await.refuse("NOPERM no permissions").await;
     // Perhaps only the records are forbidden.
     connection.expect("PTTL").await.refuse("NOPERM no permissions").await;
     connection.expect("GET").await.refuse("NOPERM no permissions").await;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{KEY, RECORDS, Recovery, SESSION, claim, delete, find, forget, range, theirs};
 use crate::engine::event::{Answer, Event, Notice, StreamEvent};
 use crate::engine::session::{Gone, What};
@@ -75,6 +77,20 @@ async fn a_connected_client_has_a_record_and_its_node_shows_that_it_lives() {
     test.save(KEY, 1, What::Left, KEEP);
     connection.answer("SET", reply::ok());
     forgotten(&mut connection).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_shows_that_it_lives_as_soon_as_redis_is_back() {
+    let mut test = Recovery::new();
+    test.save(KEY, 1, live(true), KEEP);
+    let mut connection = test.redis.accept().await;
+    written(&mut connection, 1, true).await;
+    connection.expect(&format!("SET {NODE}:ours")).await.reply(reply::ok()).await;
+    let before = Instant::now();
+    // Redis may have lost the key, and the node may be killed in a moment.
+    test.node.stats.reconnects.add();
+    connection.expect(&format!("SET {NODE}:ours")).await.reply(reply::ok()).await;
+    assert!(before.elapsed() < Duration::from_millis(100), "{:?}", before.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

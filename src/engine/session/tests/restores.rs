@@ -262,6 +262,7 @@ async fn a_damaged_session_is_deleted() {
     connection.expect("PTTL").await.reply(reply::int(60_000)).await;
     connection.expect("GET").await.reply(reply::text("***")).await;
     connection.expect("HGETALL").await.reply(reply::array(&[])).await;
+    connection.expect("PTTL").await.reply(reply::int(-2)).await;
     connection.expect(&format!("DEL {KEY}")).await.reply(reply::int(1)).await;
     connection.expect(&format!("DEL {RECORDS}")).await.reply(reply::int(0)).await;
     assert_eq!(test.reason().await, "the session is damaged");
