@@ -1,6 +1,6 @@
 "use strict";
-// Many WebSocket clients in their own process. They do as little as possible: they count frames, and
-// parse them only to measure latency.
+// Many clients in their own process, over WebSocket, or some over HTTP long-polling. They do as little as
+// possible: they count packets, and parse them only to measure latency.
 
 const { createHash, randomBytes } = require("node:crypto");
 const http = require("node:http");
@@ -9,31 +9,84 @@ const received = { packets: 0, bytes: 0 };
 /** Latencies of packets that hold their time of sending, µs. @type {number[]} */
 let latencies = [];
 let measuresLatency = false;
-/** The connections, the oldest first. @type {import("node:net").Socket[]} */
-const open = [];
-/** Those that read nothing. @type {import("node:net").Socket[]} */
-const stalled = [];
+/** @typedef {{ pause(): any, destroy(): any }} Connection */
+/** The connections of the clients in the room "hot". Their latencies are not measured. @type {Connection[]} */
+const hot = [];
+/** Between two packets in the body of a poll. */
+const SEPARATOR = "\x1e";
 
 /** @param {string} text */
 const frame = (text) =>
   Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)]);
 
-/** @param {Buffer} payload of an event */
-function onEvent(payload) {
+/** @param {Buffer} payload of an event @param {boolean} isHot */
+function onEvent(payload, isHot) {
   received.packets++;
-  if (measuresLatency) {
+  if (measuresLatency && !isHot) {
     const now = process.hrtime.bigint();
     const [, sent] = JSON.parse(payload.toString("latin1", 2));
     latencies.push(Number(now - BigInt(sent)) / 1e3);
   }
 }
 
-/** @param {number} port @returns {Promise<void>} resolved when it is connected to "/" */
-function connect(port) {
+/** @param {string} path @param {boolean} isHot */
+const urlOf = (path, isHot) => `/socket.io/?EIO=4${isHot ? "&room=hot" : ""}&transport=${path}`;
+
+/**
+ * A client over HTTP long-polling.
+ *
+ * @param {number} port
+ * @returns {Promise<void>} resolved when it is connected to "/"
+ */
+async function connectPolling(port) {
+  const agent = new http.Agent({ keepAlive: true });
+  let isPaused = false;
+  let sid = "";
+  /** @type {(body?: string) => Promise<string>} */
+  const send = (body) =>
+    new Promise((resolve, reject) => {
+      const request = http.request(
+        {
+          ...{ host: "127.0.0.1", port, agent, method: body === undefined ? "GET" : "POST" },
+          path: urlOf("polling", true) + sid,
+        },
+        (response) => {
+          let text = "";
+          response.setEncoding("utf8");
+          response.on("data", (chunk) => (text += chunk));
+          response.on("end", () => resolve(text));
+          response.on("error", reject);
+        },
+      );
+      request.on("error", reject);
+      request.end(body);
+    });
+  sid = `&sid=${JSON.parse((await send()).slice(1)).sid}`;
+  await send("40");
+  await send();
+  hot.push({ pause: () => (isPaused = true), destroy: () => agent.destroy() });
+  const read = async () => {
+    while (!isPaused) {
+      const packets = (await send()).split(SEPARATOR);
+      received.packets += packets.filter((packet) => packet.startsWith("42")).length;
+      if (packets.includes("2")) {
+        await send("3");
+      }
+    }
+  };
+  read().catch(() => {}); // it was ended
+}
+
+/**
+ * @param {number} port
+ * @param {boolean} [isHot]
+ * @returns {Promise<void>} resolved when it is connected to "/"
+ */
+function connect(port, isHot = false) {
   const key = randomBytes(16).toString("base64");
   return new Promise((resolve, reject) => {
     const request = http.get({
-      ...{ host: "127.0.0.1", port, path: "/socket.io/?EIO=4&transport=websocket", agent: false },
+      ...{ host: "127.0.0.1", port, path: urlOf("websocket", isHot), agent: false },
       headers: {
         connection: "Upgrade",
         upgrade: "websocket",
@@ -50,11 +103,13 @@ function connect(port) {
         return reject(new Error("no WebSocket"));
       }
       socket.on("error", () => {});
-      open.push(socket);
+      if (isHot) {
+        hot.push(socket);
+      }
       /** @type {(payload: Buffer) => void} */
       const onFrame = (payload) => {
         if (payload[0] === 0x34 && payload[1] === 0x32) {
-          onEvent(payload);
+          onEvent(payload, isHot);
         } else if (payload[0] === 0x30) {
           socket.write(frame("40"));
         } else if (payload[0] === 0x32) {
@@ -102,13 +157,18 @@ const orders = {
       await Promise.all(Array.from({ length: Math.min(50, count - i) }, () => connect(port)));
     }
   },
-  /** Makes the newest connections read nothing any more. */
-  stall({ count }) {
-    stalled.push(...open.splice(-count).map((socket) => socket.pause()));
+  /** Connects clients in the room "hot", which read, or not. */
+  async connectHot({ port, count, transport, isStalled }) {
+    for (let i = 0; i < count; i++) {
+      await (transport === "polling" ? connectPolling(port) : connect(port, true));
+      if (isStalled) {
+        hot.at(-1)?.pause();
+      }
+    }
   },
-  /** Ends those that read nothing. */
-  release() {
-    stalled.splice(0).forEach((socket) => socket.destroy());
+  /** Ends those. */
+  endHot() {
+    hot.splice(0).forEach((connection) => connection.destroy());
   },
   packets: () => received.packets,
   measureLatency: () => {

@@ -103,7 +103,9 @@ async function fetchSockets(io, { count }) {
   const nsp = io.of("/");
   const counter = { written: 0 };
   let connections = 0;
-  io.on("connection", (socket) => socket.join(roomOf(connections++)));
+  io.on("connection", (socket) => {
+    socket.join(String(socket.handshake.query.room ?? roomOf(connections++)));
+  });
   // The last entry of the stream. When it arrives, all earlier ones were handled.
   io.on("bench:end", (/** @type {string} */ name) => process.send?.({ reached: name }));
 
@@ -122,12 +124,16 @@ async function fetchSockets(io, { count }) {
     written: () => counter.written,
     publish: (argument) => publish(nsp.adapter, argument),
     fetchSockets: (argument) => fetchSockets(io, argument),
-    emitAtRate: ({ room, bytes = 80, ...pace }) => {
+    /** Each packet goes to the next room. Each `hotEvery`th, if given, goes to the room "hot". */
+    emitAtRate: ({ room, bytes = 80, hotEvery = 0, ...pace }) => {
       const text = "x".repeat(bytes);
       let emits = 0;
-      return emitAtRate(pace, () =>
-        nsp.to(room ?? roomOf(emits++)).emit("bench", String(process.hrtime.bigint()), text),
-      );
+      return emitAtRate(pace, () => {
+        emits++;
+        const isHot = hotEvery > 0 && emits % hotEvery === 0;
+        const target = isHot ? "hot" : (room ?? roomOf(emits));
+        nsp.to(target).emit("bench", String(process.hrtime.bigint()), text);
+      });
     },
     stats: () => /** @type {any} */ (nsp.adapter).stats(),
     memory: () => process.memoryUsage().rss / 2 ** 20,
