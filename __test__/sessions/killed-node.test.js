@@ -40,10 +40,13 @@ for (const requestsVia of ["pubsub", "stream"]) {
       for (const { socket } of clients) {
         const { _pid: pid } = /** @type {any} */ (socket);
         const key = liveKeyOf(pid);
-        const record = await waitFor(async () => (await context.admin.command("HVALS", key))[0], {
-          what: `the record of ${pid}`,
-        });
-        const [, uid] = /** @type {RegExpExecArray} */ (/^connected (\w+)/.exec(record));
+        // A session that is being restored has another record.
+        const connected = async () => {
+          const [record = ""] = await context.admin.command("HVALS", key);
+          return /^connected (\w+)/.exec(record);
+        };
+        const found = await waitFor(connected, { what: `the record of ${pid}` });
+        const [, uid] = /** @type {RegExpExecArray} */ (found);
         await waitFor(() => context.admin.command("EXISTS", `sio:session:node:${uid}`), {
           what: `the sign of life of ${uid}`,
         });
@@ -91,6 +94,59 @@ for (const requestsVia of ["pubsub", "stream"]) {
       await victim.kill();
       await cluster.addNode(2);
       await cluster.reconnect(client, 2);
+      assert.ok(client.socket.recovered);
+      await cluster.disconnect(client);
+    });
+
+    for (const [name, duration] of /** @type {const} */ ([
+      ["seconds", 5_000],
+      ["weeks", 30 * 24 * 3_600_000],
+      ["ever", Infinity],
+    ])) {
+      // Breaks when an idle client's record, which is written every 30 minutes, or the sign of life of its
+      // node, ends before its time.
+      test(`are recovered if sessions last for ${name}, again and again`, async () => {
+        const { admin, cluster } = context;
+        let home = await startVictim(duration);
+        const client = await connectClient(home.url);
+        const { _pid: pid } = /** @type {any} */ (client.socket);
+        for (const isLast of [false, true]) {
+          await recorded(client);
+          const lasts = Math.min(duration, 1e12);
+          const left = await admin.command("PTTL", `sio:session:node:${home.uid}`);
+          assert.ok(left >= lasts, `the sign of life lasts for ${left} ms`);
+          const record = await admin.command("PTTL", liveKeyOf(pid));
+          assert.ok(record >= lasts + 30 * 60_000, `the record lasts for ${record} ms`);
+          await home.kill();
+          if (isLast) {
+            break;
+          }
+          home = await startVictim(duration);
+          await waitFor(() => !client.socket.connected);
+          await client.reconnect(home.url);
+          assert.ok(client.socket.recovered);
+        }
+        await waitFor(() => !client.socket.connected);
+        await cluster.reconnect(client, 1);
+        assert.ok(client.socket.recovered);
+        await cluster.disconnect(client);
+      });
+    }
+
+    // Breaks when a node shows only once that it is alive: Redis may lose or evict the key.
+    test("are recovered if Redis has evicted the sign of life meanwhile", async () => {
+      const { cluster } = context;
+      const victim = await startVictim();
+      const client = await connectClient(victim.url);
+      await recorded(client);
+      const key = `sio:session:node:${victim.uid}`;
+      await context.admin.command("DEL", key);
+      await waitFor(async () => (await context.admin.command("EXISTS", key)) === 1, {
+        what: "the next sign of life",
+      });
+      await victim.kill();
+      await waitFor(() => !client.socket.connected);
+      await cluster.reconnect(client, 0);
       assert.ok(client.socket.recovered);
       await cluster.disconnect(client);
     });
