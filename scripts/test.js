@@ -23,7 +23,7 @@ const CLUSTERS = [
 
 /** Tests that measure time or memory. Nothing may run beside them. */
 const ALONE = [
-  ...["chaos/hostile", "chaos/soak", "chaos/storm"],
+  ...["chaos/hostile", "chaos/soak", "chaos/storm", "faults/slow-clients-memory"],
   ...[
     "fast-path/cost",
     "fast-path/inbox",

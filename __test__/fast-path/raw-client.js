@@ -34,6 +34,8 @@ class RawClient {
     /** @type {Error | undefined} */
     this.error = undefined;
     this.sid = "";
+    /** What the namespace has told with its CONNECT. @type {{ sid: string, pid?: string }} */
+    this.session = { sid: "" };
     this.isConnected = false;
     this.closed = false;
     /** Attachments that the last packet still waits for. */
@@ -58,6 +60,7 @@ class RawClient {
     }
     const text = message.bytes.toString("latin1");
     if (text.startsWith("0")) {
+      this.session = JSON.parse(text.slice(text.indexOf("{")));
       this.isConnected = true;
     } else if (text.startsWith("1")) {
       this.isConnected = false;
