@@ -52,6 +52,11 @@ const SESSIONS_LIVE = 60 * 60_000;
 const QUIET_LIMIT = 40_000;
 /** ms after which a node may still learn, over a link in trouble, that Redis has refused something. */
 const LATE_REFUSAL = 10_000;
+/**
+ * ms for which a node may have written nothing since it was refused, because its event loop was blocked.
+ * Until it writes again, it does not know that it is refused no more.
+ */
+const UNWRITTEN = 1_000;
 /** ms; longer than all waits within one. */
 const REDIS_FAULT_LIMIT = 300_000;
 /** ms in which a session is in Redis after anything that stood in the way. */
@@ -219,7 +224,7 @@ class Scenario {
     const receivedAt = Math.min(connectedAt, Number(offset?.split("-")[0] ?? 0));
     const nodes = [{ sender: home, at: Math.max(connectedAt, droppedAt - SAVED) }, ...attempts];
     const wasInTrouble = nodes.some((each) => this.#wasInTrouble(each.sender, each.at));
-    const late = wasInTrouble ? LATE_REFUSAL : 0;
+    const late = wasInTrouble ? LATE_REFUSAL : UNWRITTEN;
     this.returns.add({
       who: `client ${client.name}, from node ${home} to ${attempts.map((each) => each.sender)}`,
       ...{ pid, reason, sawSession },
