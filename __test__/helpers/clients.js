@@ -112,9 +112,14 @@ async function nodeRedis(packageName, server, options) {
       }
       // version 4 has other names for both
       const close = client.close ?? client.quit;
-      const destroy = client.destroy ?? client.disconnect;
+      const destroy = async () => (client.destroy ?? client.disconnect).call(client);
+      // A cluster client that is closed while it asks for the cluster's nodes connects to them
+      // afterwards. When they have ended it would try to reconnect for ever, and keep the test alive.
+      for (const event of ["node-connect", "node-error"]) {
+        client.on(event, () => destroy().catch(() => {}));
+      }
       await within(close.call(client), "the client to close", CLOSE_TIMEOUT)
-        .catch(() => destroy.call(client))
+        .catch(destroy)
         .catch(() => {});
     },
   };
