@@ -149,6 +149,14 @@ pub(crate) enum Error {
         /// The packet's size.
         bytes: usize,
     },
+    /// The connection breaks each time that a large session is saved.
+    #[error(
+        "Redis ended the connection each time that a session of {bytes} bytes was saved: its client starts anew when it comes back; keep less in `socket.data`, or is the session larger than Redis's `proto-max-bulk-len` or `client-query-buffer-limit`, or than a limit of the service or proxy?"
+    )]
+    SessionTooLarge {
+        /// The session's size.
+        bytes: usize,
+    },
     /// Nodes of the 0.1/0.2 protocol write to the stream, and this node speaks that of 0.3.
     #[error(
         "nodes of @socket.io/redis-streams-adapter 0.1 or 0.2, or of this package with `requestsVia: \"stream\"`, share the stream `{key}`: requests and acknowledgements do not reach them; set `requestsVia: \"stream\"` on all nodes to work with them"
@@ -274,7 +282,7 @@ impl Error {
             }
             Error::Timeout { .. } => "ERR_SIO_REDIS_TIMEOUT",
             Error::Protocol { .. } => "ERR_SIO_REDIS_PROTOCOL",
-            Error::TooLarge { .. } => "ERR_SIO_REDIS_TOO_LARGE",
+            Error::TooLarge { .. } | Error::SessionTooLarge { .. } => "ERR_SIO_REDIS_TOO_LARGE",
             Error::QueueFull { .. } => "ERR_SIO_REDIS_QUEUE_FULL",
             Error::OldNodes { .. } => "ERR_SIO_REDIS_OLD_NODES",
             Error::NoMinId { .. } => "ERR_SIO_REDIS_NO_MINID",
@@ -326,6 +334,7 @@ impl Error {
                 format!("{} not the master", self.code())
             }
             Error::ReadOnly { .. } => format!("{} read-only", self.code()),
+            Error::SessionTooLarge { .. } => format!("{} session", self.code()),
             // This is another cause than a broken connection.
             Error::TurnedAway { .. } => format!("{} turned away", self.code()),
             // Each command may need another permission.

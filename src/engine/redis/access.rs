@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::commands::limited;
 use super::dial::{Dial, IS_IT_TLS, Socket};
+use super::progress::{Progress, Watched};
 use super::renewal::{Renewal, auth, refused_login};
 use super::{
     ANSWER_LIMIT, Connection, Credentials, NodeSettings, RawConnection, SentinelSettings, Settings,
@@ -118,7 +119,8 @@ impl Access {
         if let Some(password) = credentials.password {
             info = info.set_password(password);
         }
-        let socket = self.dial(address).await?;
+        let progress = Progress::new();
+        let socket = Watched::new(self.dial(address).await?, &progress, on_push.is_none());
         let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
         if let Some(on_push) = on_push {
             config = config.set_push_sender(move |push| {
@@ -130,7 +132,8 @@ impl Access {
         let (connection, driver) = limited("HELLO", &address.to_string(), ANSWER_LIMIT, handshake)
             .await?
             .map_err(|e| self.handshake_error(&address.to_string(), &e))?;
-        let mut connection = Connection::new(connection, driver, address, asking, renewal);
+        let mut connection =
+            Connection::new(connection, driver, address, asking, progress, renewal);
         if self.database != 0 {
             connection.send("SELECT", "", &select(self.database)).await?;
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError, ServerError, Value};
 
+use super::progress::Progress;
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 
@@ -21,16 +22,22 @@ pub(crate) struct Commands {
     /// True if the server is taking over the key's slot. Each command, or transaction, then follows
     /// an ASKING.
     asking: bool,
+    progress: Arc<Progress>,
 }
 
 impl Commands {
-    /// `inner` leads to the server at `address`.
-    pub(super) fn new(inner: MultiplexedConnection, address: &Address, asking: bool) -> Self {
-        Self { inner, address: address.to_string().into(), asking }
+    /// `inner` leads to the server at `address`, over a socket that notes its `progress`.
+    pub(super) fn new(
+        inner: MultiplexedConnection,
+        address: &Address,
+        asking: bool,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self { inner, address: address.to_string().into(), asking, progress }
     }
 
-    /// Sends one command and waits for its answer, at most 5 s. `key` only appears in error
-    /// messages.
+    /// Sends one command and waits for its answer, unless the connection makes no progress for 5 s.
+    /// `key` only appears in error messages.
     pub(crate) async fn send(
         &mut self,
         name: &'static str,
@@ -52,8 +59,8 @@ impl Commands {
             let answers = self.send_each(limit, name, key, slice::from_ref(command)).await?;
             return Ok(answers.into_iter().next().unwrap_or(Value::Nil));
         }
-        let answer =
-            limited(name, &self.address, limit, self.inner.send_packed_command(command)).await?;
+        let work = self.inner.send_packed_command(command);
+        let answer = self.progress.limited(name, &self.address, limit, work).await?;
         answer
             .and_then(Value::extract_error)
             .map_err(|e| Error::from_redis(name, key, &self.address, &e))
@@ -77,7 +84,8 @@ impl Commands {
         key: &str,
         pipeline: &Pipeline,
     ) -> Result<Vec<Value>> {
-        let answers = limited(name, &self.address, limit, pipeline.query_async(&mut self.inner));
+        let work = pipeline.query_async(&mut self.inner);
+        let answers = self.progress.limited(name, &self.address, limit, work);
         answers.await?.map_err(|e| Error::from_redis(name, key, &self.address, &e))
     }
 

@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinHandle;
 
 use super::commands::Commands;
 use super::current_server::ServerOf;
+use super::progress::Progress;
 use super::renewal::Renewal;
 use crate::engine::address::Address;
 
@@ -19,7 +21,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Spawns `driver`, which moves the bytes of the connection. With `asking`, each command
+    /// Spawns `driver`, which moves the bytes of the connection and notes its `progress`. With `asking`, each command
     /// follows an ASKING. With `renewal`, the connection authenticates again when the credentials
     /// change.
     pub(super) fn new(
@@ -27,9 +29,10 @@ impl Connection {
         driver: impl Future<Output = ()> + Send + 'static,
         address: &Address,
         asking: bool,
+        progress: Arc<Progress>,
         renewal: Option<Renewal>,
     ) -> Self {
-        let commands = Commands::new(inner, address, asking);
+        let commands = Commands::new(inner, address, asking, progress);
         let driver = match renewal {
             None => tokio::spawn(driver),
             Some(renewal) => {

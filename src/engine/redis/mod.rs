@@ -13,6 +13,7 @@ mod current_server;
 mod dial;
 mod identity;
 mod pool;
+mod progress;
 mod race;
 mod raw;
 mod renewal;

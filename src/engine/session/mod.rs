@@ -69,6 +69,11 @@ const KEY_IN_WORDS: &str = "session keys (`sessionKeyPrefix`)";
 
 /// Names the task in warnings.
 const TASK: &str = "sessions";
+/// For so long, sessions of a size over which connections broke are not tried. The limit may have
+/// been raised since then.
+const TOO_LARGE_FOR: Duration = Duration::from_secs(10 * 60);
+/// Names sessions that are too large in warnings. Nothing clears it: one warning is enough.
+const TOO_LARGE: &str = "sessions, size";
 
 /// What the session task is asked to do.
 enum SessionJob {
@@ -114,6 +119,8 @@ pub(crate) struct SessionTask {
     saving: Saves,
     /// How many were saved.
     saved: watch::Sender<u64>,
+    /// The size from which on sessions are too large, and until when that is taken for granted.
+    too_large: Option<(usize, Instant)>,
     /// Restores, and signs of life.
     tasks: JoinSet<()>,
     /// What the restores share.
@@ -159,6 +166,7 @@ impl Sessions {
             unsaved: Unsaved::default(),
             saving: FuturesUnordered::new(),
             saved: watch::Sender::new(0),
+            too_large: None,
             tasks: JoinSet::new(),
             shared,
             own_jobs: sender.downgrade(),
@@ -303,6 +311,11 @@ impl SessionTask {
         if let What::Live { keep, .. } = save.what {
             self.alive.begin(keep);
         }
+        if self.too_large.is_some_and(|(size, until)| save.size() >= size && Instant::now() < until)
+        {
+            save.without_a_record().into_iter().for_each(|left| self.unsaved.push(left));
+            return;
+        }
         self.unsaved.push(save);
     }
 
@@ -323,6 +336,9 @@ impl SessionTask {
         }
         let key = save.keys.ended.clone();
         if self.is_done(&save, &result) {
+            if let Some(left) = result.err().and_then(|_| save.without_a_record()) {
+                self.unsaved.push(left);
+            }
             let released = self.unsaved.done(&key);
             released.into_iter().for_each(|waiting| self.release(waiting));
         } else {
@@ -342,8 +358,8 @@ impl SessionTask {
         }
     }
 
-    /// False if the save must be tried again. Other tasks report outages, so this warns of refusals
-    /// only.
+    /// False if the save must be tried again. Other tasks report outages, so this warns only of what
+    /// is given up.
     fn is_done(&mut self, save: &Save, result: &Result<bool>) -> bool {
         let Err(error) = result else {
             self.worked();
@@ -358,8 +374,13 @@ impl SessionTask {
         self.failed();
         if error.is_refusal() {
             self.warnings.warn(TASK, error);
+        } else if save.is_too_large() {
+            self.too_large = Some((save.size(), Instant::now() + TOO_LARGE_FOR));
+            self.warnings.warn(TOO_LARGE, &Error::SessionTooLarge { bytes: save.size() });
+        } else {
+            return false;
         }
-        error.is_refusal()
+        true
     }
 
     fn restore(&mut self, restore: Restore) {

@@ -1,13 +1,20 @@
 //! What is to be written about a client's session.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use redis::Value;
 use tokio::time::Instant;
 
 use super::keys::SessionKeys;
-use super::record::Generation;
+use super::record::{Generation, NOT_OURS};
 use crate::engine::namespaces::NamespaceHandle;
+
+/// A session is large from this many bytes on: it goes alone, and Redis's own limits are not below
+/// 1 MB.
+pub(super) const LARGE: usize = 512 << 10;
+/// A large session fails after this many connections broke over it.
+const MOST_BREAKS: u32 = 3;
 
 /// A change of the keys of one client's session.
 #[derive(Debug)]
@@ -19,6 +26,8 @@ pub(crate) struct Save {
     pub(crate) until: Instant,
     /// How often it was tried without success.
     pub(super) tries: u32,
+    /// How often a connection that had just worked broke over it.
+    pub(super) breaks: AtomicU32,
 }
 
 /// The session of a client that is connected here.
@@ -70,7 +79,14 @@ impl Save {
         what: What,
         keep: Duration,
     ) -> Self {
-        Self { keys, generation, what, until: Instant::now() + keep, tries: 0 }
+        Self {
+            keys,
+            generation,
+            what,
+            until: Instant::now() + keep,
+            tries: 0,
+            breaks: AtomicU32::new(0),
+        }
     }
 
     pub(super) fn size(&self) -> usize {
@@ -79,6 +95,31 @@ impl Save {
             What::Returned(taken) => taken.session.len(),
             What::Left => 0,
         }
+    }
+
+    /// Takes the place of an earlier one, and what its attempts have shown.
+    pub(super) fn replaces(&mut self, earlier: &Self) {
+        if let What::Live { is_new: true, .. } = earlier.what
+            && let What::Live { is_new, .. } = &mut self.what
+        {
+            *is_new = true;
+        }
+        self.tries = self.tries.max(earlier.tries);
+        self.breaks.fetch_max(earlier.breaks.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether connections broke over it alone because it is large: the server, or something before
+    /// it, has a limit.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.size() >= LARGE && self.breaks.load(Ordering::Relaxed) >= MOST_BREAKS
+    }
+
+    /// After a large session of a client that has gone could not be saved: the save that takes its
+    /// record away, which shows an earlier state. The client must not be recovered into that.
+    pub(super) fn without_a_record(&self) -> Option<Self> {
+        let What::Ended { keep, .. } = self.what else { return None };
+        let is_stale = self.size() >= LARGE && self.generation != NOT_OURS;
+        is_stale.then(|| Self::new(self.keys.clone(), self.generation, What::Left, keep))
     }
 
     /// Whether it can be written together with others: the record of a connected client, unless an

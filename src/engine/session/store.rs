@@ -181,8 +181,6 @@ impl Store {
     /// client is not this node's any more.
     pub(super) async fn save(&self, save: &Save) -> Result<bool> {
         let Save { keys, generation, what, tries, .. } = save;
-        let (live, generation) = (&keys.live, *generation);
-        let index = &self.index;
         // This node may notice late that its client has left it, and a save that is tried again may
         // have arrived. What another node does between this look and the save, its generation tells.
         let may_be_old = match what {
@@ -190,10 +188,27 @@ impl Store {
             What::Live { .. } => *tries > 0,
             What::Left | What::Returned(_) => false,
         };
-        if may_be_old && generation != NOT_OURS && self.is_superseded(keys, generation).await? {
-            index.left(keys, generation).await?;
+        if !may_be_old || *generation == NOT_OURS {
+            return self.write(save).await;
+        }
+        if self.is_superseded(keys, *generation).await? {
+            self.index.left(keys, *generation).await?;
             return Ok(false);
         }
+        let written = self.write(save).await;
+        if written.as_ref().is_err_and(|e| !e.connection_survives() && !e.is_answered())
+            && self.has_records()
+        {
+            // The look has shown that the connection worked.
+            save.breaks.fetch_add(1, Ordering::Relaxed);
+        }
+        written
+    }
+
+    async fn write(&self, save: &Save) -> Result<bool> {
+        let Save { keys, generation, what, .. } = save;
+        let (live, generation) = (&keys.live, *generation);
+        let index = &self.index;
         match what {
             What::Ended { session, keep } => {
                 let record = match generation {

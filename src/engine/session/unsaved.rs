@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::restore::Restore;
-use super::save::{Save, What};
+use super::save::Save;
 use crate::engine::event::CallId;
 
-/// The most that is written at a time: keys, and bytes of sessions.
+/// The most that is written at a time: keys, and bytes of sessions. A larger session goes alone.
 const AT_A_TIME: usize = 4_096;
-const BYTES_AT_A_TIME: usize = 4 << 20;
+const BYTES_AT_A_TIME: usize = 256 << 10;
 
 /// What waits until a client's session is in Redis.
 pub(super) enum Waiting {
@@ -58,11 +58,7 @@ impl Unsaved {
         if let Some(last) = client.saves.back_mut()
             && last.is_replaced_by(&save)
         {
-            if let What::Live { is_new: true, .. } = last.what
-                && let What::Live { is_new, .. } = &mut save.what
-            {
-                *is_new = true;
-            }
+            save.replaces(last);
             *last = save;
             return;
         }
@@ -83,18 +79,22 @@ impl Unsaved {
             self.order.drain(..).partition(|key| failed.contains(key));
         self.order = first.into_iter().chain(late).collect();
         while saves.len() < AT_A_TIME
-            && bytes < BYTES_AT_A_TIME
             && let Some(key) = self.order.pop_front()
         {
             let Some(client) = self.clients.get_mut(&key) else { continue };
             client.saves.retain(|save| now <= save.until);
-            if let Some(save) = client.saves.pop_front() {
-                client.is_being_saved = true;
-                bytes += save.size();
-                saves.push(save);
-            } else {
+            let Some(save) = client.saves.pop_front() else {
                 released.extend(self.clients.remove(&key).map(|client| client.waiting));
+                continue;
+            };
+            bytes += save.size();
+            if bytes > BYTES_AT_A_TIME && !saves.is_empty() {
+                client.saves.push_front(save);
+                self.order.push_front(key);
+                break;
             }
+            client.is_being_saved = true;
+            saves.push(save);
         }
         (saves, released)
     }
@@ -116,8 +116,9 @@ impl Unsaved {
         let key = save.keys.ended.clone();
         let client = self.clients.entry(key.clone()).or_default();
         client.is_being_saved = false;
-        if !client.saves.front().is_some_and(|next| save.is_replaced_by(next)) {
-            client.saves.push_front(save);
+        match client.saves.front_mut() {
+            Some(next) if save.is_replaced_by(next) => next.replaces(&save),
+            _ => client.saves.push_front(save),
         }
         self.failed.insert(key.clone());
         self.order.push_back(key);
