@@ -1,7 +1,7 @@
 // A close while Redis is away drops what waits: that is reported with its number, and local clients
-// get it.
+// get the packets.
 //
-// Breaks when publishes that are given up at the close fail without a warning.
+// Breaks when what is given up at the close is not warned of.
 
 "use strict";
 
@@ -9,31 +9,66 @@ const assert = require("node:assert/strict");
 const { test } = require("node:test");
 const { startNodeOn } = require("../helpers/node");
 const { startRedis } = require("../helpers/redis-server");
+const { connectClient } = require("../helpers/socket-client");
 const { waitFor } = require("../helpers/wait");
 const { defer } = require("./defer");
 const { takeWarnings } = require("./warnings");
 
 const PACKETS = 35;
+const CLIENTS = 12;
 
-test("packets that a close drops are warned of, with their number", async (t) => {
+/**
+ * A node with clients, whose Redis is away.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {{ clients: number, serverOptions?: object }} options
+ */
+async function start(t, { clients, serverOptions }) {
   const redis = await startRedis();
   defer(t, () => redis.stop());
   const settings = { host: redis.host, port: redis.port };
-  const node = await startNodeOn({ adapterArgument: settings, close: async () => {} }, {});
+  const node = await startNodeOn(
+    { adapterArgument: settings, close: async () => {} },
+    { serverOptions },
+  );
   defer(t, () => node.close());
   const adapter = /** @type {any} */ (node.io.of("/").adapter);
   await waitFor(() => adapter.stats().connected, { what: "the connections" });
+  for (let i = 0; i < clients; i++) {
+    const client = await connectClient(node.url);
+    defer(t, () => client.disconnect());
+  }
   takeWarnings();
   await redis.kill();
+  return { node, adapter };
+}
+
+/** Waits for the warnings of what the close has given up. */
+async function given() {
+  /** @type {{ code: string, message: string }[]} */
+  const closed = [];
+  const take = () => takeWarnings().filter(({ code }) => code === "ERR_SIO_REDIS_CLOSED");
+  await waitFor(() => closed.push(...take()) > 0, { what: "the warning" });
+  return closed;
+}
+
+test("packets that a close drops are warned of, with their number", async (t) => {
+  const { node, adapter } = await start(t, { clients: 0 });
   for (let i = 0; i < PACKETS; i++) {
     node.io.emit("e", i);
   }
   await node.close();
-  const said = () => takeWarnings().filter(({ code }) => code === "ERR_SIO_REDIS_CLOSED");
-  /** @type {{ code: string, message: string }[]} */
-  let closed = [];
-  await waitFor(() => (closed = [...closed, ...said()]).length > 0, { what: "the warning" });
+  const closed = await given();
   assert.match(closed[0].message, new RegExp(`${PACKETS} packets`));
   assert.equal(closed.length, 1);
   assert.equal(adapter.stats().failed, PACKETS);
+});
+
+test("sessions that a close cannot save are warned of, with their number", async (t) => {
+  const serverOptions = { connectionStateRecovery: {} };
+  const { node } = await start(t, { clients: CLIENTS, serverOptions });
+  await node.close();
+  const closed = await given();
+  assert.match(closed[0].message, new RegExp(`sessions of ${CLIENTS} clients`));
+  assert.equal(closed.length, 1);
 });

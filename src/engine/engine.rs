@@ -339,6 +339,8 @@ impl Engine {
             {
                 tracing::debug!("closed with something still to be said");
             }
+            let unsaved = engine.services.as_ref().map(|services| services.sessions.unsaved());
+            let clients = unsaved.unwrap_or_default();
             for task in engine.abort() {
                 // The abort has ended the task: its result is of no use.
                 let _ = task.await;
@@ -346,6 +348,9 @@ impl Engine {
             let packets = engine.complete_rest();
             if packets > 0 && engine.options.role == Role::Node {
                 engine.inbox.push(Notice::Warning(Error::ClosedEarly { packets }));
+            }
+            if clients > 0 {
+                engine.inbox.push(Notice::Warning(Error::ClosedUnsaved { clients }));
             }
             engine.inbox.push(Notice::Answered { call, result: Ok(Answer::Done) });
         };

@@ -211,6 +211,14 @@ pub(crate) enum Error {
         /// How many packets, joins, leaves and disconnects were not written.
         packets: u64,
     },
+    /// The engine was closed before Redis had taken the sessions of clients that have gone.
+    #[error(
+        "the adapter was closed before Redis had taken the sessions of {clients} clients: they start anew when they come back; `close()` waits for Redis as long as it takes something within 5 s"
+    )]
+    ClosedUnsaved {
+        /// How many sessions were not saved.
+        clients: u64,
+    },
 }
 
 /// What operators have to know about an outage.
@@ -289,7 +297,9 @@ impl Error {
             Error::NoReplica { .. } => "ERR_SIO_REDIS_NO_REPLICA",
             Error::StreamTooShort { .. } => "ERR_SIO_REDIS_STREAM_TOO_SHORT",
             Error::NotRestored(_) => "ERR_SIO_REDIS_NOT_RESTORED",
-            Error::Closed | Error::ClosedEarly { .. } => "ERR_SIO_REDIS_CLOSED",
+            Error::Closed | Error::ClosedEarly { .. } | Error::ClosedUnsaved { .. } => {
+                "ERR_SIO_REDIS_CLOSED"
+            }
         }
     }
 

@@ -23,6 +23,7 @@ mod together;
 mod trimmed;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -98,6 +99,8 @@ pub(crate) struct Sessions {
     jobs: mpsc::UnboundedSender<SessionJob>,
     /// How many sessions were saved.
     saved: watch::Receiver<u64>,
+    /// How many sessions of clients that have gone are not in Redis yet.
+    unsaved: Arc<AtomicU64>,
 }
 
 /// Saves that are under way.
@@ -172,13 +175,19 @@ impl Sessions {
             own_jobs: sender.downgrade(),
             reconnected,
         };
-        (Self { jobs: sender, saved: task.saved.subscribe() }, task)
+        let (saved, unsaved) = (task.saved.subscribe(), task.unsaved.of_gone.clone());
+        (Self { jobs: sender, saved, unsaved }, task)
     }
 
     /// Writes what has become of sessions. During an outage, the task tries again until nobody
     /// needs it any more.
     pub(crate) fn save(&self, saves: Vec<Save>) {
         self.enqueue(SessionJob::Save(saves));
+    }
+
+    /// How many sessions of clients that have gone are not in Redis yet.
+    pub(crate) fn unsaved(&self) -> u64 {
+        self.unsaved.load(Ordering::Relaxed)
     }
 
     /// Answers the call when the client's session is in Redis.
@@ -339,7 +348,7 @@ impl SessionTask {
             if let Some(left) = result.err().and_then(|_| save.without_a_record()) {
                 self.unsaved.push(left);
             }
-            let released = self.unsaved.done(&key);
+            let released = self.unsaved.done(&save);
             released.into_iter().for_each(|waiting| self.release(waiting));
         } else {
             let impatient = self.unsaved.impatient(&key, self.patience());

@@ -97,6 +97,11 @@ impl Save {
         }
     }
 
+    /// 1 if it is the session of a client that has gone, otherwise 0.
+    pub(super) fn of_gone(&self) -> u64 {
+        u64::from(matches!(self.what, What::Ended { .. }))
+    }
+
     /// Takes the place of an earlier one, and what its attempts have shown.
     pub(super) fn replaces(&mut self, earlier: &Self) {
         if let What::Live { is_new: true, .. } = earlier.what

@@ -1,6 +1,8 @@
 //! The queue of what is not in Redis yet about sessions, and what waits for it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -28,6 +30,9 @@ pub(super) struct Unsaved {
     order: VecDeque<String>,
     /// The clients whose last save has failed.
     failed: HashSet<String>,
+    /// How many sessions of clients that have gone are not in Redis yet. The engine reads it when it
+    /// gives them up.
+    pub(super) of_gone: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -54,6 +59,7 @@ impl Unsaved {
     /// Adds a save, behind those of the same client.
     pub(super) fn push(&mut self, mut save: Save) {
         let key = save.keys.ended.clone();
+        self.of_gone.fetch_add(save.of_gone(), Ordering::Relaxed);
         let client = self.clients.entry(key.clone()).or_default();
         if let Some(last) = client.saves.back_mut()
             && last.is_replaced_by(&save)
@@ -82,7 +88,13 @@ impl Unsaved {
             && let Some(key) = self.order.pop_front()
         {
             let Some(client) = self.clients.get_mut(&key) else { continue };
-            client.saves.retain(|save| now <= save.until);
+            client.saves.retain(|save| {
+                let is_needed = now <= save.until;
+                if !is_needed {
+                    self.of_gone.fetch_sub(save.of_gone(), Ordering::Relaxed);
+                }
+                is_needed
+            });
             let Some(save) = client.saves.pop_front() else {
                 released.extend(self.clients.remove(&key).map(|client| client.waiting));
                 continue;
@@ -100,11 +112,13 @@ impl Unsaved {
     }
 
     /// A save was done, or given up. Returns what has waited, if it was the client's last.
-    pub(super) fn done(&mut self, key: &str) -> Vec<Waiting> {
+    pub(super) fn done(&mut self, save: &Save) -> Vec<Waiting> {
+        self.of_gone.fetch_sub(save.of_gone(), Ordering::Relaxed);
+        let key = &save.keys.ended;
         let Some(client) = self.clients.get_mut(key) else { return Vec::new() };
         client.is_being_saved = false;
         if !client.saves.is_empty() {
-            self.order.push_back(key.to_owned());
+            self.order.push_back(key.clone());
             return Vec::new();
         }
         self.clients.remove(key).map(|client| client.waiting).unwrap_or_default()
@@ -148,5 +162,79 @@ impl Unsaved {
             Waiting::Call(_) => None,
         })
         .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::session::keys::SessionKeys;
+    use crate::engine::session::save::{LARGE, What};
+
+    const KEEP: Duration = Duration::from_secs(60);
+
+    fn save(pid: &str, what: What) -> Save {
+        Save::new(SessionKeys::new("sio:session:", "/", pid), 1, what, KEEP)
+    }
+
+    fn ended(pid: &str, size: usize) -> Save {
+        save(pid, What::Ended { session: vec![0; size], keep: KEEP })
+    }
+
+    fn live(pid: &str, size: usize) -> Save {
+        save(pid, What::Live { namespace: 0, session: vec![0; size], keep: KEEP, is_new: false })
+    }
+
+    fn waiting(unsaved: &Unsaved) -> u64 {
+        unsaved.of_gone.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn a_large_session_goes_alone_and_the_others_in_parts() {
+        let mut unsaved = Unsaved::default();
+        for (pid, size) in [("a", 100_000), ("b", 100_000), ("c", 3 << 20), ("d", 10), ("e", 10)] {
+            unsaved.push(ended(pid, size));
+        }
+        let mut parts = Vec::new();
+        while !unsaved.is_empty() {
+            let (saves, _) = unsaved.take();
+            saves.iter().for_each(|save| assert!(unsaved.done(save).is_empty()));
+            parts.push(saves.iter().map(|save| save.keys.pid.clone()).collect::<String>());
+        }
+        assert_eq!(parts, ["ab", "c", "de"]);
+        assert_eq!(waiting(&unsaved), 0);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_changes_again_and_again_is_given_up_all_the_same() {
+        let mut unsaved = Unsaved::default();
+        unsaved.push(live("a", LARGE));
+        for _ in 0..3 {
+            let (mut saves, _) = unsaved.take();
+            unsaved.push(live("a", LARGE));
+            let tried = saves.pop().unwrap();
+            assert!(!tried.is_too_large());
+            tried.breaks.fetch_add(1, Ordering::Relaxed);
+            unsaved.failed(tried);
+        }
+        let (saves, _) = unsaved.take();
+        assert!(saves[0].is_too_large());
+        assert_eq!(waiting(&unsaved), 0, "its client is connected");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counts_the_sessions_of_clients_that_have_gone() {
+        let mut unsaved = Unsaved::default();
+        unsaved.push(live("a", 1));
+        unsaved.push(ended("a", 1));
+        unsaved.push(ended("b", 1));
+        assert_eq!(waiting(&unsaved), 2);
+        let (saves, _) = unsaved.take();
+        saves.into_iter().for_each(|save| unsaved.failed(save));
+        assert_eq!(waiting(&unsaved), 2);
+        tokio::time::advance(2 * KEEP).await;
+        unsaved.take();
+        assert!(unsaved.is_empty());
+        assert_eq!(waiting(&unsaved), 0, "nobody needs them any more");
     }
 }
