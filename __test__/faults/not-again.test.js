@@ -1,5 +1,6 @@
-// What is old is not new: neither a stream that was away for a while, nor an offset of long ago, brings
-// packets that a client has had, or that were emitted before its session.
+// What is old is not new: neither a stream that was away for a while, nor an offset of long ago, nor an
+// entry that was written twice, brings packets that a client has had, or that were emitted before its
+// session.
 
 "use strict";
 
@@ -191,5 +192,56 @@ describe("a client whose offset is of long ago", () => {
         );
       });
     }
+  }
+});
+
+describe("a client that leaves between an entry and its double", () => {
+  /** More than the history below takes. */
+  const PACKETS = 50;
+
+  for (const back of ["the same node", "another node"]) {
+    // As the writer leaves it if it could not end its old connection. Breaks when a restore that reads the
+    // stream takes the double for new, since it does not read the entry before.
+    test(`does not get the double at ${back}`, async (t) => {
+      const { redis, admin } = await startServer(t);
+      const options = {
+        adapterOptions: { historyBytes: 1_000 },
+        serverOptions: { connectionStateRecovery: {} },
+      };
+      const nodes = await Promise.all([0, 1].map(() => startNode(t, redis.port, options)));
+      const [home, other] = nodes;
+      const client = await connectClient(home.url);
+      defer(t, () => client.disconnect());
+      other.io.emit(EVENT, "twice");
+      home.io.emit(EVENT, "behind it");
+      await client.receives(EVENT, 2);
+      client.cut();
+      await waitFor(() => home.adapter.stats().sessionsSaved > 0, { what: "the session" });
+      const entries = await admin.command("XRANGE", STREAM, "-", "+");
+      for (const [, fields] of entries) {
+        await admin.command("XADD", STREAM, "*", ...fields);
+      }
+      for (let i = 0; i < PACKETS; i++) {
+        other.io.emit(EVENT, i, "x".repeat(100));
+      }
+      await waitFor(() => other.adapter.stats().published === 1 + PACKETS);
+      const last = await lastEntryId(admin, STREAM);
+      await waitFor(() => nodes.every(({ adapter }) => adapter.stats().position === last), {
+        what: "the nodes to have read everything",
+      });
+      assert.deepEqual(
+        nodes.map(({ adapter }) => adapter.stats().doubled),
+        [2, 2],
+      );
+      const before = client.received(EVENT).map(([packet]) => packet);
+      await client.reconnect((back === "the same node" ? home : other).url);
+      assert.equal(client.socket.recovered, true);
+      await client.receives(EVENT, PACKETS + 2);
+      await settle();
+      assert.deepEqual(
+        client.received(EVENT).map(([packet]) => packet),
+        [...before, ...Array(PACKETS).keys()],
+      );
+    });
   }
 });

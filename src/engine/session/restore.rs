@@ -396,7 +396,11 @@ impl Missing<'_> {
     /// Adds what the client missed of a page, behind `found.reached`.
     fn gather(&self, page: &Page, found: &mut Gathered) -> Result<()> {
         let first = page.entries.partition_point(|entry| entry.id <= found.reached);
+        let doubles = self.stream.cursor().doubles(found.reached, page.end);
         for entry in &page.entries[first..] {
+            if doubles.contains(&entry.id) {
+                continue;
+            }
             let step = entry.origin.map(|origin| found.sequences.step(origin));
             if let Some(Step::Gap(_)) = step {
                 return Err(Error::NotRestored("entries behind the offset were lost"));

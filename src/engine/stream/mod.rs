@@ -19,7 +19,8 @@ mod tests;
 mod watch;
 mod writer;
 
-use std::ops::RangeInclusive;
+use std::collections::BTreeSet;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,6 +61,8 @@ use crate::engine::wire::{ADAPTER_CLOSE, EntryId, MessageType};
 
 /// About the most bytes of a page, as far as the size of entries is known.
 const PAGE_BYTES: usize = 8 << 20;
+/// The most doubles that a cursor remembers: those of many batches.
+const MOST_DOUBLES: usize = 10_000;
 /// The most entries that a restore reads at a time.
 const RESTORE_PAGE: usize = 500;
 
@@ -133,6 +136,9 @@ pub(crate) struct Cursor {
     pub(crate) trimmed: bool,
     /// The highest sequence of each writer of our kind.
     pub(crate) sequences: WriterSequences,
+    /// The last entries that doubled earlier ones. A restore that reads the stream from a place between
+    /// the two cannot tell.
+    doubles: BTreeSet<EntryId>,
     /// Own entries that the writer has sent and the reader has not read back.
     pub(crate) own: OwnEntries,
     /// When the reader had read everything. Used if requests travel in the stream.
@@ -191,6 +197,20 @@ impl Cursor {
         let is_whole = after > self.hole_behind || self.hole_behind == EntryId::ZERO;
         let is_known = moves == self.moves && !self.is_local_only;
         (is_whole && is_known && handled > after).then_some(handled)
+    }
+
+    /// Notes that an entry doubles an earlier one.
+    pub(crate) fn note_double(&mut self, id: EntryId) {
+        self.doubles.insert(id);
+        if self.doubles.len() > MOST_DOUBLES {
+            self.doubles.pop_first();
+        }
+    }
+
+    /// The entries behind `after`, up to `end`, that double earlier ones.
+    pub(crate) fn doubles(&self, after: EntryId, end: EntryId) -> Vec<EntryId> {
+        let range = (Bound::Excluded(after), Bound::Included(end.max(after.next())));
+        self.doubles.range(range).copied().collect()
     }
 
     /// How far the reader has come; `writer` is our own writer.
@@ -275,6 +295,7 @@ impl Stream {
                 ambiguous: None,
                 trimmed: false,
                 sequences: WriterSequences::default(),
+                doubles: BTreeSet::new(),
                 own,
                 listening: Listening::default(),
                 deferred: DeferredRequests::default(),

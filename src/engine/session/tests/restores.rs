@@ -160,6 +160,22 @@ async fn a_gap_in_what_is_read_is_no_proof_and_a_double_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_double_of_what_the_client_has_is_dropped_if_the_reader_has_met_both() {
+    let mut test = Recovery::new();
+    test.node.stream.cursor().note_double(id(3));
+    test.restore(2);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+    // The next sequence of this writer is far behind that of its double, which is no gap.
+    let entries = [reply::entry_of("3-0", 7, 1), reply::entry_of("4-0", 7, 9)];
+    range(&mut connection, "2-1", "5-0", &entries).await;
+    range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await.0, [4, 6, 7, 8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_stream_ends_before_the_position_nothing_is_restored() {
     let mut test = Recovery::new();
     *test.node.stream.tail_asked.lock().await = None;

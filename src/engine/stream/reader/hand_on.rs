@@ -215,6 +215,7 @@ impl<'a> Sorting<'a, '_> {
         match entry.origin.map(|origin| cursor.sequences.step(origin)) {
             Some(Step::Duplicate) => {
                 self.reader.stats.doubled.add(1);
+                cursor.note_double(entry.id);
                 tracing::debug!("entry {} dropped: it doubles an earlier one", entry.id);
                 return;
             }
