@@ -79,7 +79,7 @@ pub(crate) enum Error {
         refusal: Refusal,
     },
     /// Redis cannot serve the command now (loading, failing over, busy). The engine tries again.
-    #[error("Redis cannot serve {command} now: {reason}; {TRIED_AGAIN}")]
+    #[error("Redis cannot serve {command} now: {reason};{} {TRIED_AGAIN}", .outage.in_words())]
     Unavailable {
         command: &'static str,
         /// The server's message.
@@ -266,6 +266,18 @@ pub(crate) enum Refusal {
     Unsupported,
     /// Any other error reply.
     Other,
+}
+
+impl Outage {
+    /// Redis's own words do not tell it: a master that became a replica replies with UNBLOCKED.
+    fn in_words(self) -> &'static str {
+        match self {
+            Outage::Passing => "",
+            Outage::NotMaster => {
+                " this server is not the master any more, or is cut off from the others: the adapter looks for another one as well;"
+            }
+        }
+    }
 }
 
 impl Error {
