@@ -4,7 +4,9 @@
 // that both meet the same load on the machine. Takes about two minutes:
 //
 //     node bench/live-sessions.js
-//     node bench/live-sessions.js --clients 20000 --rounds 1     many idle ones
+//     node bench/live-sessions.js --clients 18000 --rounds 1     many idle ones
+//
+// A node has 1,000 clients more than that, each with a file descriptor: see `ulimit -n`.
 
 const { startRedis } = require("../__test__/helpers/redis-server");
 const { main, positive } = require("../scripts/run");
