@@ -42,8 +42,15 @@ const INTERVAL = 20;
 const BURSTS = 0.02;
 /** One in so many is large. */
 const LARGE = 0.004;
-/** What distinguishes the nodes: one restores from memory, one from the stream, one takes its time. */
-const ODDITIES = [{}, { adapterOptions: { historyBytes: 20_000 } }, { delay: 30 }];
+/**
+ * What distinguishes the nodes: one restores from memory, one from the stream, one reads from replicas and
+ * takes its time.
+ */
+const ODDITIES = [
+  {},
+  { adapterOptions: { historyBytes: 20_000 } },
+  { adapterOptions: { readFrom: "replica" }, delay: 30 },
+];
 /** Nothing is ever trimmed: the stream is the truth at the end. */
 const MAX_LEN = 10_000_000;
 /** ms; longer than a run: a session that nobody came for is still there at the end. */
