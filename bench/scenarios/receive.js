@@ -70,6 +70,9 @@ function clients({ members, count, bytes = 100 }) {
   return async (/** @type {Context} */ context) => {
     const crowd = await context.clients();
     await crowd.ask("connect", { port: await context.node.ask("port"), count: members });
+    // A client may learn that it is connected before its socket has joined the room. When the node answers,
+    // all have.
+    await context.node.ask("clients");
     const entry = entryOf({ room: "room", bytes });
     const warmUp = Math.ceil(count / 10);
     const got = async (/** @type {number} */ packets) =>
