@@ -9,10 +9,10 @@
 //     node bench/slow-clients.js --transport polling     the stalled ones; the others use WebSocket
 //     node bench/slow-clients.js --only bounded          not without a bound
 //
-// --rate packets per second, of --bytes each. Each goes to the clients of one of the --rooms, but for one
-// in ten, which goes to the clients that may be stalled: the kernel keeps a few MB for each of them, so
-// with less nothing would wait in the node. A stretch takes --seconds, and there are --rounds of each
-// kind. --bound is `clientBufferBytes` in MiB.
+// --clients that read, and --stalled ones. --rate packets per second, of --bytes each. Each goes to the
+// clients of one of the --rooms, but for one in ten, which goes to the clients that may be stalled: the
+// kernel keeps a few MB for each of them, so with less nothing would wait in the node. A stretch takes
+// --seconds, and there are --rounds of each kind. --bound is `clientBufferBytes` in MiB.
 
 const { setTimeout: sleep } = require("node:timers/promises");
 
