@@ -21,9 +21,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Spawns `driver`, which moves the bytes of the connection and notes its `progress`. With `asking`, each command
-    /// follows an ASKING. With `renewal`, the connection authenticates again when the credentials
-    /// change.
+    /// Spawns `driver`, which moves the bytes of the connection and notes its `progress`. With
+    /// `asking`, each command follows an ASKING. With `renewal`, the connection authenticates again
+    /// when the credentials change.
     pub(super) fn new(
         inner: MultiplexedConnection,
         driver: impl Future<Output = ()> + Send + 'static,

@@ -7,6 +7,7 @@
 
 mod alive;
 mod attempt;
+mod commands;
 mod expiry;
 mod index;
 mod keys;

@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
+use super::commands::{hdel, hgetall, hset, over, pexpire, set};
 use super::index::Index;
 use super::keys::{SessionKeys, node_key};
-use super::record::{FIRST, Generation, Last, NOT_OURS, Record, ended, expired, last_of, newest};
+use super::record::{Generation, Last, NOT_OURS, Record, ended, expired, last_of, newest};
 use super::save::{Save, Taken, What};
 use super::{KEY_IN_WORDS, ms};
 use crate::engine::error::Result;
 use crate::engine::redis::{ANSWER_LIMIT, Pool, RoutedCommands, SendCommand};
 use crate::engine::warnings::Warnings;
-use crate::engine::wire::{EntryId, SessionHead, decode_session, encode_session};
+use crate::engine::wire::{EntryId, SessionHead, decode_session};
 
 /// How long the records of a session live without being written again, beyond the time for which
 /// the session is honoured. A node writes them again in half of this time.
@@ -468,44 +469,4 @@ fn decoded(value: &[u8]) -> Option<(Vec<u8>, SessionHead)> {
     let session = decode_session(value)?;
     let head = SessionHead::decode(&session)?;
     Some((session, head))
-}
-
-fn set(key: &str, session: &[u8], keep: Duration) -> Cmd {
-    let mut command = redis::cmd("SET");
-    command.arg(key).arg(encode_session(session)).arg("PX").arg(ms(keep));
-    command
-}
-
-fn hset(key: &str, generation: Generation, record: &[u8]) -> Cmd {
-    let mut command = redis::cmd("HSET");
-    command.arg(key).arg(generation).arg(record);
-    command
-}
-
-/// Nobody is connected in this generation any more. It stays known for a while, or a save of an
-/// earlier one, from a node that notices only now that the client has left it, would count again.
-/// No node of ours has one before the first, and most sessions have no other.
-fn over(key: &str, generation: Generation, life: Duration) -> Vec<Cmd> {
-    match generation {
-        FIRST => vec![hdel(key, FIRST)],
-        _ => vec![hset(key, generation, b""), pexpire(key, life)],
-    }
-}
-
-fn hgetall(key: &str) -> Cmd {
-    let mut command = redis::cmd("HGETALL");
-    command.arg(key);
-    command
-}
-
-fn hdel(key: &str, generation: Generation) -> Cmd {
-    let mut command = redis::cmd("HDEL");
-    command.arg(key).arg(generation);
-    command
-}
-
-fn pexpire(key: &str, life: Duration) -> Cmd {
-    let mut command = redis::cmd("PEXPIRE");
-    command.arg(key).arg(ms(life));
-    command
 }
