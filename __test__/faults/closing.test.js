@@ -14,6 +14,32 @@ require("./warnings"); // of the outage
 
 const context = useRedis();
 
+/**
+ * A server that will close, and a client that has a session at another one.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {object} [recovery] how the server recovers clients
+ */
+async function startClosing(t, recovery = {}) {
+  const cluster = await startCluster(context, {
+    nodes: 1,
+    clientsPerNode: 0,
+    serverOptions: { connectionStateRecovery: {} },
+  });
+  t.after(() => cluster.close());
+  const io = new Server(0, {
+    adapter: createAdapter(context.redis.url),
+    connectionStateRecovery: recovery,
+  });
+  const { port } = /** @type {any} */ (io).httpServer.address();
+  return {
+    cluster,
+    io,
+    url: `http://127.0.0.1:${port}`,
+    client: await clientWithOffset(cluster, 0),
+  };
+}
+
 async function connections() {
   const list = String(await context.admin.command("CLIENT", "LIST"));
   return list.trim().split("\n").length - 1;
@@ -82,23 +108,12 @@ for (const nsp of ["/late", "/"]) {
 
 // Breaks when its session goes down with the server, or when it is connected on the last few metres.
 test("a recovered client whose middlewares still run takes its session to another server", async (t) => {
-  const cluster = await startCluster(context, {
-    nodes: 1,
-    clientsPerNode: 0,
-    serverOptions: { connectionStateRecovery: {} },
-  });
-  t.after(() => cluster.close());
-  const io = new Server(0, {
-    adapter: createAdapter(context.redis.url),
-    connectionStateRecovery: { skipMiddlewares: false },
-  });
+  const { cluster, io, url, client } = await startClosing(t, { skipMiddlewares: false });
   const entered = new Promise((resolve) => io.use(() => resolve(undefined)));
-  const { port } = /** @type {any} */ (io).httpServer.address();
-  const client = await clientWithOffset(cluster, 0);
   const { id, socket } = client;
   await cut(cluster, client);
   cluster.io(0).emit("missed");
-  Object.assign(socket.io, { uri: `http://127.0.0.1:${port}` });
+  Object.assign(socket.io, { uri: url });
   socket.connect();
   await entered;
   const left = once(socket, "disconnect");
@@ -119,18 +134,7 @@ for (const { when, comesFirst } of RETURNS) {
   // Breaks when the client gets a new session there, and loses its own, or when nobody puts back what
   // the restore has taken.
   test(`a client that comes back to a closing server ${when} keeps its session`, async (t) => {
-    const cluster = await startCluster(context, {
-      nodes: 1,
-      clientsPerNode: 0,
-      serverOptions: { connectionStateRecovery: {} },
-    });
-    t.after(() => cluster.close());
-    const io = new Server(0, {
-      adapter: createAdapter(context.redis.url),
-      connectionStateRecovery: {},
-    });
-    const { port } = /** @type {any} */ (io).httpServer.address();
-    const client = await clientWithOffset(cluster, 0);
+    const { cluster, io, url, client } = await startClosing(t);
     const { id } = client;
     await cut(cluster, client);
     cluster.io(0).emit("missed");
@@ -140,7 +144,7 @@ for (const { when, comesFirst } of RETURNS) {
     io.emit("never out");
     const { socket } = client;
     const come = async () => {
-      Object.assign(socket.io, { uri: `http://127.0.0.1:${port}` });
+      Object.assign(socket.io, { uri: url });
       const arrived = once(/** @type {any} */ (io.engine), "connection");
       socket.connect();
       const [conn] = /** @type {any[]} */ (await arrived);
