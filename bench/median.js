@@ -1,10 +1,14 @@
 "use strict";
 
 /**
- * If the number of values is even, the upper one of the two in the middle.
+ * If the number of values is even, the mean of the two in the middle.
  *
  * @param {number[]} values
  */
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
 
 module.exports = { median };

@@ -8,6 +8,7 @@ const { join } = require("node:path");
 
 const { chartOf } = require("./chart");
 const { writeDocuments } = require("./documents");
+const { median } = require("./median");
 
 const KINDS = ["upstream, node-redis", "upstream, ioredis", "native"];
 const NAMES = ["upstream, node-redis", "upstream, ioredis", "ours"];
@@ -16,40 +17,84 @@ const NAMES = ["upstream, node-redis", "upstream, ioredis", "ours"];
  * @typedef {object} Row a metric of a scenario
  * @property {string} scenario
  * @property {string} metric
+ * @property {Record<string, number[]>} measured by kind of adapter, a value for each round, those of the
+ * first run first
+ * @property {number[]} ceilings likewise; empty if there is no limit to compare with
+ *
+ * @typedef {object} Summary
  * @property {Record<string, number>} values medians by kind of adapter
- * @property {number} [ceiling]
+ * @property {number} timesBetter than upstream's better client: the ratio of the medians
+ * @property {number[]} runs the same for each run
+ * @property {[number, number]} rounds the smallest and the largest ratio of a single round
+ * @property {number} [ceiling] the median
  */
 
 /** @param {number} value */
 const show = (value) =>
   value >= 1_000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
+/** @param {number} ratio */
+const showRatio = (ratio) => String(Number(ratio.toPrecision(2)));
 
-/** True if more is better. @param {Row} row */
-const isRate = ({ metric }) => metric.includes("per second");
+/** @param {Row["measured"]} measured @param {number} [from] @param {number} [to] rounds */
+const medians = (measured, from, to) =>
+  Object.fromEntries(KINDS.map((kind) => [kind, median(measured[kind].slice(from, to))]));
 
-/** How many times better than upstream's better client. @param {Row} row */
-function ratioOf(row) {
-  const [nodeRedis, ioredis, native] = KINDS.map((kind) => row.values[kind]);
-  return isRate(row)
+/**
+ * How many times better than upstream's better client.
+ *
+ * @param {string} metric
+ * @param {Record<string, number>} values by kind of adapter
+ */
+function ratioOf(metric, values) {
+  const [nodeRedis, ioredis, native] = KINDS.map((kind) => values[kind]);
+  const isMoreBetter = metric.includes("per second");
+  return isMoreBetter
     ? native / Math.max(nodeRedis, ioredis)
     : Math.min(nodeRedis, ioredis) / native;
 }
 
-/** @param {Row[]} rows */
-function tableOf(rows) {
-  const lines = rows.map((row) => {
-    const { scenario, metric, values, ceiling } = row;
+/** @param {Row} row @param {number} runs how many there were @returns {Summary} */
+function summaryOf({ metric, measured, ceilings }, runs) {
+  const count = measured[KINDS[0]].length;
+  const ratios = (/** @type {number} */ parts) =>
+    Array.from({ length: parts }, (_, i) =>
+      ratioOf(metric, medians(measured, (i * count) / parts, ((i + 1) * count) / parts)),
+    );
+  const perRound = ratios(count);
+  const values = medians(measured);
+  return {
+    values,
+    timesBetter: ratioOf(metric, values),
+    runs: ratios(runs),
+    rounds: [Math.min(...perRound), Math.max(...perRound)],
+    ceiling: ceilings.length > 0 ? median(ceilings) : undefined,
+  };
+}
+
+/** Their lines in the table. @param {Row[]} rows @param {number} runs how many there were */
+function linesOf(rows, runs) {
+  return rows.map((row) => {
+    const summary = summaryOf(row, runs);
+    const { values, timesBetter, ceiling } = summary;
     const cells = KINDS.map((kind) => show(values[kind]));
     const share = ceiling
       ? `${Math.round((100 * values.native) / ceiling)}% of ${show(ceiling)}`
       : "";
-    const ratio = Number(ratioOf(row).toPrecision(2));
-    return `| ${scenario}: ${metric} | ${cells.join(" | ")} | ${ratio} | ${share} |`;
+    const ratios = [
+      showRatio(timesBetter),
+      summary.runs.map(showRatio).join(", "),
+      summary.rounds.map(showRatio).join(" to "),
+    ];
+    return `| ${row.scenario}: ${row.metric} | ${[...cells, ...ratios, share].join(" | ")} |`;
   });
+}
+
+/** @param {Row[]} rows @param {number} runs */
+function tableOf(rows, runs) {
   return [
-    "| scenario | upstream, node-redis | upstream, ioredis | ours | times better | of the ceiling |",
-    "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ...lines,
+    "| scenario | upstream, node-redis | upstream, ioredis | ours | times better | in each run | in single rounds | of the ceiling |",
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ...linesOf(rows, runs),
   ].join("\n");
 }
 
@@ -87,26 +132,26 @@ const CHARTS = [
   },
 ];
 
-/** @param {Row[]} rows @param {number} rounds */
-async function write(rows, rounds) {
+/** @param {Row[]} rows @param {number} rounds of each run @param {number} runs */
+async function write(rows, rounds, runs) {
   const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" }).trim();
   const machine = `${cpus().length} cores (${cpus()[0].model}), Node.js ${process.version}`;
   const about =
-    `Medians of ${rounds} rounds in one run of \`npm run bench\` on ${machine}, commit ${commit}; ` +
+    `Medians of ${runs} runs of ${rounds} rounds each, one after the other, by \`npm run bench\` on ${machine}, commit ${commit}; ` +
     "payloads of 100 bytes where nothing else is said; upstream is " +
     "@socket.io/redis-streams-adapter 0.3.1. Ceilings: redis-benchmark's pipelined XADD while a raw " +
     "reader drains the stream, and raw XRANGE, one page after the other.";
   const results = join(__dirname, "results");
   mkdirSync(results, { recursive: true });
-  const ratios = rows.map((row) => ({ ...row, timesBetter: ratioOf(row) }));
+  const summaries = rows.map((row) => ({ ...row, ...summaryOf(row, runs) }));
   writeFileSync(
     join(results, "results.json"),
-    JSON.stringify({ about, rows: ratios }, null, 2) + "\n",
+    JSON.stringify({ about, rows: summaries }, null, 2) + "\n",
   );
-  const markdown = `${tableOf(rows)}\n\n${about}\n`;
+  const markdown = `${tableOf(rows, runs)}\n\n${about}\n`;
   writeFileSync(join(results, "results.md"), markdown);
   for (const { file, title, metric, scenarios } of CHARTS) {
-    const groups = rows
+    const groups = summaries
       .filter((row) => row.metric === metric && row.scenario.startsWith(scenarios))
       .map(({ scenario, values }) => {
         const lengths = KINDS.map((kind) => values[kind]);
@@ -117,4 +162,4 @@ async function write(rows, rounds) {
   await writeDocuments();
 }
 
-module.exports = { KINDS, tableOf, write };
+module.exports = { KINDS, linesOf, write };

@@ -1,13 +1,13 @@
 "use strict";
 // `npm run bench [scenario…]`: runs upstream with node-redis, upstream with ioredis, and ours in turn.
-// Without arguments it runs all scenarios, and writes the results to bench/results/ and the documents.
+// Without names of scenarios it runs all of them, twice, so that the tables show whether a second run
+// comes to the same, and writes the results to bench/results/ and the documents.
 //
-//     npm run bench -- publish --rounds 1     one round of the scenarios whose names contain "publish"
+//     npm run bench -- publish --rounds 1 --runs 1     the scenarios whose names contain "publish", once
 
 const ceilings = require("./ceilings");
 const { measure } = require("./context");
-const { median } = require("./median");
-const { KINDS, tableOf, write } = require("./report");
+const { KINDS, linesOf, write } = require("./report");
 const { main, positive, requireKnown } = require("../scripts/run");
 
 /** @type {Record<string, import("./context").Scenario>} */
@@ -21,40 +21,44 @@ const SCENARIOS = Object.assign(
 /** @typedef {import("./report").Row} Row */
 
 /**
- * Runs all rounds of a scenario, with the adapters in turn.
+ * Measures all rounds of a scenario, with the adapters in turn.
  *
  * @param {string} name
  * @param {number} rounds
- * @returns {Promise<Row[]>} one per metric
+ * @param {Map<string, Row>} rows by scenario and metric; what is measured is added to them
+ * @returns {Promise<Row[]>} those of this scenario
  */
-async function compare(name, rounds) {
+async function compare(name, rounds, rows) {
   const scenario = SCENARIOS[name];
-  /** @type {Record<string, Record<string, number[]>>} */
-  const results = {};
-  /** @type {number[]} */
-  const limits = [];
+  /** @type {Set<Row>} */
+  const measured = new Set();
   for (let round = 0; round < rounds; round++) {
     for (const kind of KINDS) {
       for (const [metric, value] of Object.entries(await measure(scenario, kind))) {
-        ((results[metric] ??= {})[kind] ??= []).push(value);
+        const key = `${name}: ${metric}`;
+        const row = rows.get(key) ?? { scenario: name, metric, measured: {}, ceilings: [] };
+        rows.set(key, row);
+        (row.measured[kind] ??= []).push(value);
+        measured.add(row);
       }
     }
-    if (scenario.ceiling) {
-      limits.push(await scenario.ceiling.measure({ ceilings }));
+    const limit = await scenario.ceiling?.measure({ ceilings });
+    for (const row of measured) {
+      if (limit !== undefined && row.metric === scenario.ceiling?.metric) {
+        row.ceilings.push(limit);
+      }
     }
   }
-  return Object.entries(results).map(([metric, byKind]) => ({
-    scenario: name,
-    metric,
-    values: Object.fromEntries(KINDS.map((kind) => [kind, median(byKind[kind])])),
-    ceiling: scenario.ceiling?.metric === metric ? median(limits) : undefined,
-  }));
+  return [...measured];
 }
 
-const OPTIONS = /** @type {const} */ ({ rounds: { type: "string", default: "3" } });
+const OPTIONS = /** @type {const} */ ({
+  rounds: { type: "string", default: "3" },
+  runs: { type: "string", default: "2" },
+});
 
 main({ options: OPTIONS, allowPositionals: true }, async ({ values, positionals }) => {
-  const rounds = positive("--rounds", values.rounds);
+  const [rounds, runs] = [positive("--rounds", values.rounds), positive("--runs", values.runs)];
   const all = Object.keys(SCENARIOS);
   const unknown = positionals.find((part) => !all.some((name) => name.includes(part)));
   if (unknown !== undefined) {
@@ -63,14 +67,15 @@ main({ options: OPTIONS, allowPositionals: true }, async ({ values, positionals 
   const names = all.filter(
     (name) => positionals.length === 0 || positionals.some((part) => name.includes(part)),
   );
-  /** @type {Row[]} */
-  const rows = [];
-  for (const name of names) {
-    const measured = await compare(name, rounds);
-    rows.push(...measured);
-    console.log(tableOf(measured).split("\n").slice(2).join("\n"));
+  /** @type {Map<string, Row>} */
+  const rows = new Map();
+  for (let run = 1; run <= runs; run++) {
+    for (const name of names) {
+      const measured = await compare(name, rounds, rows);
+      console.log(linesOf(measured, run).join("\n"));
+    }
   }
   if (positionals.length === 0) {
-    await write(rows, rounds);
+    await write([...rows.values()], rounds, runs);
   }
 });

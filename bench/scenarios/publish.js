@@ -20,8 +20,8 @@ const publish =
 
 /** @type {Record<string, import("../context").Scenario>} */
 const scenarios = {
-  "publish, 1 in flight": { run: publish(1, 5_000) },
-  "publish, 100 in flight": { run: publish(100, 60_000) },
+  "publish, 1 in flight": { run: publish(1, 20_000) },
+  "publish, 100 in flight": { run: publish(100, 150_000) },
   "publish, 1,000 in flight": {
     run: publish(1_000, 150_000),
     ceiling: { metric: "packets per second", measure: ({ ceilings }) => ceilings.xadd(BYTES) },
