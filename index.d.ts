@@ -74,14 +74,15 @@ export interface RedisStreamsAdapterOptions {
   /**
    * A node that sends nothing for this long is considered gone, in ms. Requests do not wait for it.
    * Must be greater than `heartbeatInterval`.
-   * @default 10_000
+   * @default 10_000, or twice `heartbeatInterval` if that is more
    * @example createAdapter(client, { heartbeatTimeout: 4_000 })
    */
   heartbeatTimeout?: number;
   /**
    * The limit for what packets that wait to be published take in all, their callbacks and promises
    * included, in bytes, divided evenly among the streams. The same limit applies separately to
-   * messages that wait for PUB/SUB. Above it, packets go to local clients only, and the adapter warns.
+   * messages that wait for PUB/SUB, and to the sessions of clients that have gone while Redis is away.
+   * Above it, packets go to local clients only, these clients start anew, and the adapter warns.
    * @default 67_108_864
    * @example createAdapter(client, { publishQueueBytes: 16 * 1024 * 1024 })
    */
@@ -125,13 +126,15 @@ export interface RedisStreamsAdapterOptions {
   clientBufferBytes?: number;
   /**
    * Which servers the stream is read from: the master, or a replica of it. Then the master sends each
-   * entry only to its replicas, and not to every node. If no replica is up to date, the node reads from
-   * the master. Everything else goes to the master. A client with `scaleReads` ("slave" or "all"),
-   * `useReplicas` or `replicaPoolSize` makes `"replica"` the default.
+   * entry only to its replicas, and not to every node. With `"replica"`, the node picks one at random;
+   * with `"nearest"`, one of those with the shortest round trips, or the master if that is clearly
+   * nearer than all of them. If no replica is up to date, the node reads from the master. Everything
+   * else goes to the master. A client with `scaleReads` ("slave" or "all"), `useReplicas` or
+   * `replicaPoolSize` makes `"replica"` the default.
    * @default "master"
-   * @example createAdapter(client, { readFrom: "replica" })
+   * @example createAdapter(client, { readFrom: "nearest" })
    */
-  readFrom?: "master" | "replica";
+  readFrom?: "master" | "replica" | "nearest";
   /**
    * How requests, answers and heartbeats travel: over PUB/SUB, as in upstream 0.3, or in the
    * stream, as in upstream 0.1 and 0.2. All nodes need the same value.
@@ -546,11 +549,13 @@ export interface RedisStreamsAdapter extends ClusterAdapter {
   allRooms(): Promise<Set<string>>;
   /**
    * How many sockets there are on all nodes, in one round trip, without their data. (Beside nodes of
-   * upstream, and with `requestsVia: "stream"`, the sockets are fetched and counted.)
+   * upstream, in a second round trip, and with `requestsVia: "stream"`, the sockets are fetched and
+   * counted.)
    *
    * @param opts which sockets; all by default
    * @example const online = await io.of("/chat").adapter.countSockets({ rooms: ["lobby"] });
-   * @throws Error if a node does not answer in time: `responses` holds what the others answered
+   * @throws Error if a node does not answer in time: `responses` holds what the others answered;
+   * at once, with the code `ERR_SIO_REDIS_QUEUE_FULL`, if the queue has no room for the request
    */
   countSockets(opts?: SocketSelection): Promise<number>;
   /**
@@ -657,8 +662,8 @@ type EventArgs<Listener> = Listener extends (...args: infer Args) => any ? Args 
 
 /**
  * Options of an emitter. An object for `createAdapter` can be used. `streamName`, `streamCount`,
- * `maxLen`, `maxAge`, `onlyPlaintext` and `publishQueueBytes` need the servers' values. The others have no
- * effect. `maxLen` is 100_000 by default: what an emitter trims is gone for all servers.
+ * `maxLen`, `maxAge`, `onlyPlaintext` and `publishQueueBytes` have an effect, and the first four need the
+ * servers' values. `maxLen` is 100_000 by default: what an emitter trims is gone for all servers.
  */
 export interface RedisStreamsEmitterOptions extends RedisStreamsAdapterOptions {}
 

@@ -84,6 +84,7 @@ describe("options", () => {
       resolveOptions(given, { warn() {}, ofClient: of }).readFrom;
     assert.equal(resolve(undefined), "replica");
     assert.equal(resolve({ readFrom: "master" }), "master");
+    assert.equal(resolve({ readFrom: "nearest" }), "nearest");
     assert.equal(resolve({}, /** @type {any} */ ({ readFrom: undefined })), "master");
   });
 
@@ -172,7 +173,7 @@ describe("options", () => {
     for (const [given, timeout, interval] of /** @type {[object, number, number][]} */ ([
       [{ heartbeatInterval: 100, heartbeatTimeout: 100 }, 100, 100],
       [{ heartbeatTimeout: 3_000 }, 3_000, 5_000],
-      [{ heartbeatInterval: 10_000 }, 10_000, 10_000],
+      [{ heartbeatInterval: 20_000, heartbeatTimeout: 10_000 }, 10_000, 20_000],
     ])) {
       assert.throws(() => resultOf(given), {
         name: "RangeError",
@@ -194,6 +195,17 @@ describe("options", () => {
       resultOf({ heartbeatInterval: 1, heartbeatTimeout: 2 }).options.heartbeatTimeout,
       2,
     );
+  });
+
+  test("a heartbeat's time-out is twice as long as a long interval", () => {
+    for (const [heartbeatInterval, timeout] of [
+      [1, 10_000],
+      [5_000, 10_000],
+      [10_000, 20_000],
+      [2 ** 31 - 2, 2 ** 31 - 1],
+    ]) {
+      assert.equal(resultOf({ heartbeatInterval }).options.heartbeatTimeout, timeout);
+    }
   });
 
   test("are an object", () => {

@@ -9,6 +9,7 @@
 const assert = require("node:assert/strict");
 const { performance } = require("node:perf_hooks");
 const { test } = require("node:test");
+const { setImmediate: turn } = require("node:timers/promises");
 const { encodeMsgpack } = require("../lib/codec");
 const { Recovery } = require("../lib/recovery");
 
@@ -18,15 +19,27 @@ class Returns {
   /** @type {Map<string, any[]>} what each socket was sent before its CONNECT */
   sent = new Map();
 
-  constructor() {
+  /** How often another node was asked for. */
+  asked = 0;
+
+  /** @param {object} [sessions] replaces what the engine does with sessions */
+  constructor(sessions) {
     const server = { opts: { connectionStateRecovery: { maxDisconnectionDuration: 120_000 } } };
     const nsp = { name: "/", server, sockets: this.sockets };
     const restore = async (/** @type {string} */ _nsp, /** @type {string} */ pid) => ({
       session: encodeMsgpack({ sid: pid, pid, rooms: [pid, `room of ${pid}`], data: {} }),
       missed: [],
+      generation: 2,
       position: "1-0",
     });
-    const engine = { sessions: { restore, end() {}, drop() {}, refuse() {} } };
+    const countSubscribers = () => {
+      this.asked++;
+      return new Promise(() => {});
+    };
+    const engine = {
+      sessions: { restore, end() {}, drop() {}, refuse() {}, ...sessions },
+      countSubscribers,
+    };
     const options = /** @type {any} */ ({ liveSessions: false, heartbeatTimeout: 10_000 });
     this.recovery = new Recovery({ nsp }, /** @type {any} */ (engine), options);
   }
@@ -43,7 +56,7 @@ class Returns {
     const sent = [];
     this.sent.set(sid, sent);
     const packet = (/** @type {any} */ { data }) => sent.push(data[0]);
-    this.sockets.set(sid, { packet, conn: {} });
+    this.sockets.set(sid, { id: sid, pid: sid, packet, conn: {} });
     this.recovery.join(sid, [sid], new Map());
   }
 
@@ -97,4 +110,53 @@ test("a packet for others costs the same however many sockets arrive", async () 
   await cost(2); // warms up
   const [few, many] = [await cost(2), await cost(4_000)];
   assert.ok(many < 50 * few, `${many} ms with 4,000 sockets, ${few} ms with 2`);
+});
+
+test("a restore costs the same however many sockets arrive", async () => {
+  const returns = new Returns();
+  let next = 0;
+  /** @param {number} count @returns {Promise<number>} ms */
+  const arrive = async (count) => {
+    const start = performance.now();
+    for (let i = 0; i < count; i++) {
+      await returns.arrive(`s${next++}`);
+    }
+    return performance.now() - start;
+  };
+  await arrive(1_000); // warms up
+  const few = await arrive(1_000);
+  await arrive(20_000);
+  const many = await arrive(1_000);
+  for (let i = 0; i < next; i++) {
+    returns.connect(`s${i}`);
+  }
+  assert.ok(many < 4 * few, `${many} ms behind 22,000 sockets, ${few} ms behind 1,000`);
+});
+
+test("a restore that learns after close() that another node has the session asks nobody", async () => {
+  /** @type {(answer: object) => void} */
+  let answer = () => {};
+  const returns = new Returns({
+    restore: () => new Promise((resolve) => (answer = resolve)),
+  });
+  const restored = returns.recovery.restore("a", "1-0");
+  await turn();
+  returns.recovery.close();
+  answer({ kind: "owned", owner: "0123456789abcdef" });
+  await assert.rejects(restored, /the adapter is closed/);
+  assert.equal(returns.asked, 0);
+});
+
+test("a session that has no record in Redis is not deleted there", async () => {
+  /** @type {string[]} */
+  const dropped = [];
+  const returns = new Returns({
+    drop: (/** @type {string} */ _nsp, /** @type {string} */ pid) => dropped.push(pid),
+  });
+  returns.connect("new");
+  returns.recovery.leaveAll("new");
+  await returns.arrive("restored");
+  returns.connect("restored");
+  returns.recovery.leaveAll("restored");
+  assert.deepEqual(dropped, ["restored"]);
 });

@@ -12,13 +12,13 @@ const { canBeSent, canEncode, hasRecipients } = require("./fan-out");
 const { HAND_OVER, HANDED_OVER } = require("./hand-over");
 const { isWellFormed } = require("./message-shape");
 const { OVERVIEW, OVERVIEW_RESPONSE, overviewAnswer, targetsOf } = require("./overview");
-const { closeRestWithServer } = require("./late-namespaces");
 const { emitToAll } = require("./listeners");
 const { LocalDelivery } = require("./local-delivery");
 const { Publisher } = require("./publisher");
 const { Recovery } = require("./recovery");
 const { Requests, isRequest } = require("./requests");
 const { encodeResponse } = require("./responses");
+const { closeRestWithServer, closeWithServer, warnIfAttachedAgain } = require("./server-close");
 const { takeOver } = require("./take-over");
 const { decodeTargets, encodeTargets } = require("./targets");
 const { tickOf } = require("./tick");
@@ -34,6 +34,9 @@ const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
  * @typedef {import("./events").LocalPart} LocalPart
  */
 
+/** @param {any} adapter */
+const isOurs = (adapter) => adapter instanceof RedisStreamsAdapter;
+
 class RedisStreamsAdapter extends ClusterAdapter {
   #engine;
   #options;
@@ -46,8 +49,6 @@ class RedisStreamsAdapter extends ClusterAdapter {
   #recovery;
   #publisher;
   #local;
-  /** The adapter that this one replaces, if `io.adapter()` was called late or again. */
-  #previous;
 
   /**
    * @param {any} nsp
@@ -56,19 +57,16 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   constructor(nsp, engine, options) {
     super(nsp);
-    this.#previous = nsp.adapter;
     this.#engine = engine;
     this.#options = options;
     // All namespaces of a node have one uid, so that nodes recognize each other in every namespace.
     // The field is read-only only in the types.
     /** @type {any} */ (this).uid = engine.uid;
-    this.#requests = new Requests(this, options.requestsVia, (asked) =>
-      engine.countSubscribers(nsp.name, asked),
-    );
+    this.#requests = new Requests(this, engine, options.requestsVia);
     if (nsp.server.opts.connectionStateRecovery) {
       this.#recovery = new Recovery(this, engine, options);
     }
-    this.#local = new LocalDelivery(this, this.#recovery);
+    this.#local = new LocalDelivery(this, engine.writes, this.#recovery);
     this.#namespace = engine.open(nsp.name, this.#recovery !== undefined, canEncode(nsp), {
       onEntry: (event) => this.#onEntry(event),
       onBroadcast: (event) => this.#onBroadcast(event),
@@ -81,6 +79,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     });
     const context = {
       nsp: nsp.name,
+      wantsOffsets: this.#recovery !== undefined,
       onReached: (/** @type {string | undefined} */ offset) => this.#reach(offset),
       hasRecipients: (/** @type {Targets} */ opts) => hasRecipients(this, opts),
     };
@@ -88,14 +87,11 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onlyPlaintext: options.onlyPlaintext,
       keepsDates: !canEncode(nsp),
     });
-  }
-
-  /** Called when the namespace has this adapter. */
-  init() {
+    // Not in init(): Socket.IO calls it since 4.8.2.
     this.#recovery?.prepare();
-    if (this.#previous !== undefined) {
-      takeOver(this, this.#previous);
-      this.#previous = undefined;
+    closeWithServer(nsp.server, isOurs);
+    if (nsp.adapter !== undefined) {
+      takeOver(this, nsp.adapter);
     }
   }
 
@@ -115,9 +111,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
 
   /** @param {import("./events").Broadcast} broadcast */
   #onBroadcast(broadcast) {
-    const { id } = broadcast;
-    this.#reach(id);
-    this.#local.sendEncoded(broadcast.encoded, broadcast, broadcast, id);
+    const offset = this.#recovery && broadcast.id;
+    this.#reach(offset);
+    this.#local.sendEncoded(broadcast.encoded, broadcast, broadcast, offset);
   }
 
   /** @param {import("../index").Loss} loss */
@@ -189,6 +185,10 @@ class RedisStreamsAdapter extends ClusterAdapter {
     if (type === HANDED_OVER) {
       return this.#recovery?.onHandedOver(message);
     }
+    if (type === MessageType.SERVER_SIDE_EMIT) {
+      // Its handlers may end connections or the process.
+      this.#engine.writeNow();
+    }
     this.onMessage(message, /** @type {any} */ (offset));
   }
 
@@ -213,13 +213,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   doPublish(message) {
     if (this.#options.requestsVia === "pubsub" && isRequest(message)) {
-      const payload = encodeMsgpack(message);
-      try {
-        this.#engine.request(this.nsp.name, payload);
-      } catch (error) {
-        return Promise.reject(error);
-      }
-      return Promise.resolve("");
+      return this.#requests.send(encodeMsgpack(message), message.data.requestId !== undefined);
     }
     return this.#publisher.publish(message.type, this.#publisher.encode(message));
   }
@@ -250,8 +244,11 @@ class RedisStreamsAdapter extends ClusterAdapter {
     return this.#publisher.broadcastThen(packet, opts, (offset, localPart) => {
       // A copy, because a broadcast of a parent namespace gives the same packet to each child, and each
       // child adds its own offset.
-      const original = () =>
-        this.#withOffset({ ...packet, nsp: this.nsp.name, data: [...packet.data] }, opts, offset);
+      const original = () => {
+        // Only that of an event is certain to be a list.
+        const data = Array.isArray(packet.data) ? [...packet.data] : packet.data;
+        return this.#withOffset({ ...packet, nsp: this.nsp.name, data }, opts, offset);
+      };
       if (localPart instanceof EncodedPacket) {
         const origin = { packet: original, tick };
         return this.#local.sendEncoded(localPart, opts, opts.flags ?? {}, offset, origin);
@@ -384,19 +381,26 @@ class RedisStreamsAdapter extends ClusterAdapter {
     if (this.sids.size === 0) {
       this.#namespace.setHasSockets(true);
       coalesceWrites(this.nsp.server.engine);
+      if (this.#closing) {
+        warnIfAttachedAgain(this);
+      }
     }
     // A recovered socket gets its rooms before the namespace has it.
     this.#engine.clientBuffers?.watch(this.nsp.sockets.get(id));
-    /** The new rooms, each with the entry up to which broadcasts to it did not come here.
-     * @type {Map<string, string | undefined>} */
-    const created = new Map();
+    /** The new rooms, each with the entry up to which broadcasts to it did not come here. Only recovery
+     * needs it, and a server has many rooms.
+     * @type {Map<string, string | undefined> | undefined} */
+    const created = this.#recovery && new Map();
     for (const room of rooms) {
       if (!this.rooms.has(room)) {
-        created.set(room, this.#tellRoom(room, true));
+        const leftOut = this.#tellRoom(room, true);
+        created?.set(room, leftOut);
       }
     }
     super.addAll(id, rooms);
-    this.#recovery?.join(id, rooms, created);
+    if (created) {
+      this.#recovery?.join(id, rooms, created);
+    }
   }
 
   /**
@@ -477,7 +481,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   close() {
     if (this.#closing === undefined) {
-      closeRestWithServer(this, (adapter) => adapter instanceof RedisStreamsAdapter);
+      closeRestWithServer(this, isOurs);
       this.#requests.close();
       const restored = this.#recovery?.close();
       const end = () => this.#engine.close(this.nsp.name, this.#namespace.handle);

@@ -2,8 +2,9 @@
 // Recovered sockets that are on their way through the middlewares. What they missed, and what comes
 // for them meanwhile, is kept until socket.io connects them.
 
-const { writeTogether } = require("./coalesce");
+const { endConnection } = require("./end-socket");
 const { sendDecodedTo, sendTo } = require("./fan-out");
+const { writeTogether } = require("./held-writes");
 const { noteSent } = require("./last-sent");
 const { offsetOf } = require("./missed");
 const { clearTimeout, setTimeout } = require("./timers");
@@ -30,6 +31,8 @@ const ARRIVAL_TIMEOUT = 45_000;
 class Arrivals {
   #nsp;
   #drop;
+  /** By private session ID. @type {Map<string, Arriving>} */
+  #ofSession = new Map();
   /** By socket ID. @type {Map<string, Arriving>} */
   #arriving = new Map();
   /** The arriving sockets in each room, so that {@link keep} finds those that a packet is for.
@@ -59,11 +62,7 @@ class Arrivals {
 
   /** @param {string} pid @returns {Arriving | undefined} */
   ofSession(pid) {
-    for (const arriving of this.#arriving.values()) {
-      if (arriving.session.pid === pid) {
-        return arriving;
-      }
-    }
+    return this.#ofSession.get(pid);
   }
 
   /**
@@ -86,6 +85,7 @@ class Arrivals {
       timer: setTimeout(() => this.#giveUp(arriving), ARRIVAL_TIMEOUT).unref(),
     };
     this.#arriving.set(session.sid, arriving);
+    this.#ofSession.set(session.pid, arriving);
   }
 
   /**
@@ -113,12 +113,13 @@ class Arrivals {
   }
 
   /** Forgets a socket that has come, or that never will. @param {Arriving} arriving */
-  remove({ session: { sid }, rooms, timer }) {
+  remove({ session: { sid, pid }, rooms, timer }) {
     clearTimeout(timer);
     for (const room of rooms) {
       this.leave(sid, room);
     }
     this.#arriving.delete(sid);
+    this.#ofSession.delete(pid);
   }
 
   /**
@@ -168,7 +169,7 @@ class Arrivals {
    * @returns {boolean} false if there is no socket yet
    */
   end({ session: { sid } }) {
-    const socket = this.#nsp._preConnectSockets?.get(sid);
+    const socket = this.#nsp._preConnectSockets.get(sid);
     if (socket === undefined) {
       return false;
     }
@@ -176,7 +177,7 @@ class Arrivals {
     // socket.io calls it once more when the middlewares are done. The client may be back by then, and
     // its socket has the same ID.
     socket._cleanup = () => {};
-    socket.conn.close();
+    endConnection(socket.conn);
     return true;
   }
 

@@ -3,6 +3,7 @@
 // that does not read without limit: https://github.com/socketio/socket.io/issues/4435
 
 const debug = require("./debug");
+const { isHeld } = require("./held-writes");
 const { setImmediate } = require("./timers");
 
 /** What a waiting packet takes besides its bytes, measured: objects of engine.io and Node.js. */
@@ -70,10 +71,11 @@ class ClientBuffer {
   #add(packet) {
     const { data, options } = packet;
     const waits = !this.#conn.transport.writable;
+    // A connection is held only if its transport is ready for more.
+    if ((!waits || isHeld(this.#conn)) && this.#sending === 0) {
+      this.#exemptSent = 0; // all that was sent has left
+    }
     if (!waits) {
-      if (this.#sending === 0) {
-        this.#exemptSent = 0; // all that was sent has left
-      }
       // A character has up to 3 bytes, in the text and in the frame.
       const mayBeLarge = (data?.length ?? 0) * 6 + PACKET_OVERHEAD > this.#limit;
       if (!mayBeLarge && !options?.isMissed) {
@@ -122,6 +124,11 @@ class ClientBuffer {
   }
 
   #judge() {
+    // What is held has not been offered to the network yet.
+    if (isHeld(this.#conn)) {
+      setImmediate(() => this.#judge());
+      return;
+    }
     this.#isJudging = false;
     const waiting = this.#waiting;
     if (waiting > this.#limit && this.#conn.readyState === "open") {

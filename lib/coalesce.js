@@ -37,28 +37,4 @@ function coalesceWrites(engine) {
   });
 }
 
-/**
- * Keeps what is written to a connection until the tick ends, and then hands it to the transport at once.
- * Otherwise the first packet would go alone: it would end a long-polling request that waits, and the
- * client would have the rest one request later.
- *
- * @param {any} conn
- */
-function writeTogether(conn) {
-  const { transport } = conn;
-  if (transport?.writable !== true || typeof conn.flush !== "function") {
-    return; // The transport is busy and keeps the packets anyway, or the engine is another one (Bun's).
-  }
-  // As during a write. What is volatile is discarded, as it is behind a packet that was just sent.
-  transport.writable = false;
-  nextTick(() => {
-    transport.writable = true;
-    if (transport.readyState === "open") {
-      conn.flush();
-    } else if (transport.res) {
-      transport.send([{ type: "noop" }]); // as engine.io ends the request of a connection that it closes
-    }
-  });
-}
-
-module.exports = { coalesceWrites, writeTogether };
+module.exports = { coalesceWrites, streamOf };

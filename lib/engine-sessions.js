@@ -3,6 +3,7 @@
 // the positions in the stream that a session notes.
 
 const debug = require("./debug");
+const { END } = require("./entry-ids");
 const { SharedPackets } = require("./shared-packets");
 
 /**
@@ -31,10 +32,27 @@ class EngineSessions {
   /**
    * @param {string} nsp
    * @returns {string} the ID of the last own entry that was delivered here while the stream could not
-   * be read
+   * be read; the highest ID while packets have no entry in the stream
    */
   deliveredAhead(nsp) {
     return this.#native.deliveredAhead(nsp);
+  }
+
+  /**
+   * @param {string} nsp
+   * @returns {boolean} whether packets are delivered here that have no entry in the stream
+   */
+  isLocalOnly(nsp) {
+    return this.deliveredAhead(nsp) === END;
+  }
+
+  /**
+   * @param {string} nsp
+   * @returns {string | undefined} stands for all packets without an entry that clients of this node have
+   * got; undefined if there were none
+   */
+  localMark(nsp) {
+    return this.#native.localMark(nsp) ?? undefined;
   }
 
   /**

@@ -7,6 +7,7 @@ const { decodeMsgpack } = require("./codec");
 const { CredentialRequests } = require("./credential-requests");
 const debug = require("./debug");
 const diagnostics = require("./diagnostics");
+const { EngineError, closedError, isRefusal } = require("./engine-error");
 const { EngineSessions } = require("./engine-sessions");
 const { BY_JS } = require("./events");
 const { Gathered } = require("./gathered");
@@ -24,6 +25,7 @@ const { warn, warnOfHandler } = require("./warnings");
  * @typedef {import("./events").LocalPart} LocalPart
  * @typedef {import("./connection").ConnectionSettings} ConnectionSettings
  * @typedef {import("./options").Options} Options
+ * @typedef {import("./native-binding").NativeSubscriberCount} SubscriberCount
  *
  * @typedef {object} NamespaceListener what the engine calls for an open namespace
  * @property {(event: EventOf<"entry">) => void} onEntry
@@ -41,6 +43,8 @@ const { warn, warnOfHandler } = require("./warnings");
  * @property {(error: Error | null, id?: string, localPart?: LocalPart) => void} end called once per
  * publish, in the stream's order: with the entry's ID and what is left to do here, or with an error if
  * it was not written
+ * @property {boolean} [wantsId] whether it needs the ID: a string that costs as much as the rest of the
+ * end
  */
 
 /**
@@ -54,22 +58,6 @@ const { warn, warnOfHandler } = require("./warnings");
  *   ask: (call: number) => void,
  * ) => Promise<EventOf<K>>} Call asks the engine for something that an event of this kind answers
  */
-
-/** An error of the engine, with its stable code. */
-class EngineError extends Error {
-  /**
-   * @param {{ code: string, message: string }} error
-   * @param {{ cause?: unknown }} [options]
-   */
-  constructor({ code, message }, options) {
-    super(message, options);
-    this.name = "SocketIORedisError";
-    this.code = code;
-  }
-}
-
-const closedError = () =>
-  new EngineError({ code: "ERR_SIO_REDIS_CLOSED", message: "the adapter is closed" });
 
 class Engine {
   #native;
@@ -129,6 +117,16 @@ class Engine {
 
   get ended() {
     return this.#ended;
+  }
+
+  /** What the slices of events write to clients. */
+  get writes() {
+    return this.#slices.writes;
+  }
+
+  /** Does the writes to clients that wait for the end of a slice. */
+  writeNow() {
+    this.#slices.writeNow();
   }
 
   /** Names this node, 16 hex digits; the same in all its namespaces. */
@@ -203,7 +201,7 @@ class Engine {
     this.#credentials.stop();
     this.#outage.stop();
     this.#native.release();
-    this.#calls.forEach(({ reject }) => reject(closedError()));
+    this.#calls.forEach(({ reject }) => reject(closedError("the adapter is closed")));
     this.#calls.clear();
     clearInterval(this.#keepAlive);
   }
@@ -245,14 +243,28 @@ class Engine {
   }
 
   /**
+   * Publishes a request, and counts the nodes that get it.
+   *
    * @param {string} nsp
    * @param {Uint8Array} payload msgpack of a whole message, for the other nodes
+   * @returns {Promise<SubscriberCount>}
+   * @throws {EngineError} if the request was not taken
    */
-  request(nsp, payload) {
+  requestAndCount(nsp, payload) {
+    const ask = (/** @type {number} */ call) => this.request(nsp, payload, call);
+    return this.#call("subscribers", ask).then(({ subscribers }) => subscribers);
+  }
+
+  /**
+   * @param {string} nsp
+   * @param {Uint8Array} payload msgpack of a whole message, for the other nodes
+   * @param {number} [call] answered by the number of nodes
+   */
+  request(nsp, payload, call) {
     // The request goes behind what is in the queue.
     this.#gathered.flush();
     try {
-      this.#native.request(nsp, payload);
+      this.#native.request(nsp, payload, call);
     } catch (error) {
       this.#warnOfFullQueue(/** @type {EngineError} */ (error));
       throw error;
@@ -324,11 +336,11 @@ class Engine {
    */
   #call(_kind, ask) {
     if (this.#ended) {
-      return Promise.reject(closedError());
+      return Promise.reject(closedError("the adapter is closed"));
     }
+    const call = this.#nextCall++ >>> 0;
+    ask(call);
     return new Promise((resolve, reject) => {
-      const call = this.#nextCall++ >>> 0;
-      ask(call);
       this.#calls.set(call, { resolve, reject });
       this.#keepAlive.ref();
     });
@@ -339,7 +351,11 @@ class Engine {
     return {
       broadcast: (broadcast) =>
         this.#namespaces.get(broadcast.namespace)?.listener.onBroadcast(broadcast),
-      published: (ticket, id, localPart) => this.#onPublished(ticket, localPart, id),
+      published: (ticket, ms, seq, localPart) => {
+        const published = this.#takePublished(ticket);
+        published?.end(null, published.wantsId ? `${ms}-${seq}` : undefined, localPart);
+      },
+      message: (namespace, payload) => this.#namespaces.get(namespace)?.listener.onPayload(payload),
       rare: (event) => this.#handle(event),
       thrown: (error) =>
         warnOfHandler("a handler has thrown while a message of the cluster was delivered", error),
@@ -358,10 +374,8 @@ class Engine {
     switch (event.kind) {
       case "entry":
         return this.#namespaces.get(event.namespace)?.listener.onEntry(event);
-      case "message":
-        return this.#namespaces.get(event.namespace)?.listener.onPayload(event.payload);
       case "published":
-        return this.#onPublished(event.ticket, BY_JS, event.id, event.error);
+        return this.#onPublished(event);
       case "done":
       case "subscribers":
       case "restored":
@@ -393,16 +407,19 @@ class Engine {
     }
   }
 
+  /** @param {EventOf<"published">} event */
+  #onPublished({ ticket, id, error }) {
+    const published = this.#takePublished(ticket, error);
+    published?.end(error ? new EngineError(error) : null, id, BY_JS);
+  }
+
   /**
    * @param {number} ticket
-   * @param {LocalPart} localPart
-   * @param {string} [id]
    * @param {import("./native-binding").NativeError} [error]
    */
-  #onPublished(ticket, localPart, id, error) {
-    const published = this.#publishes.take(ticket);
+  #takePublished(ticket, error) {
     this.#queueIsFull &&= error !== undefined;
-    published?.end(error ? new EngineError(error) : null, id, localPart);
+    return this.#publishes.take(ticket);
   }
 
   /** @param {number} call */
@@ -480,14 +497,4 @@ class Engine {
   }
 }
 
-/**
- * Whether the error is a refusal of the engine, with one of its codes.
- *
- * @param {any} error
- * @returns {error is EngineError}
- */
-function isRefusal(error) {
-  return String(error?.code).startsWith("ERR_SIO_REDIS_");
-}
-
-module.exports = { Engine, EngineError };
+module.exports = { Engine };

@@ -3,6 +3,8 @@
 
 /** Before every entry. */
 const START = "0-0";
+/** Behind every entry. */
+const END = "18446744073709551615-18446744073709551615";
 
 /** @param {string} text */
 const isEntryId = (text) => /^\d+-\d+$/.test(text);
@@ -28,4 +30,4 @@ function later(id, other) {
   return other !== undefined && isAfter(other, id) ? other : id;
 }
 
-module.exports = { START, isAfter, isEntryId, later };
+module.exports = { END, START, isAfter, isEntryId, later };

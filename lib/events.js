@@ -6,6 +6,7 @@ const { EncodedPacket, frameLength } = require("./encoded-packet");
 /** The kinds of events in a batch. */
 const RARE = 0;
 const BROADCAST = 1;
+const MESSAGE = 3;
 
 /** Bits of a broadcast's flags. */
 const VOLATILE = 1;
@@ -28,7 +29,6 @@ const WHOLE_SLAB = 0;
 const NO_ROOMS = new Set();
 
 /**
- * @typedef {import("./native-binding").NativeBatch} NativeBatch
  * @typedef {import("./native-binding").NativeEvent} NativeEvent
  * @typedef {Extract<NativeEvent, { kind: "entry" }>} NativeEntry
  *
@@ -67,28 +67,36 @@ class Broadcast {
 /**
  * @typedef {object} Handlers
  * @property {(broadcast: Broadcast) => void} broadcast
- * @property {(ticket: number, id: string, localPart: LocalPart) => void} published
+ * @property {(ticket: number, ms: number, seq: number, localPart: LocalPart) => void} published with
+ * both numbers of the entry's ID
+ * @property {(namespace: number, payload: Uint8Array) => void} message msgpack that came over PUB/SUB
  * @property {(event: NativeEvent) => void} rare
  * @property {(error: unknown) => void} thrown called if one of the others throws
  */
 
 /**
- * @param {NativeBatch} batch
- * @param {Float64Array} reused holds the batch's numbers, unless the batch brings its own
+ * @param {import("./batch-memory").Batch} batch
  * @param {Handlers} handlers
  * @param {{ begin(): void, end(handlers: Handlers): void }} [turn] called around each event
  * @returns {number} how many events it had
  */
-function unpack(batch, reused, handlers, turn) {
-  const { length, numbers = reused, names = "", texts = NONE, frames = NONE } = batch;
-  const { attachments = NO_BYTES, rare = NONE } = batch;
+function unpack(batch, handlers, turn) {
+  const { numbers, length = numbers.length, names = "", texts = NONE, frames = NONE } = batch;
+  const { framesAt = 0, attachments = NO_BYTES, rare = NONE } = batch;
   let at = 0;
   let nameAt = 0;
   let slab = 0;
   let textAt = 0;
-  let frameAt = 0;
+  let frameAt = framesAt;
   let attachmentAt = 0;
   let rareAt = 0;
+
+  /** @param {number} length */
+  const takeAttachment = (length) => {
+    const start = attachmentAt;
+    attachmentAt += length;
+    return attachments.subarray(start, attachmentAt);
+  };
 
   /** @param {number} count @param {number} lengths index of the names' lengths in `numbers` */
   const takeNames = (count, lengths) => {
@@ -125,9 +133,7 @@ function unpack(batch, reused, handlers, turn) {
       return new EncodedPacket(parts, frames[slab], start, frameAt);
     }
     for (; count > 0; count--) {
-      const end = attachmentAt + numbers[at++];
-      parts.push(attachments.subarray(attachmentAt, end));
-      attachmentAt = end;
+      parts.push(takeAttachment(numbers[at++]));
     }
     return new EncodedPacket(parts);
   };
@@ -153,12 +159,16 @@ function unpack(batch, reused, handlers, turn) {
   };
 
   const takePublished = () => {
-    const ticket = numbers[at + 1];
-    const id = `${numbers[at + 2]}-${numbers[at + 3]}`;
-    const part = numbers[at + 4];
+    const start = at;
+    const part = numbers[start + 4];
     at += 5;
     const withoutPacket = part === PART_FOR_NOBODY ? FOR_NOBODY : BY_JS;
-    handlers.published(ticket, id, part === PART_PACKET ? takePacket() : withoutPacket);
+    handlers.published(
+      numbers[start + 1],
+      numbers[start + 2],
+      numbers[start + 3],
+      part === PART_PACKET ? takePacket() : withoutPacket,
+    );
   };
 
   let count = 0;
@@ -172,6 +182,10 @@ function unpack(batch, reused, handlers, turn) {
       } else if (kind === RARE) {
         at += 1;
         handlers.rare(rare[rareAt++]);
+      } else if (kind === MESSAGE) {
+        const start = at;
+        at += 3;
+        handlers.message(numbers[start + 1], takeAttachment(numbers[start + 2]));
       } else {
         takePublished();
       }

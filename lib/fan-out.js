@@ -1,5 +1,5 @@
 "use strict";
-// Sends a packet that the engine has encoded to its local recipients.
+// Sends a packet, encoded once, to its local recipients.
 
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
@@ -13,6 +13,11 @@ const stockBroadcast = InMemoryAdapter.broadcast;
 /**
  * @typedef {import("./targets").Targets} Targets
  * @typedef {import("./encoded-packet").EncodedPacket} EncodedPacket
+ *
+ * @typedef {object} Encoded an {@link EncodedPacket}, or a packet that the namespace's parser has encoded
+ * @property {any} parts
+ * @property {any} [frames]
+ * @property {(nsp: any) => any} decode
  */
 
 /** The encode() of each parser, as it was when a namespace was opened. @type {WeakMap<object, any>} */
@@ -42,14 +47,19 @@ function isStock(encoder, server) {
   return encoder.encode === stockEncode.get(server._parser.Encoder);
 }
 
+/** False if the support for uWebSockets.js has replaced it, which it may do at any time. */
+function isStockBroadcast() {
+  return InMemoryAdapter.broadcast === stockBroadcast;
+}
+
 /**
  * Whether encoded packets may bypass `Adapter.prototype.broadcast` and the encoder. They may not if one
- * of them was replaced; the support for uWebSockets.js replaces the first at any time.
+ * of them was replaced.
  *
  * @param {any} adapter
  */
 function canFanOut({ encoder, nsp }) {
-  return InMemoryAdapter.broadcast === stockBroadcast && isStock(encoder, nsp.server);
+  return isStockBroadcast() && isStock(encoder, nsp.server);
 }
 
 /**
@@ -91,7 +101,9 @@ function sendTo(socket, encoded) {
  * @param {any} packet
  */
 function sendDecodedTo(socket, packet) {
-  socket.notifyOutgoingListeners?.(packet);
+  if (socket._anyOutgoingListeners?.length) {
+    notify(socket, packet);
+  }
   socket.packet(packet, { isMissed: true });
 }
 
@@ -110,16 +122,32 @@ function notify(socket, packet) {
 }
 
 /**
+ * Lets the namespace's parser encode a packet, as the in-memory adapter does.
+ *
+ * @param {any} adapter
+ * @param {any} packet
+ * @returns {Encoded}
+ */
+function encode(adapter, packet) {
+  packet.nsp = adapter.nsp.name;
+  const made = { wsPreEncodedFrame: undefined };
+  const parts = adapter._encode(packet, made);
+  return { parts, frames: made.wsPreEncodedFrame, decode: () => packet };
+}
+
+/**
  * Sends an encoded packet to its local recipients.
  *
  * @param {any} adapter
- * @param {EncodedPacket} encoded
+ * @param {Encoded} encoded
  * @param {Targets} opts
  * @param {{ volatile?: boolean, compress?: boolean }} flags
- * @param {import("./local-delivery").Origin} [origin]
- * @param {string} [offset] if clients get the packet again that come back without it
+ * @param {import("./local-delivery").Origin | undefined} origin
+ * @param {{ offset?: string } | undefined} note if the recipients must remember that they were sent the
+ * packet: its offset, if it has one
+ * @param {import("./held-writes").HeldWrites} writes
  */
-function fanOut(adapter, encoded, opts, { volatile, compress }, origin, offset) {
+function fanOut(adapter, encoded, opts, { volatile, compress }, origin, note, writes) {
   const { parts } = encoded;
   const tick = origin?.tick?.hasVolatile ? origin.tick : undefined;
   /** @type {any} */
@@ -130,8 +158,8 @@ function fanOut(adapter, encoded, opts, { volatile, compress }, origin, offset) 
    * iteration then meets the socket twice. @type {Set<any> | undefined} */
   let notified;
   const send = (/** @type {any} */ socket) => {
-    if (offset !== undefined) {
-      noteSent(socket, offset);
+    if (note !== undefined) {
+      noteSent(socket, note.offset);
     }
     packetOpts ??= { preEncoded: true, volatile, compress, wsPreEncodedFrame: encoded.frames };
     if (socket._anyOutgoingListeners?.length) {
@@ -140,10 +168,13 @@ function fanOut(adapter, encoded, opts, { volatile, compress }, origin, offset) 
         return;
       }
       notified.add(socket);
-      packet ??= origin?.packet() ?? encoded.decode(adapter.nsp);
+      packet ??= origin?.packet?.() ?? encoded.decode(adapter.nsp);
       notify(socket, packet);
     }
     if (tick === undefined || tick.mayWrite(socket.client, Boolean(volatile))) {
+      if (!volatile) {
+        writes.hold(socket.client.conn);
+      }
       socket.client.writeToEngine(parts, packetOpts);
     }
   };
@@ -203,8 +234,10 @@ module.exports = {
   canBeSent,
   canEncode,
   canFanOut,
+  encode,
   fanOut,
   hasRecipients,
+  isStockBroadcast,
   sendTo,
   sendDecodedTo,
 };

@@ -3,6 +3,7 @@
 // written when its socket has connected, soon after its rooms have changed, and, since nobody tells
 // when `socket.data` changes, looked at while its client sends something.
 
+const { unwatch, watch } = require("./client-activity");
 const { encodeMsgpack } = require("./codec");
 const debug = require("./debug");
 const { clearInterval, now, setImmediate, setInterval, setTimeout } = require("./timers");
@@ -16,8 +17,14 @@ const INTERVAL = 5_000;
 const UNCHANGED = 60_000;
 /** Sessions that are not written for this long expire an hour later, ms. */
 const RENEWAL = 30 * 60_000;
-/** The most sessions that are written together: then other callbacks of the event loop run. */
+/** The most sessions that are written together, and about the longest time to encode sessions, ms: then
+ * other callbacks of the event loop run. Data may be large, and user code runs in it (`toJSON`, getters). */
 const SLICE = 200;
+const SLICE_TIME = 10;
+
+/** The generations of sessions, by socket: a socket may move to another adapter (`take-over.js`).
+ * @type {WeakMap<object, number>} */
+const generations = new WeakMap();
 
 /**
  * @typedef {object} LiveSession
@@ -35,6 +42,7 @@ const SLICE = 200;
 
 class LiveSessions {
   #write;
+  #isLocalOnly;
   #isOn;
   /** The sockets that are connected, by ID: first the one whose session was written longest ago.
    * @type {Map<string, LiveSession>} */
@@ -45,7 +53,13 @@ class LiveSessions {
   #changed = new Set();
   /** Sockets whose client has sent something since their session was written. @type {Set<string>} */
   #active = new Set();
+  /** Those at which the look that is under way has not looked yet. @type {Set<string>} */
+  #unseen = new Set();
+  /** Sockets whose session was written while packets had no entries in the stream: nobody would be
+   * recovered by it. @type {Set<string>} */
+  #unusable = new Set();
   #isWriting = false;
+  #isLooking = false;
   /** When sessions were last written, ms. */
   #wroteAt = -PAUSE;
   /** @type {NodeJS.Timeout | undefined} */
@@ -53,11 +67,13 @@ class LiveSessions {
 
   /**
    * @param {boolean} isOn false: sessions are only numbered
-   * @param {(states: State[]) => void} write
+   * @param {(states: State[]) => boolean} write returns whether a client can be recovered by them
+   * @param {() => boolean} isLocalOnly whether packets have no entries in the stream now
    */
-  constructor(isOn, write) {
+  constructor(isOn, write, isLocalOnly) {
     this.#isOn = isOn;
     this.#write = write;
+    this.#isLocalOnly = isLocalOnly;
   }
 
   /**
@@ -68,17 +84,18 @@ class LiveSessions {
     const onData = () => this.#active.add(socket.id);
     const live = {
       socket,
-      generation: generation ?? 1,
+      generation: generation ?? generations.get(socket) ?? 1,
       isNew: generation === undefined,
       writtenAt: 0,
       onData,
     };
+    generations.set(socket, live.generation);
     this.#sessions.set(socket.id, live);
     this.#sids.set(socket.pid, socket.id);
     if (this.#isOn) {
       // The handlers of the connection may set `socket.data` after waiting for something.
       this.#active.add(socket.id);
-      socket.conn.on("data", onData);
+      watch(socket.conn, onData);
       this.#timer ??= setInterval(() => this.#look(), INTERVAL).unref();
       this.change(socket.id);
     }
@@ -133,13 +150,13 @@ class LiveSessions {
   remove(sid) {
     const live = this.#sessions.get(sid);
     if (live !== undefined) {
-      if (this.#isOn) {
-        live.socket.conn.off("data", live.onData);
-      }
+      unwatch(live.socket.conn, live.onData);
       this.#sessions.delete(sid);
       this.#sids.delete(live.socket.pid);
       this.#changed.delete(sid);
       this.#active.delete(sid);
+      this.#unseen.delete(sid);
+      this.#unusable.delete(sid);
     }
     if (this.#sessions.size === 0) {
       this.close();
@@ -150,6 +167,7 @@ class LiveSessions {
   close() {
     clearInterval(this.#timer);
     this.#timer = undefined;
+    this.#sessions.forEach(({ socket, onData }) => unwatch(socket.conn, onData));
   }
 
   #writeSome() {
@@ -157,7 +175,7 @@ class LiveSessions {
     const states = [];
     this.#wroteAt = now();
     for (const sid of this.#changed) {
-      if (states.length === SLICE) {
+      if (states.length === SLICE || now() >= this.#wroteAt + SLICE_TIME) {
         break;
       }
       this.#changed.delete(sid);
@@ -166,14 +184,20 @@ class LiveSessions {
       this.#sessions.delete(sid);
       this.#sessions.set(sid, live);
       live.writtenAt = this.#wroteAt;
+      this.#unusable.delete(sid);
       const encoded = encode(live.socket);
       live.written = hashOf(encoded);
       if (encoded) {
         states.push({ live, encoded });
       }
     }
-    this.#write(states);
-    states.forEach(({ live }) => (live.isNew = false));
+    const isUsable = this.#write(states);
+    for (const { live } of states) {
+      live.isNew = false;
+      if (!isUsable) {
+        this.#unusable.add(live.socket.id);
+      }
+    }
     this.#isWriting = this.#changed.size > 0;
     if (this.#isWriting) {
       setImmediate(() => this.#writeSome());
@@ -182,20 +206,39 @@ class LiveSessions {
 
   /** Writes the sessions again that may be out of date, or would expire. */
   #look() {
-    const unchanged = now() - UNCHANGED;
-    for (const sid of this.#active) {
-      const live = this.#sessions.get(sid);
-      if (live && (live.writtenAt < unchanged || live.written !== hashOf(encode(live.socket)))) {
-        this.change(sid);
-      }
-    }
+    this.#active.forEach((sid) => this.#unseen.add(sid));
     this.#active.clear();
+    if (!this.#isLooking) {
+      this.#lookAtSome();
+    }
+    if (this.#unusable.size > 0 && !this.#isLocalOnly()) {
+      this.#unusable.forEach((sid) => this.change(sid));
+    }
     const before = now() - RENEWAL;
     for (const [sid, { writtenAt }] of this.#sessions) {
       if (writtenAt > before) {
         break;
       }
       this.change(sid);
+    }
+  }
+
+  #lookAtSome() {
+    const start = now();
+    for (const sid of this.#unseen) {
+      this.#unseen.delete(sid);
+      const live = /** @type {LiveSession} */ (this.#sessions.get(sid));
+      const isOld = live.writtenAt < start - UNCHANGED;
+      if (isOld || live.written !== hashOf(encode(live.socket))) {
+        this.change(sid);
+      }
+      if (now() >= start + SLICE_TIME) {
+        break;
+      }
+    }
+    this.#isLooking = this.#unseen.size > 0;
+    if (this.#isLooking) {
+      setImmediate(() => this.#lookAtSome());
     }
   }
 }

@@ -4,7 +4,7 @@
 
 const { ClusterAdapter } = require("socket.io-adapter");
 
-const { canFanOut, fanOut } = require("./fan-out");
+const { canFanOut, encode, fanOut, isStockBroadcast } = require("./fan-out");
 const { noteSent } = require("./last-sent");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
@@ -15,20 +15,23 @@ const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
  * @typedef {import("./targets").Targets} Targets
  *
  * @typedef {object} Origin what is known of a packet that was emitted here
- * @property {() => any} packet gives the packet as it was emitted, with its offset
+ * @property {() => any} [packet] gives the packet as it was emitted, with its offset
  * @property {import("./tick").Tick} [tick]
  */
 
 class LocalDelivery {
   #adapter;
   #recovery;
+  #writes;
 
   /**
    * @param {any} adapter
+   * @param {import("./held-writes").HeldWrites} writes
    * @param {import("./recovery").Recovery} [recovery]
    */
-  constructor(adapter, recovery) {
+  constructor(adapter, writes, recovery) {
     this.#adapter = adapter;
+    this.#writes = writes;
     this.#recovery = recovery;
   }
 
@@ -41,11 +44,10 @@ class LocalDelivery {
    */
   sendEncoded(encoded, opts, flags, offset, origin) {
     if (canFanOut(this.#adapter)) {
-      const isSentAgain = this.#recovery !== undefined && !flags.volatile;
-      fanOut(this.#adapter, encoded, opts, flags, origin, isSentAgain ? offset : undefined);
+      this.#fanOut(encoded, opts, flags, offset, origin);
     } else {
       const { rooms, except } = opts;
-      const packet = origin?.packet() ?? encoded.decode(this.#adapter.nsp);
+      const packet = origin?.packet?.() ?? encoded.decode(this.#adapter.nsp);
       this.#broadcast(packet, { rooms, except, flags }, offset, origin?.tick);
     }
     if (this.#recovery?.isExpecting && !flags.volatile) {
@@ -67,6 +69,18 @@ class LocalDelivery {
   }
 
   /**
+   * @param {import("./fan-out").Encoded} encoded
+   * @param {Targets} opts
+   * @param {{ volatile?: boolean, compress?: boolean, local?: boolean }} flags
+   * @param {string} [offset]
+   * @param {Origin} [origin]
+   */
+  #fanOut(encoded, opts, flags, offset, origin) {
+    const note = this.#isNoted(flags) ? { offset } : undefined;
+    fanOut(this.#adapter, encoded, opts, flags, origin, note, this.#writes);
+  }
+
+  /**
    * @param {any} packet
    * @param {Targets} opts
    * @param {string} [offset]
@@ -74,11 +88,25 @@ class LocalDelivery {
    */
   #broadcast(packet, opts, offset, tick) {
     const adapter = this.#adapter;
-    if (this.#recovery && !opts.flags?.volatile && !opts.flags?.local) {
+    const flags = opts.flags ?? {};
+    if (isStockBroadcast()) {
+      this.#fanOut(encode(adapter, packet), opts, flags, offset, { tick });
+      return;
+    }
+    if (this.#isNoted(flags)) {
       adapter.apply(opts, (/** @type {any} */ socket) => noteSent(socket, offset));
     }
     const targets = tick?.hasVolatile ? tick.withoutOccupied(adapter, opts) : opts;
     InMemoryAdapter.broadcast.call(adapter, packet, targets);
+  }
+
+  /**
+   * Whether clients that come back without the packet get it again.
+   *
+   * @param {{ volatile?: boolean, local?: boolean }} flags
+   */
+  #isNoted({ volatile, local }) {
+    return this.#recovery !== undefined && !volatile && !local;
   }
 }
 

@@ -7,6 +7,9 @@ const { MessageType } = require("socket.io-adapter");
 const { HAND_OVER, HANDED_OVER } = require("./hand-over");
 const { OVERVIEW, OVERVIEW_RESPONSE, isOverview, isSubject } = require("./overview");
 
+/** Packet type of the Socket.IO protocol. */
+const EVENT = 2;
+
 /** @param {any} value */
 const isObject = (value) => typeof value === "object" && value !== null;
 
@@ -26,7 +29,7 @@ const SHAPES = {
     hasTargets(opts) &&
     isObject(packet) &&
     Number.isInteger(packet.type) &&
-    Array.isArray(packet.data),
+    (packet.type !== EVENT || Array.isArray(packet.data)),
   [MessageType.SOCKETS_JOIN]: ({ opts, rooms }) => hasTargets(opts) && Array.isArray(rooms),
   [MessageType.SOCKETS_LEAVE]: ({ opts, rooms }) => hasTargets(opts) && Array.isArray(rooms),
   [MessageType.DISCONNECT_SOCKETS]: ({ opts }) => hasTargets(opts),

@@ -14,8 +14,11 @@ export declare class NativeEngine {
   open(nsp: string, recovery: boolean, encodes: boolean): NativeNamespace;
   /** The index of a namespace's stream, as in `lost` events. */
   streamIndex(nsp: string): number;
-  /** Publishes a request to the other nodes; `payload` is msgpack of the whole message. */
-  request(nsp: string, payload: Uint8Array): void;
+  /**
+   * Publishes a request to the other nodes; `payload` is msgpack of the whole message. With a
+   * `call`, it counts the nodes that listen as well. An event answers the call.
+   */
+  request(nsp: string, payload: Uint8Array, call?: number | undefined | null): void;
   /** Publishes an answer to one node; `payload` is msgpack of the whole message. */
   respond(nsp: string, uid: string, payload: Uint8Array): void;
   /** Counts the nodes that listen in a namespace. An event answers the call. */
@@ -41,6 +44,11 @@ export declare class NativeEngine {
    * read.
    */
   deliveredAhead(nsp: string): string;
+  /**
+   * Stands for all packets without an entry in the stream that clients of this node have got; null if
+   * there were none.
+   */
+  localMark(nsp: string): string | null;
   /** The ID of the entry behind which this node has begun to read a namespace's stream. */
   readSince(nsp: string): string;
   /**
@@ -81,12 +89,18 @@ export declare class NativeEngine {
   /** The provider has failed while no connection waited for it. */
   credentialsFailed(reason: string): void;
   /**
-   * Takes up to `most` events. Null means that the next event calls `wake` again. `numbers` takes
-   * the numbers of the batch if they fit.
+   * Takes up to `most` events. Null means that the next event calls `wake` again. A number means
+   * that everything was written to `memory`, and the frames to `frames` from `frames_at` on; it
+   * tells how many numbers there are.
    *
    * JS must have handled the events of the call before.
    */
-  drain(most: number, numbers: Float64Array): NativeBatch | null;
+  drain(
+    most: number,
+    memory: Uint8Array,
+    frames: Uint8Array,
+    framesAt: number,
+  ): number | NativeBatch | null;
   /**
    * The broadcasts at these places among those that a client missed, from its `restored` event.
    * Empty once the next batch was drained.
@@ -119,7 +133,7 @@ export declare function hasRoom(place: number, bytes: number): boolean;
 export interface NativeBatch {
   /** How many numbers there are. */
   length: number;
-  /** The events in order, as numbers. Absent if JS's own array holds them. */
+  /** The events in order, as numbers. Absent if JS's memory holds them. */
   numbers?: Float64Array;
   /** Names of rooms, concatenated. */
   names?: string;
@@ -127,7 +141,7 @@ export interface NativeBatch {
   texts?: Array<string>;
   /** The WebSocket frames of the same slabs. A packet with attachments has none. */
   frames?: Array<Buffer>;
-  /** The packets' attachments, concatenated. */
+  /** The packets' attachments and the payloads of messages, concatenated. */
   attachments?: Buffer;
   /** Events of all other kinds. */
   rare?: Array<NativeEvent>;
@@ -151,11 +165,6 @@ export type NativeEvent =
       id: string; /** The message's data, if it is JSON. */
       json?: string; /** The message's data, if it is msgpack. */
       msgpack?: Buffer;
-    }
-  | {
-      kind: "message"; /** The namespace's handle. */
-      namespace: number; /** msgpack of a whole message. */
-      payload: Buffer;
     }
   | {
       kind: "published"; /** The publish. */

@@ -4,7 +4,8 @@
 const { inspect } = require("node:util");
 
 /**
- * The names and defaults of all but `maxAge` and the last five are those of @socket.io/redis-streams-adapter.
+ * The names and defaults up to `heartbeatTimeout`, except `maxAge`, are those of
+ * @socket.io/redis-streams-adapter.
  *
  * @typedef {object} Options
  * @property {string} streamName
@@ -18,14 +19,14 @@ const { inspect } = require("node:util");
  * @property {string} sessionKeyPrefix
  * @property {boolean} onlyPlaintext
  * @property {number} heartbeatInterval ms
- * @property {number} heartbeatTimeout ms
+ * @property {number} heartbeatTimeout ms; the default is higher with a long `heartbeatInterval`
  * @property {number} publishQueueBytes limit of what waits to be published, bytes
  * @property {number} inboxBytes limit of what was read and waits for the JS thread, bytes
  * @property {boolean} expiredSessions whether it is told when the client of a session does not come back
  * @property {boolean} liveSessions whether sessions of connected clients are kept in Redis
  * @property {number} historyBytes limit of the history for connection state recovery, bytes
  * @property {number} clientBufferBytes limit of what waits for one client, bytes; 0: no limit
- * @property {"master" | "replica"} readFrom which servers the stream is read from
+ * @property {"master" | "replica" | "nearest"} readFrom which servers the stream is read from
  * @property {"pubsub" | "stream"} requestsVia how requests, answers and heartbeats travel
  */
 
@@ -109,7 +110,7 @@ const TABLE = {
   historyBytes: integer(64 * MIB, 0, MAX_SAFE),
   // 0: no limit, as in upstream. engine.io ends a client that reads nothing at its ping timeout.
   clientBufferBytes: integer(0, 0, MAX_SAFE),
-  readFrom: choice("master", "replica"),
+  readFrom: choice("master", "replica", "nearest"),
   requestsVia: choice("pubsub", "stream"),
   liveSessions: flag(true),
   expiredSessions: flag(false),
@@ -150,6 +151,10 @@ function resolveOptions(given, { warn, caller = "createAdapter", ofClient = {} }
     )
   );
   warnOfIgnored(resolved, warn, caller);
+  if (options.heartbeatTimeout === undefined) {
+    const twice = Math.min(2 * resolved.heartbeatInterval, MAX_INT32);
+    resolved.heartbeatTimeout = Math.max(resolved.heartbeatTimeout, twice);
+  }
   const { heartbeatInterval, heartbeatTimeout } = resolved;
   if (heartbeatTimeout <= heartbeatInterval) {
     throw coded(

@@ -2,15 +2,10 @@
 // Tracks what an emitter has emitted in all its namespaces, until it is written or has failed.
 
 const { encodeData } = require("./codec");
-const { EngineError } = require("./engine");
+const { CLOSED, EngineError, closedError } = require("./engine-error");
 const { warn } = require("./warnings");
 
 /** @typedef {import("./engine").Engine} Engine */
-
-const CLOSED = "ERR_SIO_REDIS_CLOSED";
-
-/** @param {string} message */
-const closedError = (message) => new EngineError({ code: CLOSED, message });
 
 /** The messages that were emitted between two flushes. */
 class Span {

@@ -15,6 +15,7 @@ const { FOR_NOBODY } = require("./events");
  *
  * @typedef {object} MessageContext what the messages of a namespace share
  * @property {string} nsp
+ * @property {boolean} wantsOffsets whether the messages need the IDs of their entries
  * @property {(offset?: string) => void} onReached called when a message has reached its turn
  * @property {(opts: Targets) => boolean} hasRecipients whether there may be some on this node
  */
@@ -50,12 +51,16 @@ class OwnMessage {
       : undefined;
   }
 
+  get wantsId() {
+    return this.#context.wantsOffsets;
+  }
+
   /**
    * Does the local part. The engine calls this when the turn of the message comes, or with the reason
    * why the message is not in the stream.
    *
    * @param {Error | null} error
-   * @param {string} [offset]
+   * @param {string} [offset] if it is known and {@link wantsId}
    * @param {LocalPart} [localPart]
    */
   end(error, offset, localPart) {

@@ -3,7 +3,7 @@
 // While one is open, this counts the living nodes again and again.
 
 const { PendingResponders } = require("./pending-responders");
-const { clearTimeout, setTimeout } = require("./timers");
+const { clearTimeout, now, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
 /** The first and the longest time between two counts, ms. */
@@ -14,7 +14,7 @@ const LONGEST_DELAY = 500;
  * @typedef {import("./native-binding").NativeSubscriberCount} SubscriberCount
  *
  * @typedef {object} Waiter the sender of the request
- * @property {(expected: number) => void} begin called with the number of answers to expect
+ * @property {(count: SubscriberCount) => void} begin called with the nodes whose answers to expect
  * @property {(uid: string, response: any) => boolean} accept true if no more answers are expected
  * from this node
  * @property {(uid?: string) => void} leave an awaited node is gone; without a uid, one that had not
@@ -50,7 +50,7 @@ class PendingRequest {
   /** @param {SubscriberCount} count */
   begin(count) {
     this.responders = new PendingResponders(count);
-    this.#waiter.begin(this.responders.expected);
+    this.#waiter.begin(count);
     this.#early.forEach(([uid, response]) => this.#accept(uid, response));
     this.#early = [];
     this.#completeIfSo();
@@ -109,14 +109,23 @@ class PendingRequests {
   #countSubscribers;
   /** @type {Promise<SubscriberCount> | undefined} */
   #count;
+  /** @type {SubscriberCount} */
+  #lastCount = { known: [], others: 0, present: [] };
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
+  /** When it is due, ms. */
+  #due = 0;
   #delay = FIRST_DELAY;
   #refreshing = false;
 
   /** @param {(asked: string[]) => Promise<SubscriberCount>} countSubscribers */
   constructor(countSubscribers) {
     this.#countSubscribers = countSubscribers;
+  }
+
+  /** The last known nodes, without this one. */
+  get lastCount() {
+    return this.#lastCount;
   }
 
   /**
@@ -126,8 +135,25 @@ class PendingRequests {
    * @returns {Promise<SubscriberCount>}
    */
   count() {
-    this.#count ??= this.#countSubscribers([]).finally(() => (this.#count = undefined));
-    return this.#count;
+    return this.#count ?? this.useCount(this.#countSubscribers([]));
+  }
+
+  /**
+   * The nodes are being counted already, together with a request.
+   *
+   * @param {Promise<SubscriberCount>} count
+   */
+  useCount(count) {
+    const noted = count.then((taken) => (this.#lastCount = taken));
+    const shared = noted.finally(() => {
+      if (this.#count === shared) {
+        this.#count = undefined;
+      }
+    });
+    this.#count = shared;
+    // An error is for those who wait for it, if anybody does.
+    shared.catch(() => {});
+    return shared;
   }
 
   /**
@@ -168,7 +194,7 @@ class PendingRequests {
   close(requestId) {
     this.#open.delete(requestId);
     if (this.#open.size === 0) {
-      clearTimeout(this.#timer);
+      this.#unschedule();
     }
   }
 
@@ -182,6 +208,7 @@ class PendingRequests {
     const asked = [...new Set(pending.flatMap(([, request]) => request.responders?.placed ?? []))];
     try {
       const count = await this.#countSubscribers(asked);
+      this.#lastCount = count;
       const present = new Map(asked.map((uid, i) => [uid, count.present[i]]));
       for (const [requestId, request] of pending) {
         // The request may have ended during the count.
@@ -196,12 +223,24 @@ class PendingRequests {
     this.#schedule();
   }
 
+  /** Looks again soon. A look that is due before stays: a further request does not put it off. */
   #schedule() {
-    clearTimeout(this.#timer);
-    if (this.#open.size > 0) {
-      this.#timer = setTimeout(() => this.refresh(), this.#delay).unref();
-      this.#delay = Math.min(this.#delay * 1.5, LONGEST_DELAY);
+    const due = now() + this.#delay;
+    if (this.#open.size === 0 || (this.#timer !== undefined && this.#due <= due)) {
+      return;
     }
+    this.#unschedule();
+    this.#due = due;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.refresh();
+    }, this.#delay).unref();
+    this.#delay = Math.min(this.#delay * 1.5, LONGEST_DELAY);
+  }
+
+  #unschedule() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 }
 

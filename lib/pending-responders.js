@@ -28,8 +28,6 @@ class PendingResponders {
       this.#awaited.add(uid);
     }
     this.#places = others;
-    /** The number of answers to expect. */
-    this.expected = known.length + others;
   }
 
   /** The uids that the next count must ask about by name; otherwise it counts them among the others. */

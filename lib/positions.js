@@ -2,7 +2,7 @@
 // The positions in the stream that a session notes beside upstream's fields. They are read once for
 // sessions that are written together.
 
-const { START, later } = require("./entry-ids");
+const { END, START, later } = require("./entry-ids");
 const { lastSentTo } = require("./last-sent");
 
 class Positions {
@@ -10,6 +10,7 @@ class Positions {
   #nsp;
   #begin;
   #deliveredAhead;
+  #localMark;
   /** @type {Map<string, string | undefined>} */
   #sentUpTo = new Map();
 
@@ -23,13 +24,20 @@ class Positions {
     // The client may have connected before this node knew where its reading begins.
     this.#begin = sessions.readSince(nsp);
     this.#deliveredAhead = sessions.deliveredAhead(nsp);
+    this.#localMark = sessions.localMark(nsp);
+  }
+
+  /** Whether packets have no entries in the stream. Nobody can tell which of them a client has got that
+   * leaves meanwhile. */
+  get areLocalOnly() {
+    return this.#deliveredAhead === END;
   }
 
   /**
-   * Of a session: for each room the last entry before the socket joined it, since earlier broadcasts to
+   * Of a session: its namespace, since another one has middlewares of its own; for each room the last entry before the socket joined it, since earlier broadcasts to
    * the room were not for this client; what the client was sent; the last offset that was sent before
    * the CONNECT, and the last own entry that was delivered while the stream could not be read (see
-   * `doubtAbout` in lib/recovery.js).
+   * `doubtAbout` in lib/recovery.js); and which packets without an entry it has got.
    *
    * @param {object} session
    * @param {string} session.sid
@@ -43,11 +51,14 @@ class Positions {
     const since = Array.from(rooms, began);
     const sent = socket && this.#sent(socket, began(sid));
     const deliveredAhead = this.#deliveredAhead;
+    const localMark = this.#localMark;
     return {
+      nsp: this.#nsp,
       since,
       ...sent,
       ...(ahead !== undefined && { ahead }),
       ...(deliveredAhead !== START && { deliveredAhead }),
+      ...(localMark !== undefined && { localMark }),
     };
   }
 

@@ -60,6 +60,7 @@ class Publisher {
   publish(type, encoded) {
     return new Promise((resolve, reject) => {
       this.#engine.publish(this.#namespace, type, encoded, {
+        wantsId: true,
         end: (error, id) => (error ? reject(error) : resolve(id)),
       });
     });

@@ -4,19 +4,20 @@
 
 const { Arrivals } = require("./arrivals");
 const { decodeMsgpack, encodeAsIs, encodeMsgpack, joinMaps } = require("./codec");
+const { endSocket } = require("./end-socket");
 const { START, isAfter, later } = require("./entry-ids");
 const { HandOver } = require("./hand-over");
 const { LiveSessions } = require("./live-sessions");
 const { toOutgoing } = require("./missed");
 const { Positions } = require("./positions");
+const { keepPreConnectSockets } = require("./pre-connect-sockets");
 const { NO_OFFSET, recoverWithoutOffset } = require("./recover-without-offset");
+const { connectWithoutSession } = require("./refused-sessions");
 const { sessionLifetime } = require("./session-lifetime");
 const { setImmediate, setTimeout } = require("./timers");
 const { turnAway, turnAwayLate } = require("./turn-away");
 const { warnOfHandler } = require("./warnings");
 
-/** Packet type of the Socket.IO protocol. */
-const DISCONNECT = 1;
 /** How long a server that closes waits for restores, ms: what they have taken goes back to Redis. */
 const CLOSING = 5_000;
 /** socket.io's session IDs have 20 of these characters. The client chooses a part of a key with them. */
@@ -27,6 +28,18 @@ const PID = /^[\w-]{1,128}$/;
  * @typedef {import("./shared-packets").Missed} Missed
  * @typedef {import("./missed").Outgoing} Outgoing
  */
+
+/** What a session has beside upstream's fields (see `Positions.of`). */
+const OURS = [
+  "nsp",
+  "since",
+  "ahead",
+  "deliveredAhead",
+  "localMark",
+  "lastSent",
+  "sentUpTo",
+  "generation",
+];
 
 class Recovery {
   #adapter;
@@ -64,8 +77,10 @@ class Recovery {
     this.#engine = engine;
     const { maxDisconnectionDuration } = nsp.server.opts.connectionStateRecovery;
     this.#lifetime = sessionLifetime(maxDisconnectionDuration);
-    this.#live = new LiveSessions(liveSessions && this.#lifetime > 0, (states) =>
-      this.#write(states),
+    this.#live = new LiveSessions(
+      liveSessions && this.#lifetime > 0,
+      (states) => this.#write(states),
+      () => engine.sessions.isLocalOnly(nsp.name),
     );
     this.#arrivals = new Arrivals(nsp, (session) => this.#refuse(session));
     this.#handOver = new HandOver(adapter, heartbeatTimeout, (asked) =>
@@ -73,8 +88,10 @@ class Recovery {
     );
   }
 
-  /** Called when the namespace has the adapter. */
+  /** Called once, when the adapter is complete. */
   prepare() {
+    keepPreConnectSockets(this.#nsp);
+    connectWithoutSession(this.#nsp);
     recoverWithoutOffset(this.#nsp);
     turnAwayLate(this.#nsp);
   }
@@ -141,8 +158,8 @@ class Recovery {
     }
     this.#joined.delete(sid);
     const live = this.#live.remove(sid);
-    if (live) {
-      // Not for a reason for which socket.io keeps sessions.
+    if (live && !live.isNew) {
+      // Not for a reason for which socket.io keeps sessions. A new session has no record yet.
       this.#engine.sessions.drop(this.#nsp.name, live.socket.pid, live.generation, this.#lifetime);
     }
   }
@@ -154,8 +171,11 @@ class Recovery {
    */
   persist(session) {
     const socket = this.#nsp.sockets.get(session.sid);
-    if (socket && this.#released.has(socket)) {
-      return;
+    if (socket) {
+      if (this.#released.has(socket)) {
+        return;
+      }
+      this.#released.add(socket);
     }
     const live = this.#live.remove(session.sid);
     const positions = this.#positionsOf(session, socket, this.#readPositions());
@@ -181,6 +201,7 @@ class Recovery {
    * Writes the sessions of connected sockets.
    *
    * @param {import("./live-sessions").State[]} states
+   * @returns {boolean} false if no client can be recovered by them
    */
   #write(states) {
     const positions = this.#readPositions();
@@ -196,6 +217,7 @@ class Recovery {
       return { pid, generation, isNew, end };
     });
     this.#engine.sessions.keep(this.#nsp.name, sessions, Buffer.concat(all), this.#lifetime);
+    return !positions.areLocalOnly;
   }
 
   /** Writes the sessions of all connected sockets again, since Redis may have lost them. */
@@ -303,6 +325,7 @@ class Recovery {
     this.#throwIfClosed();
     let restored = await this.#engine.sessions.restore(this.#nsp.name, pid, offset);
     while (restored.kind === "owned") {
+      this.#throwIfClosed();
       // The client was connected to another node, which may not have noticed yet that it has gone.
       const { owner } = restored;
       const verdict = await this.#handOver.ask(owner, pid, offset);
@@ -347,10 +370,7 @@ class Recovery {
         // The client could not be recovered (see `restore`), and the socket may be in use.
         return false;
       }
-      // A client that still listens here, such as a second tab with the same session, learns that it
-      // is disconnected, and does not fight for the session.
-      socket.packet({ type: DISCONNECT });
-      socket._onclose("transport close");
+      endSocket(socket);
       return true;
     }
     const arriving = this.#arrivals.ofSession(pid);
@@ -393,8 +413,7 @@ class Recovery {
     if (socket) {
       this.#live.remove(socket.id);
       this.#released.add(socket);
-      socket.packet({ type: DISCONNECT });
-      socket._onclose("transport close");
+      endSocket(socket);
     }
   }
 
@@ -433,12 +452,7 @@ class Recovery {
     });
     const packets = missed.flatMap((broadcast) => toOutgoing(broadcast, since, this.#nsp.name));
     this.#arrivals.expect({ ...session }, offset, since, packets);
-    delete session.since;
-    delete session.ahead;
-    delete session.deliveredAhead;
-    delete session.lastSent;
-    delete session.sentUpTo;
-    delete session.generation;
+    OURS.forEach((field) => delete session[field]);
     // socket.io would send these before the middlewares run, and a client that the middlewares refuse
     // would keep them. So `join` sends them, when the middlewares have accepted the socket.
     session.missedPackets = [];

@@ -2,13 +2,12 @@
 // Requests to the other nodes: fetchSockets, serverSideEmit and broadcasts with acknowledgements. A
 // request ends when all living nodes have answered.
 
-const { randomBytes } = require("node:crypto");
 const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 
 const { OF_SOCKETS, OVERVIEW, localOverview } = require("./overview");
 const { encodeTargets } = require("./targets");
 const { PendingRequests } = require("./pending-requests");
-const { clearTimeout, nextTick, setTimeout } = require("./timers");
+const { clearTimeout, nextTick, now, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
@@ -22,7 +21,6 @@ const ORDER_TIMEOUT = 1_000;
 const COUNT_TIMEOUT = 5_000;
 
 /**
- * @typedef {import("./native-binding").NativeSubscriberCount} SubscriberCount
  * @typedef {import("./targets").Targets} Targets
  *
  * @typedef {object} Answers what a request has collected; also what `adapter.requests` holds
@@ -35,6 +33,10 @@ const COUNT_TIMEOUT = 5_000;
  * @property {(reason: string) => void} giveUp
  */
 
+/** Numbers the requests of this process: all its namespaces, and engines, use channels of their own or
+ * differ in the uid. */
+let nextRequest = 0;
+
 /** Messages that are always requests. */
 const REQUESTS = new Set([MessageType.SERVER_SIDE_EMIT, MessageType.FETCH_SOCKETS, OVERVIEW]);
 
@@ -44,9 +46,9 @@ const isRequest = ({ type, data }) =>
 
 class Requests {
   #adapter;
+  #engine;
   #requestsVia;
   #pending;
-  #lastCount = 1;
   #closed = false;
   /** True from a broadcast with acknowledgements to this node only until socket.io asks for the number
    * of servers from which to expect some. */
@@ -55,18 +57,38 @@ class Requests {
   /**
    * @param {any} adapter its `requests` and `ackRequests` hold the open requests, as test suites
    * for upstream expect
+   * @param {import("./engine").Engine} engine
    * @param {import("./options").Options["requestsVia"]} requestsVia
-   * @param {(asked: string[]) => Promise<SubscriberCount>} countSubscribers
    */
-  constructor(adapter, requestsVia, countSubscribers) {
+  constructor(adapter, engine, requestsVia) {
     this.#adapter = adapter;
+    this.#engine = engine;
     this.#requestsVia = requestsVia;
-    this.#pending = new PendingRequests(countSubscribers);
+    this.#pending = new PendingRequests((asked) =>
+      engine.countSubscribers(adapter.nsp.name, asked),
+    );
   }
 
   /** Begins with this node's uid, because the engine hands over only answers to its own requests. */
   #nextId() {
-    return this.#adapter.uid + randomBytes(8).toString("hex");
+    return this.#adapter.uid + (nextRequest++).toString(16).padStart(16, "0");
+  }
+
+  /**
+   * Sends a request over PUB/SUB.
+   *
+   * @param {Uint8Array} payload msgpack of a whole message
+   * @param {boolean} isAnswered whether the other nodes answer it
+   * @returns {Promise<"">} rejects if it was not taken
+   */
+  async send(payload, isAnswered) {
+    const nsp = this.#adapter.nsp.name;
+    if (isAnswered) {
+      this.#pending.useCount(this.#engine.requestAndCount(nsp, payload));
+    } else {
+      this.#engine.request(nsp, payload);
+    }
+    return "";
   }
 
   /** Another node joined or left. */
@@ -91,17 +113,13 @@ class Requests {
       timer = setTimeout(resolve, COUNT_TIMEOUT).unref();
     });
     try {
-      const count = /** @type {SubscriberCount | undefined} */ (
-        await Promise.race([this.#pending.count(), late])
-      );
-      if (count) {
-        this.#lastCount = 1 + count.known.length + count.others;
-      }
+      await Promise.race([this.#pending.count(), late]);
     } catch {
       // The last known number is returned.
     }
     clearTimeout(timer);
-    return this.#lastCount;
+    const { known, others } = this.#pending.lastCount;
+    return 1 + known.length + others;
   }
 
   /** @param {any} response */
@@ -134,35 +152,43 @@ class Requests {
   }
 
   /**
+   * Asks nodes of this package for names or a number, in one round trip. If the count of the nodes, which
+   * comes with the request, shows that others listen, too, all nodes are asked for their sockets.
+   *
    * @param {import("./overview").Subject} subject
    * @param {Targets} opts
    * @returns {Promise<import("./overview").Overview[]>} one of each node, or one of all together
    */
   async overview(subject, opts) {
     const isLocal = opts.flags?.local || this.#closed;
-    if (!isLocal && !(await this.#isAmongOwnKind())) {
+    if (!isLocal && this.#requestsVia === "stream") {
       return [OF_SOCKETS[subject](await this.fetchSockets(opts))];
     }
-    const local = await this.#whenOrdered(() => localOverview(this.#adapter, subject, opts));
+    const local = this.#whenOrdered(() => localOverview(this.#adapter, subject, opts));
     if (isLocal) {
-      return [local];
+      return [await local];
     }
-    return new Promise((resolve, reject) => {
+    const timeout = opts.flags?.timeout || DEFAULT_TIMEOUT;
+    const deadline = now() + timeout;
+    /** @type {Promise<import("./overview").Overview[] | undefined>} */
+    const remote = new Promise((resolve, reject) => {
       this.#collect({
         type: OVERVIEW,
         data: { opts: encodeTargets(opts), subject },
-        timeout: opts.flags?.timeout || DEFAULT_TIMEOUT,
-        responses: [local],
+        timeout,
+        responses: [],
         pick: (data) => [data.overview],
+        onOthers: () => resolve(undefined),
         resolve,
         fail: (error, responses) => reject(Object.assign(error, { responses })),
       });
     });
-  }
-
-  /** Whether all others are known nodes of this package, which over PUB/SUB understand OVERVIEW. */
-  async #isAmongOwnKind() {
-    return this.#requestsVia === "pubsub" && (await this.#pending.count()).others === 0;
+    const [own, others] = await Promise.all([local, remote]);
+    if (others !== undefined) {
+      return [own, ...others];
+    }
+    const flags = { ...opts.flags, timeout: Math.max(1, deadline - now()) };
+    return [OF_SOCKETS[subject](await this.fetchSockets({ ...opts, flags }))];
   }
 
   /**
@@ -213,26 +239,31 @@ class Requests {
    * @param {number} request.timeout ms
    * @param {any[]} request.responses the list to which answers are added
    * @param {(data: any) => any[]} request.pick takes the responses out of an answer
+   * @param {() => void} [request.onOthers] if only nodes of this package understand the request: called
+   * instead of `resolve` or `fail` if others listen
    * @param {(responses: any[]) => void} request.resolve
    * @param {(error: Error, responses: any[]) => void} request.fail
    */
-  #collect({ type, data, timeout, responses, pick, resolve, fail }) {
+  #collect({ type, data, timeout, responses, pick, onOthers, resolve, fail }) {
     const requestId = this.#nextId();
     const end = () => {
       clearTimeout(answers.timeout);
       this.#adapter.requests.delete(requestId);
       this.#pending.close(requestId);
     };
+    /** @param {Error} error */
+    const endWith = (error) => {
+      end();
+      try {
+        fail(error, responses);
+      } catch (thrown) {
+        warnOfHandler("a callback for the answers of other servers has thrown", thrown);
+      }
+    };
     /** @param {string} reason */
     const giveUp = (reason) => {
-      end();
       const { current, expected } = answers;
-      const message = `${reason}: only ${current} responses received out of ${expected}`;
-      try {
-        fail(new Error(message), responses);
-      } catch (error) {
-        warnOfHandler("a callback for the answers of other servers has thrown", error);
-      }
+      endWith(new Error(`${reason}: only ${current} responses received out of ${expected}`));
     };
     /** @type {Answers} */
     const answers = {
@@ -245,15 +276,26 @@ class Requests {
       timeout: setTimeout(giveUp, timeout, "timeout reached"),
     };
     try {
-      this.#adapter.publish({ type, data: { ...data, requestId } });
+      const published = this.#adapter.publishAndReturnOffset({
+        type,
+        data: { ...data, requestId },
+      });
+      // Nobody gets a request that was refused, for example by a full queue.
+      published.catch(
+        (/** @type {Error} */ error) => this.#adapter.requests.has(requestId) && endWith(error),
+      );
     } catch (error) {
       clearTimeout(answers.timeout);
       throw error;
     }
     this.#adapter.requests.set(requestId, answers);
     this.#pending.open(requestId, {
-      begin: (expected) => {
-        answers.expected = expected;
+      begin: ({ known, others }) => {
+        answers.expected = known.length + others;
+        if (onOthers && others > 0) {
+          end();
+          onOthers();
+        }
       },
       accept: (_uid, response) => {
         answers.current++;

@@ -24,6 +24,9 @@ class SharedPackets {
       const packets = this.#namespaces.get(nsp);
       if (packets?.get(key)?.deref() === undefined) {
         packets?.delete(key);
+        if (packets?.size === 0) {
+          this.#namespaces.delete(nsp);
+        }
       }
     },
   );
@@ -36,7 +39,6 @@ class SharedPackets {
    */
   share(nsp, ids, take) {
     const packets = this.#namespaces.get(nsp) ?? new Map();
-    this.#namespaces.set(nsp, packets);
     /** @type {Missed[]} */
     const missed = new Array(ids.length / 2);
     /** @type {number[]} */
@@ -60,6 +62,7 @@ class SharedPackets {
       const key = keyOf(ids[2 * place], ids[2 * place + 1]);
       if (key !== undefined) {
         packets.set(key, new WeakRef(encoded));
+        this.#namespaces.set(nsp, packets);
         this.#ended.register(encoded, { nsp, key });
       }
       missed[place] = { kind: "packet", encoded };

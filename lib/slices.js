@@ -1,12 +1,16 @@
 "use strict";
-// Takes the engine's events in slices, so that other callbacks of the event loop run in between.
+// Takes the engine's events in slices, so that other callbacks of the event loop run in between. What a
+// slice writes to clients is held, and written when the slice has ended.
 
+const { BatchMemory } = require("./batch-memory");
+const { HeldWrites } = require("./held-writes");
 const { setImmediate, now } = require("./timers");
 const { Turn } = require("./turn");
 
 /** The most events to handle before other callbacks of the event loop run. */
 const SLICE = 256;
-/** About the longest time to handle events before other callbacks of the event loop run, ms. */
+/** About the longest time to handle events, or to write to clients, before other callbacks of the event
+ * loop run, ms. */
 const SLICE_TIME = 10;
 
 class Slices {
@@ -14,11 +18,14 @@ class Slices {
   #handlers;
   #onHandled;
   #turn;
-  /** True while a slice is handled, whose numbers the next one overwrites, and until the next one is
-   * taken. */
+  #memory = new BatchMemory();
+  #writes = new HeldWrites();
+  /** True while a slice is handled, whose memory the next one overwrites, and until nothing waits. */
   #isTaken = false;
   /** How many events the next slice may have. */
   #size = 16;
+  /** How long the slices took whose writes are held, ms. */
+  #unwritten = 0;
 
   /**
    * @param {import("./native-binding").NativeEngine} native
@@ -37,39 +44,70 @@ class Slices {
     return this.#turn;
   }
 
-  /** Handles a slice of the waiting events, and schedules itself for the next one. */
+  /** What the slices write to clients. */
+  get writes() {
+    return this.#writes;
+  }
+
+  /** Handles what waits, in slices. */
   take() {
-    if (this.#isTaken) {
-      return;
+    if (!this.#isTaken) {
+      this.#isTaken = true;
+      this.#next();
     }
-    this.#isTaken = true;
-    let isEmpty = false;
+  }
+
+  /** Handles a slice or goes on with the writes, and schedules itself if more may wait. */
+  #next() {
+    let isDone = false;
     try {
-      isEmpty = !this.#handle();
+      isDone = this.#writes.isBehind ? this.#write() : this.#handle();
       this.#onHandled();
     } finally {
-      if (isEmpty) {
+      if (isDone) {
         this.#isTaken = false;
       } else {
         // Also after an error, or no slice would be taken any more.
-        setImmediate(() => {
-          this.#isTaken = false;
-          this.take();
-        });
+        setImmediate(() => this.#next());
       }
     }
   }
 
-  /** @returns {boolean} false if nothing was waiting */
+  /** @returns {boolean} true if nothing is waiting */
   #handle() {
-    const batch = this.#native.drain(this.#size, this.#turn.numbers);
+    const batch = this.#memory.drain(this.#native, this.#size);
     if (batch === null) {
-      return false;
+      this.#write();
+      return !this.#writes.isBehind;
     }
     const start = now();
-    const handled = this.#turn.handle(batch, this.#handlers);
-    this.#size = sliceAfter(this.#size, handled, now() - start);
-    return true;
+    this.#writes.isOpen = true;
+    let handled = 0;
+    try {
+      handled = this.#turn.handle(batch, this.#handlers);
+    } finally {
+      this.#writes.isOpen = false;
+    }
+    const took = now() - start;
+    this.#unwritten += took;
+    // If more waits, the writes may wait for it: about as long as they take themselves.
+    if (handled < this.#size || this.#unwritten >= this.#writes.took) {
+      this.#write();
+    }
+    this.#size = sliceAfter(this.#size, handled, took);
+    return false;
+  }
+
+  /** Does the writes that are held, all of them. */
+  writeNow() {
+    this.#writes.flush(Infinity, this.#handlers.thrown);
+  }
+
+  /** @returns {false} */
+  #write() {
+    this.#writes.flush(SLICE_TIME, this.#handlers.thrown);
+    this.#unwritten = 0;
+    return false;
   }
 }
 

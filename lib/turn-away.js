@@ -3,6 +3,8 @@
 // a moment later, and could not be recovered, since the server cannot save its session any more. So the
 // server ends the connection of each client that comes, at once, and the client goes to another server.
 
+const { endConnection } = require("./end-socket");
+
 /** The adapters that are closed, or about to be. @type {WeakSet<object>} */
 const closed = new WeakSet();
 /** The clients that are on their way into each namespace. @type {WeakMap<object, Set<any>>} */
@@ -48,7 +50,7 @@ function turnAwayLate(nsp) {
         return socket;
       }
     }
-    client.close();
+    endConnection(client);
     return never();
   };
 }
@@ -63,10 +65,19 @@ function turnAway(adapter) {
   const { nsp } = adapter;
   closed.add(adapter);
   if (isClosing(nsp.server)) {
-    coming.get(nsp)?.forEach((client) => client.close());
+    coming.get(nsp)?.forEach(endConnection);
     // Their middlewares still run.
-    nsp._preConnectSockets?.forEach((/** @type {any} */ { client }) => client.close());
+    nsp._preConnectSockets.forEach((/** @type {any} */ { client }) => endConnection(client));
   }
 }
 
-module.exports = { turnAway, turnAwayLate };
+/**
+ * The server has closed. It may be attached to an HTTP server again.
+ *
+ * @param {any} adapter of the main namespace
+ */
+function stopTurningAway(adapter) {
+  closed.delete(adapter);
+}
+
+module.exports = { stopTurningAway, turnAway, turnAwayLate };

@@ -5,11 +5,8 @@
 
 const { unpack } = require("./events");
 
-/** How many numbers of a batch need no array of their own: enough for a slice of the usual events. */
-const NUMBERS = 2_048;
 /** More than the events of any slice. Between slices, all events of the last one have been handled. */
 const ALL = 2 ** 32 - 1;
-const NONE = new Float64Array(0);
 
 /**
  * @typedef {import("./events").Broadcast} Broadcast
@@ -23,8 +20,6 @@ const NONE = new Float64Array(0);
 
 class Turn {
   #native;
-  /** For the numbers of each slice, if they fit. */
-  numbers = new Float64Array(NUMBERS);
   /** How many events of the slice JS has begun to handle. */
   #begun = ALL;
   /** How many of the broadcasts that were left out JS has passed. */
@@ -42,7 +37,7 @@ class Turn {
   /**
    * Handles a slice.
    *
-   * @param {import("./native-binding").NativeBatch} batch
+   * @param {import("./batch-memory").Batch} batch
    * @param {Handlers} handlers
    * @returns {number} how many events it had
    */
@@ -50,7 +45,7 @@ class Turn {
     this.#begun = 0;
     this.#passed = 0;
     this.#hasNewRoom = false;
-    const count = unpack(batch, this.numbers, handlers, this);
+    const count = unpack(batch, handlers, this);
     this.#begun = ALL;
     return count;
   }
@@ -84,7 +79,9 @@ class Turn {
     if (taken === null) {
       return;
     }
-    const { batch, places, numbers } = taken;
+    const { places, numbers } = taken;
+    // It brings its numbers: the memory has those of the slice.
+    const batch = /** @type {import("./batch-memory").Batch} */ (taken.batch);
     let next = 0;
     const keep = (/** @type {Broadcast} */ broadcast) => {
       this.#late.push({ place: places[next], number: numbers[next], broadcast });
@@ -93,7 +90,8 @@ class Turn {
     const rethrow = (/** @type {unknown} */ error) => {
       throw error;
     };
-    unpack(batch, NONE, { broadcast: keep, published() {}, rare() {}, thrown: rethrow });
+    const others = { published() {}, message() {}, rare() {}, thrown: rethrow };
+    unpack(batch, { broadcast: keep, ...others });
     this.#late.sort((a, b) => a.number - b.number);
   }
 

@@ -15,6 +15,7 @@ const { setup } = require("./setup");
 /** The parity suite has its own runner, because it runs once for each kind of cluster. */
 const PARITY = join("__test__", "parity") + sep;
 const RUN_PARITY = join("__test__", "run-parity.js");
+const RUN_OLD_SOCKET_IO = join("__test__", "run-old-socket-io.js");
 const ON_CLUSTER = { REDIS: "cluster" };
 const CLUSTERS = [
   ...["upstream", "native", "mixed", "mixed-upstream-first"],
@@ -23,7 +24,7 @@ const CLUSTERS = [
 
 /** Tests that measure time or memory. Nothing may run beside them. */
 const ALONE = [
-  ...["chaos/hostile", "chaos/soak", "chaos/storm", "faults/slow-clients-memory"],
+  ...["chaos/hostile", "chaos/soak", "chaos/storm", "faults/slow-clients-memory", "recovery"],
   ...[
     "fast-path/cost",
     "fast-path/inbox",
@@ -62,6 +63,7 @@ function runAll() {
     ["Rust tests", "cargo", ["test"]],
     ["parity suite", process.execPath, [RUN_PARITY, ...CLUSTERS]],
     ["parity suite on a Redis Cluster", process.execPath, [RUN_PARITY, "native"], ON_CLUSTER],
+    ["older versions of Socket.IO", process.execPath, [RUN_OLD_SOCKET_IO]],
     ["tests", process.execPath, testArgs(CONCURRENCY, sideBySide)],
     ["tests that measure", process.execPath, testArgs(1, ALONE)],
   ];

@@ -10,12 +10,16 @@ const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { createAdmin } = require("../helpers/clients");
 const { startNodeOn } = require("../helpers/node");
+const { SESSION_KEY_PREFIX, liveKeyOf } = require("../helpers/recovery");
 const { startRedis } = require("../helpers/redis-server");
+const { startChildNode } = require("../helpers/remote-node");
 const { connectClient } = require("../helpers/socket-client");
 const { settle, waitFor } = require("../helpers/wait");
 const { defer } = require("../faults/defer");
 const { Traffic } = require("../faults/traffic");
 require("../faults/warnings"); // refusals are warned of
+
+/** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
 
 const USER = "app";
 const PACE = 20;
@@ -53,7 +57,7 @@ async function startTwo(t) {
     ),
   );
   defer(t, () => Promise.all(nodes.map((node) => node.close())));
-  return { admin, nodes, setUser };
+  return { admin, nodes, redis, setUser };
 }
 
 /**
@@ -191,4 +195,102 @@ test("clients that leave when their node has read everything again are recovered
   await Promise.all([idle, member].map((client) => client.receives("last")));
   assert.equal(member.received("ahead").length, sent);
   assert.equal(idle.received("ahead").length, 0);
+});
+
+/** Commands that make Redis refuse what the first node writes, and those that permit it again. */
+const UNWRITABLE = {
+  "permission is given": [
+    ["ACL", "SETUSER", USER, "-xadd"],
+    ["ACL", "SETUSER", USER, "+xadd"],
+  ],
+  "there is memory again": [
+    ["CONFIG", "SET", "maxmemory", "1"],
+    ["CONFIG", "SET", "maxmemory", "0"],
+  ],
+  "the server is a master again": [
+    ["REPLICAOF", "127.0.0.1", "1"],
+    ["REPLICAOF", "NO", "ONE"],
+  ],
+};
+
+for (const [what, [refuse, permit]] of Object.entries(UNWRITABLE)) {
+  // Breaks when a node learns only by its next packet that it may write again, and when its clients
+  // count as away from a packet that it delivered to them.
+  test(`clients that leave a quiet node are recovered once ${what}`, async (t) => {
+    const { admin, nodes } = await startTwo(t);
+    const cut = async (/** @type {SocketClient} */ client) => {
+      const { _pid: pid } = /** @type {any} */ (client.socket);
+      client.cut();
+      await waitFor(async () => (await admin.command("EXISTS", SESSION_KEY_PREFIX + pid)) === 1, {
+        what: "its session",
+      });
+    };
+    /** A client of the first node, with an offset. */
+    const arrive = async () => {
+      const client = await connectClient(nodes[0].url);
+      defer(t, () => client.disconnect());
+      nodes[1].io.to(client.id).emit("welcome");
+      await client.receives("welcome");
+      return client;
+    };
+    const clients = await Promise.all([arrive(), arrive()]);
+    const away = await arrive();
+    await cut(away);
+    await admin.command(...refuse);
+    nodes[0].io.emit("here only", 1);
+    await waitFor(() => clients.every((client) => client.received("here only").length > 0), {
+      timeout: 20_000, // a server may be read-only for 10 s
+      what: "the packet at the clients of its node",
+    });
+    await admin.command(...permit);
+
+    const isRecovered = async (/** @type {SocketClient} */ client, place = 1) => {
+      await cut(client);
+      await client.reconnect(nodes[place].url);
+      return client.socket.recovered;
+    };
+    await waitFor(async () => isRecovered(await arrive()), {
+      timeout: 20_000,
+      interval: 100,
+      what: "a client to be recovered",
+    });
+    for (const [place, client] of clients.entries()) {
+      assert.equal(await isRecovered(client, place), true, `at node ${place}`);
+      assert.equal(client.received("here only").length, 1);
+    }
+    await away.reconnect(nodes[0].url);
+    assert.equal(away.socket.recovered, false, "it lacks a packet");
+  });
+}
+
+// Breaks when the record of a client that came while its node was refused is not written again.
+test("clients of a node that was refused are recovered when it is killed later", async (t) => {
+  const { admin, nodes, redis, setUser } = await startTwo(t);
+  const victim = await startChildNode({
+    redis: { url: `redis://${USER}:secret@${redis.host}:${redis.port}` },
+    client: "url",
+    adapterOptions: { heartbeatInterval: 300, heartbeatTimeout: 900 },
+    serverOptions: { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } },
+  });
+  defer(t, () => victim.kill());
+  const witness = await connectClient(victim.url);
+  defer(t, () => witness.disconnect());
+  await setUser("-xadd");
+  await victim.emit("here only", [1]);
+  await witness.receives("here only");
+
+  const client = await connectClient(victim.url);
+  defer(t, () => client.disconnect());
+  const key = liveKeyOf(/** @type {any} */ (client.socket)._pid);
+  const record = async () => String(await admin.command("HVALS", key));
+  await waitFor(async () => (await record()).includes("deliveredAhead"), { what: "its record" });
+  await setUser("+xadd");
+  await waitFor(async () => !(await record()).includes("deliveredAhead"), {
+    timeout: 20_000,
+    interval: 100,
+    what: "a record by which the client can be recovered",
+  });
+  await victim.kill();
+  await client.reconnect(nodes[1].url);
+  assert.equal(client.socket.recovered, true);
 });

@@ -140,7 +140,7 @@ function causeOf({ pid, reason, sawSession, tries, connectedFor, ...start }) {
   }
   if (
     start.wasRefused &&
-    /may hold packets|ahead of the stream|were lost|Redis refused/.test(reason)
+    /may hold packets|ahead of the stream|were lost|not in the stream|Redis refused/.test(reason)
   ) {
     return "Redis had refused packets or sessions";
   }

@@ -132,18 +132,24 @@ class Servers {
     const waiting = clients.length > 0 ? clients : this.#clients;
     for (const client of waiting.filter(({ socket }) => socket.connected)) {
       for (const io of this.all) {
-        const number = this.#markers++;
+        /** @type {number[]} */
+        const sent = [];
+        const has = (/** @type {number} */ number) =>
+          client.received(MARKER).some(([got]) => got === number);
+        const what = "a packet from each node";
         // Again and again, since upstream may not read yet.
-        const has = () => client.received(MARKER).some(([got]) => got === number);
         await waitFor(
           () => {
-            if (has()) {
+            if (sent.some(has)) {
               return true;
             }
-            io.of(client.nsp).to(client.id).emit(MARKER, number);
+            sent.push(this.#markers);
+            io.of(client.nsp).to(client.id).emit(MARKER, this.#markers++);
           },
-          { interval: 20, what: "a packet from each node" },
+          { interval: 20, what },
         );
+        // One that is still on its way would find, or make, the connection busy.
+        await waitFor(() => has(sent[sent.length - 1]), { what });
       }
     }
   }

@@ -31,7 +31,7 @@ describe("40 packets of 5 MB at once take a few times `inboxBytes`", () => {
       const child = fork(
         join(__dirname, "inbox-memory-process.js"),
         [redis.url, String(PACKETS), String(isMember)],
-        { execArgv: ["--no-warnings"] },
+        { execArgv: ["--no-warnings", "--expose-gc"] },
       );
       const release = guard(child);
       defer(t, () => {

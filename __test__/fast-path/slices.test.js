@@ -1,7 +1,9 @@
 // A burst of packets whose handling takes long leaves the event loop to others in between: slices are
-// bounded by time, not only by number. A slice may have more numbers than the array that is reused.
+// bounded by time, not only by number. Small slices share memory, others bring their own; a packet that
+// waits for its socket stays what it is.
 //
-// Breaks when the number of events in a slice does not follow how long the last one took.
+// Breaks when the number of events in a slice does not follow how long the last one took, or when memory
+// is written to that a packet is still in.
 
 "use strict";
 
@@ -26,7 +28,7 @@ const FIRST = 16;
  * A server with one socket in the room `room`, without a connection.
  *
  * @param {import("node:test").TestContext} t
- * @param {(parts: any[]) => void} write called with each packet for the socket
+ * @param {(parts: any[], opts: any) => void} write called with each packet for the socket
  */
 async function setUp(t, write) {
   const redis = await startRedis();
@@ -47,13 +49,17 @@ async function setUp(t, write) {
    * Another node emits to these rooms, and the engine reads it while the event loop waits.
    *
    * @param {string[][]} broadcasts the rooms of each
+   * @param {string[]} [args] an argument of each
    */
-  const receive = (broadcasts) => {
+  const receive = (broadcasts, args = []) => {
     const { read } = adapter.stats();
     connection.transaction(
       broadcasts.map((rooms, i) => {
         const opts = { rooms, except: [], flags: {} };
-        const data = JSON.stringify({ opts, packet: { type: 2, nsp: "/", data: ["e", i] } });
+        const data = JSON.stringify({
+          opts,
+          packet: { type: 2, nsp: "/", data: ["e", i, args[i]] },
+        });
         const entry = ["uid", "feedfeedfeedfeed", "nsp", "/", "type", "3", "data", data];
         return ["XADD", "socket.io", "*", ...entry];
       }),
@@ -96,6 +102,40 @@ test("a slice of any size comes whole", async (t) => {
   await waitFor(() => texts.length === sizes.length, { what: "all packets" });
   assert.deepEqual(
     texts,
-    sizes.map((_, i) => `2["e",${i}]`),
+    sizes.map((_, i) => `2["e",${i},null]`),
   );
+});
+
+test("packets that wait for their socket stay what they are", async (t) => {
+  /** @type {{ text: string, frame: Buffer }[]} */
+  const written = [];
+  const { receive } = await setUp(t, ([text], { wsPreEncodedFrame: [frame] }) => {
+    written.push({ text, frame });
+  });
+  // About the memory that small slices share, and about the lengths at which a frame's header grows.
+  const lengths = [1, 100, 110, 2_000, 2_048, 5_000, 8_100, 8_192, 16_300, 16_384, 65_500];
+  /** @type {string[]} */
+  const args = [];
+  const emit = async (/** @type {string[]} */ ...slice) => {
+    receive(
+      slice.map((_, i) => (i % 2 === 0 ? ["room"] : ["another room", "room", "räume"])),
+      slice,
+    );
+    args.push(...slice);
+    await waitFor(() => written.length === args.length, { what: "the packets" });
+  };
+  for (let round = 0; round < 20; round++) {
+    const text = (/** @type {number} */ length) => String(round % 10).repeat(length);
+    for (const length of lengths) {
+      await emit(text(length));
+      await emit(text(100), text(length), `ü${text(10)}`, text(100));
+    }
+  }
+  for (const [i, { text, frame }] of written.entries()) {
+    const [, , arg] = JSON.parse(text.slice(1));
+    assert.equal(arg, args[i]);
+    const length = Buffer.byteLength(text) + 1;
+    assert.equal(frame.subarray(-length).toString(), `4${text}`);
+    assert.equal(frame.length - length, length < 126 ? 2 : length < 65_536 ? 4 : 10);
+  }
 });

@@ -7,6 +7,7 @@ const { test } = require("node:test");
 const { Server } = require("socket.io");
 const { createAdapter } = require("../../index");
 const { useRedis } = require("../helpers/cluster");
+const { liveKeyOf } = require("../helpers/recovery");
 const { connectClient } = require("../helpers/socket-client");
 const { waitFor } = require("../helpers/wait");
 
@@ -21,9 +22,9 @@ async function connections() {
   );
 }
 
-/** @param {import("node:test").TestContext} t */
-async function server(t) {
-  const io = new Server(0);
+/** @param {import("node:test").TestContext} t @param {Record<string, any>} [options] */
+async function server(t, options) {
+  const io = new Server(0, options);
   io.on("connection", (socket) => {
     socket.join("news");
     socket.on("later", () => socket.join("sports"));
@@ -61,6 +62,42 @@ test("called late, it takes over the clients with their rooms", async (t) => {
   await waitFor(() => io.sockets.adapter.sids.size === 0, { what: "the adapter to let it go" });
 });
 
+// Socket.IO calls init() since 4.8.2.
+test("called late, it does not need somebody to call init()", async (t) => {
+  const { io, connect } = await server(t);
+  const client = await connect();
+  const Adapter = /** @type {any} */ (createAdapter(context.redis.url));
+  io.sockets.adapter = new Adapter(io.sockets);
+  await assertReached(io, client, "without init()");
+});
+
+// Breaks when a socket stays with the adapter that the namespace had when it came.
+for (const [name, isTold] of /** @type {const} */ ([
+  ["called", true],
+  ["called in Socket.IO before 4.8, which does not tell who they are,", false],
+])) {
+  test(`${name} while a client's middleware runs, it takes over that client`, async (t) => {
+    const { io, connect } = await server(t);
+    if (!isTold) {
+      Object.assign(io.sockets, { _preConnectSockets: new Map() });
+    }
+    /** @type {() => void} */
+    let go = () => {};
+    io.use((socket, next) => {
+      socket.join("from a middleware");
+      go = next;
+    });
+    const connecting = connect();
+    await waitFor(() => io.sockets.adapter.sids.size > 0, { what: "the middleware" });
+    io.adapter(createAdapter(context.redis.url));
+    go();
+    const client = await connecting;
+    await assertReached(io, client, "late");
+    io.to("from a middleware").emit("joined");
+    await client.receives("joined");
+  });
+}
+
 test("called again and again, it leaves no connection open", async (t) => {
   const { io, connect } = await server(t);
   const client = await connect();
@@ -78,4 +115,34 @@ test("called again and again, it leaves no connection open", async (t) => {
   await waitFor(async () => (await connections()) - before <= once, {
     what: "the connections of the adapters before to be closed",
   });
+});
+
+// Breaks when the session of a recovered client begins anew with the adapter: the record from before the
+// recovery counts as later.
+test("called again, it leaves a client recoverable that was recovered before", async (t) => {
+  const adapter = () => createAdapter(context.redis.url);
+  const { io, connect } = await server(t, { adapter: adapter(), connectionStateRecovery: {} });
+  const client = await connect();
+  /** Whether the client is recovered, once the node owns its session. @param {string} event */
+  const isRecovered = async (event) => {
+    await assertReached(io, client, event);
+    const key = liveKeyOf(/** @type {any} */ (client.socket)._pid);
+    const { uid } = /** @type {any} */ (io.of("/").adapter);
+    await waitFor(
+      async () => {
+        const records = await context.admin.command("HVALS", key);
+        return records.some((/** @type {string} */ one) => one.startsWith(`connected ${uid}`));
+      },
+      { what: `the record of ${uid}` },
+    );
+    client.cut();
+    client.socket.connect();
+    await client.connected();
+    return client.socket.recovered;
+  };
+  assert.ok(await isRecovered("first"));
+  for (const event of ["second", "third"]) {
+    io.adapter(adapter());
+    assert.ok(await isRecovered(event), event);
+  }
 });

@@ -52,6 +52,20 @@ describe("a node goes while a request is open: the request ends", () => {
     });
   }
 
+  // Breaks when each further request puts off the look at who listens.
+  test("fetchSockets, a node is killed while requests follow each other", async (t) => {
+    const { trio } = fixture;
+    const victim = await trio.startVictim(t);
+    await victim.call("mute");
+    /** @type {Promise<unknown>[]} */
+    const others = [];
+    const timer = setInterval(() => others.push(REQUESTS.serverSideEmit(trio).result), 10);
+    defer(t, () => clearInterval(timer));
+    await assertEndsWith(trio, "fetchSockets", () => victim.kill());
+    clearInterval(timer);
+    await Promise.all(others);
+  });
+
   // Breaks when a dead node's number of clients is reported as what it said, not as what came:
   // socket.io then waits for clients that are gone.
   for (const kind of /** @type {Kind[]} */ (["native", "upstream"])) {

@@ -292,6 +292,44 @@ describe("a client that reads is not ended", () => {
     assert.equal(slowClients(cluster), 0);
   });
 
+  // Breaks when the packet before still counts as on its way. The client had it long ago.
+  test("over several of these, each after it has received the one before", async (t) => {
+    const cluster = await startBounded(t);
+    const client = await cluster.connect(0);
+    for (let i = 0; i < 5; i++) {
+      cluster.io(0).emit("packet", i, LOAD.repeat(2_000));
+      await client.receives("packet", i + 1);
+    }
+    assert.deepEqual(numbersOf(client), upTo(5));
+    assert.equal(slowClients(cluster), 0);
+  });
+
+  // While more waits, slices hold back what they write, for as long as the last writes took. Breaks when
+  // a client is judged by what was not offered to the network yet.
+  test("over what its node holds back", async (t) => {
+    const limit = 16 * 1024;
+    const cluster = await startBounded(t, undefined, { clientBufferBytes: limit });
+    const client = await cluster.connect(0);
+    const { conn } = /** @type {any} */ (cluster.serverSocket(client));
+    /** How many packets each write had. @type {number[]} */
+    const written = [];
+    conn.on("flush", (/** @type {any[]} */ packets) => {
+      written.push(packets.length);
+      const end = performance.now() + 30;
+      while (performance.now() < end); // a slow write
+    });
+    const count = 300;
+    const load = "x".repeat(1_024);
+    for (let i = 0; i < count; i++) {
+      cluster.io(0).emit("packet", i, load);
+    }
+    await client.receives("packet", count);
+    assert.deepEqual(numbersOf(client), upTo(count));
+    const most = Math.max(...written);
+    assert.ok(most * load.length > 2 * limit, `${most} packets were held together`);
+    assert.equal(slowClients(cluster), 0);
+  });
+
   // Breaks when a client that has missed more than the bound is ended over it each time that it is back.
   test("over what it has missed", async (t) => {
     const cluster = await startBounded(t, RECOVERY);

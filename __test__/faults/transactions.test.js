@@ -24,6 +24,12 @@ const UNKNOWN = /-ERR unknown command [^\r]*\r\n/g;
 /** Emitted in one go: they travel as one batch. */
 const BATCH = 20;
 
+/** Has Redis refuse MULTI. @param {string} text */
+const withoutMulti = (text) => text.replace("\r\nMULTI\r\n", "\r\nMULTX\r\n");
+const hasMulti = (/** @type {string} */ text) => text.includes("\r\nMULTI\r\n");
+/** A writer asks with an empty transaction whether Redis accepts MULTI. @param {string} text */
+const isBatch = (text) => hasMulti(text) && text.includes("\r\nXADD\r\n");
+
 /**
  * Refuses MULTI, and some of the XADDs of each batch, in the given words.
  *
@@ -36,13 +42,13 @@ function refuser(isRefused, words, batches) {
   /** @type {import("../helpers/tcp-proxy").Inspect} */
   const inspect = ({ notes }, direction, chunk) => {
     const text = chunk.toString("latin1");
-    if (direction === "up" && text.includes("\r\nMULTI\r\n") && state.batches < batches) {
-      state.batches++;
+    if (direction === "up" && hasMulti(text) && state.batches < batches) {
+      state.batches += isBatch(text) ? 1 : 0;
       notes.isRefused = true;
       let place = 0;
-      const changed = text
-        .replace("\r\nMULTI\r\n", "\r\nMULTX\r\n")
-        .replaceAll("\r\nXADD\r\n", (name) => (isRefused(place++) ? "\r\nXADX\r\n" : name));
+      const changed = withoutMulti(text).replaceAll("\r\nXADD\r\n", (name) =>
+        isRefused(place++) ? "\r\nXADX\r\n" : name,
+      );
       return { instead: Buffer.from(changed, "latin1") };
     }
     if (direction === "down" && notes.isRefused) {
@@ -84,6 +90,9 @@ async function startPair(t, inspect) {
 /** @param {import("socket.io").Server} io @returns {any} */
 const statsOf = (io) => /** @type {any} */ (io.of("/").adapter).stats();
 
+/** How many losses each node has reported. @param {import("socket.io").Server[]} ios @returns {number[]} */
+const lossesOf = (ios) => ios.map((io) => statsOf(io).losses);
+
 /** The numbers of the packets in the stream. @returns {Promise<number[]>} */
 async function numbersInStream() {
   const entries = await entriesAfter(context.admin, "socket.io");
@@ -111,7 +120,8 @@ describe("MULTI is refused, and of the XADDs behind it", () => {
   };
 
   // Break when a batch of which a part is in the stream is sent again whole (doubled there), and when
-  // what is sent again keeps a sequence below one that readers have met (lost: they drop it).
+  // what is sent again keeps a sequence below one that readers have met (lost: they drop it), or its
+  // first sequence, which nobody meets any more, counts as a loss.
   for (const [what, isRefused] of Object.entries(CASES)) {
     test(`${what}, for a moment (LOADING): all arrive, once`, async (t) => {
       const { inspect, state } = refuser(isRefused, "LOADING Redis is loading", 3);
@@ -132,21 +142,21 @@ describe("MULTI is refused, and of the XADDs behind it", () => {
         assert.deepEqual(sorted(numbers), all, "at a client");
       }
       for (const each of ios) {
-        const { doubled, doubtful, failed, queueLength } = statsOf(each);
+        const { doubled, doubtful, failed, losses, queueLength } = statsOf(each);
         assert.deepEqual(
-          { doubled, doubtful, failed, queueLength },
-          { doubled: 0, doubtful: 0, failed: 0, queueLength: 0 },
+          { doubled, doubtful, failed, losses, queueLength },
+          { doubled: 0, doubtful: 0, failed: 0, losses: 0, queueLength: 0 },
         );
       }
     });
   }
 
   // Breaks when a part that was refused makes the whole batch count as refused: its sequences are
-  // used again, and readers drop what comes next as doubles.
+  // used again, and readers drop what comes next as doubles; and when it counts as a loss.
   test("some are refused for good (OOM): the others arrive, and so does all that follows", async (t) => {
     const isRefused = (/** @type {number} */ place) => place % 3 === 1;
     const { inspect } = refuser(isRefused, "OOM command not allowed", 1);
-    const { io, clients } = await startPair(t, inspect);
+    const { io, ios, clients } = await startPair(t, inspect);
     const [local, remote] = clients;
     for (let number = 0; number < BATCH; number++) {
       io.emit(EVENT, number);
@@ -166,23 +176,22 @@ describe("MULTI is refused, and of the XADDs behind it", () => {
     assert.deepEqual(numbers[1], await numbersInStream(), "the others what is in the stream");
     assert.equal(new Set(numbers[1]).size, 2 * BATCH - failed);
     assert.ok(takeWarnings().some(({ code }) => code === "ERR_SIO_REDIS_OOM"));
+    assert.deepEqual(lossesOf(ios), [0, 0]);
   });
 
   // Breaks when the batch's last entry, which the reader has met, counts as proof of those before it.
   test("some are refused, and the connection is cut before that is heard: all arrive, once", async (t) => {
     let cuts = 0;
-    const { io, clients } = await startPair(t, ({ notes }, direction, chunk) => {
+    const { io, ios, clients } = await startPair(t, ({ notes }, direction, chunk) => {
       const text = chunk.toString("latin1");
-      if (direction === "up" && text.includes("\r\nMULTI\r\n") && cuts < 10) {
-        cuts++;
-        notes.isCut = true;
+      if (direction === "up" && hasMulti(text) && cuts < 10) {
+        notes.isCut = isBatch(text);
+        cuts += notes.isCut ? 1 : 0;
         let place = 0;
         const isLast = (/** @type {number} */ at) => text.indexOf("\r\nXADD\r\n", at + 1) < 0;
-        const changed = text
-          .replace("\r\nMULTI\r\n", "\r\nMULTX\r\n")
-          .replaceAll("\r\nXADD\r\n", (name, at) =>
-            place++ % 3 === 1 && !isLast(at) ? "\r\nXADX\r\n" : name,
-          );
+        const changed = withoutMulti(text).replaceAll("\r\nXADD\r\n", (name, at) =>
+          place++ % 3 === 1 && !isLast(at) ? "\r\nXADX\r\n" : name,
+        );
         return { instead: Buffer.from(changed, "latin1") };
       }
       if (direction === "down" && notes.isCut) {
@@ -201,6 +210,7 @@ describe("MULTI is refused, and of the XADDs behind it", () => {
     for (const client of clients) {
       assert.deepEqual(sorted(client.received(EVENT).map(([number]) => number)), all);
     }
+    assert.deepEqual(lossesOf(ios), [0, 0]);
   });
 
   // Breaks when what was written before a cut is written again: without MULTI a part may be there.

@@ -1,5 +1,6 @@
 // A private master with replicas, on free ports of 127.0.0.1, gone with the test. Each replica follows
-// the master through a proxy of its own, so that a test can cut or stall the replication.
+// the master through a proxy of its own, so that a test can cut or stall the replication. With `doors`,
+// nodes reach each server through a proxy as well, so that a test can make some of them distant.
 
 "use strict";
 
@@ -18,6 +19,8 @@ class ReplicatedRedis {
     this.replicas = [];
     /** Between each replica and the master. @type {import("./tcp-proxy").TcpProxy[]} */
     this.links = [];
+    /** Between nodes and each server, the master first. @type {import("./tcp-proxy").TcpProxy[]} */
+    this.doors = [];
   }
 
   get servers() {
@@ -49,18 +52,22 @@ class ReplicatedRedis {
   }
 
   async stop() {
-    this.links.forEach((link) => link.close());
+    [...this.links, ...this.doors].forEach((link) => link.close());
     await Promise.all(this.servers.map((server) => server.remove()));
   }
 }
 
 /**
  * @param {number} replicas how many
- * @param {string} [announce] the host that replicas tell their master
+ * @param {{ announce?: string, doors?: boolean }} [options] `announce`: the host that replicas tell
+ *   their master; `doors`: replicas tell it the port of their door
  * @returns {Promise<ReplicatedRedis>}
  */
-async function startReplicated(replicas, announce) {
+async function startReplicated(replicas, { announce, doors = false } = {}) {
   const redis = new ReplicatedRedis(await new RedisServer({ args: ARGS }).start());
+  if (doors) {
+    redis.doors.push(await startProxy(redis.master.port));
+  }
   for (let i = 0; i < replicas; i++) {
     const link = await startProxy(redis.master.port);
     redis.links.push(link);
@@ -68,7 +75,16 @@ async function startReplicated(replicas, announce) {
     if (announce !== undefined) {
       args.push("--replica-announce-ip", announce);
     }
-    redis.replicas.push(await new RedisServer({ args }).start());
+    const door = doors ? await startProxy(0) : undefined;
+    if (door !== undefined) {
+      redis.doors.push(door);
+      args.push("--replica-announce-port", String(door.port));
+    }
+    const replica = await new RedisServer({ args }).start();
+    redis.replicas.push(replica);
+    if (door !== undefined) {
+      door.target = replica.port;
+    }
   }
   await redis.areUp();
   return redis;

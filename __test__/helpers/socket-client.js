@@ -8,6 +8,7 @@ const { once, waitFor } = require("./wait");
 /**
  * @typedef {object} SocketClientOptions
  * @property {string} [nsp] the namespace, default "/"
+ * @property {string} [path] of the server, default "/socket.io"
  * @property {object} [auth]
  * @property {Record<string, string>} [query]
  * @property {string[]} [transports] default websocket only

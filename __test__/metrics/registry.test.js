@@ -127,6 +127,8 @@ describe("counters never fall", () => {
     const stats = () => /** @type {any} */ (later.adapter).stats();
     await emit({ io: /** @type {any} */ (later), stats }, 3);
     assert.equal(stats().published, 3);
+    // Scrapes in one turn of the event loop share their stats.
+    await new Promise((resolve) => setImmediate(resolve));
     const text = await register.metrics();
     assert.deepEqual([valueIn(text, PUBLISHED), valueIn(text, LATENCIES)], [10, 10]);
     assert.equal(valueIn(text, `${PREFIX}connected`), 1);

@@ -5,6 +5,7 @@
 const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { adapters, useCluster } = require("../helpers/cluster");
+const { cannotBefore } = require("../helpers/socket-io");
 const { ANSWER_TIMEOUT, settle } = require("../helpers/wait");
 const { lastEntryId, streamOf, toBuffer } = require("../helpers/wire");
 
@@ -198,7 +199,8 @@ for (const sender of NODES) {
       responses.forEach((response, i) => assert.deepEqual(response.sort(), answers(rounds[i])));
     });
 
-    test("a remote socket answers with one value", async () => {
+    const hasNoValue = cannotBefore("4.7.3", "a remote socket's answer does not reach the sender");
+    test("a remote socket answers with one value", { skip: hasNoValue }, async () => {
       const { cluster } = context;
       for (const [i, client] of cluster.clients.entries()) {
         const [remote] = await io().in(client.id).fetchSockets();

@@ -52,6 +52,18 @@ describe("the adapter", () => {
         assert.equal(await promise, 3);
       });
 
+      // Of a packet that is no event. Breaks when it is taken for malformed.
+      test("broadcast() takes a packet without data", async () => {
+        const { cluster } = context;
+        const leaving = await Promise.all(NODES.map((other) => cluster.connect(other)));
+        const rooms = new Set(leaving.map(({ id }) => id));
+        adapter().broadcast({ type: 1 }, { rooms, except: new Set(), flags: {} });
+        await waitFor(() => leaving.every(({ socket }) => socket.disconnected), {
+          what: "the DISCONNECT at all of them",
+        });
+        await Promise.all(leaving.map((client) => cluster.disconnect(client)));
+      });
+
       test("requests is a map, and empty again once answered", async () => {
         assert.ok(adapter().requests instanceof Map);
         await io().fetchSockets();

@@ -17,6 +17,15 @@ const { once, settle, waitFor } = require("../helpers/wait");
 /** A ping that fails only long after each test. */
 const SERVER = { connectionStateRecovery: {}, pingInterval: 60_000 };
 
+/** Code of the user's that runs when a socket ends. @type {Record<string, (socket: any, bug: () => void) => void>} */
+const BUGS = {
+  "a handler of `disconnecting`": (socket, bug) => socket.on("disconnecting", bug),
+  "a handler of `disconnect`": (socket, bug) => socket.on("disconnect", bug),
+  "a listener for `leave-room`": ({ adapter }, bug) => adapter.once("leave-room", bug),
+};
+/** The first of the warnings of them, whose number is limited. */
+const warned = once(process, "warning");
+
 for (const requestsVia of ["pubsub", "stream"]) {
   describe(`a half-open client (requests via ${requestsVia})`, () => {
     const context = useCluster({
@@ -91,6 +100,27 @@ for (const requestsVia of ["pubsub", "stream"]) {
           cluster.io(2).to("late").emit("live");
           await client.receives("live");
           assert.equal(packetsOf(client).length, before + 4);
+          await cluster.disconnect(client);
+        });
+      }
+
+      for (const [bug, add] of Object.entries(BUGS)) {
+        // Breaks when the session is not saved, or not handed over, because of the error.
+        test(`is recovered at ${where}, although ${bug} throws`, async (t) => {
+          const { cluster } = context;
+          const { client, proxy, socket } = await connect(t);
+          await leaveHalfOpen(client, proxy);
+          cluster.io(2).to("room").emit("missed");
+          await settle();
+          add(socket, () => {
+            throw new Error("a bug in a handler");
+          });
+          assert.deepEqual(await missedBy(cluster, client, node), [["missed"]]);
+          assert.deepEqual([...cluster.serverSocket(client).rooms], [socket.id, "room"]);
+          assert.equal((await warned)[0].code, "ERR_SIO_REDIS_HANDLER");
+          assert.equal(socket.connected, false);
+          const sockets = await cluster.io(2).in("room").fetchSockets();
+          assert.equal(sockets.filter(({ id }) => id === client.id).length, 1);
           await cluster.disconnect(client);
         });
       }

@@ -15,6 +15,19 @@ const socketOf = (id, data = {}) => ({
   conn: new EventEmitter(),
 });
 
+/**
+ * The sessions of a node to which Redis denies nothing.
+ *
+ * @param {(states: import("../../lib/live-sessions").State[]) => unknown} write
+ */
+function startSessions(write) {
+  const writeAll = (/** @type {import("../../lib/live-sessions").State[]} */ states) => {
+    write(states);
+    return true;
+  };
+  return new LiveSessions(true, writeAll, () => false);
+}
+
 /** A little longer than the time between two looks, ms. */
 const LOOK = 5_500;
 
@@ -23,7 +36,7 @@ const LOOK = 5_500;
 test("the session of an active client is written when its data has changed", async () => {
   /** @type {string[]} */
   const written = [];
-  const sessions = new LiveSessions(true, (states) =>
+  const sessions = startSessions((states) =>
     states.forEach(({ live }) => written.push(live.socket.data.name)),
   );
   const socket = socketOf("id", { name: "first" });
@@ -44,7 +57,7 @@ test("the session of an active client is written when its data has changed", asy
 test("a session is written at once, and those behind it together", async () => {
   /** @type {string[][]} */
   const written = [];
-  const sessions = new LiveSessions(true, (states) =>
+  const sessions = startSessions((states) =>
     written.push(states.map(({ live }) => live.socket.id)),
   );
   sessions.add(socketOf("first"));
@@ -65,7 +78,7 @@ test("a session is written at once, and those behind it together", async () => {
 test("a session whose data cannot be encoded leaves the others alone", async () => {
   /** @type {string[]} */
   const written = [];
-  const sessions = new LiveSessions(true, (states) =>
+  const sessions = startSessions((states) =>
     states.forEach(({ live }) => written.push(live.socket.id)),
   );
   sessions.add(socketOf("odd", { large: 1n }));
@@ -73,4 +86,73 @@ test("a session whose data cannot be encoded leaves the others alone", async () 
   await waitFor(() => written.length > 0);
   assert.deepEqual(written, ["sound"]);
   sessions.close();
+});
+
+// Breaks when the data of all clients is encoded in one turn of the event loop.
+test("sessions that take long leave other callbacks their turn", async (t) => {
+  const COUNT = 60;
+  /** How long one session takes, ms. */
+  const TIME = 3;
+  let turn = 0;
+  let isOver = false;
+  t.after(() => (isOver = true));
+  (function next() {
+    turn++;
+    isOver || setImmediate(next);
+  })();
+  /** The turns in which sessions were encoded. @type {number[]} */
+  const turns = [];
+  const data = {
+    get takesLong() {
+      turns.push(turn);
+      for (const end = performance.now() + TIME; performance.now() < end;);
+      return true;
+    },
+  };
+  const assertSliced = () => {
+    const each = turns.map((one) => turns.filter((other) => other === one).length);
+    assert.ok(Math.max(...each) <= COUNT / 4, `${Math.max(...each)} sessions in one turn`);
+    turns.length = 0;
+  };
+  let written = 0;
+  const sessions = startSessions((states) => (written += states.length));
+  const sockets = Array.from({ length: COUNT }, (_, i) => socketOf(`socket ${i}`, data));
+  sockets.forEach((socket) => sessions.add(socket));
+  await waitFor(() => written === COUNT);
+  assertSliced();
+  // The next look.
+  await waitFor(() => turns.length >= COUNT, { timeout: 2 * LOOK });
+  assertSliced();
+  assert.equal(written, COUNT, "nothing has changed");
+  sessions.close();
+});
+
+// Breaks when each namespace listens by itself: Node.js warns of a leak from eleven on.
+test("all namespaces of a connection share one listener, which goes with the last", async () => {
+  const { conn } = socketOf("any");
+  const NAMESPACES = 12;
+  /** @type {string[]} */
+  const written = [];
+  const all = Array.from({ length: NAMESPACES }, (_, i) => {
+    const socket = { ...socketOf(`in namespace ${i}`), conn };
+    const sessions = startSessions((states) => written.push(states[0].live.socket.id));
+    sessions.add(socket);
+    return { socket, sessions };
+  });
+  assert.equal(conn.listenerCount("data"), 1);
+  await waitFor(() => written.length === NAMESPACES);
+  await settle(LOOK);
+  all.forEach(({ socket }) => (socket.data = { has: "changed" }));
+  conn.emit("data");
+  await waitFor(() => written.length === 2 * NAMESPACES);
+  assert.equal(new Set(written.slice(NAMESPACES)).size, NAMESPACES);
+  for (const [i, { socket, sessions }] of all.entries()) {
+    assert.equal(conn.listenerCount("data"), 1);
+    if (i % 2) {
+      sessions.close();
+    } else {
+      sessions.remove(socket.id);
+    }
+  }
+  assert.equal(conn.listenerCount("data"), 0);
 });

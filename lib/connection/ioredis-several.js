@@ -70,7 +70,7 @@ function readFrom(context, scaleReads) {
     warnIgnored(
       context,
       "scaleReads",
-      'the adapter chooses the server itself: set its option `readFrom` to "replica" to read from replicas',
+      'the adapter chooses the server itself: set its option `readFrom` to "replica" or "nearest" to read from replicas',
     );
   }
   return undefined;

@@ -54,7 +54,8 @@ impl CredentialRequests {
         match result {
             Ok(Ok(credentials)) => credentials,
             _ => {
-                Err(Error::Timeout { command: "credentials", address: String::new(), after: LIMIT })
+                let reason = format!("it gave no credentials within {} ms", LIMIT.as_millis());
+                Err(Error::Provider { reason })
             }
         }
     }
@@ -81,5 +82,21 @@ impl CredentialRequests {
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<u32, oneshot::Sender<Result<Credentials>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_hangs_has_failed() {
+        let inbox = Arc::new(Inbox::new(1 << 20, || {}));
+        let requests = CredentialRequests::new(inbox.clone(), Arc::new(Warnings::new(inbox)));
+        let requests = Arc::new(requests);
+        let error = requests.clone().request().await.unwrap_err();
+        let words = "the credentials provider has failed: it gave no credentials within 10000 ms";
+        assert_eq!(error.to_string(), words);
+        assert!(requests.waiting().is_empty());
     }
 }

@@ -124,6 +124,7 @@ impl Engine {
             runtime,
         });
         engine.spawn(SentinelWatch::new(connector.clone()).run());
+        engine.spawn(connector.clone().renew_late_slots());
         if let Some(tasks) = node_tasks {
             engine.spawn_services(tasks);
         }
@@ -170,7 +171,7 @@ impl Engine {
             inbox: self.inbox.clone(),
             namespaces: self.namespaces.clone(),
             stats: self.stats.clone(),
-            warnings: warnings.clone(),
+            warnings: warnings.of_stream(stream.index),
             read_from: self.options.read_from,
             count: self.options.read_count,
             pages: PageSize::new(self.options.read_count.max(LARGEST_READ) as usize),
@@ -192,7 +193,7 @@ impl Engine {
             connector.clone(),
             self.inbox.clone(),
             self.stats.clone(),
-            warnings.clone(),
+            warnings.of_stream(stream.index),
         )
     }
 
@@ -223,12 +224,12 @@ impl Engine {
     }
 
     /// Publishes a request to the other nodes of a namespace; `payload` is msgpack of the whole
-    /// message.
+    /// message. With a `call`, it counts the nodes as well; see [`Control::request`].
     ///
     /// # Errors
     /// [`Error::QueueFull`].
-    pub(crate) fn request(&self, nsp: &str, payload: Vec<u8>) -> Result<()> {
-        self.pub_sub()?.request(nsp, payload, self.stream(nsp))
+    pub(crate) fn request(&self, nsp: &str, payload: Vec<u8>, call: Option<CallId>) -> Result<()> {
+        self.pub_sub()?.request(nsp, payload, call, self.stream(nsp))
     }
 
     /// Publishes an answer to one node; `payload` is msgpack of the whole message.

@@ -27,16 +27,16 @@ impl<S: Subscriber> Layer<S> for ToInbox {
         if !event.metadata().target().starts_with(env!("CARGO_CRATE_NAME")) {
             return;
         }
-        let mut line = PubSubConnection(String::new());
+        let mut line = Line(String::new());
         event.record(&mut line);
         // If the inbox is full, the line is dropped.
         let _ = self.0.offer(Notice::Debug(line.0));
     }
 }
 
-struct PubSubConnection(String);
+struct Line(String);
 
-impl Visit for PubSubConnection {
+impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let written = match field.name() {
             "message" => write!(self.0, "{value:?}"),

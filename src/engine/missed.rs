@@ -79,6 +79,7 @@ impl MissedPacket {
 impl Drop for MissedPacket {
     fn drop(&mut self) {
         self.bytes.held.fetch_sub(self.packet.heap(), Ordering::Relaxed);
+        self.bytes.fell.notify_waiters();
     }
 }
 
@@ -88,7 +89,7 @@ pub(crate) struct MissedBytes {
     held: AtomicUsize,
     /// How many answers JS has not taken yet.
     answers: AtomicUsize,
-    /// Notifies when there are fewer.
+    /// Notifies when there are fewer bytes or answers.
     pub(crate) fell: Notify,
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum ReadFrom {
     Master,
     /// A replica of the master, and the master while no replica is fit for it.
     Replica,
+    /// The same, but one of the nearest replicas, and the master if no replica is about as near.
+    Nearest,
 }
 
 /// How long a stream keeps its entries.

@@ -17,6 +17,13 @@ const PERIOD: Duration = Duration::from_secs(3_600);
 
 /// Sends warnings to JS, which passes them to `process.emitWarning`.
 pub(crate) struct Warnings {
+    shared: Arc<Shared>,
+    /// The index of the stream whose tasks warn; `None` for tasks of the whole node.
+    stream: Option<u32>,
+}
+
+/// What all tasks of a node have met.
+struct Shared {
     inbox: Arc<Inbox>,
     /// The errors whose cause lasts.
     lasting: Mutex<Vec<Lasting>>,
@@ -25,34 +32,55 @@ pub(crate) struct Warnings {
 }
 
 struct Lasting {
-    /// The task that has met the cause.
-    task: &'static str,
+    /// The task that has met the cause, and the index of its stream.
+    task: (&'static str, Option<u32>),
     cause: String,
     is_outage: bool,
 }
 
 impl Warnings {
     pub(crate) fn new(inbox: Arc<Inbox>) -> Self {
-        Self { inbox, lasting: Mutex::default(), counts: Mutex::default() }
+        let shared = Shared { inbox, lasting: Mutex::default(), counts: Mutex::default() };
+        Self { shared: Arc::new(shared), stream: None }
+    }
+
+    /// For the tasks of one stream: those of another one, which may be at another server, do not
+    /// clear their causes.
+    pub(crate) fn of_stream(&self, index: u32) -> Arc<Self> {
+        Arc::new(Self { shared: self.shared.clone(), stream: Some(index) })
     }
 
     /// Warns of an error that `task` has met, unless the engine has already warned of its cause and
     /// the cause lasts.
     pub(crate) fn warn(&self, task: &'static str, error: &Error) {
         tracing::debug!("{task}: {error}");
-        let mut lasting = self.lasting();
+        let task = (task, self.stream);
+        let mut lasting = self.shared.lasting();
         // Several tasks may meet the same cause: one warning is enough.
         let cause = error.cause();
         let is_known = lasting.iter().any(|known| known.cause == cause);
-        let is_due = !is_known && self.is_due(&cause);
+        let is_due = !is_known && self.shared.is_due(&cause);
         if !lasting.iter().any(|known| known.task == task && known.cause == cause) {
             lasting.push(Lasting { task, cause, is_outage: error.is_outage() });
         }
         if is_due {
-            self.inbox.push(Notice::Warning(error.clone()));
+            self.shared.inbox.push(Notice::Warning(error.clone()));
         }
     }
 
+    /// The task works again: its causes are gone.
+    pub(crate) fn clear(&self, task: &'static str) {
+        let task = (task, self.stream);
+        let mut lasting = self.shared.lasting();
+        let had_outage = lasting.iter().any(|known| known.task == task && known.is_outage);
+        lasting.retain(|known| known.task != task);
+        if had_outage && !lasting.iter().any(|known| known.is_outage) {
+            self.shared.inbox.push(Notice::OutageOver);
+        }
+    }
+}
+
+impl Shared {
     /// Counts a warning of this cause. False if there were too many of late.
     fn is_due(&self, cause: &str) -> bool {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,16 +91,6 @@ impl Warnings {
         }
         *count += 1;
         *count <= MOST
-    }
-
-    /// The task works again: its causes are gone.
-    pub(crate) fn clear(&self, task: &'static str) {
-        let mut lasting = self.lasting();
-        let had_outage = lasting.iter().any(|known| known.task == task && known.is_outage);
-        lasting.retain(|known| known.task != task);
-        if had_outage && !lasting.iter().any(|known| known.is_outage) {
-            self.inbox.push(Notice::OutageOver);
-        }
     }
 
     fn lasting(&self) -> MutexGuard<'_, Vec<Lasting>> {
@@ -153,5 +171,25 @@ mod tests {
         warnings.clear("writer");
         warnings.clear("control");
         assert_eq!(counted(&inbox), (0, 0), "no outage");
+    }
+
+    #[test]
+    fn a_stream_that_works_does_not_end_the_outage_of_another_one() {
+        let inbox = Arc::new(Inbox::new(1 << 20, || {}));
+        let warnings = Warnings::new(inbox.clone());
+        let streams = [warnings.of_stream(0), warnings.of_stream(1)];
+        streams[1].warn("reader", &outage());
+        assert_eq!(counted(&inbox), (1, 0));
+        for _ in 0..3 {
+            streams[0].clear("reader");
+            warnings.clear("reader");
+            streams[1].warn("reader", &outage());
+        }
+        assert_eq!(counted(&inbox), (0, 0), "it lasts");
+        streams[0].warn("reader", &outage());
+        streams[1].clear("reader");
+        assert_eq!(counted(&inbox), (0, 0), "the cause is known, and lasts for the other one");
+        streams[0].clear("reader");
+        assert_eq!(counted(&inbox), (0, 1));
     }
 }

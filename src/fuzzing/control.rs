@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use redis::{PushInfo, PushKind, Value};
-
 use super::BETWEEN_ENTRIES;
 use crate::engine::control::Control;
 use crate::engine::event::{Event, StreamEvent};
 use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::Namespace;
 use crate::engine::options;
-use crate::engine::redis::Connector;
+use crate::engine::redis::{Connector, Push};
 use crate::engine::stats::Stats;
 use crate::engine::stream::{Progress, Stream};
 use crate::engine::warnings::Warnings;
@@ -32,10 +30,10 @@ pub(crate) fn run(input: &[u8]) {
             b'q' | b'a' => {
                 sent.push(bytes);
                 let last = if *kind == b'q' { String::new() } else { format!("{UID}#") };
-                node.push(PushKind::Message, &format!("socket.io#/#{last}"), bytes);
+                node.push(&format!("socket.io#/#{last}"), bytes);
             }
-            b'm' => node.push(PushKind::Message, "socket.io#members#", bytes),
-            b's' => node.push(PushKind::SMessage, &String::from_utf8_lossy(bytes), b"x"),
+            b'm' => node.push("socket.io#members#", bytes),
+            b's' => node.push(&String::from_utf8_lossy(bytes), b"x"),
             b'p' => node.advance(std::str::from_utf8(bytes).ok().and_then(|id| id.parse().ok())),
             _ => node.drain(&mut received),
         }
@@ -45,8 +43,11 @@ pub(crate) fn run(input: &[u8]) {
     let (dropped, malformed) = (node.stats.dropped.get(), node.stats.malformed.get());
     let (sound, not_msgpack): (Vec<&[u8]>, Vec<&[u8]>) =
         sent.iter().copied().partition(|payload| is_msgpack(payload));
-    let of_others = |payload: &&&[u8]| request_head(payload).stream.is_some_and(|it| it != STREAM);
-    let ignored = sound.iter().filter(of_others).count() as u64;
+    let is_ignored = |payload: &&&[u8]| {
+        let head = request_head(payload);
+        head.uid == Some(UID) || head.stream.is_some_and(|stream| stream != STREAM)
+    };
+    let ignored = sound.iter().filter(is_ignored).count() as u64;
     assert_eq!(received.len() as u64 + dropped + malformed + ignored, sent.len() as u64);
     assert_eq!(malformed, not_msgpack.len() as u64);
     let mut sent = sent.into_iter();
@@ -88,9 +89,8 @@ impl Node {
         node
     }
 
-    fn push(&self, kind: PushKind, channel: &str, payload: &[u8]) {
-        let data = [channel.as_bytes(), payload].map(|bytes| Value::BulkString(bytes.to_vec()));
-        self.control.receive(PushInfo { kind, data: data.into() });
+    fn push(&self, channel: &str, payload: &[u8]) {
+        self.control.receive(Push::Message { channel, payload });
     }
 
     /// Moves the reader's position.
@@ -110,6 +110,7 @@ impl Node {
                 let head = request_head(&payload);
                 assert!(head.position.is_none_or(|position| position <= reached));
                 assert!(head.stream.is_none_or(|stream| stream == STREAM));
+                assert_ne!(head.uid, Some(UID));
                 received.push(payload);
             }
         }

@@ -19,20 +19,22 @@ pub(crate) fn run(input: &[u8]) {
     let Js::Object(mut fields) = message.clone() else {
         return assert_eq!(read, nothing, "no object");
     };
-    let stated = [message.get("pos"), message.get("stream")];
+    let stated = [message.get("uid"), message.get("pos"), message.get("stream")];
     if !message.is_plain() || stated.iter().any(|field| matches!(field, Some(Js::Bytes(_)))) {
         // No node writes such a message. `request_head` reads a string in bytes all the same.
         return;
     }
     let can_read = |field: &Option<&Js>| matches!(field, None | Some(Js::Null | Js::Text(_)));
-    let [pos, named] = stated.map(|field| field.and_then(Js::as_text));
-    if stated.iter().all(can_read) {
+    let [uid, pos, named] = stated.map(|field| field.and_then(Js::as_text));
+    let is_readable = stated.iter().all(can_read);
+    if is_readable {
+        assert_eq!(read.uid, uid.as_deref());
         assert_eq!(read.position, pos.and_then(|pos| pos.parse().ok()));
         assert_eq!(read.stream, named.as_deref());
     } else {
         assert_eq!(read, nothing);
     }
-    if extended == input || stated.iter().any(Option::is_some) {
+    if extended == input || stated[1..].iter().any(Option::is_some) || !is_readable {
         return;
     }
     let added = request_head(&extended);

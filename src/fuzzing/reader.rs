@@ -71,7 +71,7 @@ fn read(entries: &[Vec<&[u8]>], mut size: impl FnMut() -> usize) -> Outcome {
     let mut rest = &encoded[..];
     while !rest.is_empty() {
         let (now, later) = rest.split_at(size().min(rest.len()));
-        reader.hand_on(&page(&resp::page(now)).expect("a page"), 0);
+        reader.hand_on(&page(&resp::page(now)).expect("a page"), 0, false);
         rest = later;
     }
     let stats = &reader.stats;

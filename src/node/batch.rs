@@ -1,7 +1,9 @@
 //! A slice of events for JS. Frequent events are packed, since each property that N-API sets on an
-//! object costs more than the handling of the event. `lib/events.js` unpacks them.
+//! object costs more than the handling of the event. A small slice is written to memory that JS
+//! gives, so that only a number crosses. `lib/events.js` unpacks both, `lib/batch-memory.js` has the
+//! memory.
 
-use napi::bindgen_prelude::{Buffer, Float64Array};
+use napi::bindgen_prelude::{Buffer, Either, Float64Array};
 use napi_derive::napi;
 
 use super::event::NativeEvent;
@@ -14,6 +16,7 @@ enum Kind {
     Rare = 0,
     Broadcast = 1,
     Published = 2,
+    Message = 3,
 }
 
 /// The local part of a publish. `lib/events.js` has the same numbers.
@@ -31,9 +34,13 @@ const VOLATILE: u8 = 1;
 const COMPRESS_SAID: u8 = 2;
 const COMPRESS: u8 = 4;
 
-/// The memory of a `Float64Array`. The name hides the reference from `#[napi]`, which would take it for
+/// The memory of a `Uint8Array`. The name hides the reference from `#[napi]`, which would take it for
 /// one to a class.
-pub(crate) type JsNumbers<'a> = &'a mut [f64];
+pub(crate) type JsBytes<'a> = &'a mut [u8];
+
+/// How many numbers JS's memory has room for, in front of the texts. `lib/batch-memory.js` has the
+/// same number.
+const NUMBERS: usize = 2_048;
 
 /// A slice of events. What is empty is absent: each value that crosses to JS costs about as much as
 /// the handling of an event.
@@ -41,7 +48,7 @@ pub(crate) type JsNumbers<'a> = &'a mut [f64];
 pub struct NativeBatch {
     /// How many numbers there are.
     pub length: u32,
-    /// The events in order, as numbers. Absent if JS's own array holds them.
+    /// The events in order, as numbers. Absent if JS's memory holds them.
     pub numbers: Option<Float64Array>,
     /// Names of rooms, concatenated.
     pub names: Option<String>,
@@ -49,7 +56,7 @@ pub struct NativeBatch {
     pub texts: Option<Vec<String>>,
     /// The WebSocket frames of the same slabs. A packet with attachments has none.
     pub frames: Option<Vec<Buffer>>,
-    /// The packets' attachments, concatenated.
+    /// The packets' attachments and the payloads of messages, concatenated.
     pub attachments: Option<Buffer>,
     /// Events of all other kinds.
     pub rare: Option<Vec<NativeEvent>>,
@@ -71,7 +78,7 @@ impl NativeLate {
         let mut packer = Packer::default();
         let (places, numbers) = late.iter().map(|late| (late.place, late.number)).unzip();
         late.into_iter().for_each(|late| packer.broadcast(late.broadcast));
-        Self { batch: packer.finish(&mut []), places, numbers }
+        Self { batch: packer.into_batch(false), places, numbers }
     }
 }
 
@@ -107,6 +114,9 @@ impl Packer {
                 ..
             })) if id.fits_doubles() => {
                 self.published(ticket, id, local);
+            }
+            Event::Stream(StreamEvent::Message { namespace, payload }) => {
+                self.message(namespace, payload);
             }
             event => {
                 if let Some(event) = NativeEvent::of(event) {
@@ -147,6 +157,17 @@ impl Packer {
         packet.into_iter().for_each(|packet| self.packet(packet));
     }
 
+    /// `[kind, namespace, length of the payload]`
+    fn message(&mut self, namespace: u32, payload: Vec<u8>) {
+        let numbers = [Kind::Message as u32, namespace, payload.len() as u32];
+        self.numbers.extend(numbers.map(f64::from));
+        if self.attachments.is_empty() {
+            self.attachments = payload;
+        } else {
+            self.attachments.extend(payload);
+        }
+    }
+
     /// `[length of the text, attachments, length of each…]`; a length of 0 means that the text
     /// fills a slab.
     fn packet(&mut self, Packet { text, attachments }: Packet) {
@@ -161,9 +182,13 @@ impl Packer {
                 Slab { is_full: !is_packed, ..Slab::default() }
             }
         };
-        slab.texts.push_str(&text);
         if attachments.is_empty() {
             text_frame(&mut slab.frames, &text);
+        }
+        if slab.texts.is_empty() {
+            slab.texts = text;
+        } else {
+            slab.texts.push_str(&text);
         }
         self.slabs.push(slab);
         self.numbers.push(attachments.len() as f64);
@@ -178,23 +203,66 @@ impl Packer {
         self.numbers.extend([id.ms as f64, id.seq as f64]);
     }
 
-    /// What was packed. The numbers are written to `reused` if they fit.
-    pub(crate) fn finish(self, reused: &mut [f64]) -> NativeBatch {
-        let Self { numbers, names, slabs, attachments, rare } = self;
-        let length = numbers.len();
-        let numbers = match reused.get_mut(..length) {
-            Some(reused) => {
-                reused.copy_from_slice(&numbers);
-                None
+    /// What was packed: written to the memory if it is little, or as a batch. Its numbers are in the
+    /// memory then if they fit.
+    pub(crate) fn finish(self, memory: &mut [u8], frames: &mut [u8]) -> Either<u32, NativeBatch> {
+        let halves = memory.split_at_mut_checked(NUMBERS * size_of::<f64>());
+        let Some((numbers, texts)) = halves else { return Either::B(self.into_batch(false)) };
+        let is_written = self.write_numbers(numbers);
+        if is_written && self.write_texts(texts, frames).is_some() {
+            return Either::A(self.numbers.len() as u32);
+        }
+        Either::B(self.into_batch(is_written))
+    }
+
+    /// Writes the numbers, and behind them the lengths of the names, of the texts, of the attachments
+    /// and of the frames. False if they do not fit.
+    fn write_numbers(&self, memory: &mut [u8]) -> bool {
+        let (texts, frames) =
+            self.slabs.first().map_or((0, 0), |slab| (slab.texts.len(), slab.frames.len()));
+        let lengths = [self.names.len(), texts, self.attachments.len(), frames];
+        let lengths = lengths.map(|length| length as f64);
+        let fits = self.numbers.len() + lengths.len() <= NUMBERS;
+        if fits {
+            let numbers = self.numbers.iter().chain(&lengths);
+            for (place, number) in memory.chunks_exact_mut(size_of::<f64>()).zip(numbers) {
+                place.copy_from_slice(&number.to_ne_bytes());
             }
-            None => Some(numbers.into()),
+        }
+        fits
+    }
+
+    /// Writes the names, texts and attachments to `memory`, and the frames to `frames`. `None` if not
+    /// everything besides the numbers fits there.
+    fn write_texts(&self, memory: &mut [u8], frames: &mut [u8]) -> Option<()> {
+        let Self { numbers: _, names, slabs, attachments, rare } = self;
+        let nothing = Slab::default();
+        let slab = match slabs.as_slice() {
+            [] => &nothing,
+            [slab] if !slab.is_full => slab,
+            _ => return None,
         };
+        if !(rare.is_empty() && names.is_ascii()) {
+            return None;
+        }
+        let frames_place = frames.get_mut(..slab.frames.len())?;
+        let (names_place, rest) = memory.split_at_mut_checked(names.len())?;
+        let (texts_place, rest) = rest.split_at_mut_checked(slab.texts.len())?;
+        rest.get_mut(..attachments.len())?.copy_from_slice(attachments);
+        frames_place.copy_from_slice(&slab.frames);
+        names_place.copy_from_slice(names.as_bytes());
+        texts_place.copy_from_slice(slab.texts.as_bytes());
+        Some(())
+    }
+
+    fn into_batch(self, are_numbers_written: bool) -> NativeBatch {
+        let Self { numbers, names, slabs, attachments, rare } = self;
         let (texts, frames) = (!slabs.is_empty())
             .then(|| slabs.into_iter().map(|slab| (slab.texts, slab.frames.into())).unzip())
             .unzip();
         NativeBatch {
-            length: length as u32,
-            numbers,
+            length: numbers.len() as u32,
+            numbers: (!are_numbers_written).then(|| numbers.into()),
             names: (!names.is_empty()).then_some(names),
             texts,
             frames,

@@ -29,13 +29,6 @@ pub enum NativeEvent {
         /// The message's data, if it is msgpack.
         msgpack: Option<Buffer>,
     },
-    /// A PUB/SUB message.
-    Message {
-        /// The namespace's handle.
-        namespace: u32,
-        /// msgpack of a whole message.
-        payload: Buffer,
-    },
     /// A publish has ended, and JS does its local part.
     Published {
         /// The publish.
@@ -209,14 +202,11 @@ impl NativeEvent {
 
     fn of_stream(event: StreamEvent) -> Option<Self> {
         Some(match event {
-            StreamEvent::Broadcast(_) => return None,
+            StreamEvent::Broadcast(_) | StreamEvent::Message { .. } => return None,
             StreamEvent::Entry { namespace, uid, kind, id, data } => {
                 let (json, msgpack) = split(data);
                 let (uid, id) = (uid.to_string(), id.to_string());
                 Self::Entry { namespace, uid, r#type: kind, id, json, msgpack }
-            }
-            StreamEvent::Message { namespace, payload } => {
-                Self::Message { namespace, payload: payload.into() }
             }
             StreamEvent::Published(Completion { ticket, outcome, .. }) => {
                 let (id, error) = match outcome {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use napi::bindgen_prelude::{Function, Uint8Array};
+use napi::bindgen_prelude::{Either, Function, Uint8Array};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
@@ -21,7 +21,7 @@ use crate::engine::missed::MissedList;
 use crate::engine::options::Options;
 use crate::engine::redis::{Credentials, Settings};
 use crate::engine::session::{Gone, LiveSession, What};
-use batch::{JsNumbers, NativeBatch, NativeLate, Packer};
+use batch::{JsBytes, NativeBatch, NativeLate, Packer};
 use event::NativeMissed;
 use namespace::NativeNamespace;
 use stats::NativeStats;
@@ -106,10 +106,16 @@ impl NativeEngine {
         self.engine.stream(&nsp).index
     }
 
-    /// Publishes a request to the other nodes; `payload` is msgpack of the whole message.
+    /// Publishes a request to the other nodes; `payload` is msgpack of the whole message. With a
+    /// `call`, it counts the nodes that listen as well. An event answers the call.
     #[napi]
-    pub fn request(&self, nsp: String, payload: Uint8Array) -> std::result::Result<(), JsError> {
-        self.engine.request(&nsp, payload.to_vec()).map_err(js_error)
+    pub fn request(
+        &self,
+        nsp: String,
+        payload: Uint8Array,
+        call: Option<u32>,
+    ) -> std::result::Result<(), JsError> {
+        self.engine.request(&nsp, payload.to_vec(), call).map_err(js_error)
     }
 
     /// Publishes an answer to one node; `payload` is msgpack of the whole message.
@@ -180,6 +186,13 @@ impl NativeEngine {
     #[napi]
     pub fn delivered_ahead(&self, nsp: String) -> String {
         self.engine.delivered_ahead(&nsp).to_string()
+    }
+
+    /// Stands for all packets without an entry in the stream that clients of this node have got; null if
+    /// there were none.
+    #[napi]
+    pub fn local_mark(&self, nsp: String) -> Option<String> {
+        self.engine.local_mark(&nsp).map(|mark| mark.to_string())
     }
 
     /// The ID of the entry behind which this node has begun to read a namespace's stream.
@@ -258,23 +271,27 @@ impl NativeEngine {
         self.engine.credentials_failed(reason);
     }
 
-    /// Takes up to `most` events. Null means that the next event calls `wake` again. `numbers` takes
-    /// the numbers of the batch if they fit.
+    /// Takes up to `most` events. Null means that the next event calls `wake` again. A number means
+    /// that everything was written to `memory`, and the frames to `frames` from `frames_at` on; it
+    /// tells how many numbers there are.
     ///
     /// JS must have handled the events of the call before.
     #[napi]
     pub fn drain(
         &self,
         most: u32,
-        #[napi(ts_arg_type = "Float64Array")] numbers: JsNumbers<'_>,
-    ) -> Option<NativeBatch> {
+        #[napi(ts_arg_type = "Uint8Array")] memory: JsBytes<'_>,
+        #[napi(ts_arg_type = "Uint8Array")] frames: JsBytes<'_>,
+        frames_at: u32,
+    ) -> Option<Either<u32, NativeBatch>> {
         let events = self.engine.inbox().drain(most as usize);
         let missed = events.iter().flatten().filter_map(Event::missed).collect();
         *self.missed() = missed;
         let events = events?;
         let mut packer = Packer::default();
         events.into_iter().for_each(|event| packer.add(event));
-        Some(packer.finish(numbers))
+        let frames = frames.get_mut(frames_at as usize..).unwrap_or_default();
+        Some(packer.finish(memory, frames))
     }
 
     /// The broadcasts at these places among those that a client missed, from its `restored` event.

@@ -1,18 +1,21 @@
 //! Scripted Redis servers. The tasks of an engine run against them over sockets in memory, under
 //! tokio's paused clock, so a test of a state machine takes milliseconds.
 //!
-//! - `redis`: takes connections, reads commands, and answers as the test tells it.
+//! - `redis`: takes connections.
+//! - `connection`: reads commands, and answers as the test tells it.
 //! - `reply`: replies in RESP.
 //! - `node`: what the tasks of one engine share.
 //!
 //! Tests with real servers are in `__test__/`; these test each branch on its own.
 
+mod connection;
 mod node;
 mod redis;
 pub(crate) mod reply;
 
+pub(crate) use connection::{NO_COMMANDS, NOW_MS, ScriptedConnection};
 pub(crate) use node::TestNode;
-pub(crate) use redis::{NOW_MS, ScriptedConnection, ScriptedRedis};
+pub(crate) use redis::ScriptedRedis;
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use crate::engine::event::{Broadcast, Event, Loss, Notice, StreamEvent, Ticket};
 use crate::engine::inbox::Inbox;
 use crate::engine::namespaces::{Namespace, Namespaces};
 use crate::engine::options::{ReadFrom, Retention, defaults};
-use crate::engine::redis::Connector;
+use crate::engine::redis::{Connector, CredentialsSource};
 use crate::engine::stats::Stats;
 use crate::engine::stream::{PageSize, Progress, Publish, Reader, Stream, Writer};
 use crate::engine::warnings::Warnings;
@@ -43,22 +43,32 @@ impl TestNode {
 
     /// With the servers of these settings, in JSON.
     pub(crate) fn with_settings(redis: &ScriptedRedis, settings: &str) -> Self {
-        Self::with(redis, settings, defaults().retention())
+        Self::with(redis, settings, defaults().retention(), None)
     }
 
     /// With a stream that keeps its entries for so long.
     pub(crate) fn with_retention(redis: &ScriptedRedis, retention: Retention) -> Self {
-        Self::with(redis, "{}", retention)
+        Self::with(redis, "{}", retention, None)
     }
 
-    fn with(redis: &ScriptedRedis, settings: &str, retention: Retention) -> Self {
+    /// With a single server and a credentials provider.
+    pub(crate) fn with_provider(redis: &ScriptedRedis, provider: CredentialsSource) -> Self {
+        Self::with(redis, "{}", defaults().retention(), Some(provider))
+    }
+
+    fn with(
+        redis: &ScriptedRedis,
+        settings: &str,
+        retention: Retention,
+        provider: Option<CredentialsSource>,
+    ) -> Self {
         let woken = Arc::new(Notify::new());
         let on_wake = woken.clone();
         let inbox = Arc::new(Inbox::new(4 << 20, move || on_wake.notify_one()));
         let warnings = Arc::new(Warnings::new(inbox.clone()));
         let settings = serde_json::from_str(settings).expect("settings");
         let (data, sentinels) = (redis.dialer(), redis.dialer());
-        let connector = Connector::over(data, sentinels, settings, None, warnings.clone());
+        let connector = Connector::over(data, sentinels, settings, provider, warnings.clone());
         let namespaces = Arc::new(Namespaces::default());
         let namespace = namespaces.open("/", true, true);
         namespace.set_has_sockets(true);

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use redis::{PushInfo, PushKind, Value};
-
 use super::{ChannelTarget, ControlJob, Shared};
 use crate::engine::event::{Notice, StreamEvent};
 use crate::engine::membership::Members;
+use crate::engine::redis::{ChannelCommand, Push};
 use crate::engine::stream::{Progress, Stream};
 use crate::engine::wire::{EntryId, MemberMessage, MemberNews, is_msgpack, request_head};
 
@@ -27,55 +26,47 @@ impl Shared {
     }
 
     /// Handles what Redis has pushed. Returns a job if the control task must do something about it.
-    pub(super) fn receive(&self, push: PushInfo) -> Option<ControlJob> {
-        if push.kind == PushKind::SUnsubscribe {
-            return self.subscription_ended(push);
-        }
-        if !matches!(push.kind, PushKind::Message | PushKind::SMessage) {
-            return None;
-        }
-        let mut data = push.data.into_iter();
-        let (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) =
-            (data.next(), data.next())
-        else {
-            return None;
+    pub(super) fn receive(&self, push: Push<'_>) -> Option<ControlJob> {
+        let (channel, payload) = match push {
+            Push::Message { channel, payload } => (channel, payload),
+            Push::Unsubscribed { channel } => return self.subscription_ended(channel),
+            Push::Ended => return None,
         };
-        let channel = String::from_utf8(channel).ok()?;
-        let route = self.routes().get(&channel).cloned();
+        let route = self.routes().get(channel).cloned();
         if let Some(route) = route {
-            self.take_in(&channel, &route, payload);
+            self.take_in(channel, &route, payload);
             return None;
         }
         if channel == self.members_channel() {
-            return self.hear(&payload);
+            return self.hear(payload);
         }
         None
     }
 
     /// A subscription has ended. If the channel is still ours, the server has ended it, since the
     /// channel's slot has moved. Otherwise this node has unsubscribed.
-    fn subscription_ended(&self, push: PushInfo) -> Option<ControlJob> {
-        let Some(Value::BulkString(channel)) = push.data.into_iter().next() else { return None };
-        let channel = String::from_utf8(channel).ok()?;
-        let is_ours = channel == self.members_channel() || self.routes().contains_key(&channel);
-        is_ours.then_some(ControlJob::SubscribeAgain { channel })
+    fn subscription_ended(&self, channel: &str) -> Option<ControlJob> {
+        let is_ours = channel == self.members_channel() || self.routes().contains_key(channel);
+        is_ours.then(|| ControlJob::SubscribeAgain { channel: channel.to_owned() })
     }
 
     /// Passes a message to its namespace, or defers it until the reader has reached the position
-    /// that the sender has added to the message. Ignores a request from other streams.
-    pub(super) fn take_in(&self, channel: &str, route: &ChannelTarget, payload: Vec<u8>) {
-        if !is_msgpack(&payload) {
+    /// that the sender has added to the message. Ignores requests from other streams, and this node's
+    /// own ones, which the channel brings back.
+    pub(super) fn take_in(&self, channel: &str, route: &ChannelTarget, payload: &[u8]) {
+        if !is_msgpack(payload) {
             self.stats.malformed.add(1);
             tracing::debug!("PUB/SUB message on {channel} dropped: no msgpack, or too deep");
             return;
         }
-        let head = request_head(&payload);
-        if head.stream.is_some_and(|stream| self.is_other_stream(stream)) {
+        let head = request_head(payload);
+        let is_own = head.uid.is_some_and(|uid| *uid == *self.uid);
+        if is_own || head.stream.is_some_and(|stream| self.is_other_stream(stream)) {
             return;
         }
         let until = head.position.unwrap_or(EntryId::ZERO);
         let namespace = &route.namespace;
-        let event = StreamEvent::Message { namespace: namespace.handle, payload };
+        let event = StreamEvent::Message { namespace: namespace.handle, payload: payload.to_vec() };
         let mut cursor = route.stream.cursor();
         let is_reading = matches!(*route.stream.progress.borrow(), Progress::At(_));
         let has_to_wait = until > cursor.position || !cursor.deferred.is_empty();
@@ -129,8 +120,12 @@ impl Shared {
         self.on_wire(self.options.members_channel())
     }
 
-    pub(super) fn publish_command(&self) -> &'static str {
-        if self.options.use_sharded_pub_sub { "SPUBLISH" } else { "PUBLISH" }
+    /// The command that publishes a message.
+    pub(super) fn publish<'a>(&self, channel: &'a str, payload: &[u8]) -> ChannelCommand<'a> {
+        let name = if self.options.use_sharded_pub_sub { "SPUBLISH" } else { "PUBLISH" };
+        let mut publish = ChannelCommand::new(name, channel);
+        publish.command.arg(payload);
+        publish
     }
 
     pub(super) fn routes(&self) -> MutexGuard<'_, HashMap<String, ChannelTarget>> {

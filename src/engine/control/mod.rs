@@ -26,6 +26,8 @@ use super::inbox::Inbox;
 use super::membership::Members;
 use super::namespaces::Namespace;
 use super::options::Options;
+#[cfg(any(test, fuzzing))]
+use super::redis::Push;
 use super::redis::{Connector, Settings};
 use super::stats::Stats;
 use super::stream::Stream;
@@ -97,6 +99,14 @@ struct Message {
     payload: Vec<u8>,
     /// Bytes that it counts for in the queue.
     counted: usize,
+    /// The count that goes out together with a request.
+    count: Option<Count>,
+}
+
+/// A count of the nodes that listen to a namespace's requests.
+struct Count {
+    call: CallId,
+    nsp: String,
 }
 
 /// Gives jobs to the control task; callers never wait.
@@ -170,13 +180,21 @@ impl Control {
     }
 
     /// Publishes a request to the other nodes of a namespace, after what this node published to the
-    /// stream before.
+    /// stream before. With a `call`, it counts the nodes that listen as well: see
+    /// [`Control::count_subscribers`].
     ///
     /// # Errors
     /// [`Error::QueueFull`]
-    pub(crate) fn request(&self, nsp: &str, payload: Vec<u8>, stream: &Arc<Stream>) -> Result<()> {
+    pub(crate) fn request(
+        &self,
+        nsp: &str,
+        payload: Vec<u8>,
+        call: Option<CallId>,
+        stream: &Arc<Stream>,
+    ) -> Result<()> {
         let channel = self.shared.options.request_channel(nsp);
-        let message = self.message(channel, payload)?;
+        let mut message = self.message(channel, payload)?;
+        message.count = call.map(|call| Count { call, nsp: nsp.to_owned() });
         let behind = (stream.clone(), stream.queue.accepted());
         let until = Instant::now() + order::LIMIT;
         // The task ends only with the engine: then nobody waits for the message.
@@ -234,7 +252,7 @@ impl Control {
             self.shared.queued_bytes.fetch_sub(counted, Ordering::Relaxed);
             return Err(Error::QueueFull { size: counted, queued, bound });
         }
-        Ok(Message { channel: self.shared.on_wire(channel), payload, counted })
+        Ok(Message { channel: self.shared.on_wire(channel), payload, counted, count: None })
     }
 
     fn channels(&self, nsp: &str) -> [String; 2] {
@@ -259,7 +277,7 @@ fn stream_identity(options: &Options, settings: &Settings) -> String {
 #[cfg(any(test, fuzzing))]
 impl Control {
     /// Handles a push as if the connection had received it.
-    pub(crate) fn receive(&self, push: redis::PushInfo) {
+    pub(crate) fn receive(&self, push: Push<'_>) {
         self.shared.receive(push);
     }
 

@@ -6,12 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use redis::{Cmd, PushInfo, PushKind};
 use tokio::sync::Notify;
 
 use super::pub_sub_connection::PubSubConnection;
 use crate::engine::error::{Error, Outage, Result};
-use crate::engine::redis::{Commands, Connector, Kind, Target};
+use crate::engine::redis::{ChannelCommand, Connector, Kind, Push, PushConnection, Target};
 use crate::engine::warnings::Warnings;
 
 /// The most times that a command follows MOVED.
@@ -24,7 +23,7 @@ const GREETING: &str = "control, HELLO";
 pub(super) struct PubSubConnections {
     connector: Arc<Connector>,
     warnings: Arc<Warnings>,
-    on_push: Arc<dyn Fn(PushInfo) + Send + Sync>,
+    on_push: Arc<dyn Fn(Push<'_>) + Send + Sync>,
     broken: Arc<Notify>,
     /// The server of all channels; `None` if each channel is at its slot's master.
     only: Option<Target>,
@@ -38,13 +37,13 @@ impl PubSubConnections {
         connector: Arc<Connector>,
         warnings: Arc<Warnings>,
         sharded: bool,
-        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+        on_push: impl Fn(Push<'_>) + Send + Sync + 'static,
     ) -> Result<Self> {
         let broken = Arc::new(Notify::new());
         let on_break = broken.clone();
-        let on_push = Arc::new(move |push: PushInfo| match push.kind {
-            PushKind::Disconnection => on_break.notify_one(),
-            _ => on_push(push),
+        let on_push = Arc::new(move |push: Push<'_>| match push {
+            Push::Ended => on_break.notify_one(),
+            push => on_push(push),
         });
         let is_spread = sharded && connector.settings().kind == Kind::Cluster;
         let only = if is_spread { None } else { Some(connector.any_target().await?) };
@@ -62,7 +61,7 @@ impl PubSubConnections {
         let first = self.open.values_mut().next().filter(|_| !is_spread);
         let replaced = async {
             match first {
-                Some(connection) => connection.server().replaced().await,
+                Some(connection) => connection.subscriber().server().replaced().await,
                 None => std::future::pending().await,
             }
         };
@@ -70,50 +69,46 @@ impl PubSubConnections {
             () = self.broken.notified() => {}
             () = replaced => return outdated("another server has taken over"),
         }
-        let mut connections = self.open.values();
-        let connection = connections
-            .find(|connection| !connection.is_open())
-            .or_else(|| self.open.values().next());
-        let address =
-            connection.map_or_else(String::new, |connection| connection.address().to_owned());
+        let subscribers = self.open.values_mut().map(PubSubConnection::subscriber);
+        let ended = subscribers.min_by_key(|connection| connection.is_open());
+        let address = ended.map_or_else(String::new, |ended| ended.address().to_owned());
         Error::Connection { address, reason: "connection lost".to_owned() }
     }
 
-    /// Sends commands in their order, each to the server of its channel. Returns for each command
-    /// the server's refusal, if any.
+    /// Sends commands in their order, each to the server of its channel. Returns the reply to each,
+    /// or the server's refusal.
     pub(super) async fn send(
         &mut self,
-        name: &'static str,
-        commands: &[(&str, Cmd)],
-    ) -> Result<Vec<Option<Error>>> {
-        let mut refusals: Vec<Option<Error>> = commands.iter().map(|_| None).collect();
+        commands: &[ChannelCommand<'_>],
+    ) -> Result<Vec<Result<Vec<u8>>>> {
+        let mut replies: Vec<_> = commands.iter().map(|_| Ok(Vec::new())).collect();
         let mut by_target = HashMap::<Target, Vec<usize>>::new();
-        for (index, (channel, _)) in commands.iter().enumerate() {
+        for (index, ChannelCommand { channel, .. }) in commands.iter().enumerate() {
             by_target.entry(self.target_of(channel).await?).or_default().push(index);
         }
         for _ in 0..=REDIRECTIONS {
             for (target, indices) in std::mem::take(&mut by_target) {
                 let some: Vec<_> = indices.iter().map(|index| &commands[*index]).collect();
-                let sorted = self.at(&target).await?.send(name, &some).await?;
-                for (index, refusal) in indices.into_iter().zip(sorted) {
-                    let elsewhere = refusal.as_ref().and_then(|e| self.connector.redirection(e));
-                    if let Some(elsewhere) = elsewhere {
+                let sorted = self.at(&target).await?.send(&some).await?;
+                for (index, reply) in indices.into_iter().zip(sorted) {
+                    let refusal = reply.as_ref().err();
+                    if let Some(elsewhere) = refusal.and_then(|e| self.connector.redirection(e)) {
                         self.connector.forget();
                         by_target.entry(elsewhere).or_default().push(index);
                     }
-                    refusals[index] = refusal;
+                    replies[index] = reply;
                 }
             }
             if by_target.is_empty() {
                 break;
             }
         }
-        Ok(refusals)
+        Ok(replies)
     }
 
     /// Makes sure that the servers answer: if one of them hangs, its channels get no messages, and
     /// the other connections do not show that.
-    pub(super) async fn check(&self) -> Result<()> {
+    pub(super) async fn check(&mut self) -> Result<()> {
         // A node that was removed from its cluster keeps its connections, but passes on no
         // messages.
         if let Some(target @ Target::Node { .. }) = &self.only
@@ -121,16 +116,10 @@ impl PubSubConnections {
         {
             return Err(outdated("the node serves no slot of the cluster any more"));
         }
-        for connection in self.open.values() {
+        for connection in self.open.values_mut() {
             connection.check(self.only.is_none()).await?;
         }
         Ok(())
-    }
-
-    /// For PUBSUB; `None` while nothing is connected.
-    pub(super) async fn commands(&mut self) -> Result<Option<Commands>> {
-        let Some(target) = self.open.keys().next().cloned() else { return Ok(None) };
-        Ok(Some(self.at(&target).await?.commands()))
     }
 
     async fn target_of(&self, channel: &str) -> Result<Target> {
@@ -140,13 +129,11 @@ impl PubSubConnections {
         }
     }
 
-    async fn at(&mut self, target: &Target) -> Result<&PubSubConnection> {
+    async fn at(&mut self, target: &Target) -> Result<&mut PubSubConnection> {
         let connection = match self.open.remove(target) {
             Some(PubSubConnection::Two { subscriber, commands }) if !commands.is_open() => {
-                PubSubConnection::Two {
-                    subscriber,
-                    commands: self.connector.connect(target).await?,
-                }
+                let commands = PushConnection::commands(self.connector.connect_raw(target).await?);
+                PubSubConnection::Two { subscriber, commands }
             }
             Some(connection) => connection,
             None => self.connect(target).await.inspect_err(|_| self.connector.forget())?,
@@ -156,23 +143,17 @@ impl PubSubConnections {
 
     async fn connect(&self, target: &Target) -> Result<PubSubConnection> {
         let on_push = self.on_push.clone();
-        match self.connector.connect_push(target, move |push| on_push(push)).await {
-            Ok(connection) => {
+        let connection = self.connector.connect_raw(target).await?;
+        match PushConnection::in_resp3(connection, move |push| on_push(push)).await? {
+            (connection, None) => {
                 self.warnings.clear(GREETING);
                 Ok(PubSubConnection::One(connection))
             }
-            // redis-rs has no sharded channels in RESP2, and all servers that have them know RESP3.
-            Err(error @ Error::Refused { command: "HELLO", .. }) if self.only.is_some() => {
-                self.warnings.warn(GREETING, &error);
-                let on_push = self.on_push.clone();
-                let on_push = move |push| on_push(push);
-                let subscriber = self.connector.connect_subscriber(target, on_push).await?;
-                Ok(PubSubConnection::Two {
-                    subscriber,
-                    commands: self.connector.connect(target).await?,
-                })
+            (subscriber, Some(refusal)) => {
+                self.warnings.warn(GREETING, &refusal);
+                let commands = PushConnection::commands(self.connector.connect_raw(target).await?);
+                Ok(PubSubConnection::Two { subscriber, commands })
             }
-            Err(error) => Err(error),
         }
     }
 }

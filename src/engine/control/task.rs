@@ -8,14 +8,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::instrument::WithSubscriber;
-use tracing::{Dispatch, dispatcher};
 
 use super::pub_sub_connections::PubSubConnections;
-use super::subscribers::SubscriberCounter;
-use super::{ControlJob, HEARTBEAT, Message, PUBLISHING, SUBSCRIBING, Shared, TASK};
-use crate::engine::error::Result;
-use crate::engine::event::{Answer, Notice};
-use crate::engine::redis::{Backoff, Connector};
+use super::subscribers::{CountQuery, Counts, SubscriberCounter};
+use super::{ControlJob, Count, HEARTBEAT, Message, PUBLISHING, SUBSCRIBING, Shared, TASK};
+use crate::engine::error::{Error, Result};
+use crate::engine::event::Notice;
+use crate::engine::redis::{Backoff, ChannelCommand, Connector, Push};
 use crate::engine::wire::{MemberMessage, MemberNews};
 
 /// How far apart this node's answers to hellos are, for each node that it knows. One answer serves
@@ -87,11 +86,8 @@ impl ControlTask {
     /// stops.
     async fn serve(&mut self, backoff: &mut Backoff) -> Result<oneshot::Sender<()>> {
         let (shared, own_jobs) = (self.shared.clone(), self.own_jobs.clone());
-        // redis-rs calls `on_push` in a task of its own, from which log lines would go nowhere.
-        let dispatch = dispatcher::get_default(Dispatch::clone);
-        let on_push = move |push| {
-            let job = dispatcher::with_default(&dispatch, || shared.receive(push));
-            if let Some(job) = job
+        let on_push = move |push: Push<'_>| {
+            if let Some(job) = shared.receive(push)
                 && let Some(jobs) = own_jobs.upgrade()
             {
                 let _ = jobs.send(job);
@@ -153,17 +149,18 @@ impl ControlTask {
         Ok(())
     }
 
+    /// Tries refused subscriptions again. If none is left, also since all were made on a new
+    /// connection, the warnings of them are over.
     async fn subscribe_refused(&mut self, connections: &mut PubSubConnections) -> Result<()> {
-        if self.refused.is_empty() {
-            return Ok(());
-        }
         let mut channels = std::mem::take(&mut self.refused);
         {
             // A namespace may have been closed meanwhile.
             let (routes, members) = (self.shared.routes(), self.shared.members_channel());
             channels.retain(|channel| *channel == members || routes.contains_key(channel));
         }
-        self.subscription(connections, true, &channels).await?;
+        if !channels.is_empty() {
+            self.subscription(connections, true, &channels).await?;
+        }
         if self.refused.is_empty() {
             self.shared.warnings.clear(SUBSCRIBING);
         }
@@ -185,10 +182,10 @@ impl ControlTask {
             (false, true) => "SUNSUBSCRIBE",
         };
         let commands: Vec<_> =
-            channels.iter().map(|channel| command(name, channel, None)).collect();
-        let refusals = connections.send(name, &commands).await?;
-        for (channel, refusal) in channels.iter().zip(refusals) {
-            if let Some(error) = refusal {
+            channels.iter().map(|channel| ChannelCommand::new(name, channel)).collect();
+        let replies = connections.send(&commands).await?;
+        for (channel, reply) in channels.iter().zip(replies) {
+            if let Err(error) = reply {
                 self.shared.warnings.warn(SUBSCRIBING, &error);
                 if on && !self.refused.contains(channel) {
                     self.refused.push(channel.clone());
@@ -229,18 +226,8 @@ impl ControlTask {
                 self.publish(connections, messages).await?;
             }
             ControlJob::CountSubscribers { call, nsp, asked } => {
-                let (shared, counter) = (self.shared.clone(), self.counter.clone());
-                let commands = connections.commands().await.inspect_err(|error| {
-                    let result = Err(error.clone());
-                    shared.inbox.push(Notice::Answered { call, result });
-                })?;
-                let count = async move {
-                    let counted = shared.count(&counter, commands, &nsp, &asked).await;
-                    let result = counted.or_else(|error| shared.count_by_heartbeats(error, &asked));
-                    let result = result.map(Answer::Subscribers);
-                    shared.inbox.push(Notice::Answered { call, result });
-                };
-                self.counting.spawn(count.with_current_subscriber());
+                let query = self.shared.count_query(&nsp, asked, vec![call]);
+                self.send(connections, &[], vec![query]).await?;
             }
             ControlJob::AnswerHello => {
                 // The new node may be connected to a node of the cluster that we do not know yet.
@@ -276,31 +263,67 @@ impl ControlTask {
         taken
     }
 
-    /// Publishes messages, each at most once: after a break, it does not send them again.
+    /// Publishes messages, together with one count for all requests to a namespace that ask for one.
     async fn publish(
-        &self,
+        &mut self,
         connections: &mut PubSubConnections,
-        messages: Vec<Message>,
+        mut messages: Vec<Message>,
     ) -> Result<()> {
-        let name = self.shared.publish_command();
-        for message in &messages {
+        let mut queries = Vec::<CountQuery>::new();
+        for Count { call, nsp } in messages.iter_mut().filter_map(|message| message.count.take()) {
+            match queries.iter_mut().find(|query| query.nsp == nsp) {
+                Some(query) => query.calls.push(call),
+                None => queries.push(self.shared.count_query(&nsp, Vec::new(), vec![call])),
+            }
+        }
+        self.send(connections, &messages, queries).await
+    }
+
+    /// Sends messages, each at most once: after a break, it does not send them again. The counts go
+    /// out behind them in the same write, unless several servers count.
+    async fn send(
+        &mut self,
+        connections: &mut PubSubConnections,
+        messages: &[Message],
+        mut queries: Vec<CountQuery>,
+    ) -> Result<()> {
+        if self.counter.asks_many() {
+            for query in queries.drain(..) {
+                let (shared, counter) = (self.shared.clone(), self.counter.clone());
+                let count = async move {
+                    let counts = counter.count(&query).await;
+                    shared.answer(query, counts);
+                };
+                self.counting.spawn(count.with_current_subscriber());
+            }
+        }
+        for message in messages {
             self.shared.queued_bytes.fetch_sub(message.counted, Ordering::Relaxed);
         }
-        let commands: Vec<_> = messages
-            .iter()
-            .map(|message| command(name, &message.channel, Some(&message.payload)))
-            .collect();
-        let refusals = connections.send(name, &commands).await.inspect_err(|_| {
-            self.shared.stats.dropped.add(messages.len() as u64);
-        })?;
-        let mut refused = false;
-        for error in refusals.into_iter().flatten() {
-            refused = true;
+        let publishes =
+            messages.iter().map(|message| self.shared.publish(&message.channel, &message.payload));
+        let commands: Vec<_> = publishes.chain(queries.iter().map(CountQuery::command)).collect();
+        let mut replies = match connections.send(&commands).await {
+            Ok(replies) => replies,
+            Err(error) => {
+                self.shared.stats.dropped.add(messages.len() as u64);
+                for query in queries {
+                    self.shared.answer(query, Err(error.clone()));
+                }
+                return Err(error);
+            }
+        };
+        let counts = replies.split_off(messages.len());
+        for (query, reply) in queries.into_iter().zip(counts) {
+            self.shared.answer(query, reply.and_then(|reply| Counts::parse(&reply)));
+        }
+        let refusals: Vec<Error> = replies.into_iter().filter_map(Result::err).collect();
+        if refusals.is_empty() && !messages.is_empty() {
+            self.shared.warnings.clear(PUBLISHING);
+        }
+        for error in refusals {
             self.shared.stats.dropped.add(1);
             self.shared.warnings.warn(PUBLISHING, &error);
-        }
-        if !refused {
-            self.shared.warnings.clear(PUBLISHING);
         }
         Ok(())
     }
@@ -312,9 +335,9 @@ impl ControlTask {
         let stream = Some(self.shared.stream_identity.to_string());
         let message = MemberMessage { uid: self.shared.uid.to_string(), news, stream };
         let Ok(json) = serde_json::to_vec(&message) else { return Ok(()) };
-        let (name, channel) = (self.shared.publish_command(), self.shared.members_channel());
-        let refusals = connections.send(name, &[command(name, &channel, Some(&json))]).await?;
-        match refusals.into_iter().flatten().next() {
+        let channel = self.shared.members_channel();
+        let mut replies = connections.send(&[self.shared.publish(&channel, &json)]).await?;
+        match replies.pop().and_then(Result::err) {
             None => self.shared.warnings.clear(HEARTBEAT),
             Some(error) if error.connection_survives() => {
                 self.shared.warnings.warn(HEARTBEAT, &error);
@@ -331,20 +354,6 @@ impl ControlTask {
             self.shared.inbox.push(notice);
         }
     }
-}
-
-/// A command for a channel.
-fn command<'a>(
-    name: &'static str,
-    channel: &'a str,
-    payload: Option<&[u8]>,
-) -> (&'a str, redis::Cmd) {
-    let mut command = redis::cmd(name);
-    command.arg(channel);
-    if let Some(payload) = payload {
-        command.arg(payload);
-    }
-    (channel, command)
 }
 
 async fn next_job(

@@ -17,8 +17,16 @@ impl Engine {
     /// be read. While publishes get no entries, the highest ID: no offset shows what a client has
     /// received.
     pub(crate) fn delivered_ahead(&self, nsp: &str) -> EntryId {
-        let cursor = self.stream(nsp).cursor();
-        if cursor.is_local_only { EntryId::MAX } else { cursor.delivered_ahead }
+        let mut cursor = self.stream(nsp).cursor();
+        if self.inbox.is_idle() {
+            cursor.handled_all();
+        }
+        if cursor.local_only.is_going_on() { EntryId::MAX } else { cursor.delivered_ahead }
+    }
+
+    /// Stands for all packets without an entry that clients of this node have got, if there were any.
+    pub(crate) fn local_mark(&self, nsp: &str) -> Option<u64> {
+        self.stream(nsp).cursor().local_only.mark()
     }
 
     /// The ID of the entry behind which the reader has begun. Earlier entries were for no client of

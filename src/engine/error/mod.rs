@@ -138,6 +138,14 @@ pub(crate) enum Error {
         /// The option `publishQueueBytes`, in bytes.
         bound: usize,
     },
+    /// The sessions of clients that have gone take too many bytes while they wait for Redis.
+    #[error(
+        "sessions of clients that have gone wait for Redis and take as much as `publishQueueBytes` allows ({bound} bytes): clients that go now start anew when they come back"
+    )]
+    SessionsFull {
+        /// The option `publishQueueBytes`, in bytes.
+        bound: usize,
+    },
     /// The connection breaks each time that the writer sends a large packet. The server, or
     /// something before it, has a limit.
     #[error(
@@ -303,7 +311,7 @@ impl Error {
             Error::Timeout { .. } => "ERR_SIO_REDIS_TIMEOUT",
             Error::Protocol { .. } => "ERR_SIO_REDIS_PROTOCOL",
             Error::TooLarge { .. } | Error::SessionTooLarge { .. } => "ERR_SIO_REDIS_TOO_LARGE",
-            Error::QueueFull { .. } => "ERR_SIO_REDIS_QUEUE_FULL",
+            Error::QueueFull { .. } | Error::SessionsFull { .. } => "ERR_SIO_REDIS_QUEUE_FULL",
             Error::OldNodes { .. } => "ERR_SIO_REDIS_OLD_NODES",
             Error::NoMinId { .. } => "ERR_SIO_REDIS_NO_MINID",
             Error::NoReplica { .. } => "ERR_SIO_REDIS_NO_REPLICA",

@@ -103,7 +103,7 @@ fn loss_without(command: &str) -> Option<&'static str> {
     Some(match command {
         "CLIENT" | "INFO" => "after a cut a packet may be written twice",
         "EXEC" | "MULTI" => "a batch may be written in part when Redis refuses some of it",
-        "HELLO" => "PUB/SUB takes two connections, and `useShardedPubSub` does not work",
+        "HELLO" => "PUB/SUB takes two connections",
         "PUBSUB" => "only the nodes that are heard are counted, upstream's are not",
         "HSET" => {
             "clients of a killed node start anew, and so do clients that are back before their node has noticed that they had gone"

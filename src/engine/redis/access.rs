@@ -5,11 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{MultiplexedConnection, SendError};
-use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, RedisConnectionInfo,
-    RedisError, Value,
-};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, Value};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -35,9 +32,6 @@ pub(crate) struct CredentialsSource {
     /// Changes when open connections must authenticate again.
     pub(crate) renewed: watch::Receiver<Option<Credentials>>,
 }
-
-/// Called with each message that the server pushes.
-pub(crate) type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
 
 /// Added to the error if a connection without TLS ends before the server has replied.
 const IS_IT_PLAIN: &str = " before the first reply (does this port expect TLS? Then use `rediss://`, or `tls` in the settings)";
@@ -98,21 +92,12 @@ impl Access {
         }
     }
 
-    /// A connection for commands, in RESP3 with `on_push` and in RESP2 without. With `asking`, each
-    /// command follows an ASKING.
-    pub(crate) async fn open(
-        &self,
-        address: &Address,
-        asking: bool,
-        on_push: Option<OnPush>,
-    ) -> Result<Connection> {
+    /// A connection for commands, in RESP2. With `asking`, each command follows an ASKING.
+    pub(crate) async fn open(&self, address: &Address, asking: bool) -> Result<Connection> {
         let renewal = self.renewal();
         let credentials = self.credentials(address).await?;
-        let protocol =
-            if on_push.is_some() { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
         // The database is selected later, since redis-rs does not tell which command was refused.
-        let mut info =
-            RedisConnectionInfo::default().set_protocol(protocol).set_skip_set_lib_name();
+        let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
         if let Some(username) = credentials.username {
             info = info.set_username(username);
         }
@@ -120,14 +105,8 @@ impl Access {
             info = info.set_password(password);
         }
         let progress = Progress::new();
-        let socket = Watched::new(self.dial(address).await?, &progress, on_push.is_none());
-        let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
-        if let Some(on_push) = on_push {
-            config = config.set_push_sender(move |push| {
-                on_push(push);
-                Ok::<(), SendError>(())
-            });
-        }
+        let socket = Watched::new(self.dial(address).await?, &progress, true);
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let handshake = MultiplexedConnection::new_with_config(&info, socket, config);
         let (connection, driver) = limited("HELLO", &address.to_string(), ANSWER_LIMIT, handshake)
             .await?
@@ -171,6 +150,18 @@ impl Access {
         Ok(connection)
     }
 
+    /// What `open` gives. If that is an error, the next attempt begins with another address of the
+    /// host name.
+    pub(crate) async fn attempt<T>(&self, open: impl Future<Output = Result<T>>) -> Result<T> {
+        let attempts = self.dialer.attempts();
+        let number = attempts.number();
+        let opened = open.await;
+        if opened.is_err() {
+            attempts.failed(number);
+        }
+        opened
+    }
+
     async fn dial(&self, address: &Address) -> Result<Box<dyn Socket>> {
         let dialled = timeout(self.connect_timeout, self.dialer.dial(address));
         dialled.await.unwrap_or_else(|_| {
@@ -207,9 +198,6 @@ impl Access {
         }
         if refused_login.iter().any(|sign| reason.contains(sign)) {
             return Error::Auth { address: address.to_owned(), reason };
-        }
-        if error.kind() == ErrorKind::RESP3NotSupported {
-            return Error::from_reply("HELLO", "", address, "ERR unknown command 'HELLO'");
         }
         match Error::from_redis("HELLO", "", address, error) {
             Error::Connection { address, reason } if !self.has_tls => {

@@ -66,29 +66,6 @@ impl Commands {
             .map_err(|e| Error::from_redis(name, key, &self.address, &e))
     }
 
-    /// Sends a pipeline and waits for all answers. With [`Pipeline::ignore_errors`], an error reply
-    /// to a single command is a [`Value::ServerError`] among the answers.
-    pub(crate) async fn send_all(
-        &mut self,
-        name: &'static str,
-        key: &str,
-        pipeline: &Pipeline,
-    ) -> Result<Vec<Value>> {
-        self.send_all_within(ANSWER_LIMIT, name, key, pipeline).await
-    }
-
-    async fn send_all_within(
-        &mut self,
-        limit: Duration,
-        name: &'static str,
-        key: &str,
-        pipeline: &Pipeline,
-    ) -> Result<Vec<Value>> {
-        let work = pipeline.query_async(&mut self.inner);
-        let answers = self.progress.limited(name, &self.address, limit, work);
-        answers.await?.map_err(|e| Error::from_redis(name, key, &self.address, &e))
-    }
-
     /// Sends commands in one go. Returns their answers, or the first refusal.
     pub(crate) async fn send_each(
         &mut self,
@@ -117,7 +94,12 @@ impl Commands {
             }
             pipeline.add_command(command);
         }
-        let answers = self.send_all_within(limit, name, key, &pipeline).await?;
+        let work = pipeline.query_async(&mut self.inner);
+        let answers: Vec<Value> = self
+            .progress
+            .limited(name, &self.address, limit, work)
+            .await?
+            .map_err(|e| Error::from_redis(name, key, &self.address, &e))?;
         let sort = |answer| match answer {
             Value::ServerError(error) => Err(self.error_reply(name, key, error)),
             answer => Ok(answer),

@@ -55,10 +55,6 @@ impl Connection {
         self.server = server;
     }
 
-    pub(crate) fn server(&mut self) -> &mut ServerOf {
-        &mut self.server
-    }
-
     /// A handle that sends commands while another object owns the connection. It does not keep the
     /// socket open: commands fail once the connection is dropped.
     pub(crate) fn commands(&self) -> Commands {

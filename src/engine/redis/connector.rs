@@ -4,29 +4,29 @@
 //! server has replied that another one serves the key, connects again and reaches the server that
 //! has the key then.
 
+mod known_slots;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use redis::PushInfo;
 use tokio::sync::Mutex;
 
 use super::access::{Access, CredentialsSource};
 use super::current_server::{CurrentServer, ServerOf};
 use super::dial::{Dial, Network};
-use super::race::race;
+use super::target::Target;
 use super::told::Told;
+use super::unnamed::Unnamed;
 use super::{
-    Backoff, Connection, Kind, NodeSettings, RawConnection, Replication, Settings, Slots,
-    Subscriber, TlsSettings, identity,
+    Backoff, ChannelCommand, Connection, Kind, NodeSettings, Push, PushConnection, RawConnection,
+    Replication, Settings, Slots, TlsSettings, identity,
     sentinel::{self, elect},
 };
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Outage, Result};
 use crate::engine::warnings::Warnings;
+use known_slots::KnownSlots;
 
-/// Open connections use slots that are at most this old, until an error shows that they are wrong.
-const RECENT: Duration = Duration::from_secs(5);
 /// The longest time between two attempts to connect: to a single server, and to one of several.
 const LONGEST_FOR_ONE: Duration = Duration::from_secs(2);
 const LONGEST_FOR_SEVERAL: Duration = Duration::from_millis(300);
@@ -34,36 +34,16 @@ const LONGEST_FOR_SEVERAL: Duration = Duration::from_millis(300);
 /// The task in warnings about sentinels that are not listened to.
 const LISTENING: &str = "sentinels";
 
-/// Which server a connection leads to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Target {
-    /// The only server, or the master that the sentinels name at the time of the connect.
-    Master,
-    /// A server of a cluster.
-    Node {
-        address: Address,
-        /// True if this server is taking over the key's slot. Each command then follows an ASKING.
-        asking: bool,
-    },
-}
-
-impl Target {
-    fn node(address: Address) -> Self {
-        Target::Node { address, asking: false }
-    }
-}
-
 pub(crate) struct Connector {
     settings: Settings,
     data: Access,
     sentinels: Option<Access>,
     warnings: Arc<Warnings>,
     /// What the sentinels said last. Locked while the connector asks, so that all callers that wait
-    /// get the same answer. The same goes for the slots.
+    /// get the same answer.
     master: Mutex<Told<Address>>,
-    slots: Mutex<Told<Slots>>,
-    /// True if the connector must ask for the slots before it uses them again.
-    is_outdated: AtomicBool,
+    slots: KnownSlots,
+    unnamed: Unnamed,
     current_server: Arc<CurrentServer>,
 }
 
@@ -108,8 +88,8 @@ impl Connector {
             sentinels,
             warnings,
             master: Mutex::default(),
-            slots: Mutex::default(),
-            is_outdated: AtomicBool::new(false),
+            slots: KnownSlots::default(),
+            unnamed: Unnamed::default(),
             current_server: CurrentServer::new(),
         }
     }
@@ -131,44 +111,17 @@ impl Connector {
     /// A connection for commands, in RESP2.
     pub(crate) async fn connect(self: &Arc<Self>, target: &Target) -> Result<Connection> {
         let (address, asking) = self.address(target).await?;
-        let mut connection = self.data.open(&address, asking, None).await?;
-        self.check_role(&mut connection, &address).await?;
-        let server = self.server_of(&mut connection).await?;
+        let opened = self.data.open(&address, asking);
+        let (mut connection, server) = self.checked(&address, opened).await?;
         connection.leads_to(server);
         Ok(connection)
-    }
-
-    /// A connection for PUB/SUB and commands, in RESP3. Calls `on_push` with each message that the
-    /// server pushes, and when the connection ends. `on_push` must not block.
-    pub(crate) async fn connect_push(
-        self: &Arc<Self>,
-        target: &Target,
-        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<Connection> {
-        let (address, asking) = self.address(target).await?;
-        let mut connection = self.data.open(&address, asking, Some(Box::new(on_push))).await?;
-        self.check_role(&mut connection, &address).await?;
-        let server = self.server_of(&mut connection).await?;
-        connection.leads_to(server);
-        Ok(connection)
-    }
-
-    /// A connection for subscriptions only, in RESP2. `on_push` is called as by
-    /// [`Connector::connect_push`].
-    pub(crate) async fn connect_subscriber(
-        self: &Arc<Self>,
-        target: &Target,
-        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<Subscriber> {
-        Subscriber::new(self.connect_raw(target).await?, on_push).await
     }
 
     /// A connection that returns replies as bytes, in RESP2.
     pub(crate) async fn connect_raw(self: &Arc<Self>, target: &Target) -> Result<RawConnection> {
         let (address, asking) = self.address(target).await?;
-        let mut connection = self.data.open_raw(&address, asking).await?;
-        self.check_role(&mut connection, &address).await?;
-        let server = self.server_of(&mut connection).await?;
+        let opened = self.data.open_raw(&address, asking);
+        let (mut connection, server) = self.checked(&address, opened).await?;
         connection.leads_to(server);
         Ok(connection)
     }
@@ -176,12 +129,15 @@ impl Connector {
     /// A connection to a replica, for reading, that returns replies as bytes, in RESP2. Checks
     /// nothing: see [`Replication`].
     pub(crate) async fn connect_replica(&self, address: &Address) -> Result<RawConnection> {
-        let mut connection = self.data.open_raw(address, false).await?;
-        if self.settings.kind == Kind::Cluster {
-            // Without it a replica answers with MOVED.
-            connection.send("READONLY", "", &redis::cmd("READONLY")).await?;
-        }
-        Ok(connection)
+        let opened = async {
+            let mut connection = self.data.open_raw(address, false).await?;
+            if self.settings.kind == Kind::Cluster {
+                // Without it a replica answers with MOVED.
+                connection.send("READONLY", "", &redis::cmd("READONLY")).await?;
+            }
+            Ok(connection)
+        };
+        self.data.attempt(opened).await
     }
 
     /// The replicas of a key's master, by what the master reports. In a cluster, by its slots: they
@@ -192,19 +148,25 @@ impl Connector {
         master: &Replication,
     ) -> Result<Vec<Address>> {
         if self.settings.kind == Kind::Cluster {
-            return Ok(self.slots(None).await?.replicas_of(key).to_vec());
+            return Ok(self.newest_slots().await?.replicas_of(key).to_vec());
         }
         Ok(master.replicas.iter().map(|address| self.reachable(address.clone())).collect())
     }
 
     /// The server of a key, by slots that are fresh enough for a new connection.
     pub(crate) async fn target_now(self: &Arc<Self>, key: &str) -> Result<Target> {
-        self.target(key, None).await
+        match self.settings.kind {
+            Kind::Cluster => target_in(&*self.newest_slots().await?, key),
+            Kind::Standalone | Kind::Sentinel => Ok(Target::Master),
+        }
     }
 
-    /// The server of a key, by slots that may be up to 5 s old.
+    /// The server of a key, by slots that may be old: see [`Connector::recent_slots`].
     pub(crate) async fn target_of(self: &Arc<Self>, key: &str) -> Result<Target> {
-        self.target(key, Some(RECENT)).await
+        match self.settings.kind {
+            Kind::Cluster => target_in(&*self.recent_slots().await?, key),
+            Kind::Standalone | Kind::Sentinel => Ok(Target::Master),
+        }
     }
 
     /// A random server of the cluster. A message that is published on any of them reaches all.
@@ -212,17 +174,22 @@ impl Connector {
         if self.settings.kind != Kind::Cluster {
             return Ok(Target::Master);
         }
-        let slots = self.slots(None).await?;
+        let slots = self.newest_slots().await?;
         let node = fastrand::choice(slots.nodes()).cloned();
         node.map(Target::node).ok_or_else(|| unserved("CLUSTER SLOTS names no node"))
     }
 
-    /// All servers that may have subscribers.
+    /// Servers of a cluster that the slots named until lately.
+    pub(crate) fn unnamed(&self) -> &Unnamed {
+        &self.unnamed
+    }
+
+    /// All servers that may have subscribers, but for [`Connector::unnamed`].
     pub(crate) async fn all_targets(self: &Arc<Self>) -> Result<Vec<Target>> {
         if self.settings.kind != Kind::Cluster {
             return Ok(vec![Target::Master]);
         }
-        let slots = self.slots(Some(RECENT)).await?;
+        let slots = self.recent_slots().await?;
         Ok(slots.nodes().iter().cloned().map(Target::node).collect())
     }
 
@@ -231,57 +198,6 @@ impl Connector {
         let Error::Moved { to: Some(address), asking, .. } = error else { return None };
         (self.settings.kind == Kind::Cluster)
             .then(|| Target::Node { address: self.reachable(address.clone()), asking: *asking })
-    }
-
-    /// Makes the connector ask for the slots again, since they are wrong.
-    pub(crate) fn forget(&self) {
-        self.is_outdated.store(true, Ordering::Relaxed);
-    }
-
-    async fn target(self: &Arc<Self>, key: &str, age: Option<Duration>) -> Result<Target> {
-        if self.settings.kind != Kind::Cluster {
-            return Ok(Target::Master);
-        }
-        let slots = self.slots(age).await?;
-        let master = slots.master_of(key).cloned();
-        master.map(Target::node).ok_or_else(|| unserved("no node serves the slot"))
-    }
-
-    /// The slots, unless they are older than `age`. `None` asks for the newest.
-    async fn slots(self: &Arc<Self>, age: Option<Duration>) -> Result<Arc<Slots>> {
-        let mut told = self.slots.lock().await;
-        let age = age.filter(|_| !self.is_outdated.load(Ordering::Relaxed));
-        if let Some(answer) = told.at_most(age) {
-            return answer;
-        }
-        self.is_outdated.store(false, Ordering::Relaxed);
-        let mut nodes = told.known().map_or_else(Vec::new, |slots| slots.nodes().to_vec());
-        fastrand::shuffle(&mut nodes);
-        for node in &self.settings.nodes {
-            if !nodes.contains(&node.address()) {
-                nodes.push(node.address());
-            }
-        }
-        let answer = race(nodes, |address| {
-            let connector = self.clone();
-            async move {
-                let answer = connector.ask_for_slots(&address).await;
-                if answer.as_ref().is_ok_and(Slots::is_whole) {
-                    answer.map_err(Err)
-                } else {
-                    Err(answer)
-                }
-            }
-        });
-        told.hear(answer.await.or_else(widest))
-    }
-
-    async fn ask_for_slots(&self, address: &Address) -> Result<Slots> {
-        let mut connection = self.data.open(address, false, None).await?;
-        let mut command = redis::cmd("CLUSTER");
-        command.arg("SLOTS");
-        let reply = connection.send("CLUSTER", "SLOTS", &command).await?;
-        Slots::parse(&reply, address, |address| self.reachable(address))
     }
 
     /// The address to connect to for a server that other servers know by `address`; see
@@ -297,7 +213,7 @@ impl Connector {
             (Target::Master, None) => Ok((self.settings.address(), false)),
             (Target::Master, Some(_)) => {
                 let mut master = self.master.lock().await;
-                let answer = match master.at_most(None) {
+                let answer = match master.newest() {
                     Some(answer) => answer,
                     None => master.hear(self.ask_for_master().await),
                 };
@@ -323,8 +239,12 @@ impl Connector {
     }
 
     async fn ask_sentinel(&self, address: &Address) -> Result<Address> {
-        let mut connection = self.sentinel_access()?.open(address, false, None).await?;
-        sentinel::master(&mut connection, self.master_name()).await
+        let sentinels = self.sentinel_access()?;
+        let answered = async {
+            let mut connection = sentinels.open(address, false).await?;
+            sentinel::master(&mut connection, self.master_name()).await
+        };
+        sentinels.attempt(answered).await
     }
 
     /// The sentinels' addresses; none without sentinels.
@@ -343,16 +263,17 @@ impl Connector {
     pub(crate) async fn listen_to_sentinel(
         &self,
         address: &Address,
-        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<Subscriber> {
+        on_push: impl Fn(Push<'_>) + Send + Sync + 'static,
+    ) -> Result<PushConnection> {
         let connection = self.sentinel_access()?.open_raw(address, false).await?;
-        let subscriber = Subscriber::new(connection, on_push).await?;
-        match subscriber.subscribe(&[sentinel::SWITCHED]).await?.pop().flatten() {
-            Some(refusal) => {
+        let mut subscriber = PushConnection::subscriber(connection, on_push);
+        let subscribe = ChannelCommand::new("SUBSCRIBE", sentinel::SWITCHED);
+        match subscriber.send(&[&subscribe]).await?.pop() {
+            Some(Err(refusal)) => {
                 self.warnings.warn(LISTENING, &refusal);
                 Err(refusal)
             }
-            None => {
+            _ => {
                 self.warnings.clear(LISTENING);
                 Ok(subscriber)
             }
@@ -361,6 +282,22 @@ impl Connector {
 
     fn sentinel_access(&self) -> Result<&Access> {
         self.sentinels.as_ref().ok_or(Error::Closed)
+    }
+
+    /// A connection that leads to a server which answers and has the right role, and which server
+    /// that is.
+    async fn checked<C: super::SendCommand>(
+        &self,
+        address: &Address,
+        opened: impl Future<Output = Result<C>>,
+    ) -> Result<(C, ServerOf)> {
+        let checked = async {
+            let mut connection = opened.await?;
+            self.check_role(&mut connection, address).await?;
+            let server = self.server_of(&mut connection).await?;
+            Ok((connection, server))
+        };
+        self.data.attempt(checked).await
     }
 
     /// Learns which server a connection leads to. If the server refuses to tell, the connection is
@@ -392,26 +329,10 @@ impl Connector {
     }
 }
 
-/// If no answer covers all slots, takes the one with the most. A server that has not joined the
-/// cluster yet, or was removed from it, knows no slots or only its own.
-fn widest(answers: Vec<Result<Slots>>) -> Result<Slots> {
-    let (mut widest, mut failures) = (None::<Slots>, Vec::new());
-    for answer in answers {
-        match answer {
-            Ok(slots) if slots.count() > widest.as_ref().map_or(0, Slots::count) => {
-                widest = Some(slots);
-            }
-            Ok(_) => {}
-            Err(error) => failures.push(error),
-        }
-    }
-    match widest {
-        Some(slots) => Ok(slots),
-        None if failures.is_empty() => {
-            Err(unserved("no node that was asked knows who serves slots"))
-        }
-        None => Err(most_telling(failures)),
-    }
+/// The server of a key.
+fn target_in(slots: &Slots, key: &str) -> Result<Target> {
+    let master = slots.master_of(key).cloned();
+    master.map(Target::node).ok_or_else(|| unserved("no node serves the slot"))
 }
 
 /// Prefers a refusal, which somebody has to fix, to a server that could not be reached.

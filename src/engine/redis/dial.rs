@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -28,8 +29,8 @@ use super::race::race;
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 
-pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Socket for T {}
 
 /// With these two, the kernel notices a dead peer after about 30 s of silence, even if no time
 /// limit of ours runs.
@@ -54,6 +55,37 @@ pub(crate) const IS_IT_TLS: &str =
 pub(crate) trait Dial: Send + Sync {
     /// Opens a socket to a server. The caller sets the time limit.
     fn dial<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Socket>>>;
+
+    /// The attempts to connect so far.
+    fn attempts(&self) -> &Attempts;
+}
+
+/// Numbers the attempts to connect. Attempts that fail at the same time count as one.
+///
+/// If a host name has several addresses, another one comes first after each failure: an address that
+/// takes connections and answers nothing would win every race.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts(AtomicUsize);
+
+impl Attempts {
+    /// The number of an attempt that begins now.
+    pub(crate) fn number(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Called if this attempt was of no use: no server could be reached, or what took the connection
+    /// did not answer.
+    pub(crate) fn failed(&self, number: usize) {
+        let next = number.wrapping_add(1);
+        // Another one that began at the same time may have counted already.
+        let _ = self.0.compare_exchange(number, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Begins with another element after each failure.
+    fn rotate<T>(&self, elements: &mut [T]) {
+        let first = self.number().checked_rem(elements.len()).unwrap_or_default();
+        elements.rotate_left(first);
+    }
 }
 
 /// The network, with TLS if the settings ask for it.
@@ -61,6 +93,7 @@ pub(crate) struct Network {
     /// 4 or 6 to use only addresses of that family.
     family: u8,
     tls: Option<Tls>,
+    attempts: Attempts,
 }
 
 /// The TLS configuration, and the name to expect in the certificate if it is not the host.
@@ -73,7 +106,8 @@ impl Network {
     /// Reads the certificates and keys once, so that a wrong one is an error when the engine is
     /// made.
     pub(crate) fn new(family: u8, tls: Option<&TlsSettings>) -> Result<Self> {
-        Ok(Self { family, tls: tls.map(read_tls).transpose()? })
+        let tls = tls.map(read_tls).transpose()?;
+        Ok(Self { family, tls, attempts: Attempts::default() })
     }
 
     async fn open(&self, address: &Address) -> Result<Box<dyn Socket>> {
@@ -83,7 +117,7 @@ impl Network {
             Address::Tcp(host, port) => (host, *port),
             Address::Unix(path) => return dial_unix(path).await.map_err(failed),
         };
-        let tcp = dial_tcp(host, port, self.family).await.map_err(failed)?;
+        let tcp = self.dial_tcp(host, port).await.map_err(failed)?;
         let Some(Tls { connector, servername }) = &self.tls else {
             return Ok(Box::new(tcp));
         };
@@ -102,11 +136,39 @@ impl Network {
             Err(e) => Err(lost(format!("{e} during the TLS handshake ({IS_IT_TLS})"))),
         }
     }
+
+    async fn dial_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        // `family` does not apply to an IP address.
+        let family = if host.parse::<IpAddr>().is_ok() { 0 } else { self.family };
+        let is_wanted = |address: &SocketAddr| match family {
+            4 => address.is_ipv4(),
+            6 => address.is_ipv6(),
+            _ => true,
+        };
+        let addresses = tokio::net::lookup_host((host, port)).await?.filter(is_wanted);
+        let mut addresses: Vec<_> = addresses.collect();
+        self.attempts.rotate(&mut addresses);
+        let stream = connect_to_any(addresses.into_iter()).await?;
+        stream.set_nodelay(true)?;
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL);
+        let socket = socket2::SockRef::from(&stream);
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        Ok(stream)
+    }
 }
 
 impl Dial for Network {
     fn dial<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Box<dyn Socket>>> {
         Box::pin(self.open(address))
+    }
+
+    fn attempts(&self) -> &Attempts {
+        &self.attempts
     }
 }
 
@@ -114,27 +176,6 @@ impl Dial for Network {
 fn is_no_tls(error: &io::Error) -> bool {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     matches!(cause, Some(rustls::Error::InvalidMessage(_)))
-}
-
-async fn dial_tcp(host: &str, port: u16, family: u8) -> io::Result<TcpStream> {
-    // `family` does not apply to an IP address.
-    let family = if host.parse::<IpAddr>().is_ok() { 0 } else { family };
-    let is_wanted = |address: &SocketAddr| match family {
-        4 => address.is_ipv4(),
-        6 => address.is_ipv6(),
-        _ => true,
-    };
-    let addresses = tokio::net::lookup_host((host, port)).await?.filter(is_wanted);
-    let stream = connect_to_any(addresses).await?;
-    stream.set_nodelay(true)?;
-    let keepalive =
-        socket2::TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    let socket = socket2::SockRef::from(&stream);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-    Ok(stream)
 }
 
 /// Races the addresses. One of them may drop all packets without an answer, for example if a
@@ -354,6 +395,26 @@ mod tests {
         let connected = timeout(Duration::from_secs(20), connect_to_any(addresses.into_iter()));
         let connected = connected.await.expect("it waits for the first address").unwrap();
         assert_eq!(connected.peer_addr().unwrap(), addresses[1]);
+    }
+
+    #[test]
+    fn after_each_failure_another_address_comes_first() {
+        let attempts = Attempts::default();
+        let order = || {
+            let mut addresses = ["a", "b", "c"];
+            attempts.rotate(&mut addresses);
+            addresses.concat()
+        };
+        assert_eq!(order(), "abc");
+        // The reader and the writer, both at once.
+        let numbers = [attempts.number(), attempts.number()];
+        numbers.into_iter().for_each(|number| attempts.failed(number));
+        assert_eq!(order(), "bca");
+        attempts.failed(attempts.number());
+        assert_eq!(order(), "cab");
+        attempts.failed(attempts.number());
+        assert_eq!(order(), "abc");
+        attempts.rotate::<()>(&mut []);
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ mod dial;
 mod identity;
 mod pool;
 mod progress;
+mod push_connection;
 mod race;
 mod raw;
 mod renewal;
@@ -23,23 +24,25 @@ mod sentinel;
 mod sentinel_watch;
 mod settings;
 mod slots;
-mod subscriber;
+mod target;
 mod told;
 mod transaction;
+mod unnamed;
 
 pub(crate) use access::CredentialsSource;
 pub(crate) use backoff::Backoff;
 pub(crate) use commands::{ANSWER_LIMIT, Commands};
 pub(crate) use connection::Connection;
-pub(crate) use connector::{Connector, KeyConnector, Target};
+pub(crate) use connector::{Connector, KeyConnector};
 pub(crate) use current_server::ServerOf;
 pub(crate) use dial::SEND_BUFFER;
 #[cfg(test)]
-pub(crate) use dial::{Dial, Socket};
+pub(crate) use dial::{Attempts, Dial, Socket};
 #[cfg(any(test, fuzzing))]
 pub(crate) use identity::parse_identity;
 pub(crate) use identity::{Identity, identify, knows_min_id};
 pub(crate) use pool::{Group, Pool, RoutedCommands};
+pub(crate) use push_connection::{ChannelCommand, Push, PushConnection};
 pub(crate) use raw::{Parts, RawConnection};
 pub(crate) use renewal::RENEWING;
 pub(crate) use replication::{Replication, replication};
@@ -49,7 +52,7 @@ pub(crate) use settings::{
     Credentials, Kind, NodeSettings, SentinelSettings, Settings, TlsSettings,
 };
 pub(crate) use slots::{Slots, hash_tag};
-pub(crate) use subscriber::Subscriber;
+pub(crate) use target::Target;
 pub(crate) use transaction::Packed;
 #[cfg(any(test, fuzzing))]
 pub(crate) use transaction::Sent;

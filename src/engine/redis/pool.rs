@@ -19,6 +19,10 @@ pub(crate) use groups::Group;
 /// The most redirections (MOVED or ASK) that one command follows.
 const REDIRECTIONS: usize = 5;
 
+/// After this time without a command, the pool gives up the connection to a server when it connects
+/// to another one: the server may have left the cluster.
+const IDLE: Duration = Duration::from_secs(5 * 60);
+
 /// After this time without a failure, the pool waits as after a first failure.
 const STABLE: Duration = Duration::from_secs(10);
 
@@ -30,6 +34,8 @@ pub(crate) struct Pool {
 /// The connection to one server. Locked while the pool connects.
 struct PoolSlot {
     connection: Option<Connection>,
+    /// When a command has last needed the connection.
+    used: Instant,
     backoff: Backoff,
     /// After a failure, the pool does not connect before this time and returns this error instead.
     unavailable_until: Option<(Instant, Error)>,
@@ -49,6 +55,7 @@ impl Pool {
     pub(crate) async fn at(&self, target: &Target) -> Result<Commands> {
         let slot = self.slot(target);
         let mut slot = slot.lock().await;
+        slot.used = Instant::now();
         if let Some(connection) = slot.connection.as_ref().filter(|open| open.is_open()) {
             return Ok(connection.commands());
         }
@@ -58,6 +65,7 @@ impl Pool {
         {
             return Err(error.clone());
         }
+        self.drop_idle();
         match self.connector.connect(target).await {
             Ok(connection) => {
                 let commands = connection.commands();
@@ -74,6 +82,10 @@ impl Pool {
     /// Handles an error of a command to this server: the pool waits before it connects again, and
     /// drops the connection if it is no longer good.
     pub(crate) async fn failed(&self, target: &Target, error: &Error) {
+        if matches!(error, Error::Moved { .. }) {
+            // The server works, and serves other keys.
+            return;
+        }
         if !error.connection_survives() || matches!(error, Error::Unavailable { .. }) {
             let slot = self.slot(target);
             let mut slot = slot.lock().await;
@@ -100,12 +112,24 @@ impl Pool {
     }
 
     fn slot(&self, target: &Target) -> Arc<AsyncMutex<PoolSlot>> {
-        let backoff = || self.connector.backoff();
-        let slot = || PoolSlot { connection: None, backoff: backoff(), unavailable_until: None };
+        let slot = || PoolSlot {
+            connection: None,
+            used: Instant::now(),
+            backoff: self.connector.backoff(),
+            unavailable_until: None,
+        };
         self.slots()
             .entry(target.clone())
             .or_insert_with(|| Arc::new(AsyncMutex::new(slot())))
             .clone()
+    }
+
+    fn drop_idle(&self) {
+        self.slots().retain(|_, slot| match Arc::get_mut(slot) {
+            Some(slot) => slot.get_mut().used.elapsed() < IDLE,
+            // Somebody is about to use it.
+            None => true,
+        });
     }
 }
 

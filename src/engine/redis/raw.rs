@@ -29,16 +29,16 @@ pub(crate) struct Parts {
 
 /// An open connection. The socket closes when this is dropped.
 pub(crate) struct RawConnection {
-    socket: Box<dyn Socket>,
-    address: String,
+    pub(super) socket: Box<dyn Socket>,
+    pub(super) address: String,
     /// Bytes that have come of the next reply.
     buffer: Vec<u8>,
     /// True if the server is taking over the key's slot. Each command, or transaction, then follows
     /// an ASKING.
-    asking: bool,
+    pub(super) asking: bool,
     /// Set if the credentials may change.
-    renewal: Option<Renewal>,
-    server: ServerOf,
+    pub(super) renewal: Option<Renewal>,
+    pub(super) server: ServerOf,
     /// Added to the error if the connection ends before the first reply.
     before_first_reply: &'static str,
 }
@@ -60,12 +60,6 @@ impl RawConnection {
     /// Sets what is added to the error if the connection ends before the first reply.
     pub(super) fn explain_silence(&mut self, why: &'static str) {
         self.before_first_reply = why;
-    }
-
-    /// Returns the socket and the server's address. All replies must have been read: bytes in the
-    /// buffer are lost.
-    pub(super) fn into_parts(self) -> (Box<dyn Socket>, String) {
-        (self.socket, self.address)
     }
 
     /// Sets the server that the connection leads to.

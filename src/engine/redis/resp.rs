@@ -1,4 +1,4 @@
-//! Reads replies in RESP2: finds where they end, and reads their values directly from the bytes.
+//! Reads replies: finds where they end, and reads their values directly from the bytes.
 
 use crate::engine::wire::digits;
 
@@ -14,7 +14,7 @@ pub(crate) enum Head<'a> {
     Error(&'a [u8]),
     /// This many bytes follow, and the end of a line; `None` is nil.
     String(Option<usize>),
-    /// This many values follow; `None` is nil.
+    /// This many values follow; `None` is nil. In RESP3 also a map, or a push.
     Array(Option<usize>),
 }
 
@@ -28,11 +28,12 @@ impl<'a> Head<'a> {
         }
         let (kind, text) = bytes[..end].split_first().ok_or("an empty line")?;
         let head = match kind {
-            b'+' => Head::Status,
+            b'+' | b'_' | b'#' | b',' => Head::Status,
             b':' => Head::Number,
             b'-' => Head::Error(text),
-            b'$' => Head::String(length(text)?),
-            b'*' => Head::Array(length(text)?),
+            b'$' | b'=' => Head::String(length(text)?),
+            b'*' | b'>' | b'~' => Head::Array(length(text)?),
+            b'%' => Head::Array(length(text)?.map(|pairs| pairs.saturating_mul(2))),
             _ => return Err("no reply of this protocol"),
         };
         Ok(Some((head, end + 2)))
@@ -146,6 +147,9 @@ mod tests {
             "$0\r\n\r\n",
             "$4\r\na\r\nb\r\n",
             "*2\r\n$1\r\na\r\n*1\r\n:1\r\n",
+            ">2\r\n$1\r\na\r\n_\r\n",
+            "%1\r\n$1\r\na\r\n~2\r\n#t\r\n,1.5\r\n",
+            "=5\r\ntxt:a\r\n",
         ] {
             let with_more = format!("{reply}+NEXT\r\n");
             assert_eq!(end_of(with_more.as_bytes()), Ok(Some(reply.len())), "{reply:?}");
@@ -156,7 +160,7 @@ mod tests {
     fn what_is_not_whole_is_waited_for_and_what_is_no_reply_is_refused() {
         assert_eq!(end_of(b"*2\r\n$1\r\na\r\n"), Ok(None));
         assert_eq!(end_of(b"$99999999999999\r\na"), Ok(None));
-        for odd in ["\r\n", "?\r\n", "$x\r\n", "*-2\r\n", "%1\r\n"] {
+        for odd in ["\r\n", "?\r\n", "$x\r\n", "*-2\r\n", "%x\r\n"] {
             assert!(end_of(odd.as_bytes()).is_err(), "{odd:?}");
         }
     }

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::{Backoff, Connector, Target};
+use super::{Backoff, Connector, Push, Target};
 use crate::engine::address::Address;
 use crate::engine::error::Result;
 
@@ -65,19 +64,19 @@ impl SentinelWatch {
         let on_push = {
             let (name, reports, ended) =
                 (self.connector.master_name().to_owned(), reports.clone(), ended.clone());
-            move |push: PushInfo| match push.kind {
-                PushKind::Disconnection => ended.notify_one(),
-                _ if is_about(&push, &name) => reports.notify_one(),
+            move |push: Push<'_>| match push {
+                Push::Ended => ended.notify_one(),
+                Push::Message { payload, .. } if is_about(payload, &name) => reports.notify_one(),
                 _ => {}
             }
         };
-        let subscriber = self.connector.listen_to_sentinel(sentinel, on_push).await?;
+        let mut subscriber = self.connector.listen_to_sentinel(sentinel, on_push).await?;
         // It may have reported something before.
         reports.notify_one();
         loop {
             tokio::select! {
                 () = ended.notified() => return Ok(()),
-                () = sleep(CHECK) => subscriber.check().await?,
+                () = sleep(CHECK) => subscriber.ping().await?,
             }
             backoff.reset();
         }
@@ -111,7 +110,6 @@ impl SentinelWatch {
 }
 
 /// Whether a report is about this master. It reads `<name> <old ip> <old port> <new ip> <new port>`.
-fn is_about(push: &PushInfo, name: &str) -> bool {
-    let Some(Value::BulkString(text)) = push.data.last() else { return false };
-    text.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b" "))
+fn is_about(report: &[u8], name: &str) -> bool {
+    report.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b" "))
 }

@@ -15,6 +15,9 @@ use crate::engine::error::{Error, Result};
 const FRESH: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(300);
 
+/// So often the time doubles for which callers use what is known while servers do not answer.
+const DOUBLINGS: u32 = 3;
+
 /// What servers have answered to one question.
 pub(super) struct Told<T> {
     /// What was said last, failures aside.
@@ -23,35 +26,47 @@ pub(super) struct Told<T> {
     answer: Option<(Result<()>, Instant)>,
     /// Nobody asks again before this time has passed, however many callers find the answer wrong.
     pause: Duration,
+    /// How many of the last answers were failures, one after the other.
+    failures: u32,
 }
 
 impl<T> Default for Told<T> {
     fn default() -> Self {
-        Self { known: None, answer: None, pause: FRESH }
+        Self { known: None, answer: None, pause: FRESH, failures: 0 }
     }
 }
 
 impl<T: PartialEq> Told<T> {
     /// The last answer that was no failure.
-    pub(super) fn known(&self) -> Option<&T> {
-        self.known.as_deref()
+    pub(super) fn known(&self) -> Option<&Arc<T>> {
+        self.known.as_ref()
     }
 
-    /// The last answer, unless it is older than `age`. `None` asks for the newest, which may still
-    /// be up to 300 ms old.
-    pub(super) fn at_most(&self, age: Option<Duration>) -> Option<Result<Arc<T>>> {
+    /// The last answer, unless it is time to ask again. It is at most 300 ms old.
+    pub(super) fn newest(&self) -> Option<Result<Arc<T>>> {
         let (answer, at) = self.answer.as_ref()?;
-        let age = age.unwrap_or_default().max(self.pause);
         match (answer, &self.known) {
-            (Ok(()), Some(known)) if at.elapsed() < age => Some(Ok(known.clone())),
-            (Err(error), _) if at.elapsed() < self.pause => Some(Err(error.clone())),
-            _ => None,
+            _ if at.elapsed() >= self.pause => None,
+            (Ok(()), Some(known)) => Some(Ok(known.clone())),
+            (Err(error), _) => Some(Err(error.clone())),
+            (Ok(()), None) => None,
         }
+    }
+
+    /// What is known, for callers that can do with something old. `None` if nothing is, or if it is
+    /// time to ask again: after `age`, or, if what is known `is_wrong`, after the pause. With each
+    /// failure this time doubles.
+    pub(super) fn recent(&self, age: Duration, is_wrong: bool) -> Option<Arc<T>> {
+        let (known, (_, at)) = (self.known.as_ref()?, self.answer.as_ref()?);
+        let age = if is_wrong { self.pause } else { age };
+        let age = age * 2_u32.pow(self.failures.min(DOUBLINGS));
+        (at.elapsed() < age).then(|| known.clone())
     }
 
     /// Stores an answer.
     pub(super) fn hear(&mut self, answer: Result<T>) -> Result<Arc<T>> {
-        let is_new = answer.as_ref().is_ok_and(|answer| self.known() != Some(answer));
+        let is_new = answer.as_ref().is_ok_and(|answer| self.known.as_deref() != Some(answer));
+        self.failures = if answer.is_ok() { 0 } else { self.failures.saturating_add(1) };
         self.pause = if is_new { FRESH } else { (self.pause * 2).min(LONGEST_PAUSE) };
         let answer = answer.map(|known| self.known.insert(Arc::new(known)).clone());
         self.answer = Some((answer.as_ref().map(drop).map_err(Error::clone), Instant::now()));
@@ -74,12 +89,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn however_many_need_an_answer_servers_are_asked_at_intervals() {
         let mut told = Told::default();
-        assert!(told.at_most(None).is_none(), "nothing is known yet");
+        assert!(told.newest().is_none(), "nothing is known yet");
         told.hear(Ok("a")).unwrap();
         // While a master is down, many callers ask again and again.
         let mut asked = Vec::new();
         for ms in 0..3_000 {
-            if told.at_most(None).is_none() {
+            if told.newest().is_none() {
                 asked.push(ms);
                 told.hear(Ok("a")).unwrap();
             }
@@ -90,12 +105,31 @@ mod tests {
         // A change is returned at once. Another one may follow soon, so the pause is short again.
         told.hear(Ok("b")).unwrap();
         advance(FRESH).await;
-        assert!(told.at_most(None).is_none());
-        assert!(told.at_most(Some(RECENT)).is_some());
+        assert!(told.newest().is_none());
+        assert!(told.recent(RECENT, false).is_some() && told.recent(RECENT, true).is_none());
         told.hear(Err(outage())).unwrap_err();
-        assert!(told.at_most(None).unwrap().is_err());
-        assert_eq!(told.known(), Some(&"b"));
-        advance(RECENT - FRESH).await;
-        assert!(told.at_most(Some(RECENT)).is_none(), "failures do not last that long");
+        assert!(told.newest().unwrap().is_err());
+        assert_eq!(told.known().map(|known| **known), Some("b"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_can_do_with_something_old_asks_less_and_less_often_while_nobody_answers() {
+        let mut told = Told::default();
+        told.hear(Err(outage())).unwrap_err();
+        assert!(told.recent(RECENT, false).is_none(), "nothing is known");
+        for is_wrong in [false, true] {
+            told.hear(Ok("a")).unwrap();
+            let mut waits = Vec::new();
+            for _ in 0..5 {
+                let before = Instant::now();
+                while told.recent(RECENT, is_wrong).is_some() {
+                    advance(Duration::from_millis(100)).await;
+                }
+                waits.push(before.elapsed().as_millis() / 100);
+                told.hear(Err(outage())).unwrap_err();
+            }
+            let expected = if is_wrong { [3, 6, 12, 24, 24] } else { [50, 100, 200, 400, 400] };
+            assert_eq!(waits, expected);
+        }
     }
 }

@@ -71,8 +71,9 @@ pub(crate) struct Sent {
 }
 
 impl RawConnection {
-    /// Sends commands as one transaction. Returns their answers, or the first refusal. If Redis
-    /// refuses MULTI itself, the commands run one by one and each has its own answer.
+    /// Sends commands as one transaction; a single one needs none. Returns their answers, or the
+    /// first refusal. If Redis refuses MULTI itself, the commands run one by one and each has its own
+    /// answer.
     ///
     /// If this future is dropped, the connection must not be used any more, as for
     /// [`RawConnection::send_within`].

@@ -108,12 +108,13 @@ impl Attempt {
 }
 
 /// Whether a restore that failed with this error may work in a moment: Redis is away, does not
-/// answer, or loads its data.
+/// answer, or loads its data, or there are no credentials for it at present.
 fn is_passing(error: &Error) -> bool {
     matches!(
         error,
         Error::Connection { .. }
             | Error::TurnedAway { .. }
+            | Error::Provider { .. }
             | Error::Timeout { .. }
             | Error::Unavailable { .. }
             | Error::Moved { .. }

@@ -131,6 +131,8 @@ impl Looks {
             skip += others.len();
             self.settle_all(state, namespaces, ours).await?;
             if is_last {
+                // Entries that were told and are still there have just been deleted.
+                state.told.clear();
                 break;
             }
         }
@@ -225,9 +227,10 @@ impl Looks {
             return Ok(());
         }
         let index = self.store.index();
-        let mut skip = 0;
+        let (mut skip, mut seen) = (0, HashSet::new());
         loop {
             let nodes = index.page(&index.nodes(), "+inf", skip).await?;
+            let mut buried = 0;
             for uid in &nodes {
                 if **uid == *index.uid || self.store.is_honoured(uid).await? {
                     state.silent.remove(uid);
@@ -237,13 +240,19 @@ impl Looks {
                 if since.elapsed() >= self.timeout {
                     self.bury(uid).await?;
                     state.silent.remove(uid);
+                    buried += 1;
                 }
             }
-            skip += nodes.len();
-            if nodes.len() < PAGE {
+            // Those behind the buried ones have moved up.
+            skip += nodes.len() - buried;
+            let is_last = nodes.len() < PAGE;
+            seen.extend(nodes);
+            if is_last {
                 break;
             }
         }
+        // Other nodes have buried the rest.
+        state.silent.retain(|uid, _| seen.contains(uid));
         state.nodes_looked_at = Some(Instant::now());
         Ok(())
     }

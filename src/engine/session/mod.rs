@@ -8,6 +8,7 @@
 mod alive;
 mod attempt;
 mod commands;
+mod doubles;
 mod expiry;
 mod index;
 mod keys;
@@ -76,6 +77,9 @@ const TASK: &str = "sessions";
 const TOO_LARGE_FOR: Duration = Duration::from_secs(10 * 60);
 /// Names sessions that are too large in warnings. Nothing clears it: one warning is enough.
 const TOO_LARGE: &str = "sessions, size";
+
+/// Names too many sessions that wait in warnings.
+const FULL: &str = "sessions, bytes";
 
 /// What the session task is asked to do.
 enum SessionJob {
@@ -167,7 +171,7 @@ impl Sessions {
             backoff,
             save_again: None,
             away_since: None,
-            unsaved: Unsaved::default(),
+            unsaved: Unsaved::new(options.publish_queue_bytes),
             saving: FuturesUnordered::new(),
             saved: watch::Sender::new(0),
             too_large: None,
@@ -176,7 +180,7 @@ impl Sessions {
             own_jobs: sender.downgrade(),
             reconnected,
         };
-        let (saved, unsaved) = (task.saved.subscribe(), task.unsaved.of_gone.clone());
+        let (saved, unsaved) = (task.saved.subscribe(), task.unsaved.of_gone.count.clone());
         (Self { jobs: sender, saved, unsaved }, task)
     }
 
@@ -326,6 +330,12 @@ impl SessionTask {
             save.without_a_record().into_iter().for_each(|left| self.unsaved.push(left));
             return;
         }
+        if !self.unsaved.of_gone.has_room_for(&save) {
+            let bound = self.unsaved.of_gone.bound;
+            self.warnings.warn(FULL, &Error::SessionsFull { bound });
+            save.left().into_iter().for_each(|left| self.unsaved.push(left));
+            return;
+        }
         self.unsaved.push(save);
     }
 
@@ -350,6 +360,9 @@ impl SessionTask {
                 self.unsaved.push(left);
             }
             let released = self.unsaved.done(&save);
+            if self.unsaved.is_empty() {
+                self.warnings.clear(FULL);
+            }
             released.into_iter().for_each(|waiting| self.release(waiting));
         } else {
             let impatient = self.unsaved.impatient(&key, self.patience());

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio::time::sleep;
 
 use crate::engine::error::{Error, Result};
@@ -48,6 +48,8 @@ pub(super) struct Broadcast {
 /// The restores that read one stream at the moment.
 #[derive(Default)]
 pub(super) struct SharedPages {
+    /// Set when the doubles from before this node began to read are known.
+    pub(super) doubles: OnceCell<()>,
     state: Mutex<State>,
     changed: Notify,
 }

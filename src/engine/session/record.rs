@@ -62,6 +62,12 @@ pub(super) fn expired(uid: &str, session: &[u8]) -> Vec<u8> {
     [b"expired ", uid.as_bytes(), b"\n", session].concat()
 }
 
+/// The record of a restore that has claimed a session, if the sessions of connected clients are not
+/// kept. `restore` names it.
+pub(super) fn claimed(restore: &str) -> Vec<u8> {
+    format!("claimed {restore}\n").into_bytes()
+}
+
 /// What has become of the session of one generation.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Last {
@@ -93,6 +99,12 @@ pub(super) fn last_of(reply: &Value, generation: Generation, uid: &str) -> Last 
 pub(super) fn newest(reply: &Value) -> (Generation, Option<Record>) {
     let newest = fields_of(reply).max_by_key(|(generation, _)| *generation);
     newest.map_or((0, None), |(generation, value)| (generation, Record::decode(value)))
+}
+
+/// Whether the newest generation in a reply to HGETALL has this value.
+pub(super) fn is_newest(reply: &Value, value: &[u8]) -> bool {
+    let newest = fields_of(reply).max_by_key(|(generation, _)| *generation);
+    newest.is_some_and(|(_, newest)| newest == value)
 }
 
 fn fields_of<'a>(reply: &'a Value) -> impl Iterator<Item = (Generation, &'a [u8])> {

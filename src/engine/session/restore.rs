@@ -26,10 +26,15 @@ use crate::engine::wire::EntryId;
 /// How long a restore waits for our own reader to reach the client's offset.
 const CATCH_UP: Duration = Duration::from_secs(8);
 
+/// A writer that sends entries again does so within this time.
+const DOUBLED_WITHIN: Duration = Duration::from_secs(60);
+
 /// How many broadcasts a restore encodes before other tasks get their turn.
 const AT_ONCE: usize = 256;
 
 pub(super) const GONE: &str = "no such session, or it has expired";
+/// A client may not take a session to a namespace whose middlewares have not accepted it.
+pub(super) const OTHER_NAMESPACE: &str = "the session is of another namespace";
 /// The session cannot be read.
 pub(super) const DAMAGED: &str = "the session is damaged";
 /// The offset is not in the stream, or not any more.
@@ -83,7 +88,7 @@ impl Restore {
         taken: &mut Option<Save>,
     ) -> Result<Outcome> {
         loop {
-            let found = match store.read(&self.keys).await? {
+            let found = match store.read(&self.keys, &self.name()).await? {
                 Search::Found(found) => found,
                 Search::Gone => return Err(NO_SESSION),
                 Search::Damaged => {
@@ -91,6 +96,9 @@ impl Restore {
                     return Err(Error::NotRestored(DAMAGED));
                 }
             };
+            if found.head.nsp.as_ref().is_some_and(|nsp| *nsp != self.keys.nsp) {
+                return Err(Error::NotRestored(OTHER_NAMESPACE));
+            }
             if let Some(owner) = self.to_be_asked(&found) {
                 return Ok(Outcome::Owned(owner.to_owned()));
             }
@@ -106,6 +114,11 @@ impl Restore {
                 return Ok(Outcome::Restored);
             }
         }
+    }
+
+    /// Tells this restore from all others.
+    fn name(&self) -> String {
+        format!("{} {}", self.uid, self.call)
     }
 
     /// The node that still has the client, as far as is known.
@@ -137,7 +150,8 @@ impl Restore {
         let encodes = self.namespace.as_ref().is_some_and(|namespace| namespace.encodes);
         let bytes = &shared.bytes;
         let client = Returning { nsp: &self.keys.nsp, rooms: &head.rooms, encodes, bytes };
-        let search = Missing { stream: &self.stream, client, shared, offset, from };
+        let local_mark = head.local_mark;
+        let search = Missing { stream: &self.stream, client, shared, offset, from, local_mark };
         let commands = &mut store.pool().routed(&self.stream.key);
         search.reader_is_there(commands).await?;
         self.ids_have_not_fallen(commands).await?;
@@ -162,7 +176,9 @@ impl Restore {
         }
         let _place = shared.answer().await;
         self.has_taken.store(true, Ordering::Relaxed);
-        let Some((generation, back)) = store.take(&self.keys, found, self.offset).await? else {
+        let Some((generation, back)) =
+            store.take(&self.keys, found, self.offset, &self.name()).await?
+        else {
             return Ok(false);
         };
         *taken = Some(back);
@@ -220,7 +236,7 @@ impl Restore {
             return Ok(false);
         }
         let mut missed = std::mem::take(&mut found.missed);
-        let rest = cursor.history.candidates(&search.client, found.reached);
+        let rest = cursor.candidates(&search.client, found.reached);
         missed.extend(rest.iter().filter_map(|candidate| search.client.missed_of(candidate)));
         let restored = StreamEvent::Restored {
             call: self.call,
@@ -244,6 +260,8 @@ struct Missing<'a> {
     offset: EntryId,
     /// The client missed everything after this entry, which is never before `offset`.
     from: EntryId,
+    /// Stands for the packets without an entry that the client has got, if there were any.
+    local_mark: Option<u64>,
 }
 
 /// What was found so far.
@@ -258,11 +276,14 @@ struct Gathered {
 }
 
 impl Missing<'_> {
-    /// The ID of the entry behind which the history begins. An error if entries behind `from` were
-    /// lost, if recovery is off, or if the stream is being read again.
+    /// The ID of the entry behind which the history begins. An error if packets behind `from` were
+    /// lost or have no entries, if recovery is off, or if the stream is being read again.
     fn history_from(&self, cursor: &Cursor) -> Result<EntryId> {
         if self.from <= cursor.hole_behind && cursor.hole_behind > EntryId::ZERO {
             return Err(Error::NotRestored("entries behind the offset were lost"));
+        }
+        if cursor.local_only.may_lack(self.from, self.local_mark) {
+            return Err(Error::NotRestored("packets behind the offset are not in the stream"));
         }
         if cursor.ambiguous.as_ref().is_some_and(|ids| ids.contains(&self.offset)) {
             return Err(Error::NotRestored("the offset may mean two entries"));
@@ -283,6 +304,9 @@ impl Missing<'_> {
         commands: &mut RoutedCommands,
         found: &mut Gathered,
     ) -> Result<()> {
+        if self.may_miss_doubles() {
+            self.shared.find_doubles(commands, self.stream).await?;
+        }
         loop {
             let history_from = self.history_from(&self.stream.cursor())?;
             if history_from <= found.reached {
@@ -304,6 +328,14 @@ impl Missing<'_> {
         }
     }
 
+    /// Whether entries behind `from` may double some from before this node began to read, which our
+    /// reader has not met.
+    fn may_miss_doubles(&self) -> bool {
+        let read_since = self.stream.cursor().read_since;
+        read_since > EntryId::ZERO
+            && self.from.ms <= read_since.ms.saturating_add(DOUBLED_WITHIN.as_millis() as u64)
+    }
+
     /// Takes what the history holds so far. Without the cursor's lock: the client may have missed
     /// thousands of broadcasts, and the reader and the JS thread (`stats()`) wait for that lock.
     async fn take_from_history(&self, found: &mut Gathered) -> Result<()> {
@@ -312,7 +344,7 @@ impl Missing<'_> {
             if self.history_from(&cursor)? > found.reached {
                 return Ok(());
             }
-            let candidates = cursor.history.candidates(&self.client, found.reached);
+            let candidates = cursor.candidates(&self.client, found.reached);
             found.reached = cursor.position.max(found.reached);
             candidates
         };

@@ -10,10 +10,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
 use super::RESTORE_LIMIT;
+use super::doubles::find_doubles;
 use super::pages::SharedPages;
 use crate::engine::error::{Error, Result};
 use crate::engine::inbox::Inbox;
 use crate::engine::missed::MissedBytes;
+use crate::engine::redis::RoutedCommands;
 use crate::engine::stream::Stream;
 
 /// The most restores that search at a time: bounds what they ask of Redis at once.
@@ -81,6 +83,17 @@ impl Restores {
     pub(super) fn pages(&self, stream: &Stream) -> Arc<SharedPages> {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         pages.entry(stream.index).or_default().clone()
+    }
+
+    /// Finds the doubles from before this node began to read, once for all restores.
+    pub(super) async fn find_doubles(
+        &self,
+        commands: &mut RoutedCommands,
+        stream: &Stream,
+    ) -> Result<()> {
+        let pages = self.pages(stream);
+        let search = find_doubles(commands, stream, || self.progressed());
+        pages.doubles.get_or_try_init(|| search).await.copied()
     }
 
     /// Notes that a restore has made progress: Redis has sent a page, or JS gets an answer.

@@ -97,9 +97,9 @@ impl Save {
         }
     }
 
-    /// 1 if it is the session of a client that has gone, otherwise 0.
-    pub(super) fn of_gone(&self) -> u64 {
-        u64::from(matches!(self.what, What::Ended { .. }))
+    /// Whether it is the session of a client that has gone.
+    pub(super) fn is_of_gone(&self) -> bool {
+        matches!(self.what, What::Ended { .. })
     }
 
     /// Takes the place of an earlier one, and what its attempts have shown.
@@ -122,9 +122,14 @@ impl Save {
     /// After a large session of a client that has gone could not be saved: the save that takes its
     /// record away, which shows an earlier state. The client must not be recovered into that.
     pub(super) fn without_a_record(&self) -> Option<Self> {
+        self.left().filter(|_| self.size() >= LARGE)
+    }
+
+    /// The same if it is given up for another reason.
+    pub(super) fn left(&self) -> Option<Self> {
         let What::Ended { keep, .. } = self.what else { return None };
-        let is_stale = self.size() >= LARGE && self.generation != NOT_OURS;
-        is_stale.then(|| Self::new(self.keys.clone(), self.generation, What::Left, keep))
+        let has_record = self.generation != NOT_OURS;
+        has_record.then(|| Self::new(self.keys.clone(), self.generation, What::Left, keep))
     }
 
     /// Whether it can be written together with others: the record of a connected client, unless an

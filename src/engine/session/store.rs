@@ -13,7 +13,9 @@ use redis::{Cmd, Value};
 use super::commands::{hdel, hgetall, hset, over, pexpire, set};
 use super::index::Index;
 use super::keys::{SessionKeys, node_key};
-use super::record::{Generation, Last, NOT_OURS, Record, ended, expired, last_of, newest};
+use super::record::{
+    Generation, Last, NOT_OURS, Record, claimed, ended, expired, is_newest, last_of, newest,
+};
 use super::save::{Save, Taken, What};
 use super::{KEY_IN_WORDS, ms};
 use crate::engine::error::Result;
@@ -280,8 +282,8 @@ impl Store {
         Ok(newest > generation)
     }
 
-    /// Looks for a session. Changes nothing.
-    pub(super) async fn read(&self, keys: &SessionKeys) -> Result<Search> {
+    /// Looks for a session. Changes nothing. `restore` names who looks.
+    pub(super) async fn read(&self, keys: &SessionKeys, restore: &str) -> Result<Search> {
         let ask = |name, key: &str| {
             let mut command = redis::cmd(name);
             command.arg(key);
@@ -291,12 +293,16 @@ impl Store {
         let records = vec![hgetall(&keys.live), ask("PTTL", &keys.live)];
         let answers = self.send(keys, commands, records).await?;
         let (newest, record) = answers.get(2).map(newest).unwrap_or_default();
+        // The answer to the claim of an attempt before was lost.
+        let is_claimed = answers.get(2).is_some_and(|all| is_newest(all, &claimed(restore)));
         let life = answers.get(3).map_or(RECORD_LIFE, time_left).max(RECORD_LIFE);
         if let [keep @ Value::Int(_), Value::BulkString(value), ..] = answers.as_slice() {
             let keep = time_left(keep);
             match decoded(value) {
                 // Without a generation, an upstream node has saved it, after all of ours.
-                Some((session, head)) if head.generation.is_none_or(|own| own >= newest) => {
+                Some((session, head))
+                    if is_claimed || head.generation.is_none_or(|own| own >= newest) =>
+                {
                     let generation = head.generation.unwrap_or(NOT_OURS);
                     let (next, source) = (generation.max(newest) + 1, Source::Ended(keep));
                     let life = life.max(keep + MARGIN);
@@ -317,12 +323,13 @@ impl Store {
 
     /// Takes a session for a client that comes back with `offset`. Of all nodes that try, one does:
     /// it gets the new generation, and the session in case it must be put back. `None` if another
-    /// node was faster.
+    /// node was faster. `restore` names who takes it.
     pub(super) async fn take(
         &self,
         keys: &SessionKeys,
         found: &Found,
         offset: EntryId,
+        restore: &str,
     ) -> Result<Option<(Generation, Save)>> {
         let mut routed = self.routed(keys);
         if self.has_records() {
@@ -332,7 +339,7 @@ impl Store {
                 session: found.session.clone(),
             });
             let mut claim = redis::cmd("HSETNX");
-            let record = record.as_ref().map(Record::encode).unwrap_or_default();
+            let record = record.as_ref().map_or_else(|| claimed(restore), Record::encode);
             claim.arg(&keys.live).arg(found.next).arg(record);
             let claim = [claim, pexpire(&keys.live, found.life)];
             let answers = routed.send_each(ANSWER_LIMIT, "HSETNX", KEY_IN_WORDS, &claim).await?;

@@ -15,6 +15,9 @@ use crate::engine::event::CallId;
 const AT_A_TIME: usize = 4_096;
 const BYTES_AT_A_TIME: usize = 256 << 10;
 
+/// Approximate bytes of bookkeeping per session.
+const OVERHEAD: usize = 1_024;
+
 /// What waits until a client's session is in Redis.
 pub(super) enum Waiting {
     Restore(Restore),
@@ -23,16 +26,47 @@ pub(super) enum Waiting {
 }
 
 /// Sessions that are not in Redis yet. Saves of one client are done in their order, one at a time.
-#[derive(Default)]
 pub(super) struct Unsaved {
     clients: HashMap<String, Client>,
     /// The clients with a save that is to be done, oldest first.
     order: VecDeque<String>,
     /// The clients whose last save has failed.
     failed: HashSet<String>,
-    /// How many sessions of clients that have gone are not in Redis yet. The engine reads it when it
-    /// gives them up.
-    pub(super) of_gone: Arc<AtomicU64>,
+    pub(super) of_gone: OfGone,
+}
+
+/// Counts the sessions of clients that have gone and that are not in Redis yet. What is kept for
+/// connected clients does not count: it is no more than they take themselves.
+pub(super) struct OfGone {
+    /// How many. The engine reads it when it gives them up.
+    pub(super) count: Arc<AtomicU64>,
+    bytes: usize,
+    /// The most bytes that they may take.
+    pub(super) bound: usize,
+}
+
+impl OfGone {
+    pub(super) fn has_room_for(&self, save: &Save) -> bool {
+        !save.is_of_gone() || self.bytes.saturating_add(cost(save)) <= self.bound
+    }
+
+    fn add(&mut self, save: &Save) {
+        if save.is_of_gone() {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            self.bytes += cost(save);
+        }
+    }
+
+    fn remove(&mut self, save: &Save) {
+        if save.is_of_gone() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            self.bytes -= cost(save);
+        }
+    }
+}
+
+fn cost(save: &Save) -> usize {
+    save.size() + OVERHEAD
 }
 
 #[derive(Default)]
@@ -43,6 +77,16 @@ struct Client {
 }
 
 impl Unsaved {
+    /// `bound` is the most bytes that sessions of clients that have gone may take.
+    pub(super) fn new(bound: usize) -> Self {
+        Self {
+            clients: HashMap::new(),
+            order: VecDeque::new(),
+            failed: HashSet::new(),
+            of_gone: OfGone { count: Arc::default(), bytes: 0, bound },
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }
@@ -59,7 +103,7 @@ impl Unsaved {
     /// Adds a save, behind those of the same client.
     pub(super) fn push(&mut self, mut save: Save) {
         let key = save.keys.ended.clone();
-        self.of_gone.fetch_add(save.of_gone(), Ordering::Relaxed);
+        self.of_gone.add(&save);
         let client = self.clients.entry(key.clone()).or_default();
         if let Some(last) = client.saves.back_mut()
             && last.is_replaced_by(&save)
@@ -91,7 +135,7 @@ impl Unsaved {
             client.saves.retain(|save| {
                 let is_needed = now <= save.until;
                 if !is_needed {
-                    self.of_gone.fetch_sub(save.of_gone(), Ordering::Relaxed);
+                    self.of_gone.remove(save);
                 }
                 is_needed
             });
@@ -113,7 +157,7 @@ impl Unsaved {
 
     /// A save was done, or given up. Returns what has waited, if it was the client's last.
     pub(super) fn done(&mut self, save: &Save) -> Vec<Waiting> {
-        self.of_gone.fetch_sub(save.of_gone(), Ordering::Relaxed);
+        self.of_gone.remove(save);
         let key = &save.keys.ended;
         let Some(client) = self.clients.get_mut(key) else { return Vec::new() };
         client.is_being_saved = false;
@@ -186,12 +230,12 @@ mod tests {
     }
 
     fn waiting(unsaved: &Unsaved) -> u64 {
-        unsaved.of_gone.load(Ordering::Relaxed)
+        unsaved.of_gone.count.load(Ordering::Relaxed)
     }
 
     #[tokio::test]
     async fn a_large_session_goes_alone_and_the_others_in_parts() {
-        let mut unsaved = Unsaved::default();
+        let mut unsaved = Unsaved::new(1 << 30);
         for (pid, size) in [("a", 100_000), ("b", 100_000), ("c", 3 << 20), ("d", 10), ("e", 10)] {
             unsaved.push(ended(pid, size));
         }
@@ -207,7 +251,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_that_changes_again_and_again_is_given_up_all_the_same() {
-        let mut unsaved = Unsaved::default();
+        let mut unsaved = Unsaved::new(1 << 30);
         unsaved.push(live("a", LARGE));
         for _ in 0..3 {
             let (mut saves, _) = unsaved.take();
@@ -224,7 +268,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn counts_the_sessions_of_clients_that_have_gone() {
-        let mut unsaved = Unsaved::default();
+        let mut unsaved = Unsaved::new(1 << 30);
         unsaved.push(live("a", 1));
         unsaved.push(ended("a", 1));
         unsaved.push(ended("b", 1));

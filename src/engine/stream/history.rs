@@ -46,7 +46,7 @@ struct Index {
 
 /// A broadcast that a client may have missed.
 pub(crate) struct Candidate {
-    id: EntryId,
+    pub(crate) id: EntryId,
     data: Data,
     head: Option<Arc<BroadcastHead>>,
     packet: Arc<SharedPacket>,

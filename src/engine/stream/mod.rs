@@ -6,6 +6,7 @@ mod batch;
 mod deferred;
 mod history;
 mod lag;
+mod local_only;
 mod master;
 mod writer_sequences;
 mod own;
@@ -28,8 +29,9 @@ use std::time::Duration;
 pub(crate) use ages::Ages;
 pub(crate) use batch::Batch;
 pub(crate) use deferred::DeferredRequests;
-pub(crate) use history::{History, Returning};
+pub(crate) use history::{Candidate, History, Returning};
 pub(crate) use lag::Lag;
+use local_only::LocalOnly;
 pub(crate) use master::{MasterSeen, ServerName};
 pub(crate) use own::{OwnEntries, ReaderAt};
 pub(crate) use page::{PageEntry, page, take_part};
@@ -37,7 +39,9 @@ pub(crate) use page_size::PageSize;
 pub(crate) use queue::{BATCH_ENTRIES, Publish, WriteQueue, kept_by_js};
 #[cfg(any(test, fuzzing))]
 pub(crate) use range::parse_entries;
-pub(crate) use range::{is_untrimmed, last_before, read_entries, server_time, tail};
+pub(crate) use range::{
+    is_untrimmed, last_before, read_backwards, read_entries, server_time, tail,
+};
 pub(crate) use reader::{LARGEST_READ, Reader};
 #[cfg(any(test, fuzzing))]
 pub(crate) use watch::parse_info;
@@ -123,17 +127,17 @@ pub(crate) struct Cursor {
     /// The last own entry that this node delivered while it could not read. A client that has not
     /// seen a later entry may or may not have received the own entries up to here.
     pub(crate) delivered_ahead: EntryId,
-    /// The last publish got no entry: only clients of this node get what is published now. A client
-    /// that leaves meanwhile cannot get everything at another node.
-    pub(crate) is_local_only: bool,
+    /// The packets that only clients of this node get.
+    pub(crate) local_only: LocalOnly,
     /// The last position behind which entries are missing here. A client whose offset is not after
     /// it cannot get everything that it missed.
     pub(crate) hole_behind: EntryId,
     /// IDs that may come a second time, since the IDs of the stream have fallen. An offset among them
     /// does not tell which entry it means.
     pub(crate) ambiguous: Option<RangeInclusive<EntryId>>,
-    /// Redis may have trimmed entries that the reader has not read. The next page shows how many.
-    pub(crate) trimmed: bool,
+    /// Redis may have trimmed entries that the reader has not read. With the next page that is a
+    /// loss, unless each of its entries follows the last one of its writer.
+    pub(crate) may_be_trimmed: bool,
     /// The highest sequence of each writer of our kind.
     pub(crate) sequences: WriterSequences,
     /// The last entries that doubled earlier ones. A restore that reads the stream from a place between
@@ -178,16 +182,17 @@ impl Cursor {
         self.inbox.push_all(done.into_iter().map(StreamEvent::Published));
     }
 
-    /// Notes that clients of this node get a packet that has no entry in the stream. A client that
-    /// was away at that moment must not be told that it missed nothing.
+    /// Notes that clients of this node get a packet that has no entry in the stream.
     pub(crate) fn delivered_without_entry(&mut self) {
-        self.hole_behind = self.hole_behind.max(self.position);
-        self.is_local_only = true;
+        self.local_only.delivered(self.position);
     }
 
-    /// Notes that JS has handled everything that was read.
+    /// Notes that JS has handled everything that was pushed.
     pub(crate) fn handled_all(&mut self) {
         self.handled = (self.position, self.moves);
+        if !self.own.has_failed() {
+            self.local_only.has_delivered();
+        }
     }
 
     /// The ID of the entry up to which the clients of this node were sent everything that was for
@@ -195,7 +200,7 @@ impl Cursor {
     pub(crate) fn sent_up_to(&self, after: EntryId) -> Option<EntryId> {
         let (handled, moves) = self.handled;
         let is_whole = after > self.hole_behind || self.hole_behind == EntryId::ZERO;
-        let is_known = moves == self.moves && !self.is_local_only;
+        let is_known = moves == self.moves && !self.local_only.is_going_on();
         (is_whole && is_known && handled > after).then_some(handled)
     }
 
@@ -211,6 +216,13 @@ impl Cursor {
     pub(crate) fn doubles(&self, after: EntryId, end: EntryId) -> Vec<EntryId> {
         let range = (Bound::Excluded(after), Bound::Included(end.max(after.next())));
         self.doubles.range(range).copied().collect()
+    }
+
+    /// The broadcasts in the history behind `after` that a client may have missed.
+    pub(crate) fn candidates(&self, client: &Returning<'_>, after: EntryId) -> Vec<Candidate> {
+        let mut candidates = self.history.candidates(client, after);
+        candidates.retain(|candidate| !self.doubles.contains(&candidate.id));
+        candidates
     }
 
     /// How far the reader has come; `writer` is our own writer.
@@ -236,6 +248,7 @@ impl Cursor {
         self.hole_behind = end;
         self.read_since = self.read_since.min(end);
         self.delivered_ahead = self.delivered_ahead.min(end);
+        self.local_only.ids_fell(end);
     }
 
     /// Compares what was read with the stream's state, which Redis was asked for at `asked`.
@@ -266,7 +279,7 @@ impl Stream {
         retention: Retention,
         inbox: &Arc<Inbox>,
     ) -> Self {
-        let own = OwnEntries::default();
+        let (own, writer_id) = (OwnEntries::default(), random_name());
         let link = |name| ConnectionHealth::new(name, Some((index, Arc::from(key.as_str()))));
         Self {
             index,
@@ -277,7 +290,7 @@ impl Stream {
             entry_bytes: AtomicUsize::new(0),
             key,
             retention,
-            writer_id: random_name(),
+            writer_id,
             queue: WriteQueue::new(queue_bytes, own.kept_by_js()),
             cursor: Mutex::new(Cursor {
                 position: EntryId::ZERO,
@@ -290,10 +303,10 @@ impl Stream {
                 read: 0,
                 read_again_to: None,
                 delivered_ahead: EntryId::ZERO,
-                is_local_only: false,
+                local_only: LocalOnly::new(writer_id),
                 hole_behind: EntryId::ZERO,
                 ambiguous: None,
-                trimmed: false,
+                may_be_trimmed: false,
                 sequences: WriterSequences::default(),
                 doubles: BTreeSet::new(),
                 own,

@@ -271,6 +271,11 @@ impl OwnEntries {
         self.waiting.iter().any(|w| w.error.is_none() && w.seq == seq)
     }
 
+    /// Whether publishes that failed still wait for their turn.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.waiting.iter().any(|w| w.error.is_some())
+    }
+
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()

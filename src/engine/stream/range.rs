@@ -15,6 +15,17 @@ pub(crate) struct RawEntry {
     pub(crate) fields: Vec<Value>,
 }
 
+impl RawEntry {
+    /// The bytes of its fields.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = |value: &Value| match value {
+            Value::BulkString(bytes) => bytes.len(),
+            _ => 0,
+        };
+        self.fields.iter().map(bytes).sum()
+    }
+}
+
 /// The ID of a stream's last entry; `None` if the stream is empty.
 pub(crate) async fn tail(connection: &mut impl SendCommand, key: &str) -> Result<Option<EntryId>> {
     let mut command = redis::cmd("XREVRANGE");
@@ -71,6 +82,18 @@ pub(crate) async fn read_entries(
     let mut command = redis::cmd("XRANGE");
     command.arg(key).arg(first.to_string()).arg(last).arg("COUNT").arg(count);
     parse_entries("XRANGE", connection.send_command("XRANGE", key, &command).await?)
+}
+
+/// Up to `count` entries from `last` downwards, the latest first.
+pub(crate) async fn read_backwards(
+    connection: &mut impl SendCommand,
+    key: &str,
+    last: EntryId,
+    count: usize,
+) -> Result<Vec<RawEntry>> {
+    let mut command = redis::cmd("XREVRANGE");
+    command.arg(key).arg(last.to_string()).arg("-").arg("COUNT").arg(count);
+    parse_entries("XREVRANGE", connection.send_command("XREVRANGE", key, &command).await?)
 }
 
 /// Parses `[[id, [name, value, …]], …]`. An entry that was deleted meanwhile has nil for its

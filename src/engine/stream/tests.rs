@@ -5,6 +5,7 @@ use tokio::time::sleep;
 use std::time::Duration;
 
 use crate::engine::error::Error;
+use crate::engine::event::Local;
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
 const SENTINEL: &str = r#"{"kind":"sentinel","sentinel":{"name":"mymaster",
@@ -105,9 +106,24 @@ async fn what_clients_were_sent_is_certain_once_js_has_handled_it_and_nothing_is
     node.stream.cursor().hole_behind = id(6);
     assert_eq!(sent_up_to(6), None, "entries are missing");
     assert_eq!(sent_up_to(7), Some(id(9)));
-    node.stream.cursor().is_local_only = true;
+    node.stream.cursor().delivered_without_entry();
+    node.stream.cursor().handled_all();
     assert_eq!(sent_up_to(7), None, "clients got packets that have no entry");
-    node.stream.cursor().is_local_only = false;
+    node.stream.cursor().local_only.accepted();
+    assert_eq!(sent_up_to(7), None, "JS may have yet to deliver such a packet");
+    {
+        let mut cursor = node.stream.cursor();
+        (1..=2).for_each(|ticket| node.publish(ticket));
+        cursor.own.sent(1, &node.stream.queue.take_batch());
+        assert!(cursor.own.refused(2, &Error::Closed).is_empty());
+        cursor.handled_all();
+        assert!(cursor.local_only.is_going_on(), "one waits for an entry that is on its way");
+        cursor.own.read(1, id(12), Local::default);
+        cursor.handled_all();
+    }
+    node.stream.cursor().position = id(13);
+    node.stream.cursor().handled_all();
+    assert_eq!(sent_up_to(12), Some(id(13)));
     node.stream.cursor().moves += 1;
-    assert_eq!(sent_up_to(7), None, "the position is another one");
+    assert_eq!(sent_up_to(12), None, "the position is another one");
 }

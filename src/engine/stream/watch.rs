@@ -84,9 +84,10 @@ pub(crate) enum Counted {
 }
 
 impl Watch {
-    /// Whether the server reports how many entries were added, so that no loss goes unnoticed.
+    /// Whether the next comparison shows a loss: the server reports how many entries were added, and
+    /// there was a first comparison.
     pub(crate) fn counts(&self) -> bool {
-        self.added.is_some()
+        self.added.is_some() && self.not_read.is_some()
     }
 
     /// Starts over, since it is another stream, or since the reader has changed its position.
@@ -183,6 +184,14 @@ impl Watch {
 }
 
 impl Counted {
+    /// How many entries were lost.
+    pub(crate) fn lost(self) -> u64 {
+        match self {
+            Self::Lost(lost) => lost,
+            Self::OtherStream => 0,
+        }
+    }
+
     /// Both of two comparisons.
     pub(crate) fn and(self, later: Self) -> Self {
         match (self, later) {

@@ -1,6 +1,6 @@
 //! The highest sequence that the reader has met of each writer of our kind. An entry whose sequence
 //! is not above it is a duplicate. If it is more than one above it, entries are missing before it,
-//! except for those that the writer has given up.
+//! unless the writer itself did not know whether they were written.
 
 use std::collections::HashMap;
 
@@ -17,6 +17,8 @@ pub(crate) enum Step {
     First,
     /// This is the next entry of its writer.
     Next,
+    /// Sequences are missing before it of which the writer did not know whether they were written.
+    Unconfirmed,
     /// This number of entries of its writer is missing before it.
     Gap(u64),
     /// We have met this sequence before.
@@ -41,9 +43,13 @@ impl WriterSequences {
         if origin.seq <= *mark {
             return Step::Duplicate;
         }
-        let missing = (origin.seq - *mark - 1).saturating_sub(origin.given_up);
+        let absent = origin.seq - *mark - 1;
         *mark = origin.seq;
-        if missing == 0 { Step::Next } else { Step::Gap(missing) }
+        match absent.saturating_sub(origin.unconfirmed) {
+            0 if absent == 0 => Step::Next,
+            0 => Step::Unconfirmed,
+            missing => Step::Gap(missing),
+        }
     }
 
     /// Whether we have met an entry of this writer.
@@ -54,6 +60,15 @@ impl WriterSequences {
     /// The highest sequence of this writer that we have met.
     pub(crate) fn highest(&self, writer: u64) -> Option<u64> {
         self.young.get(&writer).or_else(|| self.old.get(&writer)).copied()
+    }
+
+    /// Takes over the sequences of writers that are not known here.
+    pub(crate) fn learn(&mut self, from: &Self) {
+        for (writer, seq) in from.old.iter().chain(&from.young) {
+            if !self.knows(*writer) {
+                self.add(*writer, *seq);
+            }
+        }
     }
 
     /// The highest sequence of a known writer, which becomes young.
@@ -79,7 +94,7 @@ mod tests {
     #[test]
     fn doubles_and_gaps_are_known_by_writer_and_sequence() {
         let mut sequences = WriterSequences::default();
-        let mut step = |writer, seq| sequences.step(Origin { writer, seq, given_up: 0 });
+        let mut step = |writer, seq| sequences.step(Origin { writer, seq, unconfirmed: 0 });
         assert_eq!(step(1, 5), Step::First);
         assert_eq!(step(1, 6), Step::Next);
         assert_eq!(step(1, 5), Step::Duplicate);
@@ -90,21 +105,34 @@ mod tests {
     }
 
     #[test]
-    fn what_a_writer_has_given_up_is_not_missing() {
+    fn what_may_not_have_been_written_is_not_missing() {
         let mut sequences = WriterSequences::default();
-        let mut step = |seq, given_up| sequences.step(Origin { writer: 1, seq, given_up });
+        let mut step = |seq, unconfirmed| sequences.step(Origin { writer: 1, seq, unconfirmed });
         assert_eq!(step(5, 0), Step::First);
-        assert_eq!(step(8, 2), Step::Next);
+        assert_eq!(step(8, 2), Step::Unconfirmed);
         assert_eq!(step(12, 2), Step::Gap(1));
         assert_eq!(step(13, 0), Step::Next);
-        assert_eq!(step(14, 3), Step::Next, "some have come all the same");
+        assert_eq!(step(15, 3), Step::Unconfirmed, "some have come all the same");
+        assert_eq!(step(16, 3), Step::Next, "all have come");
+    }
+
+    #[test]
+    fn what_is_learnt_does_not_replace_what_is_known() {
+        let (mut sequences, mut other) = (WriterSequences::default(), WriterSequences::default());
+        let origin = |writer, seq| Origin { writer, seq, unconfirmed: 0 };
+        sequences.step(origin(1, 5));
+        for (writer, seq) in [(1, 4), (2, 8)] {
+            other.step(origin(writer, seq));
+        }
+        sequences.learn(&other);
+        assert_eq!((sequences.highest(1), sequences.highest(2)), (Some(5), Some(8)));
     }
 
     #[test]
     fn a_writer_is_known_until_many_others_have_written() {
         let mut sequences = WriterSequences::default();
         let mut others = 10..;
-        let mut step = |writer, seq| sequences.step(Origin { writer, seq, given_up: 0 });
+        let mut step = |writer, seq| sequences.step(Origin { writer, seq, unconfirmed: 0 });
         step(1, 1);
         step(2, 1);
         for round in 2..9 {

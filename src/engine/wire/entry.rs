@@ -240,7 +240,7 @@ mod tests {
             pairs.push(("origin", origin));
             parse(&pairs).unwrap().origin
         };
-        assert_eq!(with(b"1:AAAAAAAAAP8:7"), Some(Origin { writer: 255, seq: 7, given_up: 0 }));
+        assert_eq!(with(b"1:AAAAAAAAAP8:7"), Some(Origin { writer: 255, seq: 7, unconfirmed: 0 }));
         assert_eq!(with(b"1:AAAAAAAAAP8:-7"), None);
     }
 

@@ -33,6 +33,14 @@ impl EntryId {
             None => Self { ms: self.ms.saturating_add(1), seq: 0 },
         }
     }
+
+    /// The highest ID below this one; `None` if there is none.
+    pub(crate) fn before(self) -> Option<Self> {
+        match self.seq.checked_sub(1) {
+            Some(seq) => Some(Self { ms: self.ms, seq }),
+            None => Some(Self { ms: self.ms.checked_sub(1)?, seq: u64::MAX }),
+        }
+    }
 }
 
 impl fmt::Display for EntryId {

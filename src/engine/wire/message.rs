@@ -16,9 +16,12 @@ use super::shape::from_msgpack;
 const POSITION: &[u8] = b"\xa3pos";
 const STREAM: &[u8] = b"\xa6stream";
 
-/// The fields that our nodes add. Both are missing in messages of upstream nodes and in answers.
+/// What the engine reads of a message. The fields that our nodes add are missing in messages of
+/// upstream nodes and in answers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestHead<'a> {
+    /// The sender.
+    pub(crate) uid: Option<&'a str>,
     pub(crate) position: Option<EntryId>,
     pub(crate) stream: Option<&'a str>,
 }
@@ -26,18 +29,20 @@ pub(crate) struct RequestHead<'a> {
 #[derive(Deserialize)]
 struct Fields<'a> {
     #[serde(default, borrow)]
+    uid: Option<&'a str>,
+    #[serde(default, borrow)]
     pos: Option<&'a str>,
     #[serde(default, borrow)]
     stream: Option<&'a str>,
 }
 
-/// Reads our fields of a message. A field that is no string hides the other one too: only a node
-/// that is not ours writes such a message.
+/// Reads these fields of a message. One that is no string hides the others too: only a node that is
+/// not ours writes such a message.
 pub(crate) fn request_head(message: &[u8]) -> RequestHead<'_> {
-    let Some(Fields { pos, stream }) = from_msgpack(message) else {
+    let Some(Fields { uid, pos, stream }) = from_msgpack(message) else {
         return RequestHead::default();
     };
-    RequestHead { position: pos.and_then(|pos| pos.parse().ok()), stream }
+    RequestHead { uid, position: pos.and_then(|pos| pos.parse().ok()), stream }
 }
 
 /// Adds our fields to a message. Returns the message unchanged if it is not a msgpack map of up to
@@ -67,10 +72,11 @@ mod tests {
         let position = EntryId { ms: u64::MAX, seq: u64::MAX };
         // {uid: "a", data: {pos: "1-1", stream: "x"}}
         let message = b"\x82\xa3uid\xa1a\xa4data\x82\xa3pos\xa31-1\xa6stream\xa1x".to_vec();
-        assert_eq!(request_head(&message), RequestHead::default());
+        let plain = RequestHead { uid: Some("a"), ..RequestHead::default() };
+        assert_eq!(request_head(&message), plain);
         let stream = format!("1/{}:é/1", "long".repeat(100));
         let extended = with_request_head(message.clone(), position, &stream);
-        let head = RequestHead { position: Some(position), stream: Some(&stream) };
+        let head = RequestHead { position: Some(position), stream: Some(&stream), ..plain };
         assert_eq!(request_head(&extended), head);
         assert_eq!(extended[1..message.len()], message[1..]);
     }

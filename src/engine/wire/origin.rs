@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! 1:ASNFZ4mrze8:42:2
-//! │ │           │  └─ how many sequences before this one were given up, decimal; left out if none
+//! │ │           │  └─ how many sequences before this one are unconfirmed, decimal; left out if none
 //! │ │           └──── the sequence, decimal
 //! │ └──────────────── the writer ID, 8 bytes in base64url without padding
 //! └────────────────── the version
@@ -31,9 +31,10 @@ pub(crate) struct Origin {
     pub(crate) writer: u64,
     /// Rises by one from entry to entry.
     pub(crate) seq: u64,
-    /// How many sequences right before this one the writer has given up: their packets failed, and it
-    /// cannot know whether an entry has one of them. No loss, if they do not come.
-    pub(crate) given_up: u64,
+    /// Of how many sequences right before this one the writer did not know, when it sent this entry,
+    /// whether they were written. It has given up their packets, or sends again, with other sequences,
+    /// those that Redis has refused. So it may be no loss if they do not come.
+    pub(crate) unconfirmed: u64,
 }
 
 impl Origin {
@@ -43,8 +44,8 @@ impl Origin {
     }
 
     /// What stands behind the sequence.
-    pub(crate) fn suffix(given_up: u64) -> String {
-        if given_up == 0 { String::new() } else { format!(":{given_up}") }
+    pub(crate) fn suffix(unconfirmed: u64) -> String {
+        if unconfirmed == 0 { String::new() } else { format!(":{unconfirmed}") }
     }
 
     /// `None` if no node of ours has written this, or one of a later version.
@@ -56,8 +57,12 @@ impl Origin {
         let mut writer = [0; 8];
         let length = URL_SAFE_NO_PAD.decode_slice(parts.next()?, &mut writer).ok()?;
         let seq = digits(parts.next()?)?;
-        let given_up = parts.next().and_then(digits).unwrap_or(0);
-        (length == writer.len()).then(|| Self { writer: u64::from_be_bytes(writer), seq, given_up })
+        let unconfirmed = parts.next().and_then(digits).unwrap_or(0);
+        (length == writer.len()).then(|| Self {
+            writer: u64::from_be_bytes(writer),
+            seq,
+            unconfirmed,
+        })
     }
 }
 
@@ -70,9 +75,9 @@ mod tests {
         for writer in [0, 255, u64::MAX] {
             let field = |seq: u64| format!("{}{seq}", Origin::prefix(writer));
             for seq in [1, u64::MAX] {
-                for given_up in [0, 1, 1_000] {
-                    let field = field(seq) + &Origin::suffix(given_up);
-                    let origin = Origin { writer, seq, given_up };
+                for unconfirmed in [0, 1, 1_000] {
+                    let field = field(seq) + &Origin::suffix(unconfirmed);
+                    let origin = Origin { writer, seq, unconfirmed };
                     assert_eq!(Origin::parse(field.as_bytes()), Some(origin));
                 }
             }
@@ -82,9 +87,9 @@ mod tests {
 
     #[test]
     fn later_versions_may_add_parts() {
-        for (more, given_up) in [(":3:of-later:versions", 3), ("::versions", 0), (":later", 0)] {
+        for (more, unconfirmed) in [(":3:of-later:versions", 3), ("::versions", 0), (":later", 0)] {
             let field = format!("1:AAAAAAAAAP8:7{more}");
-            let origin = Origin { writer: 255, seq: 7, given_up };
+            let origin = Origin { writer: 255, seq: 7, unconfirmed };
             assert_eq!(Origin::parse(field.as_bytes()), Some(origin), "{field}");
         }
         assert_eq!(Origin::parse(b"2:AAAAAAAAAP8:7"), None);

@@ -1,7 +1,7 @@
 //! Sessions of connection state recovery: base64 of msgpack `{sid, pid, rooms, data}`. Our nodes
 //! add what upstream ignores: `since`, for each room the last entry before the client joined,
 //! `generation`, which numbers the restores of the session, `ahead` and `deliveredAhead` (see
-//! `lib/recovery.js`), and `lastSent` with `sentUpTo` (see [`Sent`]). JS writes and reads the
+//! `lib/recovery.js`), `lastSent` with `sentUpTo` (see [`Sent`]), and `localMark`. JS writes and reads the
 //! msgpack. This module reads only what the engine needs.
 
 use base64::Engine as _;
@@ -15,12 +15,16 @@ use super::{EntryId, Membership, Memberships, Room, is_msgpack};
 #[derive(Debug)]
 pub(crate) struct SessionHead {
     pub(crate) rooms: Memberships,
+    /// The namespace that the client was connected to; `None` if an upstream node has saved it.
+    pub(crate) nsp: Option<String>,
     /// The last entry before the session began; [`EntryId::ZERO`] if the session does not have it.
     pub(crate) began: EntryId,
     /// Numbers the restores of the session; `None` if an upstream node has saved it.
     pub(crate) generation: Option<u32>,
     /// `None` if its node was not certain, or was an upstream node.
     pub(crate) sent: Option<Sent>,
+    /// Stands for the packets without an entry that the client has got, if there were any.
+    pub(crate) local_mark: Option<u64>,
 }
 
 /// What the client had been sent when its session was written.
@@ -37,6 +41,8 @@ pub(crate) struct Sent {
 struct Fields {
     #[serde(default)]
     sid: Option<String>,
+    #[serde(default)]
+    nsp: Option<String>,
     #[serde(deserialize_with = "array")]
     rooms: Vec<Room>,
     /// Absent in sessions of upstream nodes.
@@ -48,11 +54,13 @@ struct Fields {
     last_sent: Option<String>,
     #[serde(default, rename = "sentUpTo")]
     sent_up_to: Option<String>,
+    #[serde(default, rename = "localMark")]
+    local_mark: Option<String>,
 }
 
 impl SessionHead {
     pub(crate) fn decode(msgpack: &[u8]) -> Option<Self> {
-        let Fields { sid, rooms, since, generation, last_sent, sent_up_to } =
+        let Fields { sid, nsp, rooms, since, generation, last_sent, sent_up_to, local_mark } =
             from_msgpack(msgpack)?;
         let mut since = since.iter().map(|id| id.parse().unwrap_or(EntryId::ZERO));
         let membership = |room| Membership { room, since: since.next().unwrap_or(EntryId::ZERO) };
@@ -65,7 +73,9 @@ impl SessionHead {
         let began = rooms.iter().find(is_own).map_or(EntryId::ZERO, |own| own.since);
         let id = |text: Option<String>| text?.parse().ok();
         let sent = id(last_sent).zip(id(sent_up_to)).map(|(last, up_to)| Sent { last, up_to });
-        Some(Self { rooms: rooms.into_iter().collect(), began, generation, sent })
+        let local_mark = local_mark.and_then(|mark| mark.parse().ok());
+        let rooms = rooms.into_iter().collect();
+        Some(Self { rooms, nsp, began, generation, sent, local_mark })
     }
 }
 
@@ -115,6 +125,17 @@ mod tests {
         assert_eq!(sent(b"\xa8lastSent\xa1x\xa8sentUpTo\xa37-1"), None);
         let ids = Sent { last: EntryId { ms: 5, seq: 0 }, up_to: EntryId { ms: 7, seq: 1 } };
         assert_eq!(sent(&[&last[..], up_to].concat()), Some(ids));
+    }
+
+    #[test]
+    fn the_mark_of_packets_without_an_entry() {
+        let mark = |fields: &[u8]| {
+            let msgpack = [b"\x82\xa5rooms\x90\xa9localMark", fields].concat();
+            SessionHead::decode(&msgpack).unwrap().local_mark
+        };
+        assert_eq!(mark(b"\xb418446744073709551615"), Some(u64::MAX));
+        assert_eq!(mark(b"\xa1x"), None);
+        assert_eq!(SessionHead::decode(b"\x81\xa5rooms\x90").unwrap().local_mark, None);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use redis::Value;
 
-use super::{Connector, KeyConnector, Target, widest};
+use super::known_slots::widest;
+use super::{Connector, KeyConnector, Target};
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{RawConnection, SentinelWatch, Slots};
@@ -64,6 +65,24 @@ async fn it_logs_in_and_chooses_the_database_before_anything_else() {
     connection.expect("CLIENT SETNAME n").await.refuse("NOPERM no permissions").await;
     connection.while_answering(connecting).await.unwrap().unwrap();
     assert!(node.events().is_empty());
+}
+
+/// For a host name with several addresses: see `Attempts`.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_the_connection_and_answers_nothing_counts_as_failed() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, r#"{"password":"p"}"#);
+    let connecting = connect(&node.connector);
+    let mut connection = redis.accept().await;
+    let login = connection.expect("AUTH p").await;
+    assert!(connecting.await.unwrap().is_err());
+    drop(login);
+    assert_eq!(redis.failed_attempts(), 1);
+    let connecting = connect(&node.connector);
+    let mut connection = redis.accept().await;
+    connection.expect("AUTH p").await.reply(reply::ok()).await;
+    connection.while_answering(connecting).await.unwrap().unwrap();
+    assert_eq!(redis.failed_attempts(), 1);
 }
 
 /// Lets a server answer ROLE.
@@ -278,6 +297,60 @@ async fn slots_that_were_told_are_good_for_a_moment_or_until_they_are_forgotten(
     known.unwrap();
 }
 
+/// A connector that was told once that `m` serves all slots.
+async fn told_of_m(redis: &mut ScriptedRedis) -> (Arc<Connector>, Target) {
+    let node = TestNode::with_settings(redis, CLUSTER);
+    let connector = node.connector.clone();
+    let (known, ()) = tokio::join!(connector.target_of("stream"), async {
+        slots(&mut redis.accept().await, "m").await;
+    });
+    (connector.clone(), known.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_connections_use_old_slots_if_nobody_tells_new_ones() {
+    let mut redis = ScriptedRedis::new();
+    let (connector, m) = told_of_m(&mut redis).await;
+    for is_wrong in [false, true] {
+        sleep(Duration::from_secs(6)).await;
+        if is_wrong {
+            connector.forget();
+        }
+        let (known, ()) = tokio::join!(connector.target_of("stream"), async {
+            for _ in ["m", "a", "b"] {
+                redis.refuse().await;
+            }
+        });
+        assert_eq!(known.unwrap(), m);
+        // Who has no connection has to know.
+        assert!(connector.target_now("stream").await.is_err());
+        sleep(Duration::from_millis(400)).await;
+        assert_eq!(connector.target_of("stream").await.unwrap(), m);
+        assert_eq!(connector.all_targets().await.unwrap(), std::slice::from_ref(&m));
+        assert!(!redis.is_dialled(), "the servers are not asked again so soon");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_connections_do_not_wait_for_servers_that_hang() {
+    let mut redis = ScriptedRedis::new();
+    let (connector, m) = told_of_m(&mut redis).await;
+    let late = tokio::spawn(connector.clone().renew_late_slots());
+    sleep(Duration::from_secs(6)).await;
+    let before = Instant::now();
+    for _ in 0..10 {
+        assert_eq!(connector.target_of("stream").await.unwrap(), m);
+    }
+    assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    sleep(Duration::from_millis(10)).await;
+    // One of them answers at last.
+    let mut server = redis.accept().await;
+    slots(&mut server, "n").await;
+    sleep(Duration::from_millis(1)).await;
+    assert_ne!(connector.target_of("stream").await.unwrap(), m);
+    late.abort();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cluster_that_does_not_answer_is_not_asked_by_each_of_many() {
     let mut redis = ScriptedRedis::new();
@@ -306,7 +379,7 @@ async fn a_node_that_hangs_is_passed_over_and_the_seeds_stay_known() {
     assert_eq!(redis.ignore().await, Address::Tcp("m".to_owned(), 1));
     assert_eq!(redis.ignore().await, Address::Tcp("a".to_owned(), 1));
     let mut seed = redis.accept().await;
-    assert_eq!(seed.address, Address::Tcp("b".to_owned(), 1));
+    assert_eq!(*seed.address(), Address::Tcp("b".to_owned(), 1));
     slots(&mut seed, "n").await;
     let _second = redis.accept_at("n:1").await;
     assert!(connecting.await.unwrap().is_ok());
@@ -325,7 +398,7 @@ async fn a_redirection_counts_for_the_next_connection_only() {
     };
     assert!(key.heed(&moved("n")));
     let (connected, accepted) = tokio::join!(key.connect_raw(), redis.accept());
-    assert_eq!(accepted.address.to_string(), "n:1");
+    assert_eq!(accepted.address().to_string(), "n:1");
     connected.unwrap();
     let (connected, _accepted) = tokio::join!(key.connect_raw(), async {
         slots(&mut redis.accept().await, "m").await;

@@ -78,12 +78,14 @@ impl Pool {
             }
             Err(error) => sizes.into_iter().map(|_| Err(error.clone())).collect(),
         };
-        let failed = answers.iter().find_map(|answers| answers.as_ref().err());
-        if let Some(error) = failed {
-            if !error.connection_survives() || matches!(error, Error::Moved { .. }) {
-                // What the connector knows of the slots is wrong, or soon will be.
-                self.connector.forget();
-            }
+        let errors = || answers.iter().filter_map(|answers| answers.as_ref().err());
+        if errors().any(|error| !error.connection_survives()) {
+            // What the connector knows of the slots is wrong, or soon will be.
+            self.connector.forget();
+        }
+        // What is wrong with one key must not hide what is wrong with the server.
+        let is_of_server = |error: &&Error| !matches!(error, Error::Moved { .. });
+        if let Some(error) = errors().filter(is_of_server).min_by_key(|e| e.connection_survives()) {
             self.failed(target, error).await;
         }
         answers

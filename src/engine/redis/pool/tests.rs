@@ -7,9 +7,10 @@ use redis::Value;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::Pool;
+use super::{Group, IDLE, Pool};
+use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
-use crate::engine::redis::SendCommand;
+use crate::engine::redis::{ANSWER_LIMIT, SendCommand, Target};
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, reply};
 
 const CLUSTER: &str = r#"{"kind":"cluster","nodes":[{"host":"a","port":1}]}"#;
@@ -28,6 +29,17 @@ fn get(pool: &Arc<Pool>, key: &str) -> JoinHandle<Result<Value>> {
         command.arg(&key);
         routed.send_command("GET", "key", &command).await
     })
+}
+
+/// GET of each key, written together.
+fn get_together(pool: &Arc<Pool>, keys: &[&str]) -> JoinHandle<Vec<Result<Vec<Value>>>> {
+    let group = |key: &&str| {
+        let mut command = redis::cmd("GET");
+        command.arg(*key);
+        Group { key: (*key).to_owned(), commands: vec![command] }
+    };
+    let (pool, groups) = (pool.clone(), keys.iter().map(group).collect());
+    tokio::spawn(async move { pool.send_groups(ANSWER_LIMIT, "GET", "key", groups).await })
 }
 
 async fn answer(connection: &mut ScriptedConnection, key: &str) {
@@ -141,4 +153,61 @@ async fn a_server_that_is_no_master_any_more_is_left() {
     connection.expect("GET k").await.refuse("MASTERDOWN Link is down").await;
     assert!(matches!(failing.await.unwrap(), Err(Error::Unavailable { .. })));
     connection.closed().await;
+}
+
+/// Two keys are asked for together, on a connection that is opened for them.
+async fn asked_together(
+    redis: &mut ScriptedRedis,
+    pool: &Arc<Pool>,
+) -> (JoinHandle<Vec<Result<Vec<Value>>>>, ScriptedConnection) {
+    let together = get_together(pool, &["k", "l"]);
+    let mut seed = redis.accept_at("a:1").await;
+    (together, seed.while_answering(redis.accept_at("a:1")).await)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_many_that_has_moved_breaks_nothing_for_the_others() {
+    for words in ["MOVED 7629 b:2", "ASK 7629 b:2"] {
+        let (mut redis, pool) = pool(CLUSTER);
+        let (together, mut connection) = asked_together(&mut redis, &pool).await;
+        connection.expect("GET k").await.refuse(words).await;
+        answer(&mut connection, "l").await;
+        let answers = together.await.unwrap();
+        assert!(matches!(answers[0], Err(Error::Moved { .. })));
+        assert!(answers[1].is_ok());
+        let again = get(&pool, "l");
+        answer(&mut connection, "l").await;
+        again.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_has_moved_does_not_hide_that_the_server_is_no_master_any_more() {
+    let (mut redis, pool) = pool(CLUSTER);
+    let (together, mut connection) = asked_together(&mut redis, &pool).await;
+    connection.expect("GET k").await.refuse("MOVED 7629 b:2").await;
+    connection.expect("GET l").await.refuse("MASTERDOWN Link is down").await;
+    together.await.unwrap();
+    connection.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_no_key_leads_to_any_more_is_left() {
+    let (mut redis, pool) = pool(CLUSTER);
+    let target = |host: &str| Target::node(Address::Tcp(host.to_owned(), 1));
+    let mut servers = Vec::new();
+    for host in ["a", "b", "c"] {
+        if host == "c" {
+            sleep(IDLE).await;
+            pool.at(&target("b")).await.unwrap();
+        }
+        let target = target(host);
+        let (connected, server) = tokio::join!(pool.at(&target), redis.accept());
+        connected.unwrap();
+        servers.push(server);
+    }
+    servers[0].closed().await;
+    assert_eq!(pool.slots().len(), 2);
+    pool.at(&target("b")).await.unwrap();
+    assert!(!redis.is_dialled());
 }

@@ -145,3 +145,16 @@ async fn what_restores_hold_is_bounded_and_one_can_always_answer() {
     drop(answer);
     assert!(restores.answer().await.is_some() && is_admitted(&restores).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_makes_room_for_one_that_waits() {
+    let restores = Restores::new(Arc::new(Inbox::new(1_000, || {})));
+    let held = packet(&restores.bytes, 2_000);
+    let fails = async {
+        sleep(Duration::from_secs(1)).await;
+        drop(held);
+    };
+    let waiting = timeout(Duration::from_secs(2), restores.search());
+    let (admitted, ()) = tokio::join!(waiting, fails);
+    assert!(admitted.is_ok());
+}

@@ -252,4 +252,18 @@ async fn a_node_counts_as_gone_when_it_was_silent_for_the_timeout() {
     command.reply(reply::int(1)).await;
     connection.expect(&format!("ZRANGEBYSCORE {of}")).await.reply(reply::array(&[])).await;
     connection.expect(&format!("ZREM {NODES} theirs")).await.reply(reply::int(1)).await;
+    connection.while_answering(tokio::time::sleep(Duration::from_secs(8))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_another_one_has_reported_as_gone_and_that_is_back_gets_its_whole_time() {
+    let mut test = Recovery::telling_expired();
+    let mut connection = test.redis.accept().await;
+    connection.answer(&format!("ZRANGEBYSCORE {DEADLINES}"), reply::array(&[]));
+    connection.answer("PTTL sio:session:node:theirs", reply::int(-2));
+    for uids in [&["theirs"][..], &[], &["theirs"]] {
+        let uids: Vec<_> = uids.iter().map(|uid| reply::text(uid)).collect();
+        connection.answer(&format!("ZRANGEBYSCORE {NODES}"), reply::array(&uids));
+        connection.while_answering(tokio::time::sleep(Duration::from_secs(8))).await;
+    }
 }

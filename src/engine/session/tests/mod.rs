@@ -56,6 +56,10 @@ impl Recovery {
     fn with(options: &Options, retention: Retention) -> Self {
         let redis = ScriptedRedis::new();
         let node = TestNode::with_retention(&redis, retention);
+        Self::at(redis, node, options)
+    }
+
+    fn at(redis: ScriptedRedis, node: TestNode, options: &Options) -> Self {
         {
             let mut cursor = node.stream.cursor();
             cursor.position = id(5);
@@ -84,10 +88,14 @@ impl Recovery {
     fn read(&self, ids: &[u64]) {
         let entries: Vec<_> =
             ids.iter().map(|ms| reply::entry_of_upstream(&format!("{ms}-0"))).collect();
-        let bytes = reply::page(&entries);
+        self.read_entries(&entries);
+    }
+
+    fn read_entries(&self, entries: &[Vec<u8>]) {
+        let bytes = reply::page(entries);
         let entries: Vec<PageEntry<'_>> = page(&bytes).unwrap();
         let moves = self.node.stream.cursor().moves;
-        self.node.reader().hand_on(&entries, moves);
+        self.node.reader().hand_on(&entries, moves, false);
     }
 
     /// A client comes back that has received everything up to `offset`.

@@ -1,17 +1,22 @@
 //! Sessions that are restored while Redis is away, hangs or refuses.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::{KEY, RECORDS, Recovery, SESSION, claim, delete, find, get, range, take, theirs};
 use crate::engine::error::Error;
 use crate::engine::event::{Event, Notice};
+use crate::engine::options::{Options, defaults};
+use crate::engine::redis::{Credentials, CredentialsSource};
 use crate::engine::session::GRACE;
 use crate::engine::session::restore::GONE;
 use crate::engine::stream::Progress;
 use crate::engine::wire::{decode_session, encode_session};
-use crate::testing::{ScriptedConnection, id, reply};
+use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, id, reply};
 
 #[tokio::test(start_paused = true)]
 async fn right_after_an_outage_another_node_may_not_have_saved_the_session_yet() {
@@ -64,6 +69,28 @@ async fn redis_away_and_back_says_nothing_about_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_credentials_provider_that_fails_says_nothing_about_the_session() {
+    let redis = ScriptedRedis::new();
+    let calls = AtomicU32::new(0);
+    let ask = move || {
+        let result = match calls.fetch_add(1, Ordering::Relaxed) {
+            0..5 => Err(Error::Provider { reason: "503".to_owned() }),
+            _ => Ok(Credentials::default()),
+        };
+        Box::pin(std::future::ready(result)) as _
+    };
+    let (_news, renewed) = watch::channel(None);
+    let node = TestNode::with_provider(&redis, CredentialsSource { ask: Arc::new(ask), renewed });
+    let mut test = Recovery::at(redis, node, &defaults());
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await.0, [8, 9]);
+    assert_eq!(test.node.stats.restores_refused.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_lost_loses_no_session() {
     let mut test = Recovery::new();
     test.restore(7);
@@ -79,6 +106,32 @@ async fn an_answer_that_is_lost_loses_no_session() {
     claim(&mut connection, 2).await;
     delete(&mut connection).await;
     assert_eq!(test.restored().await.0, [8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_records_of_connected_clients_a_claim_whose_answer_is_lost_is_known_again() {
+    let options = Options { live_sessions: false, ..defaults() };
+    let mut test = Recovery::with_options(&options);
+    // `{sid, rooms, since, generation: 1}`.
+    let session = [b"\x84", &SESSION[1..], b"\xaageneration\x01"].concat();
+    test.restore(7);
+    let mut connection = test.redis.accept().await;
+    find(&mut connection, Some(&session), &[(1, b"")]).await;
+    let command = connection.expect(&format!("HSETNX {RECORDS} 2")).await;
+    let claimed = command.words[3].clone();
+    drop(connection);
+    let mut connection = test.redis.accept().await;
+    find(&mut connection, Some(&session), &[(1, b""), (2, claimed.as_bytes())]).await;
+    claim(&mut connection, 3).await;
+    delete(&mut connection).await;
+    assert_eq!(test.given_back().await.0, session);
+    // A claim of another restore, at this node or another one, is none of ours.
+    for other in [claimed.replace(" 1\n", " 2\n"), claimed.replace("ours", "theirs")] {
+        assert_ne!(other, claimed);
+        test.restore(7);
+        find(&mut connection, Some(&session), &[(1, b""), (2, other.as_bytes())]).await;
+        assert_eq!(test.reason().await, GONE);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -310,3 +310,19 @@ async fn without_permission_for_records_sessions_work_as_before() {
     connection.expect(&format!("DEL {KEY}")).await.reply(reply::int(1)).await;
     assert_eq!(test.restored().await.0, [8, 9]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_of_another_namespace_is_left_alone() {
+    let fields = b"\xa3nsp\xa6/admin";
+    let of_admin = [b"\x84", &SESSION[1..], fields].concat();
+    let mut test = Recovery::new();
+    test.restore(3);
+    let mut connection = test.redis.accept().await;
+    find(&mut connection, Some(&of_admin), &[]).await;
+    assert_eq!(test.reason().await, "the session is of another namespace");
+    // Its node is not asked either.
+    test.restore(3);
+    let record = [b"connected other\n", &of_admin[..]].concat();
+    find(&mut connection, None, &[(1, &record)]).await;
+    assert_eq!(test.reason().await, "the session is of another namespace");
+}

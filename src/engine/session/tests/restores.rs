@@ -42,6 +42,39 @@ async fn what_is_older_than_the_history_is_read_from_the_stream() {
     assert_eq!(test.restored().await, (vec![3, 5, 6, 7, 8, 9], id(9)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_doubles_an_entry_from_before_the_node_began_to_read_is_left_out() {
+    const WRITER: u64 = 7;
+    let written = |id: &str, seq| reply::entry_of(id, WRITER, seq);
+    let mut test = Recovery::new();
+    test.node.stream.cursor().read_since = id(5);
+    let stream = [written("4-0", 1), written("5-0", 3)];
+    test.restore(3);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    range(&mut connection, "3-0", "3-0", &theirs(&["3-0"])).await;
+    let command = connection.expect("XREVRANGE").await;
+    assert_eq!(command.words[2..4], ["9-0", "-"]);
+    let [double, last] = stream.clone();
+    let older = [reply::entry_of_upstream("3-0"), written("2-0", 2), written("1-0", 1)];
+    command.reply(reply::array(&[&[last, double], &older[..]].concat())).await;
+    range(&mut connection, "3-1", "5-0", &stream).await;
+    range(&mut connection, "3-0", "3-0", &theirs(&["3-0"])).await;
+    take(&mut connection).await;
+    assert_eq!(test.missed().await, [5, 6, 7, 8, 9]);
+
+    // The reader knows the writer now, and the next restore need not search.
+    test.read_entries(&[written("10-0", 2), written("11-0", 4)]);
+    assert_eq!(test.node.delivered().await, id(11));
+    test.restore(3);
+    get(&mut connection).await;
+    range(&mut connection, "3-0", "3-0", &theirs(&["3-0"])).await;
+    range(&mut connection, "3-1", "5-0", &stream).await;
+    range(&mut connection, "3-0", "3-0", &theirs(&["3-0"])).await;
+    take(&mut connection).await;
+    assert_eq!(test.missed().await, [5, 6, 7, 8, 9, 11]);
+}
+
 /// A session that was sent nothing between `3-0` and `up_to`, three characters.
 fn sent_up_to(up_to: &str) -> Vec<u8> {
     let fields = [b"\xa8lastSent\xa33-0\xa8sentUpTo\xa3", up_to.as_bytes()].concat();

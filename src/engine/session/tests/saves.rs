@@ -6,6 +6,9 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::{KEY, Recovery, SESSION, get, take};
+use crate::engine::error::Error;
+use crate::engine::options::{Options, defaults};
+use crate::engine::session::What;
 use crate::engine::wire::decode_session;
 use crate::testing::reply;
 
@@ -108,4 +111,35 @@ async fn it_stops_once_everything_is_saved() {
     assert!(stopped.try_recv().is_err());
     command.reply(reply::ok()).await;
     stopped.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_wait_for_redis_have_a_bound() {
+    let options = Options { publish_queue_bytes: 10_000, ..defaults() };
+    let mut test = Recovery::with_options(&options);
+    let keep = Duration::from_secs(120);
+    for client in 0..20 {
+        let what = What::Ended { session: SESSION.to_vec(), keep };
+        test.save(&format!("sio:session:{client}"), 0, what, keep);
+    }
+    let warning = async {
+        loop {
+            let warning = test.node.warning().await;
+            if !matches!(warning, Error::Connection { .. }) {
+                return warning;
+            }
+        }
+    };
+    assert!(matches!(warning.await, Error::SessionsFull { bound: 10_000 }));
+    let waiting = test.sessions.unsaved();
+    assert!(0 < waiting && waiting < 10, "{waiting}");
+    let mut connection = test.redis.accept().await;
+    connection.answer("SET", reply::ok());
+    connection.while_answering(sleep(Duration::from_secs(60))).await;
+    assert_eq!(test.sessions.unsaved(), 0);
+    assert_eq!(test.node.stats.sessions_saved.get(), waiting);
+    // There is space again.
+    test.persist(KEY, keep);
+    connection.while_answering(sleep(Duration::from_secs(1))).await;
+    assert_eq!(test.node.stats.sessions_saved.get(), waiting + 1);
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Reader;
+use super::missing::{Lost, Missing};
 use crate::engine::error::Error;
 use crate::engine::event::{Broadcast, Local, Loss, Notice, StreamEvent};
 use crate::engine::namespaces::{Namespace, Namespaces};
@@ -23,8 +24,9 @@ const OLD_NODES: &str = "reader, nodes of 0.1 and 0.2";
 
 impl Reader {
     /// Hands a page on. Holds the cursor's lock for the whole page, so that restores see whole
-    /// pages.
-    pub(crate) fn hand_on(&self, page: &[PageEntry<'_>], moves: u64) {
+    /// pages. `was_outrun` is true if Redis has trimmed entries before the page, and sequences may
+    /// not show how many.
+    pub(crate) fn hand_on(&self, page: &[PageEntry<'_>], moves: u64, was_outrun: bool) {
         let remembers = self.stream.cursor().history.is_on();
         let entries = self.decode(page, remembers);
         let mut cursor = self.stream.cursor();
@@ -45,15 +47,13 @@ impl Reader {
             events: Vec::new(),
             is_idle,
             may_change_rooms: self.inbox.may_change_rooms(),
-            missing: 0,
-            is_unsure: false,
+            missing: Missing::none(&cursor.watch),
             changes: Vec::new(),
             skipped: 0,
         };
         let read_before = cursor.read;
-        let mut counted = Counted::Lost(0);
         for (read, Decoded { id, entry }) in (read_before..).zip(entries) {
-            counted = counted.and(cursor.watch.comes_to(id, read));
+            sorting.missing.compare(id, read, &mut cursor);
             match entry {
                 Ok((entry, head)) => sorting.sort(entry, head, &mut cursor),
                 Err(EntryError::Foreign) => sorting.skipped += 1,
@@ -64,33 +64,27 @@ impl Reader {
             }
             cursor.position = id;
         }
-        let Sorting { mut events, missing, is_unsure, changes, skipped, .. } = sorting;
+        let Sorting { mut events, mut missing, changes, skipped, .. } = sorting;
         cursor.read += page.len() as u64;
         let (after, read) = (cursor.position.next(), cursor.read);
-        counted = counted.and(cursor.watch.comes_to(after, read));
+        missing.compare(after, read, &mut cursor);
         self.stats.read.add(page.len() as u64);
         self.stats.skipped.add(skipped);
-        if !page.is_empty() {
-            let may_have_lost = std::mem::take(&mut cursor.trimmed) && is_unsure;
-            if may_have_lost {
-                cursor.hole_behind = cursor.hole_behind.max(before);
-            }
-            // The number of entries will show whether there was a loss.
-            let is_unknown = may_have_lost && !cursor.watch.counts();
-            if missing > 0 || is_unknown {
-                cursor.hole_behind = cursor.hole_behind.max(before);
-                self.stats.lost.add(missing);
-                self.stats.losses.add(1);
-                let entries = (missing > 0).then_some(missing);
-                let stream = self.stream.index;
-                events.insert(0, StreamEvent::Lost { stream, loss: Loss::Trimmed, entries });
-            }
+        let may_be_trimmed = !page.is_empty() && std::mem::take(&mut cursor.may_be_trimmed);
+        let may_have_lost = was_outrun || (may_be_trimmed && missing.is_unsure());
+        if let Some(Lost { entries }) = missing.note(before, may_have_lost, &mut cursor) {
+            self.stats.lost.add(entries.unwrap_or(0));
+            self.stats.losses.add(1);
+            let stream = self.stream.index;
+            events.insert(0, StreamEvent::Lost { stream, loss: Loss::Trimmed, entries });
         }
         let position = cursor.position;
         events.extend(cursor.own.passed(position).into_iter().map(StreamEvent::Published));
         let released = cursor.deferred.release(position);
         cursor.inbox.push_all(events);
-        self.stream.report_counted(&mut cursor, counted, &self.stats);
+        if missing.is_of_another_stream() {
+            self.stream.report_counted(&mut cursor, Counted::OtherStream, &self.stats);
+        }
         self.stats.dropped.add(cursor.inbox.offer_all(released));
         changes.into_iter().for_each(|notice| self.inbox.push(notice));
         drop(cursor);
@@ -195,10 +189,7 @@ struct Sorting<'a, 'n> {
     is_idle: bool,
     /// JS has yet to handle something that may change rooms.
     may_change_rooms: bool,
-    /// How many entries are missing, by the sequences of their writers.
-    missing: u64,
-    /// Some entries cannot show whether others are missing before them.
-    is_unsure: bool,
+    missing: Missing,
     /// Which nodes have come or have left.
     changes: Vec<Notice>,
     /// How many entries nobody here wants.
@@ -219,14 +210,9 @@ impl<'a> Sorting<'a, '_> {
                 tracing::debug!("entry {} dropped: it doubles an earlier one", entry.id);
                 return;
             }
-            Some(Step::Gap(missing)) => {
-                // Entries are missing here, so a client with an earlier offset cannot get all that
-                // it missed.
-                cursor.hole_behind = cursor.position;
-                self.missing = self.missing.saturating_add(cursor.watch.gap(missing));
-            }
+            Some(Step::Gap(missing)) => self.missing.gap(missing, cursor),
             Some(Step::Next) => {}
-            Some(Step::First) | None => self.is_unsure = true,
+            Some(Step::First | Step::Unconfirmed) | None => self.missing.unsure(),
         }
         let namespace = self.namespaces.get(entry.nsp);
         let is_for_others = matches!(head, Head::AnswerToOthers);

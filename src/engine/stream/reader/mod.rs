@@ -2,6 +2,7 @@
 //! position that it starts from.
 
 mod hand_on;
+mod missing;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ use crate::engine::redis::{
 use crate::engine::stats::Stats;
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::{EntryId, ORIGIN, Origin};
-use source::{CHECK_INTERVAL, GRACE_OF_REPLICA, Link, Replica, Source};
+use source::{CHECK_INTERVAL, Found, GRACE_OF_REPLICA, Link, Replica, Source};
 use waiting::{Answered, Waiting};
 
 /// How long after the end of its BLOCK an XREAD may reply before the connection counts as dead.
@@ -116,9 +117,12 @@ impl Reader {
                 .await;
             let before = link.take();
             let error = match read {
-                Ok(Some((connection, replica))) => {
-                    let server = before.map(|link| link.server).unwrap_or_default();
-                    link = Some(Link { connection, server, replica: Some(replica) });
+                Ok(Some((mut connection, replica))) => {
+                    let server = match before {
+                        Some(before) if replica.is_some() => before.server,
+                        _ => connection.take_server(),
+                    };
+                    link = Some(Link { connection, server, replica });
                     is_suspect = false;
                     continue;
                 }
@@ -146,7 +150,7 @@ impl Reader {
     }
 
     /// Reads, on a new connection to the master unless there is one, until something fails, or until
-    /// the reader must connect again. Returns the replica on which it must go on, if there is one.
+    /// the reader must connect again. Returns the connection on which it must go on, if there is one.
     async fn read(
         &self,
         link: &mut Option<Link>,
@@ -154,7 +158,7 @@ impl Reader {
         backoff: &mut Backoff,
         has_started: &mut bool,
         is_suspect: &mut bool,
-    ) -> Result<Option<(RawConnection, Replica)>> {
+    ) -> Result<Option<Found>> {
         let since = Instant::now();
         let Link { connection, server, replica } = match link {
             Some(link) => link,
@@ -178,7 +182,8 @@ impl Reader {
         } else {
             (self.block(), GRACE)
         };
-        let search = source.search(self.master_at(connection, server), since);
+        let of_replica = replica.as_ref().map(|replica| replica.address().clone());
+        let search = source.search(of_replica, self.master_at(connection, server), since);
         tokio::pin!(search);
         let mut count = self.count.min(self.most());
         let mut ahead = None;
@@ -200,7 +205,7 @@ impl Reader {
                 // connection.
                 () = self.stream.restart_reader.notified() => return Ok(None),
                 () = server.replaced() => return Ok(None),
-                found = &mut search, if !is_on_replica => return Ok(Some(found)),
+                found = &mut search => return Ok(Some(found)),
             };
             let received = match reply {
                 Err(error) if waiting.is_refused(&error) => {
@@ -243,11 +248,10 @@ impl Reader {
             count = count.max(self.count).min(self.most());
             // On a replica, no check of the writer tells whether entries are missing before a page
             // that is not full.
+            let mut was_outrun = false;
             if let Some(last) = entries.last().filter(|_| is_behind || is_on_replica) {
-                let is_unsure = received.is_unsure || !all_tell(&entries);
-                if is_unsure && self.was_outrun(connection, asked.position).await? {
-                    self.stream.cursor().trimmed = true;
-                }
+                let is_unsure = received.is_unsure || !self.all_follow(&entries);
+                was_outrun = is_unsure && self.was_outrun(connection, asked.position).await?;
                 let is_check_due = replica.as_ref().is_some_and(Replica::is_check_due);
                 // Redis gathers the next page while the reader hands this one on. If the inbox has
                 // little space, the reader does not ask ahead: while that page waited for space,
@@ -258,7 +262,7 @@ impl Reader {
                     ahead = Some(self.send_read(connection, behind, count, waiting.block()).await?);
                 }
             }
-            self.hand_on(&entries, asked.moves);
+            self.hand_on(&entries, asked.moves, was_outrun);
             if let Some(pace) = self.pace.filter(|_| !is_behind) {
                 let mut cursor = self.stream.cursor();
                 if cursor.moves == asked.moves {
@@ -314,6 +318,9 @@ impl Reader {
         cursor.position = start;
         cursor.read_since = start;
         cursor.history.restart(start);
+        // While Redis refused to let us read, the writer's checks saw what comes before the start.
+        cursor.watch.start_over();
+        cursor.lag.start_over();
         drop(cursor);
         tracing::debug!("reading {key} from {start}");
         Ok(())
@@ -357,8 +364,8 @@ impl Reader {
             let entries = page(&reply)?;
             earlier_entries += entries.len();
             earlier_bytes += reply.len();
-            is_unsure |= !all_tell(&entries);
-            self.hand_on(&entries, asked.moves);
+            is_unsure |= !self.all_follow(&entries);
+            self.hand_on(&entries, asked.moves, false);
             // The memory is free before the next part comes.
             drop(reply);
             self.inbox.has_space().await;
@@ -377,9 +384,21 @@ impl Reader {
         if self.block.is_zero() { longest } else { self.block.min(longest) }
     }
 
+    /// Whether each of these entries follows an entry of its writer that we have met, so that its
+    /// sequence shows what is missing before it. Called before the page is handed on.
+    fn all_follow(&self, page: &[PageEntry<'_>]) -> bool {
+        let cursor = self.stream.cursor();
+        let follows = |(name, value): (&[u8], &[u8])| {
+            let origin = Origin::parse(value).filter(|_| name == ORIGIN.as_bytes());
+            origin.is_some_and(|origin| {
+                origin.unconfirmed == 0 && cursor.sequences.knows(origin.writer)
+            })
+        };
+        page.iter().all(|entry| entry.fields().any(follows))
+    }
+
     /// Whether Redis may have trimmed entries between our position and a full page whose entries do
-    /// not all have sequences to show what is missing. True if the last entry that we had read is
-    /// gone.
+    /// not all show what is missing. True if the last entry that we had read is gone.
     async fn was_outrun(&self, connection: &mut RawConnection, position: EntryId) -> Result<bool> {
         if position == EntryId::ZERO {
             return Ok(false);
@@ -402,11 +421,4 @@ impl Received {
     fn total(&self, entries: usize) -> (usize, usize) {
         (self.earlier_entries + entries, self.earlier_bytes + self.reply.len())
     }
-}
-
-/// Whether all entries have sequences, which show what is missing.
-fn all_tell(page: &[PageEntry<'_>]) -> bool {
-    let has_origin =
-        |(name, value): (&[u8], &[u8])| name == ORIGIN.as_bytes() && Origin::parse(value).is_some();
-    page.iter().all(|entry| entry.fields().any(has_origin))
 }

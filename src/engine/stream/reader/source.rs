@@ -1,10 +1,12 @@
-//! Which server the reader reads from: the master, or, with `readFrom: "replica"`, one of its
-//! replicas.
+//! Which server the reader reads from: the master, or, with `readFrom: "replica"` or `"nearest"`,
+//! one of its replicas.
 //!
 //! The reader starts on the master. It goes on at a replica once that has everything that the master
 //! had when the reader came to the master. Whatever happens then, to the replica, to the master or
 //! to the stream, it goes back to the master. So what is out of the ordinary happens on the master
 //! only, and losses and failovers are noticed in the same way whether there are replicas or not.
+
+mod nearness;
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -22,6 +24,7 @@ use crate::engine::redis::{
 };
 use crate::engine::stream::{MasterSeen, ServerName, Stream};
 use crate::engine::warnings::Warnings;
+use nearness::LooksAgain;
 
 /// How often the reader asks the replica how it is. Also the longest BLOCK on a replica.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,6 +51,10 @@ const LONGEST_BETWEEN_LOOKS: Duration = Duration::from_secs(30);
 /// If the reader finds no replica for this long, it warns: somebody has asked for replicas.
 const WARN_AFTER: Duration = Duration::from_secs(30);
 
+/// Why no replica is looked for: the writer could not say whose replicas it has seen.
+const UNKNOWN_MASTER: &str = "the server does not tell which one it is (INFO), or each connection \
+                              leads to another server";
+
 /// Cause of warnings about replicas that cannot be read from.
 const FINDING: &str = "reader, replicas";
 
@@ -59,6 +66,9 @@ pub(super) struct Link {
     /// Set if the connection leads to a replica.
     pub(super) replica: Option<Replica>,
 }
+
+/// A connection on which the reader goes on: to a replica, or, with `None`, to the master.
+pub(super) type Found = (RawConnection, Option<Replica>);
 
 /// A replica that the reader reads from.
 #[derive(Debug)]
@@ -90,6 +100,8 @@ pub(super) struct Source {
     read_from: ReadFrom,
     /// The replica that was left last comes last.
     left: VecDeque<Left>,
+    /// With `readFrom: "nearest"`: when the reader measures again.
+    again: LooksAgain,
 }
 
 impl Source {
@@ -102,11 +114,14 @@ impl Source {
             warnings: reader.warnings.clone(),
             read_from: reader.read_from,
             left: VecDeque::new(),
+            again: LooksAgain::default(),
         }
     }
 
     /// Connects to the master.
     pub(super) async fn connect(&mut self) -> Result<Link> {
+        // Whatever ended the last connection may have changed which server is near.
+        self.again = LooksAgain::default();
         let mut connection = self.route.connect_raw().await?;
         let server = connection.take_server();
         Ok(Link { connection, server, replica: None })
@@ -117,16 +132,36 @@ impl Source {
         self.route.heed(error)
     }
 
-    /// Resolves with a connection to a replica that is fit to read from. `master` is the server that
-    /// the reader is connected to since `since`; `None` if it is not known.
+    /// Resolves when the reader has to go on at another server, without a fault of its present one.
+    /// `replica` is the replica that it reads from. On the master, which is `master` if that is
+    /// known, it looks for a replica. It is connected since `since`.
     pub(super) async fn search(
         &mut self,
+        replica: Option<Address>,
         master: Option<ServerName>,
         since: Instant,
+    ) -> Found {
+        match (self.read_from, replica, master) {
+            (ReadFrom::Nearest, Some(replica), _) => (self.outdistanced(&replica).await, None),
+            (ReadFrom::Replica | ReadFrom::Nearest, None, Some(master)) => {
+                let (connection, replica) = self.search_replica(master, since).await;
+                (connection, Some(replica))
+            }
+            (ReadFrom::Replica | ReadFrom::Nearest, None, None) => {
+                sleep(WARN_AFTER.saturating_sub(since.elapsed())).await;
+                self.warnings.warn(FINDING, &no_replica(UNKNOWN_MASTER));
+                pending().await
+            }
+            _ => pending().await,
+        }
+    }
+
+    /// Resolves with a connection to a replica that is fit to read from.
+    async fn search_replica(
+        &mut self,
+        master: ServerName,
+        since: Instant,
     ) -> (RawConnection, Replica) {
-        let Some(master) = master.filter(|_| self.read_from == ReadFrom::Replica) else {
-            return pending().await;
-        };
         let mut seen = self.stream.master.subscribe();
         let mut pause = BETWEEN_LOOKS;
         sleep(SPREAD.mul_f64(fastrand::f64())).await;
@@ -139,39 +174,40 @@ impl Source {
                 seen.wait_for(|seen| seen.as_ref().is_some_and(is_new)),
             );
             let newest = newest.await.ok().and_then(std::result::Result::ok);
-            let error = match newest.and_then(|newest| newest.clone()) {
-                Some(newest) => match self.look(&newest).await {
-                    Ok(found) => {
-                        self.warnings.clear(FINDING);
+            let looked = match newest.and_then(|newest| newest.clone()) {
+                Some(newest) => self.look(&newest).await,
+                None => Err(no_replica("the master has not reported its replication (INFO)")),
+            };
+            match looked {
+                Ok(found) => {
+                    self.warnings.clear(FINDING);
+                    if let Some(found) = found {
                         return found;
                     }
-                    Err(error) => error,
-                },
-                None => no_replica("the master has not reported its replication (INFO)"),
-            };
-            tracing::debug!("{}: read from the master: {error}", self.stream.key);
-            if since.elapsed() >= WARN_AFTER {
-                self.warnings.warn(FINDING, &error);
+                    pause = BETWEEN_LOOKS;
+                    self.again.pause().await;
+                }
+                Err(error) => {
+                    tracing::debug!("{}: read from the master: {error}", self.stream.key);
+                    if since.elapsed() >= WARN_AFTER {
+                        self.warnings.warn(FINDING, &error);
+                    }
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_BETWEEN_LOOKS);
+                }
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_BETWEEN_LOOKS);
         }
     }
 
-    /// Connects to one of the master's replicas. They are tried in random order, so that nodes spread.
-    async fn look(&mut self, master: &MasterSeen) -> Result<(RawConnection, Replica)> {
-        let mut replicas =
-            self.connector.replicas_of(&self.stream.key, &master.replication).await?;
-        fastrand::shuffle(&mut replicas);
-        let mut reason = "the master reports none that is online".to_owned();
+    /// Connects to one of the master's replicas. `None` if the master is the better choice.
+    async fn look(&mut self, master: &MasterSeen) -> Result<Option<(RawConnection, Replica)>> {
+        let (replicas, mut reason) = self.candidates(master).await?;
+        if self.read_from == ReadFrom::Nearest {
+            return self.nearest(replicas, reason, master).await;
+        }
         for address in replicas {
-            let now = Instant::now();
-            if self.left.iter().any(|left| left.address == address && left.until > now) {
-                reason = format!("{address} was left a short time ago");
-                continue;
-            }
             match self.join(&address, master).await {
-                Ok(found) => return Ok(found),
+                Ok(found) => return Ok(Some(found)),
                 Err(error) => {
                     reason = error.to_string();
                     self.avoid(address, Duration::ZERO);
@@ -179,6 +215,25 @@ impl Source {
             }
         }
         Err(no_replica(&reason))
+    }
+
+    /// The master's replicas, without those that are avoided. They are in random order, so that
+    /// nodes spread. Also returns why there is none.
+    async fn candidates(&self, master: &MasterSeen) -> Result<(Vec<Address>, String)> {
+        let mut replicas =
+            self.connector.replicas_of(&self.stream.key, &master.replication).await?;
+        fastrand::shuffle(&mut replicas);
+        let mut reason = "the master reports none that is online".to_owned();
+        let now = Instant::now();
+        replicas.retain(|address| {
+            let is_avoided =
+                self.left.iter().any(|left| left.address == *address && left.until > now);
+            if is_avoided {
+                reason = format!("{address} was left a short time ago");
+            }
+            !is_avoided
+        });
+        Ok((replicas, reason))
     }
 
     async fn join(
@@ -229,6 +284,10 @@ impl Source {
 }
 
 impl Replica {
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
     fn new(address: Address, master: &Replication) -> Self {
         let now = Instant::now();
         Self { address, history: master.history.clone(), since: now, checked: now, behind: None }

@@ -1,5 +1,6 @@
 //! The reader against scripted servers. "The reader" in docs/architecture.md lists the branches.
 
+mod losses;
 mod pages;
 
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::engine::error::Error;
-use crate::engine::event::{Completion, Event, Local, Loss, StreamEvent};
+use crate::engine::event::{Completion, Event, Local, StreamEvent};
 use crate::engine::presence::Pace;
 use crate::engine::redis::Target;
 use crate::engine::stream::{Progress, Publish};
@@ -279,34 +280,6 @@ async fn own_broadcasts_for_nobody_carry_a_packet_only_behind_a_change_of_rooms(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_missing_by_its_writers_sequences_is_a_loss_of_that_size() {
-    let (_redis, node, mut connection) = reading().await;
-    node.stream.cursor().history.start(id(5));
-    page(&mut connection, "5-0", &[by_writer(6, 1), by_writer(7, 2)]).await;
-    assert_eq!((node.delivered().await, node.delivered().await), (id(6), id(7)));
-    page(&mut connection, "7-0", &[by_writer(20, 6)]).await;
-    assert_eq!(node.lost().await, (Loss::Trimmed, Some(3)));
-    assert_eq!(node.delivered().await, id(20));
-    assert_eq!(node.stream.cursor().hole_behind, id(7));
-    assert_eq!((node.stats.lost.get(), node.stats.losses.get()), (3, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stream_trimmed_past_us_is_a_loss_where_sequences_do_not_tell() {
-    let (_redis, node, mut connection) = reading().await;
-    page(&mut connection, "5-0", &[by_writer(6, 1)]).await;
-    assert_eq!(node.delivered().await, id(6));
-    node.stream.cursor().trimmed = true;
-    page(&mut connection, "6-0", &[by_writer(7, 2)]).await;
-    assert_eq!(node.delivered().await, id(7));
-    node.stream.cursor().trimmed = true;
-    page(&mut connection, "7-0", &theirs([9])).await;
-    assert_eq!(node.lost().await, (Loss::Trimmed, None));
-    assert_eq!(node.delivered().await, id(9));
-    assert_eq!(node.stream.cursor().hole_behind, id(7));
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_a_resend_has_doubled_is_dropped() {
     let (_redis, node, mut connection) = reading().await;
     page(&mut connection, "5-0", &[by_writer(6, 1), by_writer(7, 2), by_writer(8, 2)]).await;
@@ -374,22 +347,6 @@ async fn a_slot_that_has_moved_is_followed_without_a_warning() {
 
 fn entries_at_five() -> Vec<u8> {
     entries(&["5-0"])
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_reader_that_was_outrun_is_told_by_its_last_entry() {
-    let (_redis, node, mut connection) = reading().await;
-    page(&mut connection, "5-0", &theirs(6..106)).await;
-    connection.expect("XRANGE").await.reply(entries_at_five()).await;
-    for ms in 6..106 {
-        assert_eq!(node.delivered().await, id(ms));
-    }
-    page(&mut connection, "105-0", &theirs(200..400)).await;
-    let command = connection.expect("XRANGE").await;
-    assert_eq!(command.words[2..4], ["105-0", "105-0"]);
-    command.reply(entries(&[])).await;
-    assert_eq!(node.lost().await, (Loss::Trimmed, None));
-    assert_eq!(node.delivered().await, id(200));
 }
 
 #[tokio::test(start_paused = true)]

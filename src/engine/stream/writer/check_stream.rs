@@ -10,7 +10,7 @@ use crate::engine::error::{Error, Refusal, Result};
 use crate::engine::event::{Loss, StreamEvent};
 use crate::engine::redis::{Replication, replication};
 use crate::engine::stream::{
-    Answer, Cursor, Finding, MasterSeen, ServerName, ends, ends_by_range, exists, server_time,
+    Answer, Cursor, Ends, Finding, MasterSeen, ServerName, ends, ends_by_range, exists, server_time,
 };
 use crate::engine::wire::EntryId;
 
@@ -45,6 +45,24 @@ impl Look {
     }
 }
 
+/// What a look at the stream has seen.
+struct Seen {
+    /// `None` if the stream does not exist.
+    ends: Option<Ends>,
+    /// When Redis was asked.
+    asked: Instant,
+    /// The cursor's at that moment.
+    position: EntryId,
+    moves: u64,
+    /// The reader has not moved since the look before.
+    has_stood: bool,
+    /// If the stream does not exist: what it had at the last sound check had IDs up to this one.
+    old_until: Option<EntryId>,
+}
+
+/// An ID that no entry may have.
+const NEVER: &str = "0-0";
+
 /// Cause of warnings about XINFO.
 const CHECKING: &str = "writer, XINFO";
 
@@ -52,17 +70,40 @@ impl Writer {
     /// Checks whether the stream is still the one that we read. Most errors are only logged for
     /// debugging, since the reader or the next batch meets them as well and reports them.
     pub(super) async fn check_stream(&mut self) {
-        let result = match self.ensure_connection().await {
-            Ok(()) => self.compare().await,
-            Err(error) => Err(error),
-        };
-        let Err(error) = result else { return };
+        let Err(error) = self.look_at_stream().await else { return };
         tracing::debug!("stream not looked at: {error}");
         if let Error::Refused { refusal: Refusal::WrongType, .. } = error {
             self.report_once(Loss::WrongType);
         } else if !error.connection_survives() {
             self.route.heed(&error);
             self.drop_connection();
+        }
+    }
+
+    async fn look_at_stream(&mut self) -> Result<()> {
+        self.ensure_connection().await?;
+        self.compare().await?;
+        let is_refused = self.stream.cursor().local_only.is_refused();
+        if is_refused && self.connection.is_some() && self.accepts_writes().await? {
+            self.read_only_since = None;
+            self.stream.cursor().local_only.accepted();
+        }
+        Ok(())
+    }
+
+    /// Whether Redis would accept an entry from us. Asks with an XADD that writes nothing, since no
+    /// entry may have the ID `0-0`. Redis replies that only when it executes the command, so it would
+    /// execute another XADD as well.
+    async fn accepts_writes(&mut self) -> Result<bool> {
+        let stream = self.stream.clone();
+        let mut command = redis::cmd("XADD");
+        command.arg(&stream.key).arg(NEVER).arg("uid").arg(&*self.uid);
+        match self.connection()?.send("XADD", &stream.key, &command).await {
+            Err(Error::Refused { reason, refusal, .. }) => {
+                Ok(refusal == Refusal::Other && reason.contains(NEVER))
+            }
+            Err(error) if error.connection_survives() => Ok(false),
+            reply => reply.map(|_| true),
         }
     }
 
@@ -95,17 +136,24 @@ impl Writer {
         let has_stood = self.look.is_some_and(|l| (l.position, l.moves) == (position, moves));
         self.look = Some(Look { at: asked, bytes, position, moves });
         let old_until = if ends.is_none() { self.sound_until().await? } else { None };
+        self.judge(&Seen { ends, asked, position, moves, has_stood, old_until });
+        Ok(())
+    }
+
+    /// Compares what a look has seen with what the reader has read.
+    fn judge(&mut self, seen: &Seen) {
+        let Seen { ends, asked, position, moves, .. } = *seen;
+        let stream = self.stream.clone();
         let mut cursor = stream.cursor();
         let first = cursor.lag.first();
         cursor.measure(ends, asked);
         let has_moved = cursor.position != position;
-        let is_on_replica = cursor.replica_shares().is_some();
         let reaches_us = ends.is_some_and(|ends| ends.last >= position);
         if cursor.moves != moves || (has_moved && !reaches_us) {
             // What the reader has read meanwhile may have been on its way for long, or may be of
             // another stream already. The next check compares.
             self.look = None;
-            return Ok(());
+            return;
         }
         let finding = cursor.watch.compare(ends, position);
         if let Some(ends) = ends.filter(|_| finding != Finding::FellBack) {
@@ -114,56 +162,59 @@ impl Writer {
             self.stream.report_counted(&mut cursor, counted, &self.stats);
         }
         cursor.own.are_sure();
-        if matches!(finding, Finding::Sound | Finding::Trimmed) {
-            // The reader does not meet these any more.
-            let is_empty = ends.filter(|ends| ends.first > ends.last && !has_moved);
-            // A replica may still have them.
-            let is_empty = is_empty.filter(|_| !is_on_replica || has_stood);
-            let position = is_empty.map_or(cursor.position, |ends| ends.last.max(cursor.position));
-            let done = cursor.own.passed(position);
-            cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
-        }
-        let loss = match finding {
+        match finding {
             Finding::Sound => {
+                complete_own(&mut cursor, seen);
                 self.reported = None;
                 self.sound_at = Some(asked);
-                return Ok(());
             }
             Finding::Trimmed => {
+                complete_own(&mut cursor, seen);
                 self.look = None;
                 // A replica may still have them. The reader looks there itself.
-                cursor.trimmed |= !has_moved && !is_on_replica;
-                return Ok(());
+                cursor.may_be_trimmed |= !has_moved && cursor.replica_shares().is_none();
             }
-            Finding::Deleted => Loss::Deleted,
-            Finding::FellBack => Loss::FellBack,
-        };
-        if finding == Finding::Deleted && ends.is_some() {
-            cursor.is_of_another_stream();
-        } else {
-            // New entries may have lower IDs than those that we have read. A stream that is gone
-            // may come back out of a backup: the entries that it had at the last sound check are
-            // not new then.
-            let read = cursor.position;
-            cursor.read_again_to = ends.map(|ends| ends.last).or(old_until.map(|id| id.min(read)));
-            cursor.position = EntryId::ZERO;
-            self.ages.forget();
-            cursor.written = EntryId::ZERO;
-            cursor.moves += 1;
-            stream.restart_reader.notify_one();
-            cursor.lag.start_over();
-            // The history does not cover what is read again: a restore finds it in the stream.
-            let covered_from = cursor.read_again_to.unwrap_or(EntryId::ZERO);
-            cursor.history.restart(covered_from);
-            cursor.ids_fell(first..=read, covered_from);
+            Finding::Deleted if ends.is_some() => {
+                cursor.is_of_another_stream();
+                self.begin_anew(&mut cursor, seen, Loss::Deleted);
+            }
+            Finding::Deleted | Finding::FellBack => {
+                self.read_again(&mut cursor, seen, first);
+                let is_gone = finding == Finding::Deleted;
+                let loss = if is_gone { Loss::Deleted } else { Loss::FellBack };
+                self.begin_anew(&mut cursor, seen, loss);
+            }
         }
+    }
+
+    /// Has the reader read the stream from its start again. New entries may have lower IDs than those
+    /// that it has read. A stream that is gone may come back out of a backup: the entries that it had
+    /// at the last sound check are not new then. `first` is the first entry that the stream had.
+    fn read_again(&mut self, cursor: &mut Cursor, seen: &Seen, first: EntryId) {
+        let read = cursor.position;
+        let old_until = seen.old_until.map(|id| id.min(read));
+        cursor.read_again_to = seen.ends.map(|ends| ends.last).or(old_until);
+        cursor.position = EntryId::ZERO;
+        self.ages.forget();
+        cursor.written = EntryId::ZERO;
+        cursor.moves += 1;
+        self.stream.restart_reader.notify_one();
+        cursor.lag.start_over();
+        // The history does not cover what is read again: a restore finds it in the stream.
+        let covered_from = cursor.read_again_to.unwrap_or(EntryId::ZERO);
+        cursor.history.restart(covered_from);
+        cursor.ids_fell(first..=read, covered_from);
+    }
+
+    /// Completes own entries that are gone, and reports the loss: it is another stream, or its IDs
+    /// have fallen.
+    fn begin_anew(&mut self, cursor: &mut Cursor, seen: &Seen, loss: Loss) {
         self.look = None;
-        cursor.measure(ends, asked);
+        cursor.measure(seen.ends, seen.asked);
         // Others may stand in the stream, among entries of other nodes.
-        let done = cursor.own.take_behind(ends.map(|ends| ends.last));
+        let done = cursor.own.take_behind(seen.ends.map(|ends| ends.last));
         cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
-        self.report(&mut cursor, loss);
-        Ok(())
+        self.report(cursor, loss);
     }
 
     /// The server's replication, which the reader gets to know if the server is a master. A server
@@ -234,6 +285,18 @@ impl Writer {
             self.report(&mut self.stream.cursor(), loss);
         }
     }
+}
+
+/// Completes own entries that the reader does not meet any more, since it is beyond them or the
+/// stream was emptied.
+fn complete_own(cursor: &mut Cursor, seen: &Seen) {
+    let has_moved = cursor.position != seen.position;
+    // A replica may still have what the master has not.
+    let is_certain = cursor.replica_shares().is_none() || seen.has_stood;
+    let emptied_at = seen.ends.filter(|ends| ends.first > ends.last && !has_moved && is_certain);
+    let position = emptied_at.map_or(cursor.position, |ends| ends.last.max(cursor.position));
+    let done = cursor.own.passed(position);
+    cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
 }
 
 /// True if the reader reads from a replica whose data is not that of the writer's server, as after a

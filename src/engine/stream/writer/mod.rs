@@ -83,13 +83,15 @@ pub(crate) struct Writer {
     /// Set if Redis has refused EXEC, or MULTI while the slot moved. Until this time batches go
     /// without both.
     each_alone_until: Option<Instant>,
-    /// Redis has refused MULTI, so it may execute only a part of a batch.
-    is_multi_refused: bool,
+    /// Whether Redis accepts MULTI; `None` if the writer has not sent it yet. If not, Redis may
+    /// execute only a part of a batch.
+    accepts_multi: Option<bool>,
     batches: PageSize,
     /// How many entries per page the writer asks for when it searches for a batch in doubt.
     pages: Arc<PageSize>,
     /// Entries with lower sequences may still arrive from an old connection that the writer could
-    /// not end, or other nodes may have read them from a server that has been replaced.
+    /// not end, or other nodes may have read them: from a server that has been replaced, or before
+    /// Redis has trimmed them.
     may_arrive_until: u64,
     /// A batch that failed while it was in doubt. Before the writer sends anything else, it finds out
     /// whether that batch had arrived.
@@ -153,7 +155,7 @@ impl Writer {
             refused_until: None,
             read_only_since: None,
             each_alone_until: None,
-            is_multi_refused: false,
+            accepts_multi: None,
             batches: PageSize::new(BATCH_ENTRIES),
             pages: Arc::new(PageSize::new(PAGE)),
             may_arrive_until: 0,
@@ -270,7 +272,7 @@ impl Writer {
         if !error.connection_survives() {
             self.drop_connection();
         }
-        if !error.is_refusal() && !error.connection_survives() && error.is_answered() {
+        if error.is_read_only() || matches!(error, Error::Moved { .. }) {
             // The server is not the master any more: the reader must look for the new one as well.
             self.stream.restart_reader.notify_one();
         }
@@ -320,8 +322,11 @@ impl Writer {
             *doubt = None;
             return Ok(None);
         }
-        let as_one = self.goes_as_one() && !self.is_multi_refused;
-        let result = self.send(batch).await;
+        if self.goes_as_one() && self.accepts_multi.is_none() && batch.publishes.len() > 1 {
+            self.accepts_multi = Some(self.ask_for_multi().await?);
+        }
+        let as_one = self.goes_as_one() && self.accepts_multi != Some(false);
+        let result = self.send(batch, as_one).await;
         if result.as_ref().is_err_and(|e| !e.connection_survives() && !e.is_answered()) {
             let identity = self.connection.as_ref().and_then(|(_, identity)| identity.clone());
             *doubt = Some(Sent { identity, as_one });
@@ -375,7 +380,7 @@ impl Writer {
     /// complete.
     fn written(&mut self, mut cursor: MutexGuard<'_, Cursor>, count: usize) {
         self.stats.published.add(count as u64);
-        cursor.is_local_only = false;
+        cursor.local_only.accepted();
         // If the reader does not read, or is beyond them already, it will not complete them. A check
         // shows what it means if it is beyond them and has not met them.
         let progress = *self.stream.progress.borrow();
@@ -400,7 +405,7 @@ impl Writer {
         let is_in_doubt = doubt.is_some();
         if is_in_doubt || batch.seqs.start < self.may_arrive_until {
             // The entries may be in the stream after all, so their sequences must not be used
-            // again. The next entry tells that they were given up.
+            // again. The next entry tells that they are unconfirmed.
             self.next_seq = batch.seqs.end;
         }
         if let Some(Sent { identity, .. }) = doubt {
@@ -411,10 +416,14 @@ impl Writer {
             // The server is still within the transaction on this connection.
             self.drop_connection();
         }
-        let of_js = batch.publishes.iter().filter(|publish| publish.ticket.is_some());
-        self.stats.failed.add(of_js.count() as u64);
+        let of_js = batch.publishes.iter().filter(|publish| publish.ticket.is_some()).count();
+        self.stats.failed.add(of_js as u64);
         let mut cursor = self.stream.cursor();
-        cursor.delivered_without_entry();
+        if of_js > 0 {
+            cursor.delivered_without_entry();
+        } else {
+            cursor.local_only.refused(); // heartbeats, which no client gets
+        }
         let done = cursor.own.refused(batch.seqs.start, error);
         cursor.inbox.push_all(done.into_iter().map(StreamEvent::Published));
         drop(cursor);

@@ -24,24 +24,30 @@ const TRIMMING: &str = "writer, MINID";
 const AS_ONE: &str = "writer, MULTI";
 
 impl Writer {
-    /// Sends a batch and returns the entries' IDs. If the batch was not one transaction, Redis may
-    /// take only a part of it. Then this returns the error of the rest, and leaves the rest in
+    /// Sends a batch and returns the entries' IDs. `as_one` is true if Redis will take all of it or
+    /// nothing. If Redis takes only a part, this returns the error of the rest, and leaves the rest in
     /// `batch`.
-    pub(super) async fn send(&mut self, batch: &mut Batch) -> Result<Vec<EntryId>> {
+    pub(super) async fn send(&mut self, batch: &mut Batch, as_one: bool) -> Result<Vec<EntryId>> {
         let bytes: usize = batch.publishes.iter().map(Publish::size).sum();
         let unseen = bytes.min(SEND_BUFFER);
         let limit = ANSWER_LIMIT + Duration::from_secs_f64(unseen as f64 / SLOWEST_UPLOAD);
         let mut commands = Packed::with_capacity(2 * bytes);
         for (seq, publish) in batch.seqs.clone().zip(&batch.publishes) {
-            self.add(&mut commands, seq, batch.seqs.start, publish);
+            // In a transaction, the entries before this one are written if this one is.
+            let comes_with_others = as_one && seq > batch.seqs.start;
+            let unconfirmed = if comes_with_others { 0 } else { seq - self.written_up_to };
+            self.add(&mut commands, seq, unconfirmed, publish);
         }
+        // If Redis has refused MULTI before, it may accept it by now.
+        let tries_multi = self.goes_as_one();
         let stream = self.stream.clone();
-        let goes_as_one = self.goes_as_one();
         let connection = self.connection()?;
-        let answers = if goes_as_one {
+        let answers = if tries_multi {
             let sent = connection.send_transaction(limit, "XADD", &stream.key, commands).await?;
             let is_asking = connection.is_asking();
-            self.is_multi_refused = sent.not_as_one.is_some();
+            if batch.publishes.len() > 1 {
+                self.accepts_multi = Some(sent.not_as_one.is_none());
+            }
             if let Some(error) = sent.not_as_one {
                 self.warnings.warn(AS_ONE, &error);
                 // ASKING holds for one command, and that was the refused MULTI.
@@ -111,8 +117,19 @@ impl Writer {
         Ok(knows)
     }
 
-    /// Adds the XADD of the entry `seq`. `first` is the batch's first.
-    fn add(&self, commands: &mut Packed, seq: u64, first: u64, publish: &Publish) {
+    /// Asks the server whether it accepts MULTI, by a transaction of no commands. Without that, the
+    /// entries of the first batch could not tell readers that all those before them were written.
+    pub(super) async fn ask_for_multi(&mut self) -> Result<bool> {
+        let stream = self.stream.clone();
+        let none = Packed::with_capacity(0);
+        let connection = self.connection()?;
+        let sent = connection.send_transaction(ANSWER_LIMIT, "MULTI", &stream.key, none).await?;
+        Ok(sent.not_as_one.is_none())
+    }
+
+    /// Adds the XADD of the entry `seq`. Of so many sequences right before it, the writer does not
+    /// know whether they were written.
+    fn add(&self, commands: &mut Packed, seq: u64, unconfirmed: u64, publish: &Publish) {
         let data = publish.data.as_ref().map(|data| data.to_field());
         commands.command("XADD", 13 + 2 * usize::from(data.is_some()));
         commands.arg(&self.stream.key);
@@ -131,8 +148,8 @@ impl Writer {
         if let Some(data) = data {
             commands.arg("data").arg(&data);
         }
-        let given_up = Origin::suffix(if seq == first { seq - self.written_up_to } else { 0 });
-        commands.arg(ORIGIN).number_within(&self.origin_prefix, seq, &given_up);
+        let suffix = Origin::suffix(unconfirmed);
+        commands.arg(ORIGIN).number_within(&self.origin_prefix, seq, &suffix);
     }
 }
 

@@ -84,6 +84,9 @@ impl Writer {
         // The batch is not there or, if it went without MULTI, only a part is. If Redis has trimmed
         // entries behind our last one, the batch may have been among them.
         let trimmed = self.is_trimmed_behind(written).await?;
+        if trimmed {
+            self.may_arrive_until = batch.seqs.end;
+        }
         self.taken_in_part(batch, &ids);
         if !sure || trimmed {
             self.stats.doubtful.add(batch.publishes.len() as u64);
@@ -118,6 +121,10 @@ impl Writer {
     async fn may_have_arrived(&mut self, failed: &FailedInDoubt) -> Result<bool> {
         let FailedInDoubt { seqs, identity, written } = failed;
         let old = identity.as_ref();
+        // It may have been in doubt before, on another connection than the one that is known.
+        if seqs.start < self.may_arrive_until {
+            return Ok(true);
+        }
         if self.is_elsewhere(old) || !self.end_old_connection(old).await? {
             return Ok(true);
         }

@@ -61,6 +61,9 @@ async fn it_goes_on_at_a_replica_that_has_what_the_master_has() {
     let read = replica.expect("XREAD BLOCK 1000").await;
     assert_eq!(read.words.last().unwrap(), "5-0");
     read.reply(reply::page(&[reply::entry_of("6-0", 7, 1)])).await;
+    // This is the first entry of its writer, so it does not show whether others are missing.
+    let last = reply::array(&[reply::entry_of_upstream("5-0")]);
+    replica.expect("XRANGE").await.reply(last).await;
     assert_eq!(node.delivered().await, id(6));
     let to = node.stream.cursor().connected_to.clone().unwrap();
     assert_eq!((&*to.address, to.shares.as_deref()), ("a:1", Some("h1")));
@@ -200,6 +203,21 @@ async fn who_finds_no_replica_for_long_hears_it() {
     assert!(since.elapsed() >= WARN_AFTER);
     let text = format!("{event:?}");
     assert!(text.contains("NoReplica") && text.contains("a:1"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_from_an_unknown_master_hears_that_too() {
+    let redis = ScriptedRedis::new();
+    let node = TestNode::new(&redis);
+    let mut reader = node.reader();
+    reader.read_from = ReadFrom::Replica;
+    let mut source = Source::new(&reader);
+    let since = Instant::now();
+    assert!(timeout(WARN_AFTER / 2, source.search(None, None, since)).await.is_err());
+    assert!(node.events().is_empty(), "it may become known");
+    assert!(timeout(WARN_AFTER, source.search(None, None, since)).await.is_err());
+    let warned = format!("{:?}", node.events());
+    assert!(warned.contains("NoReplica") && warned.contains("INFO"), "{warned}");
 }
 
 /// A replica that was joined a second ago.

@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::super::READ_ONLY_LIMIT;
 use super::{advance, node_at_the_end, publish};
 use crate::engine::error::{Error, Refusal};
-use crate::engine::stream::Progress;
-use crate::testing::{id, reply};
+use crate::engine::stream::{Progress, Publish};
+use crate::engine::wire::HEARTBEAT;
+use crate::testing::{NO_COMMANDS, id, reply};
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_is_one_transaction_and_one_publish_needs_none() {
@@ -18,6 +19,7 @@ async fn a_batch_is_one_transaction_and_one_publish_needs_none() {
     let batch = connection.expect_batch(2).await;
     assert!(batch.is_transaction);
     assert_eq!(batch.seqs(), [1, 2]);
+    assert_eq!(batch.unconfirmed(), [0, 0], "readers could not tell if the first one was trimmed");
     batch.execute(&["6-0", "7-0"]).await;
     publish(&node, [3]);
     let batch = connection.expect_batch(1).await;
@@ -73,6 +75,32 @@ async fn what_redis_refuses_fails_with_its_words_and_leaves_its_sequences() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_redis_refuses_is_no_packet_that_a_client_lacks() {
+    let (mut redis, node) = node_at_the_end();
+    let heartbeat = Publish {
+        ticket: None,
+        namespace: node.namespace.clone(),
+        kind: HEARTBEAT,
+        data: None,
+        kept_by_js: 0,
+        at: Instant::now(),
+    };
+    node.stream.queue.push(heartbeat).unwrap();
+    let mut connection = redis.accept().await;
+    connection.expect_batch(1).await.refuse("OOM command not allowed").await;
+    assert!(node.warning().await.is_out_of_memory());
+    {
+        let cursor = node.stream.cursor();
+        assert!(cursor.local_only.is_going_on(), "the next packet may be refused");
+        assert!(!cursor.local_only.may_lack(id(5), None));
+    }
+    publish(&node, [1]);
+    connection.expect_batch(1).await.refuse("OOM command not allowed").await;
+    assert!(node.published().await.1.is_err());
+    assert!(node.stream.cursor().local_only.may_lack(id(5), None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_exec_is_refused_batches_go_without_it_for_half_a_minute() {
     let (mut redis, node) = node_at_the_end();
     publish(&node, [1, 2]);
@@ -96,6 +124,26 @@ async fn where_exec_is_refused_batches_go_without_it_for_half_a_minute() {
     let batch = connection.expect_batch(2).await;
     assert!(batch.is_transaction, "it is tried again");
     batch.execute(&["10-0", "11-0"]).await;
+    publish(&node, [7, 8]);
+    let batch = connection.expect_batch(2).await;
+    assert_eq!(batch.unconfirmed(), [0, 0], "Redis has shown that it takes all or nothing");
+    batch.execute(&["12-0", "13-0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_first_exec_is_refused_nothing_asks_again_before_the_batch() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1, 2]);
+    let mut connection = redis.accept().await;
+    let refused = [reply::ok(), reply::error("NOPERM no permissions to run 'exec'")].concat();
+    connection.answer(NO_COMMANDS, refused);
+    connection.closed().await;
+    let mut connection = redis.accept().await;
+    let batch = connection.expect_batch(2).await;
+    assert!(!batch.is_transaction);
+    assert_eq!(batch.unconfirmed(), [0, 1], "Redis may refuse the first one by itself");
+    batch.execute(&["6-0", "7-0"]).await;
+    assert!(matches!(node.warning().await, Error::Refused { command: "EXEC", .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,10 +168,16 @@ async fn where_multi_is_refused_what_was_not_taken_goes_again_behind_the_rest() 
     publish(&node, [1, 2, 3]);
     let mut connection = redis.accept().await;
     advance(&node, &mut connection, 9);
+    let no_multi = "ERR unknown command 'MULTI'";
+    let refused = [reply::error(no_multi), reply::error("ERR EXEC without MULTI")];
+    connection.answer(NO_COMMANDS, refused.concat());
     let answers = [reply::text("6-0"), reply::error("LOADING soon"), reply::text("7-0")];
-    connection.expect_batch(3).await.refuse_multi("ERR unknown command 'MULTI'", &answers).await;
+    let batch = connection.expect_batch(3).await;
+    assert_eq!(batch.unconfirmed(), [0, 1, 2], "readers would take the one between for lost");
+    batch.refuse_multi(no_multi, &answers).await;
     let batch = connection.expect_batch(1).await;
     assert_eq!(batch.seqs(), [4], "readers would drop a lower sequence than what they have met");
+    assert_eq!(batch.unconfirmed(), [0]);
     batch.execute(&["8-0"]).await;
     assert!(matches!(node.warning().await, Error::Refused { command: "XADD" | "MULTI", .. }));
     assert!(matches!(node.warning().await, Error::Unavailable { .. }));
@@ -163,6 +217,19 @@ async fn a_replica_is_left_without_doubt_and_the_reader_is_told() {
     let batch = connection.expect_batch(2).await;
     assert_eq!(batch.seqs(), [1, 2]);
     batch.execute(&["6-0", "7-0"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_master_that_lacks_replicas_is_left_by_the_writer_only() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1]);
+    for _ in 0..3 {
+        let mut connection = redis.accept().await;
+        connection.expect_batch(1).await.refuse("NOREPLICAS Not enough good replicas").await;
+        connection.closed().await;
+    }
+    let told = timeout(Duration::from_secs(1), node.stream.restart_reader.notified()).await;
+    assert!(told.is_err(), "the reader would connect again for each batch that is refused");
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,7 +83,7 @@ async fn a_first_entry_behind_the_position_means_that_it_was_trimmed() {
     connection.expect("XINFO").await.reply(reply::info("7-0", "9-0", 3, 9)).await;
     connection.while_answering(sleep(Duration::from_millis(10))).await;
     let cursor = node.stream.cursor();
-    assert!(cursor.trimmed, "the next page tells how many are missing");
+    assert!(cursor.may_be_trimmed, "the next page tells how many are missing");
     assert_eq!((cursor.position, cursor.moves), (id(5), 0));
     assert_eq!(node.stats.losses.get(), 0);
 }
@@ -169,7 +169,7 @@ async fn entries_that_were_never_read_are_counted_while_others_come_in() {
     let reader = node.reader();
     let hand_on = |ids: &[&str]| {
         let entries: Vec<_> = ids.iter().map(|id| reply::entry_of_upstream(id)).collect();
-        reader.hand_on(&page(&reply::page(&entries)).unwrap(), 0);
+        reader.hand_on(&page(&reply::page(&entries)).unwrap(), 0, false);
     };
     let command = connection.expect("XINFO").await;
     hand_on(&["6-0"]);
@@ -296,10 +296,10 @@ async fn what_the_master_has_trimmed_may_still_be_on_the_replica() {
     connection.answer("INFO replication", reply::text(AFTER_A_FAILOVER));
     connection.answer("XINFO", reply::info("8-0", "9-0", 2, 9));
     connection.while_answering(sleep(Duration::from_secs(3))).await;
-    assert!(!node.stream.cursor().trimmed);
+    assert!(!node.stream.cursor().may_be_trimmed);
     node.stream.cursor().connected_to = None;
     connection.while_answering(sleep(Duration::from_secs(3))).await;
-    assert!(node.stream.cursor().trimmed);
+    assert!(node.stream.cursor().may_be_trimmed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,4 +315,29 @@ async fn the_reader_gets_to_know_the_master_and_its_replicas() {
     connection.answer("INFO replication", reply::error("NOPERM no permissions"));
     connection.while_answering(sleep(Duration::from_secs(2))).await;
     assert!(node.stream.master.borrow().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_refused_asks_every_second_whether_it_may_write_again() {
+    let (_redis, node, mut connection) = checked().await;
+    connection.answer("XINFO", reply::info("1-0", "5-0", 5, 5));
+    connection.while_answering(sleep(Duration::from_secs(2))).await;
+    node.publish(1);
+    connection.expect_batch(1).await.refuse("OOM command not allowed").await;
+    let asked = tokio::time::Instant::now();
+    for words in ["OOM command not allowed", "NOPERM no permissions", "LOADING soon"] {
+        // No entry may have this ID.
+        connection.expect("XADD stream 0-0").await.refuse(words).await;
+        assert!(node.stream.cursor().local_only.is_refused());
+    }
+    assert_eq!(asked.elapsed().as_secs(), 2, "between three");
+    let words = "ERR The ID specified in XADD must be greater than 0-0";
+    connection.expect("XADD stream 0-0").await.refuse(words).await;
+    connection.while_answering(sleep(Duration::from_secs(3))).await;
+    // JS has yet to deliver the packet.
+    assert!(node.stream.cursor().local_only.is_going_on() && !node.inbox.is_idle());
+    let events = node.events();
+    assert_eq!(events.len(), 2, "a warning, and the packet: {events:?}");
+    node.stream.cursor().handled_all();
+    assert!(!node.stream.cursor().local_only.is_going_on());
 }

@@ -138,11 +138,11 @@ async fn where_multi_is_refused_while_a_slot_moves_each_command_follows_an_askin
     batch.reply_each(&asks).await;
     let mut connection = redis.accept_at("b:2").await;
     connection.expect("INFO").await.reply(reply::text("run_id:run-1\r\n")).await;
-    for (seq, id) in [("1", "6-0"), ("2", "7-0")] {
+    for (seq, id) in [(1, "6-0"), (2, "7-0")] {
         connection.expect("ASKING").await.reply(reply::ok()).await;
-        let command = connection.expect("XADD").await;
-        assert!(command.words.last().unwrap().ends_with(&format!(":{seq}")));
-        command.reply(reply::text(id)).await;
+        let batch = connection.expect_batch(1).await;
+        assert_eq!(batch.seqs(), [seq]);
+        batch.execute(&[id]).await;
     }
     connection.while_answering(node.stream.queue.ended(2)).await;
 }

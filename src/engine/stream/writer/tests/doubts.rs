@@ -36,6 +36,16 @@ async fn first(connection: &mut ScriptedConnection, id: &str) {
     command.reply(reply::array(&[reply::entry_of_upstream(id)])).await;
 }
 
+/// The writer ends the old connection and finds that Redis has trimmed the place where its batch would
+/// be.
+async fn find_trimmed(connection: &mut ScriptedConnection) {
+    kill(connection).await;
+    look(connection, &[reply::entry_of_upstream("6-0")]).await;
+    first(connection, "6-0").await;
+    let tail = reply::array(&[reply::entry_of_upstream("6-0")]);
+    connection.expect("XREVRANGE").await.reply(tail).await;
+}
+
 /// The writer sends the two publishes again, one by one, since a connection broke over both.
 async fn resend(connection: &mut ScriptedConnection, ids: [&str; 2]) {
     for (seq, id) in (1..).zip(ids) {
@@ -234,13 +244,28 @@ async fn where_the_place_was_trimmed_the_resend_is_doubtful() {
     let (mut redis, node) = node_at_the_end();
     cut(&mut redis, &node).await;
     let mut connection = redis.accept().await;
-    kill(&mut connection).await;
-    look(&mut connection, &[reply::entry_of_upstream("6-0")]).await;
-    first(&mut connection, "6-0").await;
-    let tail = reply::array(&[reply::entry_of_upstream("6-0")]);
-    connection.expect("XREVRANGE").await.reply(tail).await;
+    find_trimmed(&mut connection).await;
     resend(&mut connection, ["7-0", "8-0"]).await;
     assert_eq!(node.stats.doubtful.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sequences_of_a_refused_resend_are_not_used_again_if_others_may_have_met_them() {
+    let (mut redis, node) = node_at_the_end();
+    cut(&mut redis, &node).await;
+    let mut connection = redis.accept().await;
+    find_trimmed(&mut connection).await;
+    for seq in [1, 2] {
+        let batch = connection.expect_batch(1).await;
+        assert_eq!(batch.seqs(), [seq]);
+        batch.refuse("OOM command not allowed").await;
+    }
+    publish(&node, [3]);
+    assert_eq!(
+        connection.expect_batch(1).await.seqs(),
+        [3],
+        "they may have been read, then trimmed"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,7 +329,7 @@ async fn sequences_of_a_failed_batch_that_is_not_there_are_used_again() {
     look(&mut connection, &[reply::entry_of("6-0", 77, 1)]).await;
     first(&mut connection, "1-0").await;
     let batch = connection.expect_batch(1).await;
-    assert_eq!((batch.seqs(), batch.given_up()), (vec![1], 0), "no reader sees a gap");
+    assert_eq!((batch.seqs(), batch.unconfirmed()), (vec![1], vec![0]), "no reader sees a gap");
     batch.execute(&["7-0"]).await;
     advance(&node, &mut connection, 7);
     assert_eq!(connection.while_answering(node.published()).await.1.unwrap(), Some(id(7)));
@@ -325,15 +350,19 @@ async fn sequences_that_others_may_have_met_are_not_used_again() {
     // On the server before this one.
     let (_redis, node, mut connection) = failed_in_doubt("run-2").await;
     let batch = connection.expect_batch(1).await;
-    assert_eq!((batch.seqs(), batch.given_up()), (vec![3], 2), "no reader takes it for a loss");
+    assert_eq!(
+        (batch.seqs(), batch.unconfirmed()),
+        (vec![3], vec![2]),
+        "no reader takes it for a loss"
+    );
     batch.execute(&["7-0"]).await;
     publish(&node, [4]);
     let batch = connection.expect_batch(1).await;
-    assert_eq!((batch.seqs(), batch.given_up()), (vec![4], 0));
+    assert_eq!((batch.seqs(), batch.unconfirmed()), (vec![4], vec![0]));
     // Or on this one, if the reader has met them.
     let (_redis, node, mut connection) = failed_in_doubt("run-1").await;
     let met = reply::page(&[ours(&node, "6-0", 1), ours(&node, "7-0", 2)]);
-    node.reader().hand_on(&page(&met).unwrap(), 0);
+    node.reader().hand_on(&page(&met).unwrap(), 0, false);
     kill(&mut connection).await;
     assert_eq!(connection.expect_batch(1).await.seqs(), [3]);
     // Or if Redis has trimmed the place where they would be.
@@ -344,6 +373,37 @@ async fn sequences_that_others_may_have_met_are_not_used_again() {
     let tail = reply::array(&[reply::entry_of_upstream("9-0")]);
     connection.expect("XREVRANGE").await.reply(tail).await;
     assert_eq!(connection.expect_batch(1).await.seqs(), [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sequences_of_a_failed_resend_are_not_used_again_if_the_first_server_may_have_taken_them() {
+    let mut redis = ScriptedRedis::new();
+    redis.answer("XINFO", reply::info("1-0", "5-0", 5, 5));
+    let node = TestNode::with_settings(&redis, r#"{"password":"p"}"#);
+    node.start_writer_at(id(5));
+    cut(&mut redis, &node).await;
+    // Another server does not have the batch. The connection to it breaks as well.
+    redis.run_id = "run-2".to_owned();
+    let mut connection = redis.accept().await;
+    let resent = connection.client_id.to_string();
+    look(&mut connection, &[]).await;
+    first(&mut connection, "1-0").await;
+    drop(connection.expect_batch(1).await);
+    drop(connection);
+    let mut connection = redis.accept().await;
+    connection.expect("AUTH").await.refuse("WRONGPASS invalid password").await;
+    assert!(matches!(node.warning().await, Error::Auth { .. }));
+    for ticket in [1, 2] {
+        assert!(
+            matches!(node.published().await, (done, Err(Error::Auth { .. })) if done == ticket)
+        );
+    }
+    let mut connection = redis.accept().await;
+    publish(&node, [3]);
+    connection.answer(&format!("CLIENT KILL ID {resent}"), reply::int(1));
+    connection.answer("XRANGE", reply::array(&[]));
+    let batch = connection.expect_batch(1).await;
+    assert!(batch.seqs()[0] > 1, "nodes may have read the first one from the first server");
 }
 
 #[tokio::test(start_paused = true)]
