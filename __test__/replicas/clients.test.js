@@ -4,6 +4,7 @@
 
 const assert = require("node:assert/strict");
 const { test } = require("node:test");
+const { format } = require("node:util");
 const { STREAM } = require("../cluster/verdict");
 const { defer } = require("../faults/defer");
 const { takeWarnings } = require("../faults/warnings");
@@ -27,11 +28,27 @@ const CLIENTS = {
   },
 };
 
+/** The lines that the engine logs during a test: they tell why it does not read from a replica. */
+function logLines(/** @type {import("node:test").TestContext} */ t) {
+  const debug = require("debug");
+  const { log } = debug;
+  /** @type {string[]} */
+  const lines = [];
+  debug.enable("socket.io-redis-streams-adapter");
+  debug.log = (...line) => lines.push(format(...line));
+  t.after(() => {
+    debug.disable();
+    debug.log = log;
+  });
+  return lines;
+}
+
 for (const [name, create] of Object.entries(CLIENTS)) {
   test(`${name}: the stream is read from a replica of its master`, async (t) => {
     const redis = await startRedisCluster();
     defer(t, () => redis.stop());
     takeWarnings();
+    const lines = logLines(t);
     const start = async (/** @type {Record<string, unknown>} */ adapterOptions) => {
       const { argument, close } = create(redis);
       const handle = { adapterArgument: argument, close: async () => close() };
@@ -42,7 +59,10 @@ for (const [name, create] of Object.entries(CLIENTS)) {
     const [adapter, ofMaster] = [await start({}), await start({ readFrom: "master" })];
     const { master } = await redis.masterOf(STREAM);
     const replica = redis.nodes[redis.nodes.indexOf(master) + 3];
-    await waitFor(() => adapter.stats().readFrom === "replica", { timeout: 20_000 });
+    await waitFor(() => adapter.stats().readFrom === "replica", {
+      timeout: 20_000,
+      what: () => `a replica to be read from; the engine's lines: ${lines.join("\n")}`,
+    });
     assert.equal(adapter.stats().readFromAddress, `127.0.0.1:${replica.port}`);
     const client = await connectClient(
       `http://127.0.0.1:${adapter.nsp.server.httpServer.address().port}`,

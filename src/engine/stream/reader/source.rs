@@ -35,11 +35,16 @@ pub(super) const GRACE_OF_REPLICA: Duration = Duration::from_secs(2);
 const MOST_LAG: Duration = Duration::from_secs(1);
 /// The same if the master has trimmed what the reader reads next. Only the replica has it.
 const MOST_LAG_IF_TRIMMED: Duration = Duration::from_secs(5);
+/// The time between two questions to a replica that has to catch up before the reader joins it.
+const CATCHES_UP: Duration = Duration::from_millis(50);
 /// The first time for which a replica that was left is not read from. It doubles, up to
 /// [`LONGEST_AVOIDED`], unless the reader had read from the replica for [`PROVEN`].
 const FIRST_AVOIDED: Duration = Duration::from_secs(5);
 const LONGEST_AVOIDED: Duration = Duration::from_secs(300);
 const PROVEN: Duration = Duration::from_secs(60);
+/// The longest time for which a replica is not asked again that was not fit to join: it may have
+/// been started a short time ago, and nobody has read from it yet.
+const LONGEST_UNFIT: Duration = LONGEST_BETWEEN_LOOKS;
 /// The most replicas to remember as left.
 const MOST_LEFT: usize = 64;
 /// The longest time, by chance, before the first look for a replica: when one dies, all its readers
@@ -210,7 +215,7 @@ impl Source {
                 Ok(found) => return Ok(Some(found)),
                 Err(error) => {
                     reason = error.to_string();
-                    self.avoid(address, Duration::ZERO);
+                    self.pass_over(address);
                 }
             }
         }
@@ -242,11 +247,18 @@ impl Source {
         master: &MasterSeen,
     ) -> Result<(RawConnection, Replica)> {
         let mut connection = self.connector.connect_replica(address).await?;
-        let now = ask(&mut connection).await?;
         let mut replica = Replica::new(address.clone(), &master.replication);
-        replica.judge(&now, None, false)?;
-        if now.offset < master.replication.offset {
-            return Err(replica.unfit("it is behind its master"));
+        let asked_since = Instant::now();
+        loop {
+            let now = ask(&mut connection).await?;
+            replica.judge(&now, None, false)?;
+            if now.offset >= master.replication.offset {
+                break;
+            }
+            if asked_since.elapsed() > MOST_LAG {
+                return Err(replica.unfit("it is far behind its master"));
+            }
+            sleep(CATCHES_UP).await;
         }
         replica.since = Instant::now();
         Ok((connection, replica))
@@ -261,17 +273,23 @@ impl Source {
             "{}: leaves the replica {address}, reads from the master: {error}",
             self.stream.key
         );
-        self.avoid(address, since.elapsed());
+        self.avoid(address, since.elapsed(), LONGEST_AVOIDED);
         self.route.heed(error);
         true
     }
 
-    /// Does not read from this replica for some time. It had served for `served`.
-    fn avoid(&mut self, address: Address, served: Duration) {
+    /// Does not ask a replica again for some time that could not be joined.
+    fn pass_over(&mut self, address: Address) {
+        self.avoid(address, Duration::ZERO, LONGEST_UNFIT);
+    }
+
+    /// Does not read from this replica for some time, up to `longest`. It had served for `served`.
+    fn avoid(&mut self, address: Address, served: Duration, longest: Duration) {
         let place = self.left.iter().position(|left| left.address == address);
         let before = place.and_then(|place| self.left.remove(place));
         let pause = match before.filter(|_| served < PROVEN) {
-            Some(before) => (before.pause * 2).min(LONGEST_AVOIDED),
+            // Not shorter than before: the reader may have left it again and again.
+            Some(before) => (before.pause * 2).min(longest).max(before.pause),
             None => FIRST_AVOIDED,
         };
         // Not all nodes come back to it at the same moment.

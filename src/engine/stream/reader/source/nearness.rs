@@ -76,7 +76,7 @@ impl Source {
         let (mut measured, unfit) = self.measure(&replicas, master).await;
         for (address, error) in unfit {
             reason = error.to_string();
-            self.avoid(address, Duration::ZERO);
+            self.pass_over(address);
         }
         if measured.iter().all(|server| server.replica.is_none()) {
             return Err(no_replica(&reason));

@@ -110,7 +110,6 @@ async fn another_server_than_the_readers_master_has_other_replicas() {
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_is_not_fit_is_not_joined() {
     for unfit in [
-        REPLICA.replace("100", "99"),
         REPLICA.replace("h1", "h2"),
         REPLICA.replace("up", "down"),
         "role:master\r\nmaster_replid:h1\r\nmaster_repl_offset:100\r\n".to_owned(),
@@ -121,6 +120,28 @@ async fn a_replica_that_is_not_fit_is_not_joined() {
         informs(&mut replica, &unfit).await;
         replica.closed().await;
         assert!(node.stream.cursor().replica_shares().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_behind_may_catch_up_for_a_second() {
+    let behind = REPLICA.replace("100", "99");
+    for catches_up in [true, false] {
+        let (mut redis, node, _master) = on_the_master().await;
+        node.stream.master.send_replace(Some(seen(MASTER)));
+        let mut replica = redis.accept_at("a:1").await;
+        let since = Instant::now();
+        let patience = if catches_up { MOST_LAG / 2 } else { MOST_LAG };
+        while since.elapsed() <= patience {
+            informs(&mut replica, &behind).await;
+        }
+        if catches_up {
+            informs(&mut replica, REPLICA).await;
+            no_page(&mut replica, "5-0").await;
+        } else {
+            replica.closed().await;
+        }
+        assert_eq!(node.stream.cursor().replica_shares().is_some(), catches_up);
     }
 }
 
@@ -276,15 +297,29 @@ async fn a_replica_is_avoided_for_longer_each_time() {
     let address = |port| Address::Tcp("a".to_owned(), port);
     let mut pauses = Vec::new();
     for _ in 0..9 {
-        source.avoid(address(1), Duration::from_secs(3));
+        source.avoid(address(1), Duration::from_secs(3), LONGEST_AVOIDED);
         pauses.push(source.left.back().unwrap().pause.as_secs());
         assert_eq!(source.left.len(), 1);
     }
     assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
-    source.avoid(address(1), PROVEN);
+    source.pass_over(address(1));
+    assert_eq!(source.left.back().unwrap().pause, LONGEST_AVOIDED, "it was left again and again");
+    source.avoid(address(1), PROVEN, LONGEST_AVOIDED);
     assert_eq!(source.left.back().unwrap().pause, FIRST_AVOIDED);
     for port in 2..200 {
-        source.avoid(address(port), Duration::ZERO);
+        source.pass_over(address(port));
     }
     assert_eq!(source.left.len(), MOST_LEFT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_was_not_fit_to_join_is_asked_again_within_a_minute() {
+    let redis = ScriptedRedis::new();
+    let mut source = Source::new(&TestNode::new(&redis).reader());
+    for _ in 0..9 {
+        source.pass_over(Address::Tcp("a".to_owned(), 1));
+    }
+    let left = source.left.back().unwrap();
+    assert_eq!(left.pause, LONGEST_UNFIT);
+    assert!(left.until <= Instant::now() + LONGEST_UNFIT * 3 / 2);
 }
