@@ -113,13 +113,14 @@ class Slices {
 
 /**
  * @param {number} size of the last slice at the most
- * @param {number} handled the events that it had
+ * @param {number} handled the events that it had; none if the engine has left out all of them
  * @param {number} took ms
  * @returns {number} how many events the next slice may have: as many as fit in the time, if they take as
  * long as those of the last one, and at the most twice as many as before
  */
 function sliceAfter(size, handled, took) {
-  const fitting = took > 0 ? Math.ceil((handled * SLICE_TIME) / took) : SLICE;
+  const isTold = handled > 0 && took > 0;
+  const fitting = isTold ? Math.ceil((handled * SLICE_TIME) / took) : SLICE;
   return Math.max(1, Math.min(fitting, 2 * size, SLICE));
 }
 

@@ -22,6 +22,9 @@ const AGE_STEP: Duration = Duration::from_millis(50);
 /// work.
 const SLICE_BYTES: usize = 512 * 1024;
 
+/// The most broadcasts that one slice leaves out. To pass over them takes about a millisecond.
+const MOST_LEFT_OUT: usize = 4_096;
+
 /// For how many events an empty inbox keeps memory.
 const KEPT: usize = 1_024;
 
@@ -163,17 +166,20 @@ impl Inbox {
         self.lock().bytes.saturating_add(bytes) < self.bound
     }
 
-    /// Takes up to `most` events and about `SLICE_BYTES`. The slice ends behind a restored session,
-    /// so that its socket joins its rooms before JS handles the next slice. `None` means that the
-    /// inbox is empty, and that the next event wakes JS again.
+    /// Takes up to `most` events for JS and about `SLICE_BYTES`. Broadcasts that nobody here wants do
+    /// not count: a node that is busy would fall behind by what is not for it. The slice ends behind
+    /// a restored session, so that its socket joins its rooms before JS handles the next slice.
+    /// `None` means that the inbox is empty, and that the next event wakes JS again.
     pub(crate) fn drain(&self, most: usize) -> Option<Vec<Event>> {
         let mut left_out = self.left_out();
         left_out.forget();
         let mut state = self.lock();
         state.changes -= std::mem::take(&mut state.changes_handled);
-        let mut taken = Vec::with_capacity(most.min(state.events.len()));
+        let taken_before = state.taken;
+        let mut slice = Vec::with_capacity(most.min(state.events.len()));
         let mut bytes = 0;
-        while taken.len() < most
+        while slice.len() < most
+            && left_out.len() < MOST_LEFT_OUT
             && bytes < SLICE_BYTES
             && let Some(event) = state.take()
         {
@@ -181,18 +187,18 @@ impl Inbox {
             state.bytes -= event.size();
             state.changes_handled += usize::from(event.may_change_rooms());
             let ends = matches!(event, Event::Stream(StreamEvent::Restored { .. }));
-            taken.push(event);
+            slice.extend(left_out.leave_out(event, slice.len()));
             if ends {
                 break;
             }
         }
-        state.is_handling = !taken.is_empty();
-        drop(state);
-        if taken.is_empty() {
+        state.is_handling = state.taken > taken_before;
+        if !state.is_handling {
             return None;
         }
+        drop(state);
         self.space.notify_waiters();
-        Some(left_out.leave_out(taken))
+        Some(slice)
     }
 
     /// The broadcasts of the slice that come behind `turn` and that somebody wants by now, although
@@ -279,6 +285,7 @@ mod tests {
     use super::*;
     use crate::engine::missed::MissedList;
     use crate::engine::wire::EntryId;
+    use crate::testing::broadcast;
 
     fn message(bytes: usize) -> StreamEvent {
         StreamEvent::Message { namespace: 0, payload: vec![0; bytes] }
@@ -346,6 +353,25 @@ mod tests {
         inbox.in_order().push_all((0..5).map(|_| message(SLICE_BYTES / 2)));
         let slices: Vec<usize> = std::iter::from_fn(|| inbox.drain(100)).map(|s| s.len()).collect();
         assert_eq!(slices, [2, 2, 1]);
+    }
+
+    #[test]
+    fn broadcasts_that_nobody_wants_do_not_make_slices_smaller() {
+        let inbox = Arc::new(Inbox::new(1 << 30, || {}));
+        let namespace = Arc::new(Namespace::new(0, "/", true, true));
+        namespace.set_room("r", true);
+        let to = |seq| broadcast(&namespace, if seq % 1_000 == 0 { "r" } else { "q" }, seq);
+        inbox.in_order().push_all((1..=2_000).map(to));
+        let slices: Vec<usize> = std::iter::from_fn(|| inbox.drain(1)).map(|s| s.len()).collect();
+        assert_eq!(slices, [1, 1]);
+        // Nor are they passed over all at once: that takes time, and memory until the next slice.
+        let size = Event::Stream(to(1)).size();
+        inbox.in_order().push_all((1..=20_000).map(|seq| broadcast(&namespace, "q", seq)));
+        assert_eq!(inbox.drain(1).unwrap().len(), 0);
+        let passed = 20_000 - inbox.len_and_bytes().0;
+        assert_eq!(passed, MOST_LEFT_OUT.min(SLICE_BYTES.div_ceil(size)));
+        while inbox.drain(1).is_some() {}
+        assert_eq!(inbox.len_and_bytes(), (0, 0));
     }
 
     #[test]

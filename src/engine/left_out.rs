@@ -45,21 +45,23 @@ impl LeftOut {
         }
     }
 
-    /// Takes the broadcasts without a recipient out of a slice.
-    pub(crate) fn leave_out(&mut self, slice: Vec<Event>) -> Vec<Event> {
-        let mut events = Vec::with_capacity(slice.len());
-        for event in slice {
-            match event {
-                Event::Stream(StreamEvent::Broadcast(broadcast))
-                    if !broadcast.namespace.wants(&broadcast.head) =>
-                {
-                    let (place, number) = (events.len() as u32, self.0.len() as u32);
-                    self.0.push(Late { place, number, broadcast });
-                }
-                event => events.push(event),
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Keeps the next event of a slice if it is a broadcast without a recipient, and returns it
+    /// otherwise. JS handles `place` events of the slice before it.
+    pub(crate) fn leave_out(&mut self, event: Event, place: usize) -> Option<Event> {
+        match event {
+            Event::Stream(StreamEvent::Broadcast(broadcast))
+                if !broadcast.namespace.wants(&broadcast.head) =>
+            {
+                let (place, number) = (place as u32, self.0.len() as u32);
+                self.0.push(Late { place, number, broadcast });
+                None
             }
+            event => Some(event),
         }
-        events
     }
 
     /// Takes the broadcasts that come behind `turn` and that somebody wants by now.
@@ -85,21 +87,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::engine::wire::{BroadcastHead, Packet};
+    use crate::testing::broadcast;
 
     const BETWEEN_SLICES: Turn = Turn { begun: u32::MAX, passed: 0 };
-
-    fn to(namespace: &Arc<Namespace>, room: &str, seq: u64) -> Event {
-        let json = format!(
-            r#"{{"opts":{{"rooms":["{room}"],"except":[]}},"packet":{{"type":2,"data":["e"]}}}}"#
-        );
-        Event::Stream(StreamEvent::Broadcast(Broadcast {
-            namespace: namespace.clone(),
-            id: EntryId { ms: 1, seq },
-            head: BroadcastHead::from_json(&json).unwrap(),
-            packet: Packet { text: String::new(), attachments: vec![] },
-        }))
-    }
 
     fn ids(late: &[Late]) -> Vec<u64> {
         late.iter().map(|late| late.broadcast.id.seq).collect()
@@ -109,9 +99,14 @@ mod tests {
     fn slice(namespace: &Arc<Namespace>) -> LeftOut {
         namespace.set_room("q", true);
         let rooms = ["q", "r", "q", "r", "r"];
-        let events = (1..).zip(rooms).map(|(seq, room)| to(namespace, room, seq)).collect();
         let mut left_out = LeftOut::default();
-        assert_eq!(left_out.leave_out(events).len(), 2);
+        let mut place = 0;
+        for (seq, room) in (1..).zip(rooms) {
+            place += usize::from(
+                left_out.leave_out(Event::Stream(broadcast(namespace, room, seq)), place).is_some(),
+            );
+        }
+        assert_eq!((place, left_out.len()), (2, 3));
         left_out
     }
 

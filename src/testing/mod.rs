@@ -17,9 +17,12 @@ pub(crate) use connection::{NO_COMMANDS, NOW_MS, ScriptedConnection};
 pub(crate) use node::TestNode;
 pub(crate) use redis::ScriptedRedis;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::wire::EntryId;
+use crate::engine::event::{Broadcast, StreamEvent};
+use crate::engine::namespaces::Namespace;
+use crate::engine::wire::{BroadcastHead, EntryId, Packet};
 
 /// How long a test waits for anything, by the paused clock.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -35,4 +38,17 @@ pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
 /// `ms-0`.
 pub(crate) fn id(ms: u64) -> EntryId {
     EntryId { ms, seq: 0 }
+}
+
+/// A broadcast to a room, with the ID `1-<seq>`.
+pub(crate) fn broadcast(namespace: &Arc<Namespace>, room: &str, seq: u64) -> StreamEvent {
+    let json = format!(
+        r#"{{"opts":{{"rooms":["{room}"],"except":[]}},"packet":{{"type":2,"data":["e"]}}}}"#
+    );
+    StreamEvent::Broadcast(Broadcast {
+        namespace: namespace.clone(),
+        id: EntryId { ms: 1, seq },
+        head: BroadcastHead::from_json(&json).unwrap(),
+        packet: Packet { text: String::new(), attachments: vec![] },
+    })
 }
