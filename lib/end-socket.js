@@ -24,10 +24,30 @@ function endSocket(socket) {
   // A client that still listens here, such as a second tab with the same session, learns that it is
   // disconnected, and does not fight for the session.
   socket.packet({ type: DISCONNECT });
+  endCompletely(socket, () => socket._onclose("transport close"));
+}
+
+/**
+ * Lets a socket end completely, and its end throw nothing, whoever ends it.
+ *
+ * @param {any} socket
+ */
+function guardEnd(socket) {
+  const { _onclose } = socket;
+  socket._onclose = (/** @type {any[]} */ ...args) =>
+    endCompletely(socket, () => _onclose.apply(socket, args));
+}
+
+/**
+ * socket.io stops at an error. Then it goes on at the next call: each comes further by one room.
+ *
+ * @param {any} socket
+ * @param {() => void} close
+ */
+function endCompletely(socket, close) {
   const { id, nsp, rooms } = socket;
-  // socket.io stops at an error. Then it goes on at the next call: each comes further by one room.
   for (let left = 2 + rooms.size; left > 0 && nsp.sockets.get(id) === socket; left--) {
-    guarded(() => socket._onclose("transport close"));
+    guarded(close);
     socket.removeAllListeners("disconnecting");
   }
 }
@@ -41,4 +61,4 @@ function endConnection(connection) {
   guarded(() => connection.close());
 }
 
-module.exports = { endConnection, endSocket };
+module.exports = { endConnection, endSocket, guardEnd };

@@ -3,6 +3,7 @@
 // closes no adapter, and before 4.8 it waits for none. Since then it waits for those of the namespaces
 // that there are when it is called. Until they have closed, clients can connect to further namespaces.
 
+const { guardEnd } = require("./end-socket");
 const { CLOSED } = require("./engine-error");
 const { stopTurningAway } = require("./turn-away");
 const { warn } = require("./warnings");
@@ -18,6 +19,21 @@ const ended = new WeakSet();
 async function closeAdapters(server, isOurs) {
   const adapters = [...server._nsps.values()].map((nsp) => nsp.adapter);
   await Promise.all(adapters.filter(isOurs).map((adapter) => adapter.close()));
+}
+
+/**
+ * Socket.IO ends the sockets of a namespace one after the other, and its adapter after them. If a handler
+ * of the user's threw, it would end the adapter at once: the sessions of the others would be lost.
+ *
+ * @param {any} server
+ * @param {(adapter: any) => boolean} isOurs
+ */
+function guardSockets(server, isOurs) {
+  for (const { adapter, sockets } of server._nsps.values()) {
+    if (isOurs(adapter)) {
+      sockets.forEach(guardEnd);
+    }
+  }
 }
 
 /**
@@ -40,6 +56,7 @@ function closeWithServer(server, isOurs) {
       // Without an HTTP server, Socket.IO calls this before it returns.
       queueMicrotask(() => (closing ? closing.then(() => fn?.(error)) : fn?.(error)));
     };
+    guardSockets(server, isOurs);
     const closed = close.call(server, fn && onClosed);
     // It has ended the clients, whose sessions the adapters save before they close.
     const adapters = closeAdapters(server, isOurs);

@@ -295,3 +295,49 @@ for (const { when, comesFirst, skip } of RETURNS) {
     },
   );
 }
+
+for (const [event, liveSessions] of /** @type {const} */ ([
+  ["disconnecting", true],
+  ["disconnecting", false],
+  ["disconnect", true],
+  ["disconnect", false],
+])) {
+  const when = liveSessions ? "" : " without live sessions";
+  // Breaks when Socket.IO stops at the error: then the others are disconnected after the adapter has closed.
+  test(`a handler of "${event}" that throws while a server closes keeps no session${when} from being saved`, async (t) => {
+    const cluster = await startCluster(context, {
+      nodes: 2,
+      clientsPerNode: 0,
+      namespaces: ["/", "/other"],
+      adapterOptions: { liveSessions },
+      serverOptions: { connectionStateRecovery: {} },
+    });
+    t.after(() => cluster.close());
+    const clients = [];
+    for (const nsp of ["/", "/", "/", "/other", "/other"]) {
+      clients.push(await clientWithOffset(cluster, 0, nsp));
+    }
+    /** @type {any[]} */
+    const called = [];
+    for (const client of clients) {
+      cluster.serverSocket(client).once(event, (reason) => {
+        called.push([client.id, reason]);
+        throw new Error("a bug in a handler");
+      });
+    }
+    const left = clients.map(({ socket }) => once(socket, "disconnect"));
+    await within(cluster.io(0).close(), "the server to close");
+    await Promise.all(left);
+    for (const client of clients) {
+      const { id, nsp } = client;
+      cluster.io(1).of(nsp).emit("missed");
+      await cluster.reconnect(client, 1);
+      assert.deepEqual([client.socket.recovered, client.id], [true, id]);
+      await client.receives("missed");
+    }
+    // Before 4.7.5, Socket.IO has another reason for all namespaces but the main one.
+    const inMain = clients.slice(0, 3).map(({ id }) => [id, "server shutting down"]);
+    assert.deepEqual(called.slice(0, 3), inMain);
+    assert.equal(called.length, clients.length);
+  });
+}
