@@ -201,14 +201,18 @@ class RedisCluster {
   async moveSlot(slot, from, to, between) {
     await this.ask(to, `CLUSTER SETSLOT ${slot} IMPORTING ${from.id}`, /\+OK/);
     await this.ask(from, `CLUSTER SETSLOT ${slot} MIGRATING ${to.id}`, /\+OK/);
-    const keys = await this.keysIn(from, slot);
-    if (keys.length > 0) {
-      const migrate = `MIGRATE ${to.host} ${to.port} "" 0 ${MIGRATE_LIMIT} KEYS ${keys.join(" ")}`;
-      await this.ask(from, migrate, /\+OK/);
-    }
+    await this.migrate(from, to, await this.keysIn(from, slot));
     await between();
     for (const node of [to, from, ...this.nodes.slice(0, MASTERS)]) {
       await this.ask(node, `CLUSTER SETSLOT ${slot} NODE ${to.id}`, /\+OK/);
+    }
+  }
+
+  /** @param {ClusterNode} from @param {ClusterNode} to @param {string[]} keys */
+  async migrate(from, to, keys) {
+    if (keys.length > 0) {
+      const migrate = `MIGRATE ${to.host} ${to.port} "" 0 ${MIGRATE_LIMIT} KEYS ${keys.join(" ")}`;
+      await this.ask(from, migrate, /\+OK/);
     }
   }
 

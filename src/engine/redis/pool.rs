@@ -154,8 +154,9 @@ pub(crate) struct RoutedCommands {
 }
 
 impl RoutedCommands {
-    /// Sends commands in one go; see [`Commands::send_each`]. Sends them again only if the server
-    /// has answered that another one serves the key.
+    /// Sends commands in one go; see [`Commands::send_each`]. A command is sent again only if the
+    /// server has answered that another one serves its key. The others keep their answers: while a
+    /// slot is on its way, some of its keys may be at one server and some at the other.
     pub(crate) async fn send_each(
         &mut self,
         limit: Duration,
@@ -165,25 +166,34 @@ impl RoutedCommands {
     ) -> Result<Vec<Value>> {
         let connector = &self.pool.connector;
         let mut target = connector.target_of(&self.key).await?;
+        let mut answers = vec![None; commands.len()];
         for _ in 0..REDIRECTIONS {
-            let result = match self.pool.at(&target).await {
-                Ok(mut connection) => connection.send_each(limit, name, key, commands).await,
-                Err(error) => Err(error),
+            let errors = match self.pool.at(&target).await {
+                Ok(mut connection) => {
+                    let is_open = |(command, answer): (&Cmd, &Option<Value>)| {
+                        answer.is_none().then(|| command.clone())
+                    };
+                    let open = commands.iter().zip(&answers).filter_map(is_open);
+                    let sent = connection.send_many(limit, name, key, open).await;
+                    sent.map_or_else(|error| vec![error], |sent| note(&mut answers, sent))
+                }
+                Err(error) => vec![error],
             };
-            let error = match result {
-                Ok(answers) => return Ok(answers),
-                Err(error) => error,
-            };
-            if !error.connection_survives() {
-                // What the connector knows of the slots is wrong, or soon will be.
-                connector.forget();
-            }
-            match connector.redirection(&error) {
-                Some(elsewhere) => target = elsewhere,
-                None => {
+            let mut elsewhere = None;
+            for error in errors {
+                if !error.connection_survives() {
+                    // What the connector knows of the slots is wrong, or soon will be.
+                    connector.forget();
+                }
+                elsewhere = connector.redirection(&error);
+                if elsewhere.is_none() {
                     self.pool.failed(&target, &error).await;
                     return Err(error);
                 }
+            }
+            match elsewhere {
+                Some(elsewhere) => target = elsewhere,
+                None => return Ok(answers.into_iter().flatten().collect()),
             }
         }
         Err(Error::Unavailable {
@@ -192,6 +202,18 @@ impl RoutedCommands {
             outage: Outage::Passing,
         })
     }
+}
+
+/// Notes the answers to the commands that had none. Returns the errors among them.
+fn note(answers: &mut [Option<Value>], sent: Vec<Result<Value>>) -> Vec<Error> {
+    let mut errors = Vec::new();
+    for (answer, sent) in answers.iter_mut().filter(|answer| answer.is_none()).zip(sent) {
+        match sent {
+            Ok(value) => *answer = Some(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    errors
 }
 
 impl SendCommand for RoutedCommands {

@@ -130,6 +130,52 @@ async fn a_key_on_its_way_is_asked_for_with_asking() {
     moving.await.unwrap().unwrap();
 }
 
+/// GET of several keys of one slot, in one go.
+fn get_each(pool: &Arc<Pool>, keys: &[&str]) -> JoinHandle<Result<Vec<Value>>> {
+    let get = |key: &&str| {
+        let mut command = redis::cmd("GET");
+        command.arg(*key);
+        command
+    };
+    let (mut routed, commands) = (pool.routed(keys[0]), keys.iter().map(get).collect::<Vec<_>>());
+    tokio::spawn(async move { routed.send_each(ANSWER_LIMIT, "GET", "key", &commands).await })
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_commands_only_those_follow_whose_keys_are_elsewhere() {
+    for (words, asks) in [("ASK 7629 b:2", true), ("MOVED 7629 b:2", false)] {
+        let (mut redis, pool) = pool(CLUSTER);
+        let gets = get_each(&pool, &["k", "{k}1", "{k}2", "{k}3"]);
+        let mut seed = redis.accept_at("a:1").await;
+        let mut connection = seed.while_answering(redis.accept_at("a:1")).await;
+        connection.expect("GET k").await.reply(reply::int(1)).await;
+        connection.expect("GET {k}1").await.refuse(words).await;
+        connection.expect("GET {k}2").await.reply(reply::int(3)).await;
+        connection.expect("GET {k}3").await.refuse(words).await;
+        let mut elsewhere = redis.accept_at("b:2").await;
+        for (key, answer) in [("{k}1", 2), ("{k}3", 4)] {
+            if asks {
+                elsewhere.expect("ASKING").await.reply(reply::ok()).await;
+            }
+            let command = elsewhere.expect(&format!("GET {key}")).await;
+            command.reply(reply::int(answer)).await;
+        }
+        assert_eq!(gets.await.unwrap().unwrap(), [1, 2, 3, 4].map(Value::Int));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_the_server_counts_for_commands_that_could_follow() {
+    let (mut redis, pool) = pool(CLUSTER);
+    let gets = get_each(&pool, &["k", "{k}1"]);
+    let mut seed = redis.accept_at("a:1").await;
+    let mut connection = seed.while_answering(redis.accept_at("a:1")).await;
+    connection.expect("GET k").await.refuse("ASK 7629 b:2").await;
+    connection.expect("GET {k}1").await.refuse("MASTERDOWN Link is down").await;
+    assert!(matches!(gets.await.unwrap(), Err(Error::Unavailable { .. })));
+    connection.closed().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn redirections_that_go_round_end() {
     let (mut redis, pool) = pool(CLUSTER);
