@@ -75,6 +75,7 @@ impl Writer {
         if let Error::Refused { refusal: Refusal::WrongType, .. } = error {
             self.report_once(Loss::WrongType);
         } else if !error.connection_survives() {
+            self.note_other_outage(&error);
             self.route.heed(&error);
             self.drop_connection();
         }

@@ -78,7 +78,8 @@ pub(crate) struct Writer {
     /// Set if a connection was refused. Until this time the writer does not connect, and publishes
     /// fail at once with this error.
     refused_until: Option<(Instant, Error)>,
-    /// Since when each server that the address leads to has been read-only.
+    /// Since when each server that the address leads to has been read-only, without another outage
+    /// between.
     read_only_since: Option<Instant>,
     /// Set if Redis has refused EXEC, or MULTI while the slot moved. Until this time batches go
     /// without both.
@@ -260,6 +261,7 @@ impl Writer {
     /// for good.
     fn give_up(&mut self, delivery: &mut Delivery, error: &Error) -> bool {
         let is_exec = matches!(error, Error::Refused { command: "EXEC", .. });
+        self.note_other_outage(error);
         if !self.route.heed(error) {
             self.warnings.warn(if is_exec { EXECUTING } else { TASK }, error);
         }
@@ -282,6 +284,14 @@ impl Writer {
             self.refused(&delivery.batch, error, delivery.doubt.take());
         }
         failed.is_some()
+    }
+
+    /// Notes an error. If it is not that of a read-only server, a server that is read-only afterwards
+    /// may be one that is about to become the master.
+    fn note_other_outage(&mut self, error: &Error) {
+        if !error.is_read_only() {
+            self.read_only_since = None;
+        }
     }
 
     /// If the server, and those that took its place, have been read-only for so long that it is no

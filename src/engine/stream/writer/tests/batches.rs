@@ -267,6 +267,47 @@ async fn a_server_that_stays_read_only_fails_what_is_published() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_is_read_only_after_another_outage_may_be_about_to_take_over() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1]);
+    let read_only = "READONLY You can't write";
+    redis.accept().await.expect_batch(1).await.refuse(read_only).await;
+    let start = Instant::now();
+    while start.elapsed() <= READ_ONLY_LIMIT {
+        redis.refuse().await;
+    }
+    redis.accept().await.expect_batch(1).await.refuse(read_only).await;
+    let mut connection = redis.accept().await;
+    connection.expect_batch(1).await.execute(&["6-0"]).await;
+    connection.while_answering(node.stream.queue.ended(1)).await;
+    assert_eq!((node.stats.published.get(), node.stats.failed.get()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_outage_counts_also_while_nothing_is_published() {
+    let (mut redis, node) = node_at_the_end();
+    publish(&node, [1]);
+    let read_only = "READONLY You can't write";
+    let refused = async {
+        loop {
+            redis.accept().await.expect_batch(1).await.refuse(read_only).await;
+        }
+    };
+    tokio::select! {
+        () = refused => {}
+        () = node.stream.queue.ended(1) => {}
+    }
+    assert_eq!(node.stats.failed.get(), 1);
+    redis.refuse().await;
+    publish(&node, [2]);
+    redis.accept().await.expect_batch(1).await.refuse(read_only).await;
+    let mut connection = redis.accept().await;
+    connection.expect_batch(1).await.execute(&["6-0"]).await;
+    connection.while_answering(node.stream.queue.ended(2)).await;
+    assert_eq!((node.stats.published.get(), node.stats.failed.get()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_of_another_type_fails_what_is_published() {
     let (mut redis, node) = node_at_the_end();
     publish(&node, [1]);
