@@ -1,4 +1,4 @@
-import type { ClusterAdapter, ClusterAdapterOptions } from "socket.io-adapter";
+import type { ClusterAdapter, ClusterAdapterOptions, ClusterMessage } from "socket.io-adapter";
 
 /** The options of `@socket.io/redis-streams-adapter`, with its names and defaults, and further ones. */
 export interface RedisStreamsAdapterOptions {
@@ -513,7 +513,7 @@ export interface SocketIORedisError extends Error {
 }
 
 /** The adapter of one namespace, `io.of(name).adapter`. */
-export interface RedisStreamsAdapter extends ClusterAdapter {
+declare abstract class RedisStreamsAdapter extends ClusterAdapter {
   /**
    * `loss`: entries of the namespace's stream were lost, as far as this node can tell. The other
    * events are those of every Socket.IO adapter.
@@ -568,7 +568,16 @@ export interface RedisStreamsAdapter extends ClusterAdapter {
   socketIds(opts?: SocketSelection): Promise<Set<string>>;
   /** Resolves once everything published is written, or after 5 s without Redis. Never rejects. */
   close(): Promise<void>;
+  /**
+   * Writes a message for the other nodes, as upstream's adapter does. Public for code that was written
+   * for upstream: `emit()` and the methods for rooms do not call it.
+   *
+   * @returns the ID of its entry, or an empty text if the message travels over PUB/SUB
+   */
+  doPublish(message: ClusterMessage): Promise<any>;
 }
+// Only the type: it is `createAdapter` that makes adapters.
+export type { RedisStreamsAdapter };
 
 /** Which sockets of a namespace: those in any of `rooms` (all if there is none), and in none of `except`. */
 export interface SocketSelection {
@@ -620,20 +629,38 @@ export type RedisClient =
   | URL
   | ConnectionOptions;
 
+/** The names of an object's methods. */
+type MethodsOf<Type> = {
+  [Name in keyof Type]: Type[Name] extends (...args: any[]) => any ? Name : never;
+}[keyof Type];
+
+/**
+ * A client in a type that does not tell which one it is, as code for upstream may pass it: `unknown`, or
+ * an interface with some of its methods.
+ */
+type LooseClient<Type> = unknown extends Type
+  ? Type
+  : Type extends object
+    ? MethodsOf<Type> extends never
+      ? never
+      : Type
+    : never;
+
 /**
  * Makes the option `adapter` of a Socket.IO server.
  *
  * @param redisClient a client of `redis` (node-redis 4, 5, 6), `ioredis` (5, 6) or `iovalkey`,
  * connected or not; or a URL; or settings. The adapter takes the settings from a client and opens
- * its own connections.
+ * its own connections. The type may tell less than that, or allow `null` and `undefined`; with such a
+ * value, `createAdapter` throws.
  * @param opts options
  * @example
  * const io = new Server(3000, { adapter: createAdapter("redis://localhost:6379") });
  * @throws TypeError with `code` `ERR_SIO_REDIS_CLIENT` (not a client), `ERR_SIO_REDIS_SETTING` (an
  * unsupported setting) or `ERR_SIO_REDIS_OPTION`; RangeError with `ERR_SIO_REDIS_OPTION`
  */
-export declare function createAdapter(
-  redisClient: RedisClient,
+export declare function createAdapter<Type = never>(
+  redisClient: RedisClient | LooseClient<Type> | null | undefined,
   opts?: RedisStreamsAdapterOptions & ClusterAdapterOptions,
 ): (nsp: any) => RedisStreamsAdapter;
 

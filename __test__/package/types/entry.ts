@@ -43,13 +43,15 @@ new Server().adapter(createAdapter("redis://localhost"));
 // @ts-expect-error
 createAdapter(42);
 // @ts-expect-error
-createAdapter(null);
+createAdapter({ hosst: "localhost" });
 // @ts-expect-error: as for @socket.io/redis-adapter
 createAdapter(createClient(), createClient());
 // @ts-expect-error
 createAdapter(() => {});
 // @ts-expect-error
 new Emitter(42);
+// @ts-expect-error
+new Emitter(null);
 
 // Settings.
 const tls: TlsSettings = { ca: ["pem"], key: Buffer.from("pem"), rejectUnauthorized: false };

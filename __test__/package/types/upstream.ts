@@ -46,4 +46,34 @@ io.adapter(makeAdapter(new Redis()));
 const made: ReturnType<typeof createAdapter> = makeAdapter(new Redis());
 const counted: Promise<number> = made(io.of("/")).serverCount();
 
-export { counted, start };
+// Clients in types that tell less: upstream's parameter is `any`.
+interface Store {
+  get(key: string): Promise<string | null>;
+  duplicate(): Store;
+}
+declare const unknown: unknown;
+declare const anything: any;
+declare const maybe: Redis | undefined;
+declare const orNull: ReturnType<typeof createClient> | null;
+declare const store: Store | undefined;
+declare const either: Redis | Cluster | ReturnType<typeof createCluster>;
+for (const adapter of [
+  createAdapter(unknown),
+  createAdapter(anything),
+  createAdapter(maybe),
+  createAdapter(orNull),
+  createAdapter(store),
+  createAdapter(either),
+]) {
+  io.adapter(adapter);
+}
+
+// Code that publishes through the adapter.
+const published: Promise<string> = made(io.of("/")).doPublish({
+  uid: "0123456789abcdef",
+  nsp: "/",
+  type: 4,
+  data: { opts: { rooms: [], except: [], flags: {} }, rooms: ["room"] },
+});
+
+export { counted, published, start };
