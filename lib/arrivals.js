@@ -8,6 +8,7 @@ const { writeTogether } = require("./held-writes");
 const { noteSent } = require("./last-sent");
 const { offsetOf } = require("./missed");
 const { clearTimeout, setTimeout } = require("./timers");
+const { warnOfHandler } = require("./warnings");
 
 /** How long the middlewares may take with a recovered socket before its packets are dropped, ms. */
 const ARRIVAL_TIMEOUT = 45_000;
@@ -130,14 +131,7 @@ class Arrivals {
    * @param {Arriving} arriving
    */
   sendAhead(socket, { packets, session, offset: received }) {
-    let sent;
-    for (let i = packets.length - 1; i >= 0 && sent === undefined; i--) {
-      sent = offsetOf(packets[i]);
-    }
-    const offset = sent ?? session.ahead;
-    if (offset !== undefined) {
-      this.#sentAhead.set(socket, offset);
-    }
+    this.#noteAhead(socket, packets, session);
     const last = packets.at(-1);
     if (last || received !== undefined) {
       noteSent(socket, last ? offsetOf(last) : received);
@@ -145,12 +139,27 @@ class Arrivals {
     if (last) {
       writeTogether(socket.conn);
     }
-    for (const outgoing of packets) {
-      if ("encoded" in outgoing) {
-        sendTo(socket, outgoing.encoded);
-      } else {
-        sendDecodedTo(socket, outgoing.packet);
-      }
+    const sent = packets.filter((outgoing) => send(socket, outgoing));
+    if (sent.length < packets.length) {
+      this.#noteAhead(socket, sent, session);
+    }
+  }
+
+  /**
+   * @param {any} socket
+   * @param {Outgoing[]} packets what it is sent before its CONNECT
+   * @param {any} session
+   */
+  #noteAhead(socket, packets, { ahead }) {
+    let offset;
+    for (let i = packets.length - 1; i >= 0 && offset === undefined; i--) {
+      offset = offsetOf(packets[i]);
+    }
+    offset ??= ahead;
+    if (offset === undefined) {
+      this.#sentAhead.delete(socket);
+    } else {
+      this.#sentAhead.set(socket, offset);
     }
   }
 
@@ -227,6 +236,25 @@ class Arrivals {
       this.#inRoom.get(room)?.forEach((sid) => found.add(sid));
     }
     return found;
+  }
+}
+
+/**
+ * @param {any} socket
+ * @param {Outgoing} outgoing
+ * @returns {boolean} false if it cannot be sent, as if a parser of the user's refuses it
+ */
+function send(socket, outgoing) {
+  try {
+    if ("encoded" in outgoing) {
+      sendTo(socket, outgoing.encoded);
+    } else {
+      sendDecodedTo(socket, outgoing.packet);
+    }
+    return true;
+  } catch (error) {
+    warnOfHandler("a packet could not be sent to a recovered client", error);
+    return false;
   }
 }
 

@@ -6,6 +6,7 @@ const { ClusterAdapter } = require("socket.io-adapter");
 
 const { canFanOut, encode, fanOut, isStockBroadcast } = require("./fan-out");
 const { noteSent } = require("./last-sent");
+const { isForAbsent } = require("./missed");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
 const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
@@ -63,7 +64,7 @@ class LocalDelivery {
    */
   sendDecoded(packet, opts, offset, tick) {
     this.#broadcast(packet, opts, offset, tick);
-    if (this.#recovery?.isExpecting && !opts.flags?.volatile) {
+    if (this.#recovery?.isExpecting && !opts.flags?.volatile && isForAbsent(packet)) {
       this.#recovery.keep({ packet }, opts);
     }
   }

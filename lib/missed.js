@@ -33,6 +33,16 @@ function offsetOf(outgoing) {
 }
 
 /**
+ * Whether a client that was away gets a packet: an event that expects no answer, as with the other
+ * adapters.
+ *
+ * @param {any} packet
+ */
+function isForAbsent({ type, data, id }) {
+  return type === EVENT && Array.isArray(data) && id === undefined;
+}
+
+/**
  * @param {Missed} broadcast
  * @param {Map<any, string>} since by room of the client, the last entry before it joined
  * @param {string} nsp
@@ -69,8 +79,7 @@ function isMissed({ packet, opts, requestId }, id, since) {
     return joined !== undefined && isAfter(id, joined);
   };
   return (
-    packet.type === EVENT &&
-    packet.id === undefined &&
+    isForAbsent(packet) &&
     requestId === undefined &&
     opts.flags?.volatile === undefined &&
     (opts.rooms.length === 0 || opts.rooms.some(wasIn)) &&
@@ -78,4 +87,4 @@ function isMissed({ packet, opts, requestId }, id, since) {
   );
 }
 
-module.exports = { offsetOf, toOutgoing };
+module.exports = { isForAbsent, offsetOf, toOutgoing };
