@@ -1,12 +1,12 @@
 "use strict";
-// Connection state recovery in one namespace. It saves and restores sessions, and keeps the entry at
-// which each socket joined its rooms.
+// Connection state recovery in one namespace: saves and restores sessions.
 
 const { Arrivals } = require("./arrivals");
 const { decodeMsgpack, encodeAsIs, encodeMsgpack, joinMaps } = require("./codec");
 const { endSocket } = require("./end-socket");
 const { START, isAfter, later } = require("./entry-ids");
 const { HandOver } = require("./hand-over");
+const { Joins, unnoticedFor } = require("./joins");
 const { LiveSessions } = require("./live-sessions");
 const { toOutgoing } = require("./missed");
 const { Positions } = require("./positions");
@@ -50,8 +50,7 @@ class Recovery {
   #lifetime;
   /** The last entry that was handled here. A socket that joins a room now is a member from here on. */
   position = START;
-  /** @type {Map<string, Map<any, string>>} by socket and room, the last entry before the join */
-  #joined = new Map();
+  #joins;
   /** Recovered sockets that are not connected yet. */
   #arrivals;
   /** Sockets that must not save their session any more. @type {WeakSet<object>} */
@@ -77,6 +76,7 @@ class Recovery {
     this.#engine = engine;
     const { maxDisconnectionDuration } = nsp.server.opts.connectionStateRecovery;
     this.#lifetime = sessionLifetime(maxDisconnectionDuration);
+    this.#joins = new Joins(() => unnoticedFor(nsp.server));
     this.#live = new LiveSessions(
       liveSessions && this.#lifetime > 0,
       (states) => this.#write(states),
@@ -112,14 +112,10 @@ class Recovery {
     if (arriving) {
       arriving.isTaken = true;
     }
-    const joined = this.#joined.get(sid) ?? new Map();
-    this.#joined.set(sid, joined);
     for (const room of rooms) {
-      if (!joined.has(room)) {
-        joined.set(room, arriving?.since.get(room) ?? later(this.position, created.get(room)));
-        if (arriving) {
-          this.#arrivals.join(arriving, room);
-        }
+      const since = arriving?.since.get(room) ?? later(this.position, created.get(room));
+      if (this.#joins.join(sid, room, since) && arriving) {
+        this.#arrivals.join(arriving, room);
       }
     }
     const socket = this.#nsp.sockets.get(sid);
@@ -143,7 +139,7 @@ class Recovery {
    * @param {any} room
    */
   leave(sid, room) {
-    this.#joined.get(sid)?.delete(room);
+    this.#joins.leave(sid, room);
     this.#live.change(sid);
     this.#arrivals.leave(sid, room);
   }
@@ -156,7 +152,7 @@ class Recovery {
       this.#arrivals.remove(arriving);
       this.#keepSession(arriving.session);
     }
-    this.#joined.delete(sid);
+    this.#joins.remove(sid);
     const live = this.#live.remove(sid);
     if (live && !live.isNew) {
       // Not for a reason for which socket.io keeps sessions. A new session has no record yet.
@@ -192,7 +188,7 @@ class Recovery {
    * @param {Positions} positions
    */
   #positionsOf(session, socket, positions) {
-    const joined = this.#joined.get(session.sid);
+    const joined = this.#joins.of(session.sid);
     const sentAhead = socket && this.#arrivals.sentAhead(socket);
     return positions.of(session, socket, joined, sentAhead);
   }
