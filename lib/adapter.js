@@ -16,7 +16,7 @@ const { emitToAll } = require("./listeners");
 const { LocalDelivery } = require("./local-delivery");
 const { Publisher } = require("./publisher");
 const { Recovery } = require("./recovery");
-const { Requests, isRequest } = require("./requests");
+const { Requests } = require("./requests");
 const { encodeResponse } = require("./responses");
 const { closeRestWithServer, closeWithServer, warnIfAttachedAgain } = require("./server-close");
 const { takeOver } = require("./take-over");
@@ -42,6 +42,8 @@ class RedisStreamsAdapter extends ClusterAdapter {
   #options;
   /** @type {import("./namespace").Namespace} */
   #namespace;
+  /** @type {import("./engine").NamespaceListener} */
+  #listener;
   /** @type {Promise<void> | undefined} */
   #closing;
   #requests;
@@ -67,7 +69,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
       this.#recovery = new Recovery(this, engine, options);
     }
     this.#local = new LocalDelivery(this, engine.writes, this.#recovery);
-    this.#namespace = engine.open(nsp.name, this.#recovery !== undefined, canEncode(nsp), {
+    this.#listener = {
       onEntry: (event) => this.#onEntry(event),
       onBroadcast: (event) => this.#onBroadcast(event),
       onPayload: (payload) => this.#onPayload(payload),
@@ -76,10 +78,12 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onReconnected: () => this.#recovery?.refresh(),
       onSessionTaken: (pid) => this.#recovery?.onTaken(pid),
       onSessionExpired: (session) => emitToAll(this, "sessionExpired", session),
-    });
+    };
+    const hasRecovery = this.#recovery !== undefined;
+    this.#namespace = engine.open(nsp.name, hasRecovery, canEncode(nsp), this.#listener);
     const context = {
       nsp: nsp.name,
-      wantsOffsets: this.#recovery !== undefined,
+      wantsOffsets: hasRecovery,
       onReached: (/** @type {string | undefined} */ offset) => this.#reach(offset),
       hasRecipients: (/** @type {Targets} */ opts) => hasRecipients(this, opts),
     };
@@ -212,7 +216,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @returns {Promise<any>} the entry's ID; empty if the message travels over PUB/SUB
    */
   doPublish(message) {
-    if (this.#options.requestsVia === "pubsub" && isRequest(message)) {
+    if (this.#requests.isSent(message)) {
       return this.#requests.send(encodeMsgpack(message), message.data.requestId !== undefined);
     }
     return this.#publisher.publish(message.type, this.#publisher.encode(message));
@@ -305,14 +309,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
 
   // Requests
 
-  /**
-   * The last change of rooms that this node has published and not yet applied. A request must not
-   * overtake it, neither on other nodes nor here.
-   *
-   * @returns {Promise<void> | undefined} undefined if there is none
-   */
-  get ownChange() {
-    return this.#publisher.ownChange;
+  /** A request must not overtake what it has published and not yet applied, on other nodes nor here. */
+  get publisher() {
+    return this.#publisher;
   }
 
   /** @returns {Promise<number>} never rejects */
@@ -474,18 +473,23 @@ class RedisStreamsAdapter extends ClusterAdapter {
     return this.#engine.stats(this.nsp.name);
   }
 
+  /** Opens the namespace again for requests after `close()`. @returns {() => void} closes it again */
+  reopen() {
+    return this.#engine.reopen(this.nsp.name, this.#listener);
+  }
+
   /**
-   * Resolves once everything that was published is written, or after a few seconds without Redis.
+   * Resolves once the requests of this node are answered and everything that was published is written,
+   * or after a few seconds without Redis.
    *
    * @returns {Promise<void>} never rejects
    */
   close() {
     if (this.#closing === undefined) {
       closeRestWithServer(this, isOurs);
-      this.#requests.close();
-      const restored = this.#recovery?.close();
+      const over = [this.#requests.close(), this.#recovery?.close()];
       const end = () => this.#engine.close(this.nsp.name, this.#namespace.handle);
-      this.#closing = restored ? restored.then(end) : end();
+      this.#closing = Promise.all(over).then(end);
     }
     return this.#closing;
   }

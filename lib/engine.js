@@ -2,17 +2,20 @@
 // The JS side of the Rust engine. It hands on the engine's events, keeps the callback of each
 // publish and call, and keeps the process alive while one of them is open.
 
+const { Calls } = require("./calls");
 const { ClientBuffers } = require("./client-buffers");
 const { decodeMsgpack } = require("./codec");
 const { CredentialRequests } = require("./credential-requests");
 const debug = require("./debug");
 const diagnostics = require("./diagnostics");
-const { EngineError, closedError, isRefusal } = require("./engine-error");
+const { CLOSED, EngineError, closedError, isRefusal } = require("./engine-error");
 const { EngineSessions } = require("./engine-sessions");
 const { BY_JS } = require("./events");
 const { Gathered } = require("./gathered");
+const { LateMessages } = require("./late-messages");
 const { Namespace } = require("./namespace");
 const { NativeEngine } = require("./native");
+const { OpenNamespaces } = require("./open-namespaces");
 const { Outage } = require("./outage");
 const { retentionOf } = require("./retention");
 const { Slices } = require("./slices");
@@ -65,16 +68,15 @@ class Engine {
   #server;
   /** Counters of what only JS sees; `stats` adds them to the engine's. */
   #counts = { malformed: 0, slowClients: 0 };
-  /** @type {Map<number, { nsp: string, listener: NamespaceListener }>} */
-  #namespaces = new Map();
-  /** The handles of the open namespaces, by name. @type {Map<string, number>} */
-  #handles = new Map();
+  #namespaces = new OpenNamespaces((nsp) => this.#native.streamIndex(nsp));
   /** @type {Tickets<Published>} */
   #publishes = new Tickets();
   #gathered = new Gathered((ticket, published) => this.#wait(ticket, published));
-  /** @type {Map<number, { resolve: (event: any) => void, reject: (e: Error) => void }>} */
-  #calls = new Map();
-  #nextCall = 0;
+  #calls = new Calls();
+  /** Undefined for an emitter. @type {LateMessages | undefined} */
+  #late;
+  /** The requests of all namespaces that wait for answers, by their IDs. @type {Map<string, any>} */
+  openRequests = new Map();
   #queueIsFull = false;
   #outage = new Outage();
   /** Sessions of connection state recovery. */
@@ -86,8 +88,8 @@ class Engine {
   #keepAlive = setInterval(() => {}, 2 ** 30).unref();
   /** True when the native engine has ended. It then answers no more, and its counters stay. */
   #ended = false;
-  /** True from the moment at which the last namespace, or an emitter, was closed. */
-  closed = false;
+  /** Set when the last namespace, or an emitter, is closed. @type {Promise<unknown> | undefined} */
+  #ending;
 
   /**
    * @param {ConnectionSettings} settings
@@ -107,6 +109,10 @@ class Engine {
     this.#slices = new Slices(this.#native, this.#handlers(), () => this.#mayExit());
     this.sessions = new EngineSessions(this.#native, (kind, ask) => this.#call(kind, ask));
     this.#credentials = new CredentialRequests(this.#native, settings);
+    if (role === "node") {
+      const start = () => new Engine(settings, options, { role: "emitter", given });
+      this.#late = new LateMessages(start, options.publishQueueBytes);
+    }
     if (options.clientBufferBytes > 0) {
       this.clientBuffers = new ClientBuffers(options.clientBufferBytes, (slow) => {
         this.#counts.slowClients++;
@@ -117,6 +123,11 @@ class Engine {
 
   get ended() {
     return this.#ended;
+  }
+
+  /** True from the moment at which the last namespace, or an emitter, was closed. */
+  get closed() {
+    return this.#ending !== undefined;
   }
 
   /** What the slices of events write to clients. */
@@ -142,12 +153,24 @@ class Engine {
    * @returns {Namespace}
    */
   open(nsp, recovery, encode, listener) {
-    const namespace = new Namespace(this.#native.open(nsp, recovery, encode));
-    // The server got another adapter for this namespace. The previous adapter gets no more events.
-    this.#namespaces.delete(this.#handles.get(nsp) ?? -1);
-    this.#handles.set(nsp, namespace.handle);
-    this.#namespaces.set(namespace.handle, { nsp, listener });
+    const namespace = new Namespace(this.#native.open(nsp, recovery, encode), nsp);
+    this.#namespaces.add(namespace.handle, { nsp, listener });
     return namespace;
+  }
+
+  /**
+   * Opens a namespace for requests, unless another adapter has it open: the answers come to that one.
+   *
+   * @param {string} nsp
+   * @param {NamespaceListener} listener
+   * @returns {() => void} closes it
+   */
+  reopen(nsp, listener) {
+    if (this.#namespaces.has(nsp)) {
+      return () => {};
+    }
+    const { handle } = this.open(nsp, false, false, listener);
+    return () => this.close(nsp, handle);
   }
 
   /**
@@ -166,7 +189,7 @@ class Engine {
    * @param {string} nsp
    */
   openToWrite(nsp) {
-    return new Namespace(this.#native.open(nsp, false, false));
+    return new Namespace(this.#native.open(nsp, false, false), nsp);
   }
 
   /**
@@ -179,9 +202,6 @@ class Engine {
   async close(nsp, handle) {
     this.#gathered.flush();
     this.#namespaces.delete(handle);
-    if (this.#handles.get(nsp) === handle) {
-      this.#handles.delete(nsp);
-    }
     if (this.#namespaces.size > 0) {
       // The engine may end before it has answered.
       await this.#call("done", (call) => this.#native.closeNamespace(call, nsp, handle)).catch(
@@ -195,14 +215,13 @@ class Engine {
   /** Resolves once everything is written or given up, and all connections are closed. */
   async end() {
     this.#gathered.flush();
-    this.closed = true;
-    await this.#call("done", (call) => this.#native.close(call));
+    this.#ending ??= this.#call("done", (call) => this.#native.close(call));
+    await this.#ending;
     this.#ended = true;
     this.#credentials.stop();
     this.#outage.stop();
     this.#native.release();
-    this.#calls.forEach(({ reject }) => reject(closedError("the adapter is closed")));
-    this.#calls.clear();
+    this.#calls.rejectAll(closedError("the adapter is closed"));
     clearInterval(this.#keepAlive);
   }
 
@@ -224,6 +243,9 @@ class Engine {
     } catch (error) {
       if (!isRefusal(error)) {
         throw error;
+      }
+      if (error.code === CLOSED && this.#late !== undefined) {
+        return this.#late.publish(this.#ending, namespace.name, type, data, published);
       }
       this.#warnOfFullQueue(error);
       return published.end(error);
@@ -308,7 +330,7 @@ class Engine {
   /** The counters, and the state of each stream that has an open namespace. */
   statsOfStreams() {
     const byStream = new Map();
-    for (const { nsp } of this.#namespaces.values()) {
+    for (const { nsp } of this.#namespaces.ofStream()) {
       const index = this.#native.streamIndex(nsp);
       if (!byStream.has(index)) {
         byStream.set(index, this.stats(nsp));
@@ -338,12 +360,9 @@ class Engine {
     if (this.#ended) {
       return Promise.reject(closedError("the adapter is closed"));
     }
-    const call = this.#nextCall++ >>> 0;
-    ask(call);
-    return new Promise((resolve, reject) => {
-      this.#calls.set(call, { resolve, reject });
-      this.#keepAlive.ref();
-    });
+    const answered = this.#calls.begin(ask);
+    this.#keepAlive.ref();
+    return answered;
   }
 
   /** @returns {import("./events").Handlers} */
@@ -380,9 +399,9 @@ class Engine {
       case "subscribers":
       case "restored":
       case "owned":
-        return this.#takeCall(event.call)?.resolve(event);
+        return this.#calls.take(event.call)?.resolve(event);
       case "failed":
-        return this.#takeCall(event.call)?.reject(new EngineError(event.error));
+        return this.#calls.take(event.call)?.reject(new EngineError(event.error));
       case "lost":
         return this.#onLost(event);
       case "members":
@@ -422,18 +441,11 @@ class Engine {
     return this.#publishes.take(ticket);
   }
 
-  /** @param {number} call */
-  #takeCall(call) {
-    const waiting = this.#calls.get(call);
-    this.#calls.delete(call);
-    return waiting;
-  }
-
   /** @param {EventOf<"lost">} event */
   #onLost({ stream, reason, entries }) {
     const loss = /** @type {Loss} */ ({ reason, entries });
     this.sessions.forgetPackets();
-    const affected = this.#namespacesOf(stream);
+    const affected = this.#namespaces.ofStream(stream);
     diagnostics.publishLoss(() => ({
       ...this.#origin,
       namespaces: affected.map(({ nsp }) => nsp),
@@ -458,12 +470,12 @@ class Engine {
   #onReconnected({ stream, connection, away }) {
     diagnostics.publishReconnect(() => ({
       ...this.#origin,
-      namespaces: this.#namespacesOf(stream).map(({ nsp }) => nsp),
+      namespaces: this.#namespaces.ofStream(stream).map(({ nsp }) => nsp),
       connection: /** @type {any} */ (connection),
       awayMs: away,
     }));
     if (connection === "pubsub") {
-      this.#namespaces.forEach(({ listener }) => listener.onReconnected());
+      this.#namespaces.tellAll((listener) => listener.onReconnected());
     }
   }
 
@@ -472,20 +484,12 @@ class Engine {
     const nsp = namespace === undefined ? undefined : this.#namespaces.get(namespace)?.nsp;
     const where = { ...this.#origin, ...(nsp !== undefined && { namespace: nsp }) };
     diagnostics.publishChanges(where, { came, left, silent });
-    this.#namespaces.forEach((each) => each.listener.onMembersChanged());
+    this.#namespaces.tellAll((listener) => listener.onMembersChanged());
   }
 
   /** The fields that every message on a diagnostics channel has. */
   get #origin() {
     return { server: this.#server, uid: this.uid };
-  }
-
-  /** @param {number} [stream] its index; without it, the namespaces of all streams */
-  #namespacesOf(stream) {
-    const all = [...this.#namespaces.values()];
-    return stream === undefined
-      ? all
-      : all.filter(({ nsp }) => this.#native.streamIndex(nsp) === stream);
   }
 
   /** @param {EngineError} error */

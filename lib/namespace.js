@@ -10,9 +10,13 @@ class Namespace {
   #native;
   #place;
 
-  /** @param {import("./native-binding").NativeNamespace} native */
-  constructor(native) {
+  /**
+   * @param {import("./native-binding").NativeNamespace} native
+   * @param {string} name
+   */
+  constructor(native, name) {
     this.#native = native;
+    this.name = name;
     this.#place = native.place;
     /** Names the namespace in events. */
     this.handle = native.handle;

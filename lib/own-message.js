@@ -18,6 +18,7 @@ const { FOR_NOBODY } = require("./events");
  * @property {boolean} wantsOffsets whether the messages need the IDs of their entries
  * @property {(offset?: string) => void} onReached called when a message has reached its turn
  * @property {(opts: Targets) => boolean} hasRecipients whether there may be some on this node
+ * @property {OwnMessage} [last] the last message whose local part is not done yet
  */
 
 class OwnMessage {
@@ -28,6 +29,8 @@ class OwnMessage {
   #opts;
   #local;
   #caller;
+  /** True from the moment at which its turn has come, or at which it is known to have none. */
+  isDone = false;
   /** Resolved when the local part is done. @type {Promise<void>} */
   done = new Promise((resolve) => (this.#resolve = resolve));
 
@@ -69,6 +72,10 @@ class OwnMessage {
       debug("message of type %d in %s not published: %s", this.#type, nsp, error.message);
     }
     onReached(offset);
+    this.isDone = true;
+    if (this.#context.last === this) {
+      this.#context.last = undefined;
+    }
     // Before the local part, because its handlers may throw. Who waits continues after it.
     this.#resolve();
     try {

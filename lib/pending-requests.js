@@ -3,7 +3,7 @@
 // While one is open, this counts the living nodes again and again.
 
 const { PendingResponders } = require("./pending-responders");
-const { clearTimeout, now, setTimeout } = require("./timers");
+const { clearTimeout, now, setImmediate, setTimeout } = require("./timers");
 const { warnOfHandler } = require("./warnings");
 
 /** The first and the longest time between two counts, ms. */
@@ -102,10 +102,11 @@ class PendingRequest {
   }
 }
 
-/** The open requests of one namespace. */
+/** The open requests of one adapter. */
 class PendingRequests {
   /** @type {Map<string, PendingRequest>} */
   #open = new Map();
+  #all;
   #countSubscribers;
   /** @type {Promise<SubscriberCount> | undefined} */
   #count;
@@ -117,10 +118,17 @@ class PendingRequests {
   #due = 0;
   #delay = FIRST_DELAY;
   #refreshing = false;
+  /** Called when no request is open any more. @type {(() => void)[]} */
+  #onIdle = [];
 
-  /** @param {(asked: string[]) => Promise<SubscriberCount>} countSubscribers */
-  constructor(countSubscribers) {
+  /**
+   * @param {(asked: string[]) => Promise<SubscriberCount>} countSubscribers
+   * @param {Map<string, PendingRequest>} [all] those of all adapters of a node: the answer to a request of
+   * an adapter that was replaced comes to its successor
+   */
+  constructor(countSubscribers, all = new Map()) {
     this.#countSubscribers = countSubscribers;
+    this.#all = all;
   }
 
   /** The last known nodes, without this one. */
@@ -163,6 +171,7 @@ class PendingRequests {
   async open(requestId, waiter) {
     const request = new PendingRequest(waiter);
     this.#open.set(requestId, request);
+    this.#all.set(requestId, request);
     /** @type {SubscriberCount | undefined} */
     let count;
     while (count === undefined && this.#open.get(requestId) === request) {
@@ -187,15 +196,36 @@ class PendingRequests {
    * @param {any} response
    */
   answer(requestId, uid, response) {
-    this.#open.get(requestId)?.answer(uid, response);
+    this.#all.get(requestId)?.answer(uid, response);
   }
 
   /** @param {string} requestId */
   close(requestId) {
     this.#open.delete(requestId);
+    this.#all.delete(requestId);
     if (this.#open.size === 0) {
       this.#unschedule();
+      this.#onIdle.splice(0).forEach((resolve) => resolve());
     }
+  }
+
+  /**
+   * @param {number} limit ms
+   * @returns {Promise<void>} resolves when no request is open, and whoever waited for the last one has
+   * not begun another; or when the time is up
+   */
+  async idle(limit) {
+    const until = now() + limit;
+    do {
+      const left = until - now();
+      if (this.#open.size > 0) {
+        await new Promise((resolve) => {
+          const timer = setTimeout(resolve, left, undefined);
+          this.#onIdle.push(() => resolve(clearTimeout(timer)));
+        });
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    } while (this.#open.size > 0 && now() < until);
   }
 
   /** Counts the nodes now, and updates the open requests. */

@@ -44,6 +44,11 @@ class Publisher {
     return this.#ownChange;
   }
 
+  /** The last message of this node whose local part is not done yet. @returns {Promise<void> | undefined} */
+  get lastOwn() {
+    return this.#context.last?.done;
+  }
+
   /**
    * @param {{ type: number, data?: any }} message
    * @returns {import("./codec").EncodedData}
@@ -113,6 +118,10 @@ class Publisher {
     const mayBeForSomebody = this.#ownChange !== undefined || this.#context.hasRecipients(opts);
     const message = new OwnMessage(this.#context, type, opts, local, mayBeForSomebody);
     this.#engine.publish(this.#namespace, type, encoded, message);
+    // If the message was refused, it is done already.
+    if (!message.isDone) {
+      this.#context.last = message;
+    }
     const { done } = message;
     if (type !== MessageType.BROADCAST) {
       this.#ownChange = done;

@@ -19,6 +19,8 @@ const DEFAULT_TIMEOUT = 5_000;
 const ORDER_TIMEOUT = 1_000;
 /** How long `serverCount` waits for a count while Redis is unreachable, ms. */
 const COUNT_TIMEOUT = 5_000;
+/** How long an adapter that is closed waits for the answers to its requests, ms. */
+const CLOSING = 5_000;
 
 /**
  * @typedef {import("./targets").Targets} Targets
@@ -64,14 +66,28 @@ class Requests {
     this.#adapter = adapter;
     this.#engine = engine;
     this.#requestsVia = requestsVia;
-    this.#pending = new PendingRequests((asked) =>
-      engine.countSubscribers(adapter.nsp.name, asked),
+    this.#pending = new PendingRequests(
+      (asked) => engine.countSubscribers(adapter.nsp.name, asked),
+      engine.openRequests,
     );
   }
 
   /** Begins with this node's uid, because the engine hands over only answers to its own requests. */
   #nextId() {
     return this.#adapter.uid + (nextRequest++).toString(16).padStart(16, "0");
+  }
+
+  /**
+   * Whether a message travels over PUB/SUB. An engine that has ended does not: what needs no answer is
+   * written to the stream then, where other nodes accept it, too.
+   *
+   * @param {any} message
+   */
+  isSent(message) {
+    if (this.#requestsVia !== "pubsub" || !isRequest(message)) {
+      return false;
+    }
+    return !this.#engine.closed || message.data.requestId !== undefined;
   }
 
   /**
@@ -103,22 +119,20 @@ class Requests {
    * @returns {Promise<number>}
    */
   async serverCount() {
-    if (this.#closed || this.#onlyThisNode) {
+    if (this.#onlyThisNode || this.#isAlone()) {
       this.#onlyThisNode = false;
       return 1;
     }
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
+    /** @type {Promise<undefined>} */
     const late = new Promise((resolve) => {
-      timer = setTimeout(resolve, COUNT_TIMEOUT).unref();
+      timer = setTimeout(resolve, COUNT_TIMEOUT, undefined).unref();
     });
-    try {
-      await Promise.race([this.#pending.count(), late]);
-    } catch {
-      // The last known number is returned.
-    }
+    // Not `lastCount` unless there is no other: another request may have set it meanwhile.
+    const taken = await Promise.race([this.#pending.count(), late]).catch(() => {});
     clearTimeout(timer);
-    const { known, others } = this.#pending.lastCount;
+    const { known, others } = taken ?? this.#pending.lastCount;
     return 1 + known.length + others;
   }
 
@@ -133,7 +147,7 @@ class Requests {
    */
   async fetchSockets(opts) {
     const local = this.#whenOrdered(() => InMemoryAdapter.fetchSockets.call(this.#adapter, opts));
-    if (opts.flags?.local || this.#closed) {
+    if (opts.flags?.local || this.#isAlone()) {
       return local;
     }
     /** @type {Promise<any[]>} */
@@ -160,7 +174,7 @@ class Requests {
    * @returns {Promise<import("./overview").Overview[]>} one of each node, or one of all together
    */
   async overview(subject, opts) {
-    const isLocal = opts.flags?.local || this.#closed;
+    const isLocal = opts.flags?.local || this.#isAlone();
     if (!isLocal && this.#requestsVia === "stream") {
       return [OF_SOCKETS[subject](await this.fetchSockets(opts))];
     }
@@ -195,11 +209,11 @@ class Requests {
    * Does the local part of a request after the changes of rooms that were made before it.
    *
    * @param {() => any} work
+   * @param {Promise<void> | undefined} [before] what to wait for
    * @returns {Promise<any> | undefined} resolves with the result of the work; undefined if the work was
    * done at once and has no result
    */
-  #whenOrdered(work) {
-    const before = this.#adapter.ownChange;
+  #whenOrdered(work, before = this.#adapter.publisher.ownChange) {
     if (before === undefined) {
       return work();
     }
@@ -216,7 +230,7 @@ class Requests {
       return;
     }
     packet.pop();
-    if (this.#closed) {
+    if (this.#isAlone()) {
       return ack(null, []);
     }
     this.#collect({
@@ -317,15 +331,17 @@ class Requests {
    * @param {(...args: any[]) => void} ack called once per client that acknowledges
    */
   broadcastWithAck(packet, opts, clientCountCallback, ack) {
-    const local = () =>
+    const local = (/** @type {Promise<void> | undefined} */ before) =>
       this.#whenOrdered(() => {
         const callbacks = [clientCountCallback, ack];
         InMemoryAdapter.broadcastWithAck.call(this.#adapter, packet, opts, ...callbacks);
-      })?.catch((error) => warnOfHandler("a packet could not be sent to local clients", error));
-    if (opts.flags?.local || this.#closed) {
+      }, before)?.catch((error) =>
+        warnOfHandler("a packet could not be sent to local clients", error),
+      );
+    if (opts.flags?.local || this.#isAlone()) {
       this.#onlyThisNode = true;
       nextTick(() => (this.#onlyThisNode = false));
-      local();
+      local(this.#adapter.publisher.ownChange);
       return;
     }
     this.#onlyThisNode = false;
@@ -342,15 +358,37 @@ class Requests {
     const timer = setTimeout(end, opts.flags?.timeout);
     this.#adapter.ackRequests.set(requestId, { clientCountCallback, ack });
     this.#pending.open(requestId, new AckWaiter(clientCountCallback, ack, end));
-    local();
+    // Clients of other nodes get it behind what this node has emitted before, and so do those here.
+    local(this.#adapter.publisher.lastOwn);
   }
 
-  /** Fails the open requests, because the adapter is closed. */
-  close() {
+  /**
+   * Waits until the open requests have ended, within a time limit, and gives up the rest. Handlers of a
+   * closing server or namespace make requests, too ("is the room empty now?"): Socket.IO closes the
+   * adapter before it calls the `disconnect` handlers of an empty namespace, and nobody there may catch
+   * an error.
+   *
+   * @returns {Promise<void>}
+   */
+  async close() {
+    await this.#pending.idle(CLOSING);
     this.#closed = true;
     this.#adapter.requests.forEach((/** @type {Answers} */ answers) => {
       answers.giveUp("the adapter was closed");
     });
+  }
+
+  /**
+   * Whether no other node can be asked, since the server has closed. If only the adapter was closed (that
+   * of an empty namespace, which a handler may still hold), it is opened again until it is answered.
+   */
+  #isAlone() {
+    if (this.#closed && !this.#engine.closed) {
+      this.#closed = false;
+      const closeAgain = this.#adapter.reopen();
+      this.close().then(closeAgain);
+    }
+    return this.#closed;
   }
 }
 
@@ -410,4 +448,4 @@ class AckWaiter {
   }
 }
 
-module.exports = { Requests, isRequest };
+module.exports = { Requests };

@@ -101,9 +101,9 @@ function warnIfAttachedAgain({ nsp: { server } }) {
   if (ended.delete(server)) {
     warn(
       CLOSED,
-      "a client has connected to a Socket.IO server whose adapter was closed with it: packets and " +
-        "requests reach this server only, and clients are not recovered. After `io.close()`, make a " +
-        "new server, or call `io.adapter(createAdapter(…))` before you attach it again",
+      "a client has connected to a Socket.IO server whose adapter was closed with it: it gets no packets " +
+        "of other servers, requests reach this server only, and clients are not recovered. After " +
+        "`io.close()`, make a new server, or call `io.adapter(createAdapter(…))` before you attach it again",
     );
   }
 }

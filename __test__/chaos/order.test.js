@@ -125,6 +125,32 @@ describe("a request right after what its node issued runs behind it", () => {
     });
   }
 
+  test(`an emit with acknowledgements comes behind what its node emitted before, ${TIMES} times`, async (t) => {
+    traffic(t);
+    const { cluster } = context;
+    const numbers = cluster.clients.map(({ socket }) => {
+      /** @type {number[]} */
+      const met = [];
+      socket.on("number", (number, answer) => {
+        met.push(number);
+        answer?.();
+      });
+      defer(t, () => socket.off("number"));
+      return met;
+    });
+    for (let i = 0; i < TIMES; i++) {
+      const io = cluster.io(i % 3);
+      io.emit("number", 3 * i);
+      io.emit("number", 3 * i + 1);
+      // @ts-ignore its types want the events declared
+      await io.timeout(ANSWER_TIMEOUT).emitWithAck("number", 3 * i + 2);
+    }
+    const expected = Array.from({ length: 3 * TIMES }, (_, number) => number);
+    for (const [index, met] of numbers.entries()) {
+      assert.deepEqual(met, expected, `the client of node ${index}`);
+    }
+  });
+
   test(`serverSideEmit finds the packet delivered that went out before it, ${TIMES} times`, async (t) => {
     traffic(t);
     const { cluster } = context;

@@ -1,0 +1,151 @@
+// Requests that are open when their adapter closes, and those of `disconnect` handlers. Nobody catches
+// the error of such a request: a rejection would end the process.
+
+"use strict";
+
+const assert = require("node:assert/strict");
+const { describe, test } = require("node:test");
+const { connectClient } = require("../helpers/socket-client");
+const { startNode } = require("../helpers/node");
+const { startRedis } = require("../helpers/redis-server");
+const { ANSWER_TIMEOUT, waitFor, within } = require("../helpers/wait");
+const { defer } = require("./defer");
+const { takeWarnings } = require("./warnings");
+
+const SPACES = /^\/space-\d$/;
+const SPACE = "/space-1";
+
+/**
+ * @param {import("node:test").TestContext} t
+ * @param {number} count of nodes, which know each other
+ * @param {Record<string, unknown>} [adapterOptions]
+ * @param {(redis: import("../helpers/redis-server").RedisServer) => Promise<unknown>} [then] what happens
+ * to Redis when they do
+ */
+async function startNodes(t, count, adapterOptions, then) {
+  takeWarnings();
+  const redis = await startRedis();
+  defer(t, () => redis.remove());
+  const nodes = await Promise.all(
+    Array.from({ length: count }, (_, index) =>
+      startNode({
+        redis,
+        index,
+        client: "url",
+        adapterOptions,
+        serverOptions: { cleanupEmptyChildNamespaces: true },
+        setup: (io) => io.of(SPACES).on("connection", (socket) => socket.join("room")),
+      }),
+    ),
+  );
+  defer(t, () => Promise.all(nodes.map((node) => node.close())));
+  const knows = async () => (await adapterOf(nodes[0].io.of("/")).serverCount()) === count;
+  await waitFor(knows, { what: "the nodes to know each other" });
+  await then?.(redis);
+  return nodes;
+}
+
+/** @param {any} nsp */
+const adapterOf = (nsp) => nsp.adapter;
+
+/**
+ * What a handler of the last socket of a node learns about the other node.
+ *
+ * @param {any} nsp
+ */
+async function askAround(nsp) {
+  return {
+    sockets: (await nsp.in("room").fetchSockets()).length,
+    servers: await nsp.adapter.serverCount(),
+    acknowledged: await nsp.timeout(ANSWER_TIMEOUT).emitWithAck("question"),
+    answered: await nsp.serverSideEmitWithAck("question"),
+    counted: await nsp.adapter.countSockets(),
+  };
+}
+
+/**
+ * Waits until the node has left the namespace, as the other node sees it.
+ *
+ * @param {any} others the other node's adapter
+ */
+const hasLeft = (others) =>
+  waitFor(async () => (await others.serverCount()) === 1, {
+    what: "the node to leave the namespace",
+  });
+
+/** @type {Record<string, (others: any) => Promise<unknown>>} */
+const BEFORE = { "at once": async () => {}, "when it has left": hasLeft };
+
+for (const requestsVia of ["pubsub", "stream"]) {
+  for (const event of ["disconnecting", "disconnect"]) {
+    for (const [when, before] of Object.entries(BEFORE)) {
+      // In the stream, a node that comes again knows the others once they have answered its heartbeat.
+      const skip = requestsVia === "stream" && before === hasLeft;
+      test(
+        `"${event}" of the last socket of a namespace asks the other nodes ${when} (${requestsVia})`,
+        { skip },
+        async (t) => {
+          const [node, other] = await startNodes(t, 2, { requestsVia });
+          const stays = await connectClient(other.url, { nsp: SPACE });
+          defer(t, () => stays.disconnect());
+          stays.socket.on("question", (answer) => answer("a client"));
+          other.io.of(SPACE).on("question", (answer) => answer("a server"));
+          const others = adapterOf(other.io.of(SPACE));
+          const goes = await connectClient(node.url, { nsp: SPACE });
+          const nsp = node.io.of(SPACE);
+          const [socket] = nsp.sockets.values();
+          await waitFor(async () => (await adapterOf(nsp).serverCount()) === 2);
+          const found = new Promise((resolve, reject) => {
+            socket.on(/** @type {any} */ (event), async () => {
+              await before(others);
+              askAround(socket.nsp).then(resolve, reject);
+            });
+          });
+          goes.disconnect();
+          assert.deepEqual(await within(found, "the answers"), {
+            // Its own socket is still there while "disconnecting" is called.
+            sockets: 1,
+            servers: 2,
+            acknowledged: ["a client"],
+            answered: ["a server"],
+            counted: 1,
+          });
+          assert.ok(!node.io._nsps.has(SPACE), "the namespace is gone");
+          // The node leaves the namespace when its questions are answered.
+          await hasLeft(others);
+        },
+      );
+    }
+  }
+}
+
+describe("io.close()", () => {
+  for (const count of [1, 2]) {
+    test(`of one of ${count} waits for what a "disconnect" handler asks`, async (t) => {
+      const nodes = await startNodes(t, count);
+      const [{ io, url }] = nodes;
+      const client = await connectClient(url);
+      defer(t, () => client.disconnect());
+      /** @type {unknown[]} */
+      const found = [];
+      io.of("/").sockets.forEach((socket) =>
+        socket.on("disconnect", async () => found.push((await io.fetchSockets()).length)),
+      );
+      const stays = await Promise.all(nodes.slice(1).map((node) => connectClient(node.url)));
+      defer(t, () => stays.forEach((each) => each.disconnect()));
+      await io.close();
+      assert.deepEqual(found, [stays.length]);
+      assert.deepEqual(takeWarnings(), []);
+    });
+  }
+
+  test("gives up after some seconds what nobody answers", async (t) => {
+    const [{ io }] = await startNodes(t, 2, {}, async (redis) => redis.pause());
+    // The test fails by its own limit if this time-out counts.
+    const found = io.timeout(120_000).fetchSockets();
+    const rejected = assert.rejects(found, /the adapter was closed: only 0 responses/);
+    await within(io.close(), "the close", 30_000);
+    await rejected;
+    takeWarnings();
+  });
+});
