@@ -42,6 +42,7 @@ const generations = new WeakMap();
 
 class LiveSessions {
   #write;
+  #drop;
   #isLocalOnly;
   #isOn;
   /** The sockets that are connected, by ID: first the one whose session was written longest ago.
@@ -68,11 +69,13 @@ class LiveSessions {
   /**
    * @param {boolean} isOn false: sessions are only numbered
    * @param {(states: State[]) => boolean} write returns whether a client can be recovered by them
+   * @param {(live: LiveSession) => void} drop takes what was written of a session away
    * @param {() => boolean} isLocalOnly whether packets have no entries in the stream now
    */
-  constructor(isOn, write, isLocalOnly) {
+  constructor(isOn, write, drop, isLocalOnly) {
     this.#isOn = isOn;
     this.#write = write;
+    this.#drop = drop;
     this.#isLocalOnly = isLocalOnly;
   }
 
@@ -189,6 +192,9 @@ class LiveSessions {
       live.written = hashOf(encoded);
       if (encoded) {
         states.push({ live, encoded });
+      } else if (!live.isNew) {
+        // The client must not be recovered into rooms that it has left since.
+        this.#drop(live);
       }
     }
     const isUsable = this.#write(states);

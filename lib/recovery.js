@@ -80,6 +80,7 @@ class Recovery {
     this.#live = new LiveSessions(
       liveSessions && this.#lifetime > 0,
       (states) => this.#write(states),
+      ({ socket, generation }) => this.#drop({ pid: socket.pid, generation }),
       () => engine.sessions.isLocalOnly(nsp.name),
     );
     this.#arrivals = new Arrivals(nsp, (session) => this.#refuse(session));
@@ -156,8 +157,13 @@ class Recovery {
     const live = this.#live.remove(sid);
     if (live && !live.isNew) {
       // Not for a reason for which socket.io keeps sessions. A new session has no record yet.
-      this.#engine.sessions.drop(this.#nsp.name, live.socket.pid, live.generation, this.#lifetime);
+      this.#drop({ pid: live.socket.pid, generation: live.generation });
     }
+  }
+
+  /** Nobody is recovered by a session any more. @param {{ pid: string, generation?: number }} session */
+  #drop({ pid, generation = 0 }) {
+    this.#engine.sessions.drop(this.#nsp.name, pid, generation, this.#lifetime);
   }
 
   /**
@@ -233,8 +239,7 @@ class Recovery {
     } catch (error) {
       warnOfHandler("`socket.data` cannot be encoded, and was not kept for recovery", error);
       // The record from before is out of date.
-      const { pid, generation = 0 } = session;
-      this.#engine.sessions.drop(this.#nsp.name, pid, generation, this.#lifetime);
+      this.#drop(session);
       return;
     }
     this.#engine.sessions.end(
@@ -256,8 +261,7 @@ class Recovery {
       // It is told when it expires.
       this.#keepSession(session);
     } else {
-      const { pid, generation } = session;
-      this.#engine.sessions.drop(this.#nsp.name, pid, generation, this.#lifetime);
+      this.#drop(session);
     }
   }
 

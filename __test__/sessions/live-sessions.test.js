@@ -19,13 +19,14 @@ const socketOf = (id, data = {}) => ({
  * The sessions of a node to which Redis denies nothing.
  *
  * @param {(states: import("../../lib/live-sessions").State[]) => unknown} write
+ * @param {(live: import("../../lib/live-sessions").LiveSession) => void} [drop]
  */
-function startSessions(write) {
+function startSessions(write, drop = () => {}) {
   const writeAll = (/** @type {import("../../lib/live-sessions").State[]} */ states) => {
     write(states);
     return true;
   };
-  return new LiveSessions(true, writeAll, () => false);
+  return new LiveSessions(true, writeAll, drop, () => false);
 }
 
 /** A little longer than the time between two looks, ms. */
@@ -85,6 +86,29 @@ test("a session whose data cannot be encoded leaves the others alone", async () 
   sessions.add(socketOf("sound"));
   await waitFor(() => written.length > 0);
   assert.deepEqual(written, ["sound"]);
+  sessions.close();
+});
+
+// Breaks when the client of a killed node is recovered as it was before its data could not be encoded.
+test("what was written of a session goes when it cannot be encoded any more", async () => {
+  /** @type {string[]} */
+  const done = [];
+  const sessions = startSessions(
+    (states) => states.forEach(({ live }) => done.push(`written ${live.socket.id}`)),
+    ({ socket, generation }) => done.push(`dropped ${socket.id} ${generation}`),
+  );
+  const [fresh, restored] = [socketOf("fresh"), socketOf("restored", { large: 1n })];
+  sessions.add(fresh);
+  sessions.add(restored, 2);
+  await waitFor(() => done.length === 2);
+  fresh.data = { large: 1n };
+  sessions.change("fresh");
+  await waitFor(() => done.length === 3);
+  fresh.data = {};
+  sessions.change("fresh");
+  await waitFor(() => done.length === 4);
+  const last = ["dropped fresh 1", "written fresh"];
+  assert.deepEqual(done, ["dropped restored 2", "written fresh", ...last]);
   sessions.close();
 });
 

@@ -331,6 +331,17 @@ impl Error {
         )
     }
 
+    /// True for a refusal that may end while the node runs: Redis is full, or its users, passwords
+    /// or certificates are about to change.
+    pub(crate) fn may_pass(&self) -> bool {
+        let passing = [Refusal::NoPermission, Refusal::OutOfMemory];
+        match self {
+            Error::Auth { .. } | Error::Tls { .. } => true,
+            Error::Refused { refusal, .. } => passing.contains(refusal),
+            _ => false,
+        }
+    }
+
     /// True if the server does not know the command, or forbids it or its key.
     pub(crate) fn is_unavailable_command(&self) -> bool {
         matches!(self, Error::Refused { refusal: Refusal::NoPermission | Refusal::Unsupported, .. })

@@ -84,7 +84,8 @@ impl Attempt {
             }
             if error.is_refusal() {
                 warnings.warn(RESTORING, &error);
-            } else {
+            }
+            if is_passing(&error) {
                 enqueue(&jobs, SessionJob::Failed);
             }
         }
@@ -108,17 +109,20 @@ impl Attempt {
 }
 
 /// Whether a restore that failed with this error may work in a moment: Redis is away, does not
-/// answer, or loads its data, or there are no credentials for it at present.
+/// answer, loads its data or is full, or there are no valid credentials for it at present.
 fn is_passing(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Connection { .. }
-            | Error::TurnedAway { .. }
-            | Error::Provider { .. }
-            | Error::Timeout { .. }
-            | Error::Unavailable { .. }
-            | Error::Moved { .. }
-    )
+    error.is_out_of_memory()
+        || matches!(
+            error,
+            Error::Connection { .. }
+                | Error::Auth { .. }
+                | Error::Tls { .. }
+                | Error::TurnedAway { .. }
+                | Error::Provider { .. }
+                | Error::Timeout { .. }
+                | Error::Unavailable { .. }
+                | Error::Moved { .. }
+        )
 }
 
 /// Asks for a restore once more, a little later.

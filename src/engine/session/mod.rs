@@ -16,7 +16,9 @@ mod pages;
 mod record;
 mod restore;
 mod restores;
+mod retries;
 mod save;
+mod saving;
 mod store;
 mod unsaved;
 #[cfg(test)]
@@ -28,19 +30,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::instrument::WithSubscriber;
 
-use super::error::{Error, Result};
+use super::error::Error;
 use super::event::{Answer, CallId, Notice};
 use super::inbox::Inbox;
 use super::namespaces::Namespaces;
 use super::options::Options;
-use super::redis::{Backoff, Connector, Pool};
+use super::redis::{Connector, Pool};
 use super::stats::{Reconnected, Stats};
 use super::warnings::Warnings;
 
@@ -63,23 +65,13 @@ pub(crate) use record::Generation;
 pub(crate) use restore::{Gone, Restore};
 use restores::Restores;
 pub(crate) use save::{LiveSession, Save, What};
+use saving::next_saves;
 use store::Store;
 use together::Saved;
 use unsaved::{Unsaved, Waiting};
 
 /// Replaces a session's key in errors: the key holds the session ID, which is the client's secret.
 const KEY_IN_WORDS: &str = "session keys (`sessionKeyPrefix`)";
-
-/// Names the task in warnings.
-const TASK: &str = "sessions";
-/// For so long, sessions of a size over which connections broke are not tried. The limit may have
-/// been raised since then.
-const TOO_LARGE_FOR: Duration = Duration::from_secs(10 * 60);
-/// Names sessions that are too large in warnings. Nothing clears it: one warning is enough.
-const TOO_LARGE: &str = "sessions, size";
-
-/// Names too many sessions that wait in warnings.
-const FULL: &str = "sessions, bytes";
 
 /// What the session task is asked to do.
 enum SessionJob {
@@ -118,9 +110,6 @@ pub(crate) struct SessionTask {
     stats: Arc<Stats>,
     warnings: Arc<Warnings>,
     jobs: mpsc::UnboundedReceiver<SessionJob>,
-    backoff: Backoff,
-    /// When to try again to save the sessions that failed.
-    save_again: Option<Instant>,
     /// Since when Redis has been away.
     away_since: Option<Instant>,
     unsaved: Unsaved,
@@ -168,10 +157,8 @@ impl Sessions {
             stats,
             warnings,
             jobs,
-            backoff,
-            save_again: None,
             away_since: None,
-            unsaved: Unsaved::new(options.publish_queue_bytes),
+            unsaved: Unsaved::new(options.publish_queue_bytes, backoff),
             saving: FuturesUnordered::new(),
             saved: watch::Sender::new(0),
             too_large: None,
@@ -245,7 +232,9 @@ impl SessionTask {
                     Some(job) => self.work(job),
                     None => return,
                 },
-                ended = next_saves(&mut self.saving, self.save_again) => self.saves_ended(ended),
+                ended = next_saves(&mut self.saving, self.unsaved.due()) => {
+                    ended.into_iter().for_each(|saved| self.save_ended(saved));
+                }
                 Some(_) = self.tasks.join_next() => {}
                 Ok(()) = self.reconnected.changed() => self.wake(),
                 () = self.alive.is_due() => {
@@ -286,89 +275,15 @@ impl SessionTask {
                 break;
             }
             tokio::select! {
-                ended = next_saves(&mut self.saving, self.save_again) => self.saves_ended(ended),
+                ended = next_saves(&mut self.saving, self.unsaved.due()) => {
+                    ended.into_iter().for_each(|saved| self.save_ended(saved));
+                }
                 Some(_) = self.tasks.join_next() => {}
                 Ok(()) = self.reconnected.changed() => self.wake(),
             }
         }
         self.alive.end().await;
         let _ = done.send(());
-    }
-
-    /// Begins to save unsaved sessions, unless saves are under way. Restores can begin meanwhile.
-    fn save(&mut self) {
-        let is_waiting = self.save_again.is_some_and(|until| Instant::now() < until);
-        if is_waiting || !self.saving.is_empty() {
-            return;
-        }
-        self.save_again = None;
-        let (saves, released) = self.unsaved.take();
-        released.into_iter().flatten().for_each(|waiting| self.release(waiting));
-        let (simple, others): (Vec<_>, _) = saves.into_iter().partition(Save::is_simple);
-        if !simple.is_empty() {
-            let store = self.store.clone();
-            let work = async move { store.save_together(simple).await };
-            self.saving.push(work.with_current_subscriber().boxed());
-        }
-        for save in others {
-            let store = self.store.clone();
-            let work = async move {
-                let result = store.save(&save).await;
-                vec![(save, result)]
-            };
-            self.saving.push(work.with_current_subscriber().boxed());
-        }
-    }
-
-    /// Queues a save.
-    fn keep(&mut self, save: Save) {
-        if let What::Live { keep, .. } = save.what {
-            self.alive.begin(keep);
-        }
-        if self.too_large.is_some_and(|(size, until)| save.size() >= size && Instant::now() < until)
-        {
-            save.without_a_record().into_iter().for_each(|left| self.unsaved.push(left));
-            return;
-        }
-        if !self.unsaved.of_gone.has_room_for(&save) {
-            let bound = self.unsaved.of_gone.bound;
-            self.warnings.warn(FULL, &Error::SessionsFull { bound });
-            save.left().into_iter().for_each(|left| self.unsaved.push(left));
-            return;
-        }
-        self.unsaved.push(save);
-    }
-
-    /// Saves have ended. If there are none, it is time to try the failed ones again.
-    fn saves_ended(&mut self, ended: Vec<Saved>) {
-        let has_ended = !ended.is_empty();
-        ended.into_iter().for_each(|saved| self.save_ended(saved));
-        if has_ended && self.saving.is_empty() && self.unsaved.has_failed() {
-            self.save_again = Some(Instant::now() + self.backoff.delay());
-        }
-    }
-
-    /// A save has ended.
-    fn save_ended(&mut self, (save, result): Saved) {
-        if let (What::Live { namespace, .. }, Ok(false)) = (&save.what, &result) {
-            let pid = save.keys.pid.clone();
-            self.inbox.push(Notice::SessionTaken { namespace: *namespace, pid });
-        }
-        let key = save.keys.ended.clone();
-        if self.is_done(&save, &result) {
-            if let Some(left) = result.err().and_then(|_| save.without_a_record()) {
-                self.unsaved.push(left);
-            }
-            let released = self.unsaved.done(&save);
-            if self.unsaved.is_empty() {
-                self.warnings.clear(FULL);
-            }
-            released.into_iter().for_each(|waiting| self.release(waiting));
-        } else {
-            let impatient = self.unsaved.impatient(&key, self.patience());
-            self.unsaved.failed(save);
-            impatient.iter().for_each(|restore| self.refuse(restore));
-        }
     }
 
     /// The session that this has waited for is in Redis, or never will be.
@@ -379,31 +294,6 @@ impl SessionTask {
                 self.inbox.push(Notice::Answered { call, result: Ok(Answer::Done) });
             }
         }
-    }
-
-    /// False if the save must be tried again. Other tasks report outages, so this warns only of what
-    /// is given up.
-    fn is_done(&mut self, save: &Save, result: &Result<bool>) -> bool {
-        let Err(error) = result else {
-            self.worked();
-            if let What::Ended { .. } = save.what {
-                self.stats.sessions_saved.add(1);
-            }
-            self.saved.send_modify(|saved| *saved += 1);
-            self.warnings.clear(TASK);
-            return true;
-        };
-        tracing::debug!("{error}");
-        self.failed();
-        if error.is_refusal() {
-            self.warnings.warn(TASK, error);
-        } else if save.is_too_large() {
-            self.too_large = Some((save.size(), Instant::now() + TOO_LARGE_FOR));
-            self.warnings.warn(TOO_LARGE, &Error::SessionTooLarge { bytes: save.size() });
-        } else {
-            return false;
-        }
-        true
     }
 
     fn restore(&mut self, restore: Restore) {
@@ -451,20 +341,14 @@ impl SessionTask {
 
     fn worked(&mut self) {
         self.away_since = None;
-        self.try_again();
+        self.unsaved.hurry();
     }
 
     /// Another connection of this node has reached Redis again.
     fn wake(&mut self) {
         self.store.pool().wake();
         self.alive.hurry();
-        self.try_again();
-    }
-
-    /// Redis is back: sessions that wait for it are saved at once.
-    fn try_again(&mut self) {
-        self.backoff.reset();
-        self.save_again = None;
+        self.unsaved.release();
     }
 
     fn failed(&mut self) {
@@ -474,16 +358,4 @@ impl SessionTask {
 
 fn ms(time: Duration) -> u64 {
     time.as_millis().clamp(1, i64::MAX as u128 / 2) as u64
-}
-
-/// Resolves when saves have ended, or, with none, when it is time to begin some.
-async fn next_saves(saving: &mut Saves, save_again: Option<Instant>) -> Vec<Saved> {
-    match (saving.next().await, save_again) {
-        (Some(ended), _) => ended,
-        (None, Some(moment)) => {
-            sleep_until(moment).await;
-            Vec::new()
-        }
-        (None, None) => std::future::pending().await,
-    }
 }

@@ -5,6 +5,8 @@
 //! A record is a line of text and the session, msgpack; a generation whose client has gone has an
 //! empty one.
 
+use std::time::Duration;
+
 use redis::Value;
 
 use crate::engine::wire::{EntryId, is_msgpack};
@@ -15,6 +17,10 @@ pub(crate) type Generation = u32;
 pub(super) const FIRST: Generation = 1;
 /// Of a session that upstream, or the user's own code, has saved.
 pub(super) const NOT_OURS: Generation = 0;
+
+/// How long the records of a session live without being written again, beyond the time for which
+/// the session is honoured. A node writes them again in half of this time.
+pub(super) const RECORD_LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// A session whose client is connected to a node, or was when the node died.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::keys::SessionKeys;
-use super::record::{Generation, NOT_OURS};
+use super::record::{Generation, NOT_OURS, RECORD_LIFE};
 use crate::engine::namespaces::NamespaceHandle;
 
 /// A session is large from this many bytes on: it goes alone, and Redis's own limits are not below
@@ -22,10 +22,13 @@ pub(crate) struct Save {
     pub(crate) keys: SessionKeys,
     pub(crate) generation: Generation,
     pub(crate) what: What,
-    /// Nobody needs it any more after this moment.
-    pub(crate) until: Instant,
+    /// Nobody needs it any more after this moment. `None` while the client is connected: what is
+    /// written later replaces it.
+    until: Option<Instant>,
     /// How often it was tried without success.
     pub(super) tries: u32,
+    /// Whether Redis has refused it.
+    pub(super) was_refused: bool,
     /// How often a connection that had just worked broke over it.
     pub(super) breaks: AtomicU32,
 }
@@ -79,14 +82,18 @@ impl Save {
         what: What,
         keep: Duration,
     ) -> Self {
-        Self {
-            keys,
-            generation,
-            what,
-            until: Instant::now() + keep,
-            tries: 0,
-            breaks: AtomicU32::new(0),
-        }
+        let until = match what {
+            What::Live { .. } => None,
+            What::Ended { .. } | What::Returned(_) => Some(Instant::now() + keep),
+            // As long as the record that it takes away may be there.
+            What::Left => Some(Instant::now() + keep + RECORD_LIFE),
+        };
+        let (tries, was_refused, breaks) = (0, false, AtomicU32::new(0));
+        Self { keys, generation, what, until, tries, was_refused, breaks }
+    }
+
+    pub(super) fn is_needed(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now <= until)
     }
 
     pub(super) fn size(&self) -> usize {
@@ -110,6 +117,7 @@ impl Save {
             *is_new = true;
         }
         self.tries = self.tries.max(earlier.tries);
+        self.was_refused |= earlier.was_refused;
         self.breaks.fetch_max(earlier.breaks.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
@@ -119,16 +127,15 @@ impl Save {
         self.size() >= LARGE && self.breaks.load(Ordering::Relaxed) >= MOST_BREAKS
     }
 
-    /// After a large session of a client that has gone could not be saved: the save that takes its
-    /// record away, which shows an earlier state. The client must not be recovered into that.
-    pub(super) fn without_a_record(&self) -> Option<Self> {
-        self.left().filter(|_| self.size() >= LARGE)
-    }
-
-    /// The same if it is given up for another reason.
+    /// After it was given up: the save that takes the session's record away, which shows an earlier
+    /// state. The client must not be recovered into that.
     pub(super) fn left(&self) -> Option<Self> {
-        let What::Ended { keep, .. } = self.what else { return None };
-        let has_record = self.generation != NOT_OURS;
+        let (keep, is_new) = match self.what {
+            What::Ended { keep, .. } => (keep, false),
+            What::Live { keep, is_new, .. } => (keep, is_new && self.tries == 0),
+            What::Left | What::Returned(_) => return None,
+        };
+        let has_record = self.generation != NOT_OURS && !is_new;
         has_record.then(|| Self::new(self.keys.clone(), self.generation, What::Left, keep))
     }
 

@@ -14,7 +14,8 @@ use super::commands::{hdel, hgetall, hset, over, pexpire, set};
 use super::index::Index;
 use super::keys::{SessionKeys, node_key};
 use super::record::{
-    Generation, Last, NOT_OURS, Record, claimed, ended, expired, is_newest, last_of, newest,
+    Generation, Last, NOT_OURS, RECORD_LIFE, Record, claimed, ended, expired, is_newest, last_of,
+    newest,
 };
 use super::save::{Save, Taken, What};
 use super::{KEY_IN_WORDS, ms};
@@ -23,9 +24,6 @@ use crate::engine::redis::{ANSWER_LIMIT, Pool, RoutedCommands, SendCommand};
 use crate::engine::warnings::Warnings;
 use crate::engine::wire::{EntryId, SessionHead, decode_session};
 
-/// How long the records of a session live without being written again, beyond the time for which
-/// the session is honoured. A node writes them again in half of this time.
-const RECORD_LIFE: Duration = Duration::from_secs(60 * 60);
 /// How long the last generation of an ended session is known, beyond the session: for nodes that
 /// notice only then that the client has left them.
 const MARGIN: Duration = Duration::from_secs(5 * 60);

@@ -1,6 +1,6 @@
 //! The queue of what is not in Redis yet about sessions, and what waits for it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,12 +8,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::restore::Restore;
+use super::retries::Retries;
 use super::save::Save;
 use crate::engine::event::CallId;
+use crate::engine::redis::Backoff;
 
 /// The most that is written at a time: keys, and bytes of sessions. A larger session goes alone.
 const AT_A_TIME: usize = 4_096;
 const BYTES_AT_A_TIME: usize = 256 << 10;
+
+/// The longest time between two attempts to save what Redis refuses.
+const REFUSED: Duration = Duration::from_secs(2);
 
 /// Approximate bytes of bookkeeping per session.
 const OVERHEAD: usize = 1_024;
@@ -28,10 +33,13 @@ pub(super) enum Waiting {
 /// Sessions that are not in Redis yet. Saves of one client are done in their order, one at a time.
 pub(super) struct Unsaved {
     clients: HashMap<String, Client>,
-    /// The clients with a save that is to be done, oldest first.
+    /// The clients with a save that can be done now, oldest first.
     order: VecDeque<String>,
-    /// The clients whose last save has failed.
-    failed: HashSet<String>,
+    /// The clients whose last save has failed, since Redis was away.
+    away: Retries,
+    /// Those whose last save Redis has refused. That others work, which may be at another server, or
+    /// need no memory, tells nothing about them.
+    refused: Retries,
     pub(super) of_gone: OfGone,
 }
 
@@ -77,12 +85,14 @@ struct Client {
 }
 
 impl Unsaved {
-    /// `bound` is the most bytes that sessions of clients that have gone may take.
-    pub(super) fn new(bound: usize) -> Self {
+    /// `bound` is the most bytes that sessions of clients that have gone may take, `backoff` is for
+    /// saves that fail while Redis is away.
+    pub(super) fn new(bound: usize, backoff: Backoff) -> Self {
         Self {
             clients: HashMap::new(),
             order: VecDeque::new(),
-            failed: HashSet::new(),
+            away: Retries::new(backoff),
+            refused: Retries::new(Backoff::new(None, REFUSED)),
             of_gone: OfGone { count: Arc::default(), bytes: 0, bound },
         }
     }
@@ -91,8 +101,25 @@ impl Unsaved {
         self.clients.is_empty()
     }
 
-    pub(super) fn has_failed(&self) -> bool {
-        !self.failed.is_empty()
+    /// Whether Redis has refused a save that waits for another attempt.
+    pub(super) fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// When failed saves are to be tried again.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.away.due().into_iter().chain(self.refused.due()).min()
+    }
+
+    /// Redis has answered something else: what failed since it was away is tried soon.
+    pub(super) fn hurry(&mut self) {
+        self.away.hurry();
+    }
+
+    /// Redis can be reached again: everything that has failed is tried now.
+    pub(super) fn release(&mut self) {
+        self.order.extend(self.away.release());
+        self.order.extend(self.refused.release());
     }
 
     /// Whether something about a client's session is not in Redis yet.
@@ -118,28 +145,25 @@ impl Unsaved {
         }
     }
 
-    /// Takes saves that may be done together, at most one of each client, oldest first. Clients
-    /// whose last save has failed come last: in a cluster, keys whose master is away delay no
-    /// others. The second list is of clients that nothing is left of: all their saves have expired.
+    /// Takes saves that may be done together, at most one of each client, oldest first. Those that
+    /// have failed come last: in a cluster, keys whose master is away delay no others. The second
+    /// list is of clients that nothing is left of: all their saves have expired.
     pub(super) fn take(&mut self) -> (Vec<Save>, Vec<Vec<Waiting>>) {
+        self.take_due();
         let now = Instant::now();
         let (mut saves, mut released, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let failed = std::mem::take(&mut self.failed);
-        let (late, first): (VecDeque<_>, VecDeque<_>) =
-            self.order.drain(..).partition(|key| failed.contains(key));
-        self.order = first.into_iter().chain(late).collect();
         while saves.len() < AT_A_TIME
             && let Some(key) = self.order.pop_front()
         {
             let Some(client) = self.clients.get_mut(&key) else { continue };
-            client.saves.retain(|save| {
-                let is_needed = now <= save.until;
-                if !is_needed {
-                    self.of_gone.remove(save);
-                }
-                is_needed
-            });
-            let Some(save) = client.saves.pop_front() else {
+            let mut left = None;
+            while client.saves.front().is_some_and(|save| !save.is_needed(now))
+                && let Some(expired) = client.saves.pop_front()
+            {
+                self.of_gone.remove(&expired);
+                left = expired.left();
+            }
+            let Some(save) = client.saves.pop_front().or(left) else {
                 released.extend(self.clients.remove(&key).map(|client| client.waiting));
                 continue;
             };
@@ -155,8 +179,44 @@ impl Unsaved {
         (saves, released)
     }
 
-    /// A save was done, or given up. Returns what has waited, if it was the client's last.
+    /// Puts failed saves whose time has come into the order, no more than one part: if they fail
+    /// again, little was in vain, and if one of them works, all others are tried.
+    fn take_due(&mut self) {
+        for retries in [&mut self.away, &mut self.refused] {
+            let (mut saves, mut bytes) = (0, 0);
+            let due = retries.take_due(|key| {
+                let has_room = saves < AT_A_TIME && bytes < BYTES_AT_A_TIME;
+                let save = self.clients.get(key).and_then(|client| client.saves.front());
+                (saves, bytes) = (saves + 1, bytes + save.map_or(0, Save::size));
+                has_room
+            });
+            self.order.extend(due);
+        }
+    }
+
+    /// A save was done. Returns what has waited, if it was the client's last.
     pub(super) fn done(&mut self, save: &Save) -> Vec<Waiting> {
+        self.away.hurry();
+        if save.tries > 0 {
+            self.order.extend(self.away.release());
+        }
+        if save.was_refused {
+            self.order.extend(self.refused.release());
+        }
+        self.end(save)
+    }
+
+    /// A save is given up. Unless a later one tells what has become of the session, its record is
+    /// taken away.
+    pub(super) fn give_up(&mut self, save: &Save) -> Vec<Waiting> {
+        let is_last = self.clients.get(&save.keys.ended).is_none_or(|it| it.saves.is_empty());
+        if is_last && let Some(left) = save.left() {
+            self.push(left);
+        }
+        self.end(save)
+    }
+
+    fn end(&mut self, save: &Save) -> Vec<Waiting> {
         self.of_gone.remove(save);
         let key = &save.keys.ended;
         let Some(client) = self.clients.get_mut(key) else { return Vec::new() };
@@ -169,8 +229,9 @@ impl Unsaved {
     }
 
     /// A save has failed and is to be tried again, before later ones of the same client.
-    pub(super) fn failed(&mut self, mut save: Save) {
+    pub(super) fn failed(&mut self, mut save: Save, is_refused: bool) {
         save.tries += 1;
+        save.was_refused |= is_refused;
         let key = save.keys.ended.clone();
         let client = self.clients.entry(key.clone()).or_default();
         client.is_being_saved = false;
@@ -178,8 +239,8 @@ impl Unsaved {
             Some(next) if save.is_replaced_by(next) => next.replaces(&save),
             _ => client.saves.push_front(save),
         }
-        self.failed.insert(key.clone());
-        self.order.push_back(key);
+        let retries = if is_refused { &mut self.refused } else { &mut self.away };
+        retries.push(key);
     }
 
     /// Keeps `waiting` until the client's session is in Redis; gives it back if it is.
@@ -210,75 +271,4 @@ impl Unsaved {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::session::keys::SessionKeys;
-    use crate::engine::session::save::{LARGE, What};
-
-    const KEEP: Duration = Duration::from_secs(60);
-
-    fn save(pid: &str, what: What) -> Save {
-        Save::new(SessionKeys::new("sio:session:", "/", pid), 1, what, KEEP)
-    }
-
-    fn ended(pid: &str, size: usize) -> Save {
-        save(pid, What::Ended { session: vec![0; size], keep: KEEP })
-    }
-
-    fn live(pid: &str, size: usize) -> Save {
-        save(pid, What::Live { namespace: 0, session: vec![0; size], keep: KEEP, is_new: false })
-    }
-
-    fn waiting(unsaved: &Unsaved) -> u64 {
-        unsaved.of_gone.count.load(Ordering::Relaxed)
-    }
-
-    #[tokio::test]
-    async fn a_large_session_goes_alone_and_the_others_in_parts() {
-        let mut unsaved = Unsaved::new(1 << 30);
-        for (pid, size) in [("a", 100_000), ("b", 100_000), ("c", 3 << 20), ("d", 10), ("e", 10)] {
-            unsaved.push(ended(pid, size));
-        }
-        let mut parts = Vec::new();
-        while !unsaved.is_empty() {
-            let (saves, _) = unsaved.take();
-            saves.iter().for_each(|save| assert!(unsaved.done(save).is_empty()));
-            parts.push(saves.iter().map(|save| save.keys.pid.clone()).collect::<String>());
-        }
-        assert_eq!(parts, ["ab", "c", "de"]);
-        assert_eq!(waiting(&unsaved), 0);
-    }
-
-    #[tokio::test]
-    async fn a_session_that_changes_again_and_again_is_given_up_all_the_same() {
-        let mut unsaved = Unsaved::new(1 << 30);
-        unsaved.push(live("a", LARGE));
-        for _ in 0..3 {
-            let (mut saves, _) = unsaved.take();
-            unsaved.push(live("a", LARGE));
-            let tried = saves.pop().unwrap();
-            assert!(!tried.is_too_large());
-            tried.breaks.fetch_add(1, Ordering::Relaxed);
-            unsaved.failed(tried);
-        }
-        let (saves, _) = unsaved.take();
-        assert!(saves[0].is_too_large());
-        assert_eq!(waiting(&unsaved), 0, "its client is connected");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn counts_the_sessions_of_clients_that_have_gone() {
-        let mut unsaved = Unsaved::new(1 << 30);
-        unsaved.push(live("a", 1));
-        unsaved.push(ended("a", 1));
-        unsaved.push(ended("b", 1));
-        assert_eq!(waiting(&unsaved), 2);
-        let (saves, _) = unsaved.take();
-        saves.into_iter().for_each(|save| unsaved.failed(save));
-        assert_eq!(waiting(&unsaved), 2);
-        tokio::time::advance(2 * KEEP).await;
-        unsaved.take();
-        assert!(unsaved.is_empty());
-        assert_eq!(waiting(&unsaved), 0, "nobody needs them any more");
-    }
-}
+mod tests;

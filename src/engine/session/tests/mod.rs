@@ -5,6 +5,7 @@ mod crowds;
 mod expiry;
 mod outages;
 mod records;
+mod refusals;
 mod restores;
 mod saves;
 mod together;

@@ -58,16 +58,6 @@ async fn a_session_that_nobody_needs_any_more_is_not_saved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_redis_refuses_is_given_up_and_warned_of() {
-    let mut test = Recovery::new();
-    test.persist(KEY, Duration::from_secs(120));
-    let mut connection = test.redis.accept().await;
-    connection.expect("SET").await.refuse("OOM command not allowed").await;
-    assert!(test.node.warning().await.is_out_of_memory());
-    connection.while_answering(sleep(Duration::from_secs(60))).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_last_session_of_a_key_is_saved_last() {
     let mut test = Recovery::new();
     for keep in [100, 200, 300] {

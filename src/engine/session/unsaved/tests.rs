@@ -1,0 +1,120 @@
+use super::*;
+use crate::engine::session::keys::SessionKeys;
+use crate::engine::session::save::{LARGE, What};
+
+const KEEP: Duration = Duration::from_secs(60);
+
+fn unsaved() -> Unsaved {
+    Unsaved::new(1 << 30, Backoff::new(Some(0), Duration::ZERO))
+}
+
+fn save(pid: &str, what: What) -> Save {
+    Save::new(SessionKeys::new("sio:session:", "/", pid), 1, what, KEEP)
+}
+
+fn ended(pid: &str, size: usize) -> Save {
+    save(pid, What::Ended { session: vec![0; size], keep: KEEP })
+}
+
+fn live(pid: &str, size: usize) -> Save {
+    save(pid, What::Live { namespace: 0, session: vec![0; size], keep: KEEP, is_new: false })
+}
+
+fn waiting(unsaved: &Unsaved) -> u64 {
+    unsaved.of_gone.count.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn a_large_session_goes_alone_and_the_others_in_parts() {
+    let mut unsaved = unsaved();
+    for (pid, size) in [("a", 100_000), ("b", 100_000), ("c", 3 << 20), ("d", 10), ("e", 10)] {
+        unsaved.push(ended(pid, size));
+    }
+    let mut parts = Vec::new();
+    while !unsaved.is_empty() {
+        let (saves, _) = unsaved.take();
+        saves.iter().for_each(|save| assert!(unsaved.done(save).is_empty()));
+        parts.push(saves.iter().map(|save| save.keys.pid.clone()).collect::<String>());
+    }
+    assert_eq!(parts, ["ab", "c", "de"]);
+    assert_eq!(waiting(&unsaved), 0);
+}
+
+#[tokio::test]
+async fn a_session_that_changes_again_and_again_is_given_up_all_the_same() {
+    let mut unsaved = unsaved();
+    unsaved.push(live("a", LARGE));
+    for _ in 0..3 {
+        unsaved.release();
+        let (mut saves, _) = unsaved.take();
+        unsaved.push(live("a", LARGE));
+        let tried = saves.pop().unwrap();
+        assert!(!tried.is_too_large());
+        tried.breaks.fetch_add(1, Ordering::Relaxed);
+        unsaved.failed(tried, false);
+    }
+    unsaved.release();
+    let (saves, _) = unsaved.take();
+    assert!(saves[0].is_too_large());
+    assert_eq!(waiting(&unsaved), 0, "its client is connected");
+}
+
+#[tokio::test(start_paused = true)]
+async fn counts_the_sessions_of_clients_that_have_gone() {
+    let mut unsaved = unsaved();
+    unsaved.push(live("a", 1));
+    unsaved.push(ended("a", 1));
+    unsaved.push(ended("b", 1));
+    assert_eq!(waiting(&unsaved), 2);
+    let (saves, _) = unsaved.take();
+    saves.into_iter().for_each(|save| unsaved.failed(save, false));
+    assert_eq!(waiting(&unsaved), 2);
+    tokio::time::advance(2 * KEEP).await;
+    let (saves, _) = unsaved.take();
+    assert_eq!(waiting(&unsaved), 0, "nobody needs them any more");
+    for save in saves {
+        assert!(matches!(save.what, What::Left), "the record would show an earlier state");
+        unsaved.done(&save);
+    }
+    assert!(unsaved.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_waits_for_itself() {
+    let mut unsaved = unsaved();
+    let taken = |unsaved: &mut Unsaved| unsaved.take().0;
+    unsaved.push(live("a", 1));
+    unsaved.push(live("b", 1));
+    for save in taken(&mut unsaved) {
+        unsaved.failed(save, true);
+    }
+    unsaved.push(live("c", 1));
+    for save in taken(&mut unsaved) {
+        assert_eq!(save.keys.pid, "c");
+        unsaved.done(&save);
+    }
+    assert!(taken(&mut unsaved).is_empty(), "c tells nothing about them");
+    tokio::time::sleep_until(unsaved.due().unwrap()).await;
+    let mut both = taken(&mut unsaved);
+    unsaved.failed(both.pop().unwrap(), true);
+    assert!(taken(&mut unsaved).is_empty());
+    unsaved.done(&both.pop().unwrap());
+    assert_eq!(taken(&mut unsaved).len(), 1, "the other one may be taken now, too");
+}
+
+#[tokio::test]
+async fn what_was_given_up_takes_its_record_away_unless_a_later_save_tells_more() {
+    for is_last in [true, false] {
+        let mut unsaved = unsaved();
+        unsaved.push(live("a", 1));
+        let (saves, _) = unsaved.take();
+        if !is_last {
+            unsaved.push(ended("a", 1));
+        }
+        unsaved.give_up(&saves[0]);
+        let (saves, _) = unsaved.take();
+        assert_eq!(matches!(saves[0].what, What::Left), is_last);
+        unsaved.done(&saves[0]);
+        assert!(unsaved.is_empty());
+    }
+}
