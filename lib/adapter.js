@@ -42,7 +42,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   #options;
   /** @type {import("./namespace").Namespace} */
   #namespace;
-  /** @type {import("./engine").NamespaceListener} */
+  /** @type {import("./open-namespaces").NamespaceListener} */
   #listener;
   /** @type {Promise<void> | undefined} */
   #closing;

@@ -30,16 +30,7 @@ const { warn, warnOfHandler } = require("./warnings");
  * @typedef {import("./options").Options} Options
  * @typedef {import("./native-binding").NativeSubscriberCount} SubscriberCount
  *
- * @typedef {object} NamespaceListener what the engine calls for an open namespace
- * @property {(event: EventOf<"entry">) => void} onEntry
- * @property {(broadcast: import("./events").Broadcast) => void} onBroadcast
- * @property {(payload: Uint8Array) => void} onPayload
- * @property {() => void} onMembersChanged
- * @property {(loss: Loss) => void} onLost
- * @property {() => void} onReconnected the connection of requests was away
- * @property {(pid: string) => void} onSessionTaken
- * @property {(session: any) => void} onSessionExpired
- *
+ * @typedef {import("./open-namespaces").NamespaceListener} NamespaceListener
  * @typedef {import("../index").Loss} Loss
  *
  * @typedef {object} Published what waits for the end of a publish

@@ -1,8 +1,19 @@
 "use strict";
 // The open namespaces of an engine, and who gets their events.
 
-/** @typedef {import("./engine").NamespaceListener} NamespaceListener */
-/** @typedef {{ nsp: string, listener: NamespaceListener }} Open */
+/**
+ * @typedef {object} NamespaceListener what the engine calls for an open namespace
+ * @property {(event: import("./engine").EventOf<"entry">) => void} onEntry
+ * @property {(broadcast: import("./events").Broadcast) => void} onBroadcast
+ * @property {(payload: Uint8Array) => void} onPayload
+ * @property {() => void} onMembersChanged
+ * @property {(loss: import("../index").Loss) => void} onLost
+ * @property {() => void} onReconnected the connection of requests was away
+ * @property {(pid: string) => void} onSessionTaken
+ * @property {(session: any) => void} onSessionExpired
+ *
+ * @typedef {{ nsp: string, listener: NamespaceListener }} Open
+ */
 
 class OpenNamespaces {
   #streamOf;

@@ -76,45 +76,63 @@ const hasLeft = (others) =>
 /** @type {Record<string, (others: any) => Promise<unknown>>} */
 const BEFORE = { "at once": async () => {}, "when it has left": hasLeft };
 
+/**
+ * The last socket of a namespace at one node, and a client at another node.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {string} requestsVia
+ */
+async function startLast(t, requestsVia) {
+  const [node, other] = await startNodes(t, 2, { requestsVia });
+  const stays = await connectClient(other.url, { nsp: SPACE });
+  defer(t, () => stays.disconnect());
+  stays.socket.on("question", (answer) => answer("a client"));
+  other.io.of(SPACE).on("question", (answer) => answer("a server"));
+  const goes = await connectClient(node.url, { nsp: SPACE });
+  const nsp = node.io.of(SPACE);
+  await waitFor(async () => (await adapterOf(nsp).serverCount()) === 2);
+  const [socket] = nsp.sockets.values();
+  const others = adapterOf(other.io.of(SPACE));
+  return { node, stays, goes, others, socket: /** @type {any} */ (socket) };
+}
+
 for (const requestsVia of ["pubsub", "stream"]) {
   for (const event of ["disconnecting", "disconnect"]) {
     for (const [when, before] of Object.entries(BEFORE)) {
-      // In the stream, a node that comes again knows the others once they have answered its heartbeat.
-      const skip = requestsVia === "stream" && before === hasLeft;
-      test(
-        `"${event}" of the last socket of a namespace asks the other nodes ${when} (${requestsVia})`,
-        { skip },
-        async (t) => {
-          const [node, other] = await startNodes(t, 2, { requestsVia });
-          const stays = await connectClient(other.url, { nsp: SPACE });
-          defer(t, () => stays.disconnect());
-          stays.socket.on("question", (answer) => answer("a client"));
-          other.io.of(SPACE).on("question", (answer) => answer("a server"));
-          const others = adapterOf(other.io.of(SPACE));
-          const goes = await connectClient(node.url, { nsp: SPACE });
-          const nsp = node.io.of(SPACE);
-          const [socket] = nsp.sockets.values();
-          await waitFor(async () => (await adapterOf(nsp).serverCount()) === 2);
-          const found = new Promise((resolve, reject) => {
-            socket.on(/** @type {any} */ (event), async () => {
-              await before(others);
-              askAround(socket.nsp).then(resolve, reject);
-            });
+      const skip =
+        requestsVia === "stream" &&
+        before === hasLeft &&
+        "a node that comes again knows the others once they have answered its heartbeat";
+      const title = `"${event}" of the last socket of a namespace`;
+      test(`${title} asks the other nodes ${when} (${requestsVia})`, { skip }, async (t) => {
+        const { node, goes, others, socket } = await startLast(t, requestsVia);
+        const found = new Promise((resolve, reject) => {
+          socket.on(event, async () => {
+            await before(others);
+            askAround(socket.nsp).then(resolve, reject);
           });
-          goes.disconnect();
-          assert.deepEqual(await within(found, "the answers"), {
-            // Its own socket is still there while "disconnecting" is called.
-            sockets: 1,
-            servers: 2,
-            acknowledged: ["a client"],
-            answered: ["a server"],
-            counted: 1,
-          });
-          assert.ok(!node.io._nsps.has(SPACE), "the namespace is gone");
-          // The node leaves the namespace when its questions are answered.
-          await hasLeft(others);
-        },
-      );
+        });
+        goes.disconnect();
+        assert.deepEqual(await within(found, "the answers"), {
+          sockets: 1,
+          servers: 2,
+          acknowledged: ["a client"],
+          answered: ["a server"],
+          counted: 1,
+        });
+        assert.ok(!node.io._nsps.has(SPACE), "the namespace is gone");
+        await hasLeft(others);
+      });
+
+      test(`${title} emits ${when} (${requestsVia})`, async (t) => {
+        const { stays, goes, others, socket } = await startLast(t, requestsVia);
+        socket.on(event, async () => {
+          await before(others);
+          socket.nsp.emit("left");
+        });
+        goes.disconnect();
+        await stays.receives("left");
+      });
     }
   }
 }
