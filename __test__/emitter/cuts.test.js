@@ -9,7 +9,7 @@ const { createAdmin } = require("../helpers/clients");
 const { startCluster, useRedis } = require("../helpers/cluster");
 const { startRedis } = require("../helpers/redis-server");
 const { startProxy } = require("../helpers/tcp-proxy");
-const { settle, waitFor } = require("../helpers/wait");
+const { settle, waitFor, within } = require("../helpers/wait");
 const { defer } = require("../faults/defer");
 const { random, seed } = require("../faults/random");
 const { EVENT, Traffic } = require("../faults/traffic");
@@ -19,6 +19,7 @@ const {
   LATE,
   writerCutter,
   emitUntil,
+  startCutThenHang,
   startUpstreamReader,
   packetsInStream,
 } = require("../faults/writer-cuts");
@@ -31,6 +32,10 @@ const CUTS = 20;
 const CUTS_PER_MODE = 12;
 /** ms between two packets */
 const RATE = 2;
+/** One batch of the writer. */
+const MANY = 700;
+/** How long a close takes without Redis, at most (ms), and something for a slow machine. */
+const CLOSE_LIMIT = 5_000 + 3_000;
 
 // Trimming is another matter.
 const OPTIONS = { maxLen: 100_000 };
@@ -247,6 +252,27 @@ describe("Redis is away: nothing is lost or doubled", () => {
     context.redis.resume();
     await flushed;
     await assertOnce(traffic);
+  });
+
+  // Breaks when the writer holds messages between two parts of a batch where the close does not find
+  // them: then neither the flush nor the close ever ends.
+  test("it hangs over a part of a batch: the close gives up all messages of the batch", async (t) => {
+    const { proxy, hangs } = await startCutThenHang(t, context.redis.port);
+    const emitter = new Emitter(proxy.url, OPTIONS);
+    defer(t, () => within(emitter.close(), "the close").catch(() => {}));
+    for (let i = 0; i < MANY; i++) {
+      emitter.emit(EVENT, 0, i, "x".repeat(400));
+    }
+    const flushed = emitter.flush();
+    await hangs();
+    // A few may have been written before the others were emitted.
+    const left = MANY - emitter.stats().published;
+    const failed = { code: "ERR_SIO_REDIS_CLOSED", failed: left };
+    const closed = emitter.close();
+    await within(assert.rejects(closed, failed), "the close", CLOSE_LIMIT);
+    await within(assert.rejects(flushed, failed), "the flush");
+    assert.equal(emitter.stats().failed, left);
+    takeWarnings();
   });
 
   // The stream is deleted, and its next entries have lower IDs, as after a fall of the server's clock.

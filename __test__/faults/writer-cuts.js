@@ -1,10 +1,11 @@
-// Cuts a writer's connection in the middle of what it carries, by chance, and tells what came of it: for
-// nodes and for emitters.
+// Cuts a writer's connection in the middle of what it carries, by chance or in one place, and tells what
+// came of it: for nodes and for emitters.
 
 "use strict";
 
 const { startAgent } = require("../chaos/agent");
 const { connectClient } = require("../helpers/socket-client");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { waitFor } = require("../helpers/wait");
 const { entriesAfter, decodeData } = require("../helpers/wire");
 const { defer } = require("./defer");
@@ -55,6 +56,36 @@ function writerCutter(chance, modes) {
     return verdict;
   };
   return { inspect, cuts };
+}
+
+/** How many bytes of a chunk show that it is not all of a small batch. */
+const LARGE = 10_000;
+
+/**
+ * A proxy that cuts the first large batch near its beginning. It hangs, for good, near the beginning of
+ * what the writer sends of it again.
+ *
+ * @param {import("node:test").TestContext} t
+ * @param {number} port
+ */
+async function startCutThenHang(t, port) {
+  let large = 0;
+  const proxy = await startProxy(port, (link, direction, chunk) => {
+    const isLarge = direction === "up" && chunk.length > LARGE && chunk.includes("\r\nXADD\r\n");
+    if (!isLarge || link.notes.isLarge) {
+      return;
+    }
+    link.notes.isLarge = true;
+    large++;
+    if (large === 1) {
+      return { pass: 100 };
+    }
+    proxy.stall();
+    return { instead: chunk.subarray(0, 100) };
+  });
+  defer(t, () => proxy.close());
+  const hangs = () => waitFor(() => large === 2, { what: "a part of the batch to be sent again" });
+  return { proxy, hangs };
 }
 
 /**
@@ -122,4 +153,11 @@ async function packetsInStream(admin) {
     .map(([, from, number]) => `${from}:${number}`);
 }
 
-module.exports = { LATE, writerCutter, emitUntil, startUpstreamReader, packetsInStream };
+module.exports = {
+  LATE,
+  writerCutter,
+  startCutThenHang,
+  emitUntil,
+  startUpstreamReader,
+  packetsInStream,
+};

@@ -415,9 +415,7 @@ impl Engine {
         let mut all_failed = 0;
         for stream in &self.streams {
             let mut cursor = stream.cursor();
-            let rest = cursor.own.take_all(&Error::Closed);
-            let queued = stream.queue.take_rest();
-            let done: Vec<_> = rest.into_iter().chain(queued).collect();
+            let done = stream.end_rest(&mut cursor);
             let failed = done.iter().filter(|done| done.outcome.is_err()).count() as u64;
             self.stats.failed.add(failed);
             all_failed += failed;

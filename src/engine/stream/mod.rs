@@ -54,7 +54,8 @@ use tokio::time::Instant;
 
 use super::event::ConnectionName;
 use crate::engine::connection_health::ConnectionHealth;
-use crate::engine::event::{Loss, StreamEvent};
+use crate::engine::error::Error;
+use crate::engine::event::{Completion, Loss, StreamEvent};
 use crate::engine::inbox::{Inbox, OrderedInbox};
 use crate::engine::namespaces::Namespace;
 use crate::engine::options::Retention;
@@ -345,6 +346,13 @@ impl Stream {
         // The reader always waits for a reply, so it notices a broken connection first.
         let is_there = self.reader_health.is_connected() && self.writer_health.is_connected();
         queue.ended_or_stuck(if is_there { queue.accepted() } else { queue.awaited() }, limit).await
+    }
+
+    /// Ends every publish that is left, since the engine ends. The writer must have ended before.
+    pub(crate) fn end_rest(&self, cursor: &mut Cursor) -> Vec<Completion> {
+        let mut done = cursor.own.take_all(&Error::Closed);
+        done.append(&mut self.queue.take_rest());
+        done
     }
 
     /// If requests travel in the stream, tells the other nodes that this one starts, is alive, or

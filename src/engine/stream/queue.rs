@@ -184,10 +184,11 @@ impl WriteQueue {
         state.waiting.drain(..).filter_map(fail).collect()
     }
 
-    /// Waits for publishes and takes a batch of them. Nothing is lost if the future is dropped.
-    pub(crate) async fn next_batch(&self) -> Vec<Publish> {
+    /// Waits for publishes and takes a batch of them, `most` at the most. Nothing is lost if the
+    /// future is dropped.
+    pub(crate) async fn next_batch(&self, most: usize) -> Vec<Publish> {
         loop {
-            let batch = self.take_batch();
+            let batch = self.take_batch(most);
             if !batch.is_empty() {
                 return batch;
             }
@@ -195,12 +196,12 @@ impl WriteQueue {
         }
     }
 
-    /// Takes a batch; an empty one if nothing waits.
-    pub(crate) fn take_batch(&self) -> Vec<Publish> {
+    /// Takes a batch, `most` at the most; an empty one if nothing waits.
+    pub(crate) fn take_batch(&self, most: usize) -> Vec<Publish> {
         let mut state = self.lock();
         let mut batch = Vec::new();
         let (mut bytes, mut cost) = (0, 0);
-        while batch.len() < BATCH_ENTRIES
+        while batch.len() < most
             && let Some(publish) =
                 state.waiting.pop_front_if(|p| bytes == 0 || bytes + p.size() <= BATCH_BYTES)
         {
@@ -210,6 +211,16 @@ impl WriteQueue {
         }
         state.bytes -= cost;
         batch
+    }
+
+    /// Puts a batch back in front of what waits: it was not written. The bound is not for these
+    /// publishes, which were accepted.
+    pub(crate) fn put_back(&self, batch: Vec<Publish>) {
+        let mut state = self.lock();
+        for publish in batch.into_iter().rev() {
+            state.bytes += publish.cost();
+            state.waiting.push_front(publish);
+        }
     }
 
     /// Notes that the next `count` publishes have ended.
@@ -251,7 +262,7 @@ mod tests {
         }
         queue.push(publish(1_500, 2 * BATCH_BYTES)).unwrap();
         queue.push(publish(1_501, 1)).unwrap();
-        let sizes: Vec<usize> = std::iter::repeat_with(|| queue.take_batch())
+        let sizes: Vec<usize> = std::iter::repeat_with(|| queue.take_batch(BATCH_ENTRIES))
             .map(|batch| batch.len())
             .take_while(|len| *len > 0)
             .collect();
@@ -270,13 +281,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_put_back_comes_first_and_counts_beyond_the_bound() {
+        let queue = WriteQueue::new(6_000, Arc::default());
+        (1..=3).for_each(|ticket| queue.push(publish(ticket, 1_000)).unwrap());
+        let (_, bytes) = queue.len_and_bytes();
+        let batch = queue.take_batch(2);
+        (4..=5).for_each(|ticket| queue.push(publish(ticket, 1_000)).unwrap());
+        queue.put_back(batch);
+        assert_eq!(queue.len_and_bytes(), (5, bytes / 3 * 5));
+        queue.push(publish(6, 1_000)).unwrap_err();
+        let tickets: Vec<_> = queue.take_batch(9).iter().filter_map(|p| p.ticket).collect();
+        assert_eq!(tickets, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
     fn what_js_keeps_counts_until_the_publish_completes() {
         let mut own = OwnEntries::default();
         let queue = WriteQueue::new(10_000, own.kept_by_js());
         let kept = |ticket| Publish { kept_by_js: 4_000, ..publish(ticket, 1) };
         (1..=2).for_each(|ticket| queue.push(kept(ticket)).unwrap());
         queue.push(kept(3)).unwrap_err();
-        let batch = queue.take_batch();
+        let batch = queue.take_batch(BATCH_ENTRIES);
         own.sent(1, &batch);
         drop(batch);
         assert_eq!(queue.len_and_bytes(), (2, 8_000));
@@ -310,7 +335,7 @@ mod tests {
     async fn ended_waits_for_what_was_taken_too() {
         let queue = WriteQueue::new(1_000, Arc::default());
         queue.push(publish(1, 1)).unwrap();
-        assert_eq!(queue.next_batch().await.len(), 1);
+        assert_eq!(queue.next_batch(BATCH_ENTRIES).await.len(), 1);
         let late = tokio::time::timeout(Duration::from_secs(1), queue.ended(1)).await;
         assert!(late.is_err());
         queue.end(1);

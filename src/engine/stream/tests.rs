@@ -114,7 +114,7 @@ async fn what_clients_were_sent_is_certain_once_js_has_handled_it_and_nothing_is
     {
         let mut cursor = node.stream.cursor();
         (1..=2).for_each(|ticket| node.publish(ticket));
-        cursor.own.sent(1, &node.stream.queue.take_batch());
+        cursor.own.sent(1, &node.stream.queue.take_batch(usize::MAX));
         assert!(cursor.own.refused(2, &Error::Closed).is_empty());
         cursor.handled_all();
         assert!(cursor.local_only.is_going_on(), "one waits for an entry that is on its way");

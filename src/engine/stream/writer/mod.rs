@@ -12,7 +12,6 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -189,7 +188,7 @@ impl Writer {
                 biased;
                 // On a node, the check notices once a second if the connection has ended.
                 () = outdated(&mut self.connection, !is_read) => self.drop_connection(),
-                publishes = stream.queue.next_batch() => self.deliver(publishes).await,
+                publishes = stream.queue.next_batch(self.batches.now()) => self.deliver(publishes).await,
                 _ = check.tick(), if is_read => self.is_check_due = true,
             }
             // There may always be another batch.
@@ -201,60 +200,57 @@ impl Writer {
         }
     }
 
-    /// Writes publishes, in one batch or, after connections broke over large ones, in smaller ones.
+    /// Sends publishes as one batch, until Redis has taken or refused it. If a connection broke over
+    /// it, puts the publishes back: the writer sends them in smaller batches.
+    ///
+    /// Each of them is in `OwnEntries` or in the queue whenever this waits, since the engine may end
+    /// then ([`Stream::end_rest`]).
     async fn deliver(&mut self, publishes: Vec<Publish>) {
-        let mut waiting = VecDeque::from(publishes);
-        while !waiting.is_empty() {
-            let rest = waiting.split_off(self.batches.now().min(waiting.len()));
-            let batch = Batch::new(self.next_seq, std::mem::replace(&mut waiting, rest).into());
-            let (last, count) = {
-                let mut cursor = self.stream.cursor();
-                cursor.own.sent(self.next_seq, &batch.publishes);
-                cursor.written = cursor.written.max(cursor.position);
-                if self.is_unread() {
-                    (cursor.written, self.next_seq)
-                } else {
-                    (cursor.position, cursor.read)
-                }
-            };
-            self.trim_before = self.ages.trim_before(&self.stream.retention, last, count);
-            for publish in self.deliver_batch(batch).await.into_iter().rev() {
-                waiting.push_front(publish);
-            }
-        }
-    }
-
-    /// Sends a batch until Redis has taken or refused it. If a connection broke over it, returns
-    /// the publishes that the writer must send in smaller batches.
-    async fn deliver_batch(&mut self, batch: Batch) -> Vec<Publish> {
+        let batch = self.begin(publishes);
         let mut delivery = Delivery { batch, doubt: None, breaks: 0 };
         loop {
             match self.try_to_deliver(&mut delivery).await {
-                Ok(Some(ids)) => {
-                    self.acknowledged(&delivery.batch, &ids);
-                    return Vec::new();
-                }
+                Ok(Some(ids)) => return self.acknowledged(&delivery.batch, &ids),
                 Ok(None) if delivery.batch.publishes.len() > 1 => {
-                    let Batch { publishes, seqs } = delivery.batch;
-                    self.batches.broke(publishes.len());
-                    self.stream.cursor().own.take_back(&seqs);
-                    return publishes;
+                    return self.put_back(delivery.batch);
                 }
                 Ok(None) => {
                     if let Some(error) = self.too_large(&delivery) {
                         self.warnings.warn(TASK, &error);
-                        self.refused(&delivery.batch, &error, None);
-                        return Vec::new();
+                        return self.refused(&delivery.batch, &error, None);
                     }
                 }
                 Err(error) => {
                     if self.give_up(&mut delivery, &error) {
-                        return Vec::new();
+                        return;
                     }
                     self.backoff.wait().await;
                 }
             }
         }
+    }
+
+    /// Makes a batch, and notes that the reader may meet it from now on.
+    fn begin(&mut self, publishes: Vec<Publish>) -> Batch {
+        let batch = Batch::new(self.next_seq, publishes);
+        let (last, count) = {
+            let mut cursor = self.stream.cursor();
+            cursor.own.sent(self.next_seq, &batch.publishes);
+            cursor.written = cursor.written.max(cursor.position);
+            if self.is_unread() {
+                (cursor.written, self.next_seq)
+            } else {
+                (cursor.position, cursor.read)
+            }
+        };
+        self.trim_before = self.ages.trim_before(&self.stream.retention, last, count);
+        batch
+    }
+
+    fn put_back(&mut self, batch: Batch) {
+        self.batches.broke(batch.publishes.len());
+        self.stream.cursor().own.take_back(&batch.seqs);
+        self.stream.queue.put_back(batch.publishes);
     }
 
     /// Handles an error that kept a batch from being written. Returns true if the batch has failed

@@ -2,6 +2,7 @@
 
 mod batches;
 mod checks;
+mod closing;
 mod connecting;
 mod doubts;
 mod emitter;
