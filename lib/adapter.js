@@ -18,13 +18,11 @@ const { Publisher } = require("./publisher");
 const { Recovery } = require("./recovery");
 const { Requests } = require("./requests");
 const { encodeResponse } = require("./responses");
+const { change, isChange } = require("./room-changes");
 const { closeRestWithServer, closeWithServer, warnIfAttachedAgain } = require("./server-close");
 const { takeOver } = require("./take-over");
 const { decodeTargets, encodeTargets } = require("./targets");
 const { tickOf } = require("./tick");
-
-/** The adapter that does the local part; ClusterAdapter's own methods publish. */
-const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
 
 /**
  * @typedef {import("./engine").Engine} Engine
@@ -169,13 +167,16 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {string} [offset]
    */
   #act(message, offset) {
-    const { uid, type, data } = message;
+    const { uid, nsp, type, data } = message;
     if (uid === this.uid) {
       return;
     }
     if (type === MessageType.BROADCAST && data.requestId === undefined) {
       const opts = decodeTargets(data.opts);
       return this.#local.sendDecoded(this.#withOffset(data.packet, opts, offset), opts, offset);
+    }
+    if (isChange(type) && nsp === this.nsp.name) {
+      return change(this, type, data, decodeTargets(data.opts));
     }
     if (type === OVERVIEW) {
       return this.publishResponse(uid, overviewAnswer(this, data));
@@ -279,10 +280,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {string[]} rooms
    */
   addSockets(opts, rooms) {
-    const data = { rooms, opts: encodeTargets(opts) };
-    return this.#publisher.writeThen(MessageType.SOCKETS_JOIN, data, opts, () =>
-      InMemoryAdapter.addSockets.call(this, opts, rooms),
-    );
+    return this.#change(MessageType.SOCKETS_JOIN, { rooms }, opts);
   }
 
   /**
@@ -290,10 +288,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {string[]} rooms
    */
   delSockets(opts, rooms) {
-    const data = { rooms, opts: encodeTargets(opts) };
-    return this.#publisher.writeThen(MessageType.SOCKETS_LEAVE, data, opts, () =>
-      InMemoryAdapter.delSockets.call(this, opts, rooms),
-    );
+    return this.#change(MessageType.SOCKETS_LEAVE, { rooms }, opts);
   }
 
   /**
@@ -301,10 +296,17 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {boolean} close
    */
   disconnectSockets(opts, close) {
-    const data = { close, opts: encodeTargets(opts) };
-    return this.#publisher.writeThen(MessageType.DISCONNECT_SOCKETS, data, opts, () =>
-      InMemoryAdapter.disconnectSockets.call(this, opts, close),
-    );
+    return this.#change(MessageType.DISCONNECT_SOCKETS, { close }, opts);
+  }
+
+  /**
+   * @param {number} type
+   * @param {any} data
+   * @param {Targets} opts
+   */
+  #change(type, data, opts) {
+    const message = { ...data, opts: encodeTargets(opts) };
+    return this.#publisher.writeThen(type, message, opts, () => change(this, type, data, opts));
   }
 
   // Requests
