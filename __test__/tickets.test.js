@@ -38,3 +38,24 @@ test("each is given back once, as from a Map", (t) => {
   }
   assert.equal(tickets.size, 0);
 });
+
+test("the open ones are told in their order", () => {
+  const tickets = new Tickets();
+  /** @type {number[]} */
+  const open = [];
+  const first = 2 ** 32 - MOST;
+  assert.deepEqual(tickets.open(), []);
+  for (let i = 0; i < 2 * MOST; i++) {
+    const ticket = (first + i) >>> 0;
+    tickets.add(ticket, ticket);
+    if (i % 7 === 0) {
+      open.push(ticket);
+    } else {
+      tickets.take(ticket);
+    }
+  }
+  assert.deepEqual(tickets.open(), open);
+  assert.deepEqual(tickets.openBehind(open[5]), open.slice(6));
+  assert.deepEqual(tickets.openBehind((open[5] + 1) >>> 0), open.slice(6));
+  assert.deepEqual(tickets.openBehind(tickets.newest), []);
+});

@@ -7,13 +7,13 @@ const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 const { coalesceWrites } = require("./coalesce");
 const { encodeMsgpack, decodeMsgpack, encodedSize, decodeData } = require("./codec");
 const debug = require("./debug");
-const { EncodedPacket } = require("./encoded-packet");
 const { canBeSent, canEncode, hasRecipients } = require("./fan-out");
 const { HAND_OVER, HANDED_OVER } = require("./hand-over");
 const { isWellFormed } = require("./message-shape");
-const { OVERVIEW, OVERVIEW_RESPONSE, overviewAnswer, targetsOf } = require("./overview");
+const { giveBeforeEnd, watchDisconnect } = require("./leaving");
 const { emitToAll } = require("./listeners");
 const { LocalDelivery } = require("./local-delivery");
+const { OVERVIEW, OVERVIEW_RESPONSE, overviewAnswer, targetsOf } = require("./overview");
 const { Publisher } = require("./publisher");
 const { Recovery } = require("./recovery");
 const { Requests } = require("./requests");
@@ -22,14 +22,12 @@ const { change, isChange } = require("./room-changes");
 const { closeRestWithServer, closeWithServer, warnIfAttachedAgain } = require("./server-close");
 const { takeOver } = require("./take-over");
 const { decodeTargets, encodeTargets } = require("./targets");
-const { tickOf } = require("./tick");
 
 /**
  * @typedef {import("./engine").Engine} Engine
  * @typedef {import("./options").Options} Options
  * @typedef {import("./events").NativeEntry} NativeEntry
  * @typedef {import("./targets").Targets} Targets
- * @typedef {import("./events").LocalPart} LocalPart
  */
 
 /** @param {any} adapter */
@@ -89,6 +87,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onlyPlaintext: options.onlyPlaintext,
       keepsDates: !canEncode(nsp),
     });
+    giveBeforeEnd(this, (socket) => this.#publisher.giveTo(socket));
     // Not in init(): Socket.IO calls it since 4.8.2.
     this.#recovery?.prepare();
     closeWithServer(nsp.server, isOurs);
@@ -173,7 +172,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     }
     if (type === MessageType.BROADCAST && data.requestId === undefined) {
       const opts = decodeTargets(data.opts);
-      return this.#local.sendDecoded(this.#withOffset(data.packet, opts, offset), opts, offset);
+      return this.#local.sendReceived(data.packet, opts, offset);
     }
     if (isChange(type) && nsp === this.nsp.name) {
       return change(this, type, data, decodeTargets(data.opts));
@@ -245,34 +244,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
    * @param {any} opts
    */
   broadcast(packet, opts) {
-    const tick = opts.flags?.local ? undefined : tickOf(Boolean(opts.flags?.volatile));
-    return this.#publisher.broadcastThen(packet, opts, (offset, localPart) => {
-      // A copy, because a broadcast of a parent namespace gives the same packet to each child, and each
-      // child adds its own offset.
-      const original = () => {
-        // Only that of an event is certain to be a list.
-        const data = Array.isArray(packet.data) ? [...packet.data] : packet.data;
-        return this.#withOffset({ ...packet, nsp: this.nsp.name, data }, opts, offset);
-      };
-      if (localPart instanceof EncodedPacket) {
-        const origin = { packet: original, tick };
-        return this.#local.sendEncoded(localPart, opts, opts.flags ?? {}, offset, origin);
-      }
-      this.#local.sendDecoded(original(), opts, offset, tick);
-    });
-  }
-
-  /**
-   * @param {any} packet
-   * @param {Targets} opts
-   * @param {string} [offset]
-   */
-  #withOffset(packet, opts, offset) {
-    if (offset !== undefined) {
-      // The method is private only in the types.
-      /** @type {any} */ (this).addOffsetIfNecessary(packet, opts, offset);
-    }
-    return packet;
+    return this.#publisher.broadcastThen(packet, opts, this.#local.partOf(packet, opts));
   }
 
   /**
@@ -306,7 +278,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   #change(type, data, opts) {
     const message = { ...data, opts: encodeTargets(opts) };
-    return this.#publisher.writeThen(type, message, opts, () => change(this, type, data, opts));
+    return this.#publisher.writeThen(type, message, opts, (_offset, _part, leaving) =>
+      leaving ? leaving.change(type, data) : change(this, type, data, opts),
+    );
   }
 
   // Requests
@@ -386,8 +360,12 @@ class RedisStreamsAdapter extends ClusterAdapter {
         warnIfAttachedAgain(this);
       }
     }
+    const socket = this.nsp.sockets.get(id);
     // A recovered socket gets its rooms before the namespace has it.
-    this.#engine.clientBuffers?.watch(this.nsp.sockets.get(id));
+    if (socket !== undefined) {
+      this.#engine.clientBuffers?.watch(socket);
+      watchDisconnect(socket);
+    }
     /** The new rooms, each with the entry up to which broadcasts to it did not come here. Only recovery
      * needs it, and a server has many rooms.
      * @type {Map<string, string | undefined> | undefined} */
@@ -478,6 +456,16 @@ class RedisStreamsAdapter extends ClusterAdapter {
   /** Opens the namespace again for requests after `close()`. @returns {() => void} closes it again */
   reopen() {
     return this.#engine.reopen(this.nsp.name, this.#listener);
+  }
+
+  /**
+   * Called before the whole server closes. With recovery, clients get what still waits from the server to
+   * which they go.
+   */
+  deliverWaiting() {
+    if (this.#recovery === undefined) {
+      this.#publisher.deliverWaiting();
+    }
   }
 
   /**

@@ -61,8 +61,8 @@ class Engine {
   #counts = { malformed: 0, slowClients: 0 };
   #namespaces = new OpenNamespaces((nsp) => this.#native.streamIndex(nsp));
   /** @type {Tickets<Published>} */
-  #publishes = new Tickets();
-  #gathered = new Gathered((ticket, published) => this.#wait(ticket, published));
+  publishes = new Tickets();
+  gathered = new Gathered((ticket, published) => this.#wait(ticket, published));
   #calls = new Calls();
   /** Undefined for an emitter. @type {LateMessages | undefined} */
   #late;
@@ -191,7 +191,7 @@ class Engine {
    * @param {number} handle
    */
   async close(nsp, handle) {
-    this.#gathered.flush();
+    this.gathered.flush();
     this.#namespaces.delete(handle);
     if (this.#namespaces.size > 0) {
       // The engine may end before it has answered.
@@ -205,7 +205,7 @@ class Engine {
 
   /** Resolves once everything is written or given up, and all connections are closed. */
   async end() {
-    this.#gathered.flush();
+    this.gathered.flush();
     this.#ending ??= this.#call("done", (call) => this.#native.close(call));
     await this.#ending;
     this.#ended = true;
@@ -225,7 +225,7 @@ class Engine {
    * @param {Published} published
    */
   publish(namespace, type, data, published) {
-    if (!this.closed && this.#gathered.take(namespace, type, data, published)) {
+    if (!this.closed && this.gathered.take(namespace, type, data, published)) {
       return;
     }
     let ticket;
@@ -249,10 +249,10 @@ class Engine {
    * @param {Published} published
    */
   #wait(ticket, published) {
-    if (this.#publishes.size === 0) {
+    if (this.publishes.size === 0) {
       this.#keepAlive.ref();
     }
-    this.#publishes.add(ticket, published);
+    this.publishes.add(ticket, published);
   }
 
   /**
@@ -275,7 +275,7 @@ class Engine {
    */
   request(nsp, payload, call) {
     // The request goes behind what is in the queue.
-    this.#gathered.flush();
+    this.gathered.flush();
     try {
       this.#native.request(nsp, payload, call);
     } catch (error) {
@@ -290,7 +290,7 @@ class Engine {
    * @param {Uint8Array} payload msgpack of a whole message, for one node
    */
   respond(nsp, uid, payload) {
-    this.#gathered.flush();
+    this.gathered.flush();
     this.#native.respond(nsp, uid, payload);
   }
 
@@ -310,7 +310,7 @@ class Engine {
    * @returns {import("../index").AdapterStats}
    */
   stats(nsp) {
-    this.#gathered.flush();
+    this.gathered.flush();
     const { malformed, slowClients } = this.#counts;
     const stats = this.#native.stats(nsp);
     stats.malformed += malformed;
@@ -374,7 +374,7 @@ class Engine {
 
   /** Lets the process end if nothing is open. */
   #mayExit() {
-    if (this.#publishes.size === 0 && this.#calls.size === 0) {
+    if (this.publishes.size === 0 && this.#calls.size === 0) {
       this.#keepAlive.unref();
     }
   }
@@ -429,7 +429,7 @@ class Engine {
    */
   #takePublished(ticket, error) {
     this.#queueIsFull &&= error !== undefined;
-    return this.#publishes.take(ticket);
+    return this.publishes.take(ticket);
   }
 
   /** @param {EventOf<"lost">} event */

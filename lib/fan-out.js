@@ -238,6 +238,7 @@ module.exports = {
   fanOut,
   hasRecipients,
   isStockBroadcast,
+  notify,
   sendTo,
   sendDecodedTo,
 };

@@ -6,13 +6,14 @@ const { ClusterAdapter } = require("socket.io-adapter");
 
 const { canFanOut, encode, fanOut, isStockBroadcast } = require("./fan-out");
 const { noteSent } = require("./last-sent");
+const { EncodedPacket } = require("./encoded-packet");
+const { tickOf } = require("./tick");
 const { isForAbsent } = require("./missed");
 
 /** The adapter that does the local part; ClusterAdapter's own methods publish. */
 const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
 
 /**
- * @typedef {import("./encoded-packet").EncodedPacket} EncodedPacket
  * @typedef {import("./targets").Targets} Targets
  *
  * @typedef {object} Origin what is known of a packet that was emitted here
@@ -34,6 +35,57 @@ class LocalDelivery {
     this.#adapter = adapter;
     this.#writes = writes;
     this.#recovery = recovery;
+  }
+
+  /**
+   * The local part of a broadcast of this node.
+   *
+   * @param {any} packet
+   * @param {Targets} opts
+   * @returns {import("./own-message").Local}
+   */
+  partOf(packet, opts) {
+    const tick = opts.flags?.local ? undefined : tickOf(Boolean(opts.flags?.volatile));
+    return (offset, localPart, leaving) => {
+      // A copy, because a broadcast of a parent namespace gives the same packet to each child, and each
+      // child adds its own offset.
+      const original = () => {
+        // Only that of an event is certain to be a list.
+        const data = Array.isArray(packet.data) ? [...packet.data] : packet.data;
+        return this.#withOffset({ ...packet, nsp: this.#adapter.nsp.name, data }, opts, offset);
+      };
+      if (leaving) {
+        leaving.send(original(), opts.flags);
+      } else if (localPart instanceof EncodedPacket) {
+        const origin = { packet: original, tick };
+        this.sendEncoded(localPart, opts, opts.flags ?? {}, offset, origin);
+      } else {
+        this.sendDecoded(original(), opts, offset, tick);
+      }
+    };
+  }
+
+  /**
+   * Sends a broadcast of another node that the engine has not encoded.
+   *
+   * @param {any} packet
+   * @param {Targets} opts
+   * @param {string} [offset] the ID of its entry
+   */
+  sendReceived(packet, opts, offset) {
+    this.sendDecoded(this.#withOffset(packet, opts, offset), opts, offset);
+  }
+
+  /**
+   * @param {any} packet
+   * @param {Targets} opts
+   * @param {string} [offset]
+   */
+  #withOffset(packet, opts, offset) {
+    if (offset !== undefined) {
+      this.#adapter.addOffsetIfNecessary(packet, opts, offset);
+    }
+    return packet;
   }
 
   /**

@@ -4,14 +4,19 @@
 
 const { AsyncResource } = require("node:async_hooks");
 
+const { MessageType } = require("socket.io-adapter");
+
 const debug = require("./debug");
-const { FOR_NOBODY } = require("./events");
+const { BY_JS, FOR_NOBODY } = require("./events");
 
 /**
  * @typedef {import("./targets").Targets} Targets
  * @typedef {import("./events").LocalPart} LocalPart
  *
- * @typedef {(offset?: string, localPart?: LocalPart) => void} Local
+ * @typedef {import("./leaving").Leaving} Leaving
+ *
+ * @typedef {(offset?: string, localPart?: LocalPart, leaving?: Leaving) => void} Local does the local part;
+ * with `leaving`, only what it means for that socket
  *
  * @typedef {object} MessageContext what the messages of a namespace share
  * @property {string} nsp
@@ -27,6 +32,7 @@ class OwnMessage {
   #context;
   #type;
   #opts;
+  /** Undefined when it is done. @type {Local | undefined} */
   #local;
   #caller;
   /** True from the moment at which its turn has come, or at which it is known to have none. */
@@ -58,6 +64,19 @@ class OwnMessage {
     return this.#context.wantsOffsets;
   }
 
+  get isBroadcast() {
+    return this.#type === MessageType.BROADCAST;
+  }
+
+  get opts() {
+    return this.#opts;
+  }
+
+  /** @param {MessageContext} context of a namespace */
+  isOf(context) {
+    return this.#context === context;
+  }
+
   /**
    * Does the local part. The engine calls this when the turn of the message comes, or with the reason
    * why the message is not in the stream.
@@ -78,10 +97,12 @@ class OwnMessage {
     }
     // Before the local part, because its handlers may throw. Who waits continues after it.
     this.#resolve();
+    const local = this.#local;
+    this.#local = undefined;
     try {
       // A socket may have joined since the engine looked.
-      if (localPart !== FOR_NOBODY || hasRecipients(this.#opts)) {
-        this.#act(offset, localPart);
+      if (local && (localPart !== FOR_NOBODY || hasRecipients(this.#opts))) {
+        this.#act(local, offset, localPart);
       }
     } finally {
       // jest would report it as an open handle until it is collected.
@@ -89,16 +110,33 @@ class OwnMessage {
     }
   }
 
+  /** Does the local part now, before the turn of the message. */
+  endEarly() {
+    const local = this.#local;
+    this.#local = undefined;
+    if (local) {
+      this.#act(local, undefined, BY_JS);
+    }
+  }
+
+  /** Gives a socket what it gets of the local part. The others still wait. @param {Leaving} leaving */
+  giveTo(leaving) {
+    if (this.#local) {
+      this.#act(this.#local, undefined, BY_JS, leaving);
+    }
+  }
+
   /**
+   * @param {Local} local
    * @param {string} [offset]
    * @param {LocalPart} [localPart]
+   * @param {Leaving} [leaving]
    */
-  #act(offset, localPart) {
-    const local = this.#local;
+  #act(local, offset, localPart, leaving) {
     if (this.#caller === undefined) {
-      local(offset, localPart);
+      local(offset, localPart, leaving);
     } else {
-      this.#caller.runInAsyncScope(local, undefined, offset, localPart);
+      this.#caller.runInAsyncScope(local, undefined, offset, localPart, leaving);
     }
   }
 }

@@ -1,11 +1,15 @@
 "use strict";
 // Writes the messages of one namespace to its stream, and does the local part of each in the stream's
-// order.
+// order; before that for a socket that is disconnected, and when the server closes.
 
 const { MessageType } = require("socket.io-adapter");
 
 const { encodeBroadcast, encodeData } = require("./codec");
+const { Leaving } = require("./leaving");
 const { OwnMessage } = require("./own-message");
+const { nextTick } = require("./timers");
+const { Waiting } = require("./waiting");
+const { warnOfHandler } = require("./warnings");
 
 /**
  * @typedef {import("./engine").Engine} Engine
@@ -22,6 +26,8 @@ class Publisher {
   #keepsDates;
   /** @type {Promise<void> | undefined} */
   #ownChange;
+  /** @type {Waiting | undefined} */
+  #waitingNow;
 
   /**
    * @param {Engine} engine
@@ -105,6 +111,42 @@ class Publisher {
     }
     const encoded = encodeBroadcast(packet, opts, this.#onlyPlaintext, this.#keepsDates);
     return this.#write(MessageType.BROADCAST, encoded, opts, local);
+  }
+
+  /**
+   * Gives a socket what it gets of the messages that wait. The other sockets get them at their turn.
+   *
+   * @param {any} socket that is about to be disconnected
+   */
+  giveTo(socket) {
+    const leaving = new Leaving(socket);
+    for (const message of this.#waiting.concerning(leaving.rooms)) {
+      if (leaving.isOver) {
+        return;
+      }
+      if (leaving.isMeant(message.opts)) {
+        message.giveTo(leaving);
+      }
+    }
+  }
+
+  /** Does the local part of all messages that wait. */
+  deliverWaiting() {
+    for (const message of this.#waiting.all()) {
+      try {
+        message.endEarly();
+      } catch (error) {
+        warnOfHandler("a handler has thrown while a message of the cluster was delivered", error);
+      }
+    }
+  }
+
+  get #waiting() {
+    if (this.#waitingNow === undefined) {
+      this.#waitingNow = new Waiting(this.#engine, this.#context);
+      nextTick(() => (this.#waitingNow = undefined));
+    }
+    return this.#waitingNow;
   }
 
   /**

@@ -6,11 +6,12 @@
 const { MessageType } = require("socket.io-adapter");
 
 const { guardEnd } = require("./end-socket");
+const { endInOrder } = require("./leaving");
 const { warnOfHandler } = require("./warnings");
 
 /** @typedef {import("./targets").Targets} Targets */
 
-/** @type {Record<number, (socket: any, data: any) => void>} */
+/** @type {Record<number, (socket: any, data: any, opts: Targets) => void>} */
 const CHANGES = {
   [MessageType.SOCKETS_JOIN](socket, { rooms }) {
     // A room may have to be created, then joined, and left, then deleted.
@@ -19,7 +20,10 @@ const CHANGES = {
   [MessageType.SOCKETS_LEAVE](socket, { rooms }) {
     rooms.forEach((/** @type {any} */ room) => complete(2, () => socket.leave(room)));
   },
-  [MessageType.DISCONNECT_SOCKETS](socket, { close }) {
+  [MessageType.DISCONNECT_SOCKETS](socket, { close }, { flags }) {
+    if (!flags?.local) {
+      endInOrder(socket);
+    }
     // With its connection, its sockets in other namespaces end as well.
     [...(close ? socket.client.sockets.values() : [socket])].forEach(guardEnd);
     complete(0, () => socket.disconnect(close));
@@ -36,7 +40,7 @@ const isChange = (type) => type in CHANGES;
  * @param {Targets} opts
  */
 function change(adapter, type, data, opts) {
-  adapter.apply(opts, (/** @type {any} */ socket) => CHANGES[type](socket, data));
+  adapter.apply(opts, (/** @type {any} */ socket) => CHANGES[type](socket, data, opts));
 }
 
 /**

@@ -36,6 +36,15 @@ function guardSockets(server, isOurs) {
   }
 }
 
+/** Gives clients what was emitted before. @param {any} server @param {(adapter: any) => boolean} isOurs */
+function deliverWaiting(server, isOurs) {
+  for (const { adapter } of server._nsps.values()) {
+    if (isOurs(adapter)) {
+      adapter.deliverWaiting();
+    }
+  }
+}
+
 /**
  * Lets `io.close()` close our adapters in every version of Socket.IO. What it returns resolves, and its
  * callback is called, after they have closed.
@@ -57,6 +66,7 @@ function closeWithServer(server, isOurs) {
       queueMicrotask(() => (closing ? closing.then(() => fn?.(error)) : fn?.(error)));
     };
     guardSockets(server, isOurs);
+    deliverWaiting(server, isOurs);
     const closed = close.call(server, fn && onClosed);
     // It has ended the clients, whose sessions the adapters save before they close.
     const adapters = closeAdapters(server, isOurs);

@@ -16,6 +16,7 @@ class Tickets {
   /** @type {Map<number, T>} */
   #others = new Map();
   #size = 0;
+  #newest = 0;
 
   /** The number of open tickets. */
   get size() {
@@ -35,6 +36,39 @@ class Tickets {
       this.#others.set(ticket, who);
     }
     this.#size++;
+    this.#newest = ticket;
+  }
+
+  /** The ticket that was added last. */
+  get newest() {
+    return this.#newest;
+  }
+
+  /** The values of all open tickets, in the order of the tickets. @returns {T[]} */
+  open() {
+    const open = [...this.#others];
+    this.#waiting.forEach((who, place) => {
+      if (who !== undefined) {
+        open.push([this.#tickets[place], who]);
+      }
+    });
+    // The numbers begin again at 0.
+    return open.sort(([a], [b]) => (a - b) | 0).map(([, who]) => who);
+  }
+
+  /** Of those that were added behind a ticket. @param {number} ticket @returns {T[]} */
+  openBehind(ticket) {
+    const open = [];
+    while (ticket !== this.#newest) {
+      ticket = (ticket + 1) >>> 0;
+      const place = ticket & (PLACES - 1);
+      const isInPlace = this.#tickets[place] === ticket && this.#waiting[place] !== undefined;
+      const who = isInPlace ? this.#waiting[place] : this.#others.get(ticket);
+      if (who !== undefined) {
+        open.push(who);
+      }
+    }
+    return open;
   }
 
   /**
