@@ -72,7 +72,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onMembersChanged: () => this.#requests.refresh(),
       onLost: (loss) => this.#onLost(loss),
       onReconnected: () => this.#recovery?.refresh(),
-      onSessionTaken: (pid) => this.#recovery?.onTaken(pid),
+      onSessionTaken: (event) => this.#recovery?.onTaken(event),
       onSessionExpired: (session) => emitToAll(this, "sessionExpired", session),
     };
     const hasRecovery = this.#recovery !== undefined;

@@ -398,7 +398,7 @@ class Engine {
       case "members":
         return this.#onMembersChanged(event);
       case "sessionTaken":
-        return this.#namespaces.get(event.namespace)?.listener.onSessionTaken(event.pid);
+        return this.#namespaces.get(event.namespace)?.listener.onSessionTaken(event);
       case "sessionExpired":
         return this.#onSessionExpired(event);
       case "reconnected":

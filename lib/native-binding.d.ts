@@ -193,7 +193,11 @@ export type NativeEvent =
   | {
       kind: "sessionTaken"; /** The namespace's handle. */
       namespace: number; /** The client's private session ID. */
-      pid: string;
+      pid: string; /**
+       * Whether it has expired, since this node showed no sign of life for long. Otherwise another
+       * node has restored it.
+       */
+      hasExpired: boolean;
     }
   | {
       kind: "sessionExpired"; /** The namespace's handle. */

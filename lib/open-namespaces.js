@@ -9,7 +9,7 @@
  * @property {() => void} onMembersChanged
  * @property {(loss: import("../index").Loss) => void} onLost
  * @property {() => void} onReconnected the connection of requests was away
- * @property {(pid: string) => void} onSessionTaken
+ * @property {(event: import("./engine").EventOf<"sessionTaken">) => void} onSessionTaken
  * @property {(session: any) => void} onSessionExpired
  *
  * @typedef {{ nsp: string, listener: NamespaceListener }} Open

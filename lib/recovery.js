@@ -3,7 +3,7 @@
 
 const { Arrivals } = require("./arrivals");
 const { decodeMsgpack, encodeAsIs, encodeMsgpack, joinMaps } = require("./codec");
-const { endSocket } = require("./end-socket");
+const { endConnection, endSocket } = require("./end-socket");
 const { START, isAfter, later } = require("./entry-ids");
 const { HandOver } = require("./hand-over");
 const { Joins, unnoticedFor } = require("./joins");
@@ -404,16 +404,18 @@ class Recovery {
   }
 
   /**
-   * Another node has restored the session of a client that is still connected here.
+   * The session of a client that is still connected here is not this node's any more: another node has
+   * restored it, or has told that it has expired.
    *
-   * @param {string} pid
+   * @param {{ pid: string, hasExpired: boolean }} event
    */
-  onTaken(pid) {
+  onTaken({ pid, hasExpired }) {
     const socket = this.#live.socketOf(pid);
     if (socket) {
       this.#live.remove(socket.id);
       this.#released.add(socket);
-      endSocket(socket);
+      // No other server has a client whose session has expired. A lost connection brings it back.
+      hasExpired ? endConnection(socket.conn) : endSocket(socket);
     }
   }
 

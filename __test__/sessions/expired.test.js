@@ -7,8 +7,10 @@ const channels = require("node:diagnostics_channel");
 const { afterEach, describe, test } = require("node:test");
 const { startCluster, useCluster, useRedis } = require("../helpers/cluster");
 const { cut, liveKeyOf, offsetOf, pidOf } = require("../helpers/recovery");
+const { startNodeOn } = require("../helpers/node");
 const { startChildNode } = require("../helpers/remote-node");
 const { connectClient } = require("../helpers/socket-client");
+const { startProxy } = require("../helpers/tcp-proxy");
 const { settle, waitFor } = require("../helpers/wait");
 
 /** @typedef {import("../helpers/socket-client").SocketClient} SocketClient */
@@ -194,6 +196,33 @@ describe("a session that expires", () => {
     context.redis.resume();
     await toldOnce(...clients);
     clients.forEach((client) => cluster.homes.delete(client));
+  });
+
+  // Breaks when the client gets a DISCONNECT, after which socket.io-client does not come back.
+  test("of a client that is still connected makes it start anew", async (t) => {
+    const proxy = await startProxy(context.redis.port);
+    t.after(() => proxy.close());
+    const settings = { host: context.redis.host, port: proxy.port };
+    const node = await startNodeOn(
+      { adapterArgument: settings, close: async () => {} },
+      { adapterOptions: OPTIONS, serverOptions: SERVER },
+    );
+    t.after(() => node.close());
+    const client = await connectClient(node.url, { reconnection: true, reconnectionDelay: 50 });
+    t.after(() => client.disconnect());
+    const { id } = client;
+    const { _pid: pid } = /** @type {any} */ (client.socket);
+    await waitFor(() => context.admin.command("EXISTS", liveKeyOf(pid)), { what: "the record" });
+    proxy.stall();
+    await waitFor(() => toldOf(client).length > 0, { ...SOON, what: "the session to be told" });
+    assert.ok(client.socket.connected && client.socket.id === id, "its node knows of nothing");
+    proxy.resume();
+    proxy.cut();
+    await waitFor(() => client.socket.connected && client.socket.id !== id, {
+      ...SOON,
+      what: () => `the client to start anew (${client.socket.connected})`,
+    });
+    assert.equal(client.socket.recovered, false);
   });
 
   test("leaves nothing in Redis", async () => {

@@ -110,11 +110,14 @@ pub(crate) enum Notice {
     },
     /// An error that the operator must know.
     Warning(Error),
-    /// Another node has restored the session of a client that is still connected here.
+    /// The session of a client that is still connected here is not this node's any more.
     SessionTaken {
         namespace: NamespaceHandle,
         /// The client's private session ID.
         pid: String,
+        /// Whether it has expired, since this node showed no sign of life for long. Otherwise another
+        /// node has restored it.
+        has_expired: bool,
     },
     /// The client of a session has not come back in time. No other node gets this.
     SessionExpired {

@@ -72,12 +72,15 @@ pub enum NativeEvent {
         /// The node's uid.
         owner: String,
     },
-    /// Another node has restored the session of a client that is still connected here.
+    /// The session of a client that is still connected here is not this node's any more.
     SessionTaken {
         /// The namespace's handle.
         namespace: u32,
         /// The client's private session ID.
         pid: String,
+        /// Whether it has expired, since this node showed no sign of life for long. Otherwise another
+        /// node has restored it.
+        has_expired: bool,
     },
     /// The client of a session has not come back in time. No other node gets this.
     SessionExpired {
@@ -252,7 +255,9 @@ impl From<Notice> for NativeEvent {
             Notice::Answered { call, result: Ok(Answer::Owned { owner }) } => {
                 Self::Owned { call, owner }
             }
-            Notice::SessionTaken { namespace, pid } => Self::SessionTaken { namespace, pid },
+            Notice::SessionTaken { namespace, pid, has_expired } => {
+                Self::SessionTaken { namespace, pid, has_expired }
+            }
             Notice::SessionExpired { namespace, session } => {
                 Self::SessionExpired { namespace, session: session.into() }
             }

@@ -107,6 +107,31 @@ pub(super) fn newest(reply: &Value) -> (Generation, Option<Record>) {
     newest.map_or((0, None), |(generation, value)| (generation, Record::decode(value)))
 }
 
+/// Who has the client of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// No node has begun a later generation.
+    ThisNode,
+    /// One has.
+    AnotherNode,
+    /// It has expired, as another node has told: this node showed no sign of life for long.
+    Nobody,
+}
+
+/// Who has the client that this node had in `generation`, by a reply to HGETALL.
+pub(super) fn holder(reply: &Value, generation: Generation) -> Holder {
+    match fields_of(reply).max_by_key(|(generation, _)| *generation) {
+        Some((newest, value)) if newest > generation => {
+            if value.starts_with(b"expired ") {
+                Holder::Nobody
+            } else {
+                Holder::AnotherNode
+            }
+        }
+        _ => Holder::ThisNode,
+    }
+}
+
 /// Whether the newest generation in a reply to HGETALL has this value.
 pub(super) fn is_newest(reply: &Value, value: &[u8]) -> bool {
     let newest = fields_of(reply).max_by_key(|(generation, _)| *generation);
@@ -170,6 +195,20 @@ mod tests {
             assert_eq!(last(&odd), Last::Other);
         }
         assert_eq!(last(&[field("4", &expired("me", b"\x80"))]), Last::Other);
+    }
+
+    #[test]
+    fn who_has_the_client_of_a_generation() {
+        let of = |fields: &[(&str, &[u8])]| {
+            let fields =
+                fields.iter().flat_map(|(field, value)| [bulk(field.as_bytes()), bulk(value)]);
+            holder(&Value::Array(fields.collect()), 2)
+        };
+        assert_eq!(of(&[]), Holder::ThisNode);
+        assert_eq!(of(&[("1", b""), ("2", b"connected a\n\x80")]), Holder::ThisNode);
+        assert_eq!(of(&[("2", b""), ("3", b"restoring a 7-0\n\x80")]), Holder::AnotherNode);
+        assert_eq!(of(&[("10", b"")]), Holder::AnotherNode);
+        assert_eq!(of(&[("3", &expired("a", b"\x80"))]), Holder::Nobody);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use futures_util::stream::StreamExt;
 use tokio::time::{Instant, sleep_until};
 use tracing::instrument::WithSubscriber;
 
+use super::record::Holder;
 use super::save::{Save, What};
 use super::together::Saved;
 use super::unsaved::Waiting;
@@ -81,9 +82,11 @@ impl SessionTask {
 
     /// A save has ended.
     pub(super) fn save_ended(&mut self, (save, result): Saved) {
-        if let (What::Live { namespace, .. }, Ok(false)) = (&save.what, &result) {
-            let pid = save.keys.pid.clone();
-            self.inbox.push(Notice::SessionTaken { namespace: *namespace, pid });
+        if let (What::Live { namespace, .. }, Ok(holder @ (Holder::AnotherNode | Holder::Nobody))) =
+            (&save.what, &result)
+        {
+            let (pid, has_expired) = (save.keys.pid.clone(), *holder == Holder::Nobody);
+            self.inbox.push(Notice::SessionTaken { namespace: *namespace, pid, has_expired });
         }
         let waiting = match self.next(&save, &result) {
             Next::Done => self.done(&save),
@@ -114,7 +117,7 @@ impl SessionTask {
     }
 
     /// Other tasks report outages, so this warns only of what is refused or given up.
-    fn next(&mut self, save: &Save, result: &Result<bool>) -> Next {
+    fn next(&mut self, save: &Save, result: &Result<Holder>) -> Next {
         let Err(error) = result else { return Next::Done };
         tracing::debug!("{error}");
         self.failed();

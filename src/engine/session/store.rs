@@ -14,8 +14,8 @@ use super::commands::{hdel, hgetall, hset, over, pexpire, set};
 use super::index::Index;
 use super::keys::{SessionKeys, node_key};
 use super::record::{
-    Generation, Last, NOT_OURS, RECORD_LIFE, Record, claimed, ended, expired, is_newest, last_of,
-    newest,
+    Generation, Holder, Last, NOT_OURS, RECORD_LIFE, Record, claimed, ended, expired, holder,
+    is_newest, last_of, newest,
 };
 use super::save::{Save, Taken, What};
 use super::{KEY_IN_WORDS, ms};
@@ -178,9 +178,9 @@ impl Store {
         self.pool.routed(&keys.ended)
     }
 
-    /// Writes a change. Returns false if another node has begun a later generation, so that the
-    /// client is not this node's any more.
-    pub(super) async fn save(&self, save: &Save) -> Result<bool> {
+    /// Writes a change. Returns who has the client: if another node has begun a later generation, it
+    /// is not this node's any more.
+    pub(super) async fn save(&self, save: &Save) -> Result<Holder> {
         let Save { keys, generation, what, tries, .. } = save;
         // This node may notice late that its client has left it, and a save that is tried again may
         // have arrived. What another node does between this look and the save, its generation tells.
@@ -192,9 +192,10 @@ impl Store {
         if !may_be_old || *generation == NOT_OURS {
             return self.write(save).await;
         }
-        if self.is_superseded(keys, *generation).await? {
+        let holder = self.holder(keys, *generation).await?;
+        if holder != Holder::ThisNode {
             self.index.left(keys, *generation).await?;
-            return Ok(false);
+            return Ok(holder);
         }
         let written = self.write(save).await;
         if written.as_ref().is_err_and(|e| !e.connection_survives() && !e.is_answered())
@@ -206,7 +207,7 @@ impl Store {
         written
     }
 
-    async fn write(&self, save: &Save) -> Result<bool> {
+    async fn write(&self, save: &Save) -> Result<Holder> {
         let Save { keys, generation, what, .. } = save;
         let (live, generation) = (&keys.live, *generation);
         let index = &self.index;
@@ -232,7 +233,7 @@ impl Store {
                 let indexed = index.connected(std::slice::from_ref(save));
                 let (answers, ()) = tokio::try_join!(self.send(keys, Vec::new(), record), indexed)?;
                 if save.was_gone(&answers) {
-                    return self.is_still_ours(save).await;
+                    return self.holder_now(save).await;
                 }
             }
             What::Left => {
@@ -246,7 +247,7 @@ impl Store {
                 self.send(keys, ended.into_iter().collect(), records).await?;
             }
         }
-        Ok(true)
+        Ok(Holder::ThisNode)
     }
 
     /// Writes the record of a connected client.
@@ -262,22 +263,21 @@ impl Store {
         vec![hset(live, generation, &record.encode()), pexpire(live, keep + RECORD_LIFE)]
     }
 
-    /// Whether a client whose record was gone is still this node's. If it is not, the record that was
-    /// written is deleted.
-    pub(super) async fn is_still_ours(&self, save: &Save) -> Result<bool> {
+    /// Who has a client whose record was gone. If it is not this node, the record that was written is
+    /// deleted.
+    pub(super) async fn holder_now(&self, save: &Save) -> Result<Holder> {
         let Save { keys, generation, .. } = save;
-        let is_taken = self.is_superseded(keys, *generation).await?;
-        if is_taken {
+        let holder = self.holder(keys, *generation).await?;
+        if holder != Holder::ThisNode {
             let forgotten = self.send(keys, Vec::new(), vec![hdel(&keys.live, *generation)]);
             tokio::try_join!(forgotten, self.index.left(keys, *generation))?;
         }
-        Ok(!is_taken)
+        Ok(holder)
     }
 
-    async fn is_superseded(&self, keys: &SessionKeys, generation: Generation) -> Result<bool> {
+    async fn holder(&self, keys: &SessionKeys, generation: Generation) -> Result<Holder> {
         let answers = self.send(keys, Vec::new(), vec![hgetall(&keys.live)]).await?;
-        let newest = answers.first().map_or(NOT_OURS, |records| newest(records).0);
-        Ok(newest > generation)
+        Ok(answers.first().map_or(Holder::ThisNode, |records| holder(records, generation)))
     }
 
     /// Looks for a session. Changes nothing. `restore` names who looks.

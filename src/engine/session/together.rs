@@ -5,13 +5,14 @@ use futures_util::future::join_all;
 use redis::Cmd;
 
 use super::KEY_IN_WORDS;
+use super::record::Holder;
 use super::save::{Save, What};
 use super::store::Store;
 use crate::engine::error::{Error, Result};
 use crate::engine::redis::{ANSWER_LIMIT, Group};
 
-/// A save and its result: false if another node has the session.
-pub(super) type Saved = (Save, Result<bool>);
+/// A save and its result: who has the client.
+pub(super) type Saved = (Save, Result<Holder>);
 
 impl Store {
     /// Writes records of connected clients.
@@ -29,14 +30,14 @@ impl Store {
         for (save, answers) in saves.into_iter().zip(answers) {
             match answers {
                 Ok(answers) if !save.was_gone(&answers) => {
-                    saved.push((save, indexed.clone().map(|()| true)));
+                    saved.push((save, indexed.clone().map(|()| Holder::ThisNode)));
                 }
                 answers => rest.push((save, answers)),
             }
         }
         let rest = rest.into_iter().map(|(save, answers)| async {
             let result = match answers {
-                Ok(_) => self.is_still_ours(&save).await,
+                Ok(_) => self.holder_now(&save).await,
                 Err(error) if is_for_itself(&error) => self.save(&save).await,
                 Err(error) => Err(error),
             };

@@ -71,7 +71,23 @@ async fn a_client_that_another_node_has_taken_leaves_no_entry_of_this_node() {
     forgotten(&mut connection).await;
     connection.answer(&format!("ZREM {OURS}"), reply::int(0));
     let event = connection.while_answering(test.node.event()).await;
-    assert!(matches!(event, Event::Notice(Notice::SessionTaken { namespace: 3, .. })));
+    assert!(matches!(event, Event::Notice(Notice::SessionTaken { has_expired: false, .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_session_was_told_to_have_expired_is_told_apart() {
+    let mut test = Recovery::telling_expired();
+    test.save(KEY, 1, live(false), KEEP);
+    let mut connection = quiet(&mut test).await;
+    connection.answer(&format!("ZADD {OURS}"), reply::int(1));
+    connection.expect(&format!("HSET {RECORDS} 1")).await.reply(reply::int(1)).await;
+    connection.expect(&format!("PEXPIRE {RECORDS}")).await.reply(reply::int(1)).await;
+    let records = ["1", "", "2", "expired theirs\n\u{0}"].map(reply::text);
+    connection.expect(&format!("HGETALL {RECORDS}")).await.reply(reply::array(&records)).await;
+    connection.answer(&format!("HDEL {RECORDS} 1"), reply::int(1));
+    connection.answer(&format!("ZREM {OURS}"), reply::int(1));
+    let event = connection.while_answering(test.node.event()).await;
+    assert!(matches!(event, Event::Notice(Notice::SessionTaken { has_expired: true, .. })));
 }
 
 #[tokio::test(start_paused = true)]

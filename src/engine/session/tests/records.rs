@@ -139,7 +139,9 @@ async fn a_node_learns_that_another_one_has_its_client() {
     connection.expect(&format!("HGETALL {RECORDS}")).await.reply(reply::array(&records)).await;
     connection.expect(&format!("HDEL {RECORDS} 1")).await.reply(reply::int(1)).await;
     match test.node.event().await {
-        Event::Notice(Notice::SessionTaken { namespace: 3, pid }) => assert_eq!(pid, "p"),
+        Event::Notice(Notice::SessionTaken { namespace: 3, pid, has_expired: false }) => {
+            assert_eq!(pid, "p")
+        }
         other => panic!("{other:?}"),
     }
 }

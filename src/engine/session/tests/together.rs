@@ -44,7 +44,9 @@ async fn all_go_out_before_the_first_answer_and_each_client_that_is_taken_is_tol
     command.reply(reply::array(&taken)).await;
     connection.expect(&format!("HDEL {} 1", records("c"))).await.reply(reply::int(1)).await;
     match test.node.event().await {
-        Event::Notice(Notice::SessionTaken { namespace: 3, pid }) => assert_eq!(pid, "c"),
+        Event::Notice(Notice::SessionTaken { namespace: 3, pid, has_expired: false }) => {
+            assert_eq!(pid, "c")
+        }
         other => panic!("{other:?}"),
     }
 }
