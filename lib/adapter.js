@@ -7,7 +7,7 @@ const { ClusterAdapter, MessageType } = require("socket.io-adapter");
 const { coalesceWrites } = require("./coalesce");
 const { encodeMsgpack, decodeMsgpack, encodedSize, decodeData } = require("./codec");
 const debug = require("./debug");
-const { canBeSent, canEncode, hasRecipients } = require("./fan-out");
+const { canBeSent, hasRecipients } = require("./fan-out");
 const { HAND_OVER, HANDED_OVER } = require("./hand-over");
 const { isWellFormed } = require("./message-shape");
 const { giveBeforeEnd, watchDisconnect } = require("./leaving");
@@ -20,6 +20,7 @@ const { Requests } = require("./requests");
 const { encodeResponse } = require("./responses");
 const { change, isChange } = require("./room-changes");
 const { closeRestWithServer, closeWithServer, warnIfAttachedAgain } = require("./server-close");
+const { canEncode } = require("./stock");
 const { takeOver } = require("./take-over");
 const { decodeTargets, encodeTargets } = require("./targets");
 

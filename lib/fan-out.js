@@ -1,14 +1,11 @@
 "use strict";
 // Sends a packet, encoded once, to its local recipients.
 
-const { ClusterAdapter, MessageType } = require("socket.io-adapter");
+const { MessageType } = require("socket.io-adapter");
 
 const { noteSent } = require("./last-sent");
+const { isStock } = require("./stock");
 const { warnOfHandler } = require("./warnings");
-
-/** The in-memory adapter, which does the local part, as it was when this file was loaded. */
-const InMemoryAdapter = Object.getPrototypeOf(ClusterAdapter.prototype);
-const stockBroadcast = InMemoryAdapter.broadcast;
 
 /**
  * @typedef {import("./targets").Targets} Targets
@@ -19,48 +16,6 @@ const stockBroadcast = InMemoryAdapter.broadcast;
  * @property {any} [frames]
  * @property {(nsp: any) => any} decode
  */
-
-/** The encode() of each parser, as it was when a namespace was opened. @type {WeakMap<object, any>} */
-const stockEncode = new WeakMap();
-
-/**
- * Whether the engine may encode the packets of a namespace. It may not if the user set a parser.
- *
- * @param {any} nsp
- */
-function canEncode({ server }) {
-  const { Encoder } = server._parser;
-  if (!stockEncode.has(Encoder)) {
-    stockEncode.set(Encoder, Encoder.prototype.encode);
-  }
-  return server.opts.parser === undefined;
-}
-
-/**
- * Whether packets that the engine has encoded are what an encoder would make of them. They are not if it
- * was replaced, or its encode(), as some libraries do that measure, sign or encrypt packets.
- *
- * @param {any} encoder
- * @param {any} server
- */
-function isStock(encoder, server) {
-  return encoder.encode === stockEncode.get(server._parser.Encoder);
-}
-
-/** False if the support for uWebSockets.js has replaced it, which it may do at any time. */
-function isStockBroadcast() {
-  return InMemoryAdapter.broadcast === stockBroadcast;
-}
-
-/**
- * Whether encoded packets may bypass `Adapter.prototype.broadcast` and the encoder. They may not if one
- * of them was replaced.
- *
- * @param {any} adapter
- */
-function canFanOut({ encoder, nsp }) {
-  return isStockBroadcast() && isStock(encoder, nsp.server);
-}
 
 /**
  * Whether a message is not a packet, or is a packet that can be encoded for clients.
@@ -232,12 +187,9 @@ function hasRecipients(adapter, { rooms }) {
 
 module.exports = {
   canBeSent,
-  canEncode,
-  canFanOut,
   encode,
   fanOut,
   hasRecipients,
-  isStockBroadcast,
   notify,
   sendTo,
   sendDecodedTo,

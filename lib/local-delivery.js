@@ -4,9 +4,10 @@
 
 const { ClusterAdapter } = require("socket.io-adapter");
 
-const { canFanOut, encode, fanOut, isStockBroadcast } = require("./fan-out");
+const { encode, fanOut } = require("./fan-out");
 const { noteSent } = require("./last-sent");
 const { EncodedPacket } = require("./encoded-packet");
+const { canFanOut, isStockBroadcast } = require("./stock");
 const { tickOf } = require("./tick");
 const { isForAbsent } = require("./missed");
 
