@@ -399,6 +399,8 @@ class Engine {
         return this.#onMembersChanged(event);
       case "sessionTaken":
         return this.#namespaces.get(event.namespace)?.listener.onSessionTaken(event);
+      case "recordsInDoubt":
+        return this.#namespaces.tellAll((listener) => listener.onReconnected());
       case "sessionExpired":
         return this.#onSessionExpired(event);
       case "reconnected":

@@ -199,6 +199,7 @@ export type NativeEvent =
        */
       hasExpired: boolean;
     }
+  | { kind: "recordsInDoubt" }
   | {
       kind: "sessionExpired"; /** The namespace's handle. */
       namespace: number; /** msgpack. */

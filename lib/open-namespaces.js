@@ -8,7 +8,7 @@
  * @property {(payload: Uint8Array) => void} onPayload
  * @property {() => void} onMembersChanged
  * @property {(loss: import("../index").Loss) => void} onLost
- * @property {() => void} onReconnected the connection of requests was away
+ * @property {() => void} onReconnected the connection of requests, or one of sessions, was away
  * @property {(event: import("./engine").EventOf<"sessionTaken">) => void} onSessionTaken
  * @property {(session: any) => void} onSessionExpired
  *

@@ -119,6 +119,8 @@ pub(crate) enum Notice {
         /// node has restored it.
         has_expired: bool,
     },
+    /// Redis may have lost records of connected clients: JS writes them again.
+    RecordsInDoubt,
     /// The client of a session has not come back in time. No other node gets this.
     SessionExpired {
         namespace: NamespaceHandle,
@@ -264,6 +266,7 @@ impl Notice {
             }
             Notice::Answered { .. }
             | Notice::Reconnected { .. }
+            | Notice::RecordsInDoubt
             | Notice::CredentialsWanted { .. }
             | Notice::OutageOver => 0,
         }

@@ -82,6 +82,8 @@ pub enum NativeEvent {
         /// node has restored it.
         has_expired: bool,
     },
+    /// Redis may have lost records of connected clients.
+    RecordsInDoubt,
     /// The client of a session has not come back in time. No other node gets this.
     SessionExpired {
         /// The namespace's handle.
@@ -255,6 +257,7 @@ impl From<Notice> for NativeEvent {
             Notice::Answered { call, result: Ok(Answer::Owned { owner }) } => {
                 Self::Owned { call, owner }
             }
+            Notice::RecordsInDoubt => Self::RecordsInDoubt,
             Notice::SessionTaken { namespace, pid, has_expired } => {
                 Self::SessionTaken { namespace, pid, has_expired }
             }

@@ -5,6 +5,7 @@ mod groups;
 
 use std::collections::HashMap;
 use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ const STABLE: Duration = Duration::from_secs(10);
 pub(crate) struct Pool {
     connector: Arc<Connector>,
     slots: Mutex<HashMap<Target, Arc<AsyncMutex<PoolSlot>>>>,
+    /// How many connections have broken.
+    breaks: AtomicU64,
 }
 
 /// The connection to one server. Locked while the pool connects.
@@ -43,7 +46,11 @@ struct PoolSlot {
 
 impl Pool {
     pub(crate) fn new(connector: Arc<Connector>) -> Arc<Self> {
-        Arc::new(Self { connector, slots: Mutex::default() })
+        Arc::new(Self { connector, slots: Mutex::default(), breaks: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     /// Commands that always go to the server of `key`.
@@ -59,7 +66,7 @@ impl Pool {
         if let Some(connection) = slot.connection.as_ref().filter(|open| open.is_open()) {
             return Ok(connection.commands());
         }
-        slot.connection = None;
+        self.drop_broken(&mut slot);
         if let Some((until, error)) = &slot.unavailable_until
             && Instant::now() < *until
         {
@@ -91,7 +98,7 @@ impl Pool {
             let mut slot = slot.lock().await;
             slot.wait_after(error);
             if !error.connection_survives() {
-                slot.connection = None;
+                self.drop_broken(&mut slot);
             }
         }
     }
@@ -104,6 +111,25 @@ impl Pool {
                 slot.unavailable_until = None;
                 slot.backoff.reset();
             }
+        }
+    }
+
+    /// How many connections have broken so far, also of those that nobody needs at present.
+    pub(crate) fn breaks(&self) -> u64 {
+        for slot in self.slots().values() {
+            // Whoever holds the lock notices it.
+            if let Ok(mut slot) = slot.try_lock()
+                && slot.connection.as_ref().is_some_and(|connection| !connection.is_open())
+            {
+                self.drop_broken(&mut slot);
+            }
+        }
+        self.breaks.load(Ordering::Relaxed)
+    }
+
+    fn drop_broken(&self, slot: &mut PoolSlot) {
+        if slot.connection.take().is_some() {
+            self.breaks.fetch_add(1, Ordering::Relaxed);
         }
     }
 

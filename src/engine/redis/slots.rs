@@ -81,6 +81,14 @@ impl Slots {
         self.count() >= SLOTS.into()
     }
 
+    /// The masters that serve slots, in a fixed order.
+    pub(crate) fn masters(&self) -> Vec<Address> {
+        let mut masters: Vec<_> = self.ranges.iter().map(|range| range.master.clone()).collect();
+        masters.sort_unstable_by_key(Address::to_string);
+        masters.dedup();
+        masters
+    }
+
     /// All masters and replicas.
     pub(crate) fn nodes(&self) -> &[Address] {
         &self.nodes

@@ -9,6 +9,7 @@ mod alive;
 mod attempt;
 mod commands;
 mod doubles;
+mod doubt;
 mod expiry;
 mod index;
 mod keys;
@@ -59,6 +60,7 @@ const GRACE: Duration = Duration::from_secs(3);
 
 use alive::Alive;
 use attempt::Attempt;
+use doubt::Doubt;
 use expiry::Expiry;
 pub(crate) use keys::SessionKeys;
 pub(crate) use record::Generation;
@@ -125,6 +127,7 @@ pub(crate) struct SessionTask {
     own_jobs: mpsc::WeakUnboundedSender<SessionJob>,
     alive: Alive,
     expiry: Expiry,
+    doubt: Doubt,
     reconnected: watch::Receiver<Reconnected>,
 }
 
@@ -152,6 +155,7 @@ impl Sessions {
         let task = SessionTask {
             alive: Alive::new(store.clone(), interval, silence),
             expiry: Expiry::new(store.clone(), namespaces, inbox.clone(), interval, silence),
+            doubt: Doubt::new(store.clone()),
             store,
             inbox,
             stats,
@@ -242,6 +246,11 @@ impl SessionTask {
                 }
                 () = self.expiry.is_due() => {
                     self.tasks.spawn(self.expiry.look().with_current_subscriber());
+                }
+                () = self.doubt.is_due() => {
+                    if self.doubt.look() {
+                        self.inbox.push(Notice::RecordsInDoubt);
+                    }
                 }
             }
         }

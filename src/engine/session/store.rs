@@ -123,6 +123,10 @@ impl Store {
         Self { pool, prefix, uid, warnings, keeps_live, index, refuses_records }
     }
 
+    pub(super) fn keeps_live(&self) -> bool {
+        self.keeps_live
+    }
+
     pub(super) fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }

@@ -113,6 +113,11 @@ impl Connector {
         self.slots.state().wrong_since = Some(Instant::now());
     }
 
+    /// The masters of a cluster, as was last told.
+    pub(crate) fn known_masters(&self) -> Vec<Address> {
+        self.slots.state().told.known().map_or_else(Vec::new, |slots| slots.masters())
+    }
+
     /// Asks the servers `named` by the slots so far, and those in the settings.
     async fn ask_for_slots(self: &Arc<Self>, named: &[Address]) -> Result<Slots> {
         let mut nodes = named.to_vec();

@@ -2,6 +2,7 @@
 //! docs/architecture.md names the branches.
 
 mod crowds;
+mod doubt;
 mod expiry;
 mod outages;
 mod records;
