@@ -80,6 +80,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     this.#namespace = engine.open(nsp.name, hasRecovery, canEncode(nsp), this.#listener);
     const context = {
       nsp: nsp.name,
+      count: 0,
       wantsOffsets: hasRecovery,
       onReached: (/** @type {string | undefined} */ offset) => this.#reach(offset),
       hasRecipients: (/** @type {Targets} */ opts) => hasRecipients(this, opts),
@@ -366,6 +367,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
     if (socket !== undefined) {
       this.#engine.clientBuffers?.watch(socket);
       watchDisconnect(socket);
+      this.#publisher.connect(socket);
     }
     /** The new rooms, each with the entry up to which broadcasts to it did not come here. Only recovery
      * needs it, and a server has many rooms.

@@ -23,6 +23,7 @@ const { BY_JS, FOR_NOBODY } = require("./events");
  * @property {boolean} wantsOffsets whether the messages need the IDs of their entries
  * @property {(offset?: string) => void} onReached called when a message has reached its turn
  * @property {(opts: Targets) => boolean} hasRecipients whether there may be some on this node
+ * @property {number} count how many messages there were so far
  * @property {OwnMessage} [last] the last message whose local part is not done yet
  */
 
@@ -49,6 +50,8 @@ class OwnMessage {
    * changes of rooms before it add
    */
   constructor(context, type, opts, local, mayBeForSomebody) {
+    /** Its number among those of the namespace. */
+    this.number = context.count++;
     this.#context = context;
     this.#type = type;
     this.#opts = opts;

@@ -18,6 +18,10 @@ const { warnOfHandler } = require("./warnings");
  * @typedef {import("./targets").Targets} Targets
  */
 
+/** The most packets that a socket is given before it is disconnected, the last ones: about those of 5 ms. While
+ * Redis is away, hundreds of thousands may wait, and a server may disconnect many sockets. */
+const MOST_GIVEN = 256;
+
 class Publisher {
   #engine;
   #namespace;
@@ -28,6 +32,9 @@ class Publisher {
   #ownChange;
   /** @type {Waiting | undefined} */
   #waitingNow;
+  /** For each socket, the number of the first message after it has connected.
+   * @type {WeakMap<object, number>} */
+  #connected = new WeakMap();
 
   /**
    * @param {Engine} engine
@@ -113,18 +120,31 @@ class Publisher {
     return this.#write(MessageType.BROADCAST, encoded, opts, local);
   }
 
+  /** A socket is connected now, or was before. @param {object} socket */
+  connect(socket) {
+    if (!this.#connected.has(socket)) {
+      this.#connected.set(socket, this.#context.count);
+    }
+  }
+
   /**
-   * Gives a socket what it gets of the messages that wait. The other sockets get them at their turn.
+   * Gives a socket what it gets of the messages that wait, if they were published since it has connected.
+   * The other sockets get them at their turn.
    *
    * @param {any} socket that is about to be disconnected
    */
   giveTo(socket) {
     const leaving = new Leaving(socket);
-    for (const message of this.#waiting.concerning(leaving.rooms)) {
+    const first = this.#connected.get(socket) ?? 0;
+    const waiting = this.#waiting.concerning(leaving.rooms);
+    const given = waiting.length - MOST_GIVEN;
+    for (const [i, message] of waiting.entries()) {
       if (leaving.isOver) {
         return;
       }
-      if (leaving.isMeant(message.opts)) {
+      // A change of its rooms counts in any case.
+      const isGiven = !message.isBroadcast || (i >= given && message.number >= first);
+      if (isGiven && leaving.isMeant(message.opts)) {
         message.giveTo(leaving);
       }
     }

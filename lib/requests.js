@@ -210,14 +210,15 @@ class Requests {
    *
    * @param {() => any} work
    * @param {Promise<void> | undefined} [before] what to wait for
+   * @param {number} [patience] for how long, ms
    * @returns {Promise<any> | undefined} resolves with the result of the work; undefined if the work was
    * done at once and has no result
    */
-  #whenOrdered(work, before = this.#adapter.publisher.ownChange) {
+  #whenOrdered(work, before = this.#adapter.publisher.ownChange, patience = ORDER_TIMEOUT) {
     if (before === undefined) {
       return work();
     }
-    const late = new Promise((resolve) => setTimeout(resolve, ORDER_TIMEOUT).unref());
+    const late = new Promise((resolve) => setTimeout(resolve, patience).unref());
     return Promise.race([before, late]).then(work);
   }
 
@@ -331,11 +332,14 @@ class Requests {
    * @param {(...args: any[]) => void} ack called once per client that acknowledges
    */
   broadcastWithAck(packet, opts, clientCountCallback, ack) {
+    // While Redis is away, local clients can still answer within the caller's time-out.
+    const patience = Math.min(ORDER_TIMEOUT, (opts.flags?.timeout ?? DEFAULT_TIMEOUT) / 2);
+    const send = () => {
+      const callbacks = [clientCountCallback, ack];
+      InMemoryAdapter.broadcastWithAck.call(this.#adapter, packet, opts, ...callbacks);
+    };
     const local = (/** @type {Promise<void> | undefined} */ before) =>
-      this.#whenOrdered(() => {
-        const callbacks = [clientCountCallback, ack];
-        InMemoryAdapter.broadcastWithAck.call(this.#adapter, packet, opts, ...callbacks);
-      }, before)?.catch((error) =>
+      this.#whenOrdered(send, before, patience)?.catch((error) =>
         warnOfHandler("a packet could not be sent to local clients", error),
       );
     if (opts.flags?.local || this.#isAlone()) {

@@ -6,6 +6,7 @@ const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { startNode } = require("../helpers/node");
 const { ask, startRedis } = require("../helpers/redis-server");
+const { connectClient } = require("../helpers/socket-client");
 const { waitFor, within } = require("../helpers/wait");
 const { defer } = require("./defer");
 const { takeWarnings } = require("./warnings");
@@ -31,11 +32,11 @@ async function start(t, adapterOptions) {
   }
   defer(t, () => Promise.all(nodes.map((node) => node.close())));
   defer(t, () => redis.resume());
-  const [{ io }, other] = nodes;
+  const [{ io, url }, other] = nodes;
   other.io.on("known?", (answer) => answer());
   const answers = () => io.serverSideEmitWithAck("known?");
   await waitFor(async () => (await answers()).length === 1, { what: "the other node to be known" });
-  return { redis, io, adapter: /** @type {any} */ (io.of("/").adapter) };
+  return { redis, io, url, adapter: /** @type {any} */ (io.of("/").adapter) };
 }
 
 /** @param {any} error */
@@ -65,6 +66,21 @@ for (const way of /** @type {const} */ (["pause", "kill"])) {
     assert.deepEqual(ended, ["countSockets", "socketIds", "fetchSockets", "allRooms"]);
   });
 }
+
+// Breaks when they are asked only when the caller has given up.
+test("while Redis is away, the node's own clients are asked in time", async (t) => {
+  const { redis, io, url } = await start(t);
+  const client = await connectClient(url);
+  defer(t, () => client.disconnect());
+  client.socket.on("question", (answer) => answer("here"));
+  await redis.pause();
+  io.emit("waits for Redis");
+  const answers = await new Promise((resolve) => {
+    // @ts-ignore its types want the events declared
+    io.timeout(800).emit("question", (_error, answers) => resolve(answers));
+  });
+  assert.deepEqual(answers, ["here"]);
+});
 
 test("while Redis is away, there are as many servers as the last request has counted", async (t) => {
   const { redis, adapter } = await start(t);
