@@ -241,8 +241,8 @@ export interface ClusterSettings {
 export interface SentinelSettings {
   /** The master's name. */
   name: string;
-  /** The sentinels. The default port is 26379. */
-  nodes: NodeAddress[];
+  /** URLs or addresses of the sentinels. The default port is 26379. */
+  nodes: (string | URL | NodeAddress)[];
   /** The sentinels' user. */
   username?: string;
   /** The sentinels' password. */

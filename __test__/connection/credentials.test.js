@@ -10,17 +10,21 @@ const { connectionSettings } = require("../../lib/connection");
 const { startRedis } = require("../helpers/redis-server");
 const { within } = require("../helpers/wait");
 const { openProbe } = require("./probe");
-const { disconnect, VERSIONS } = require("./versions");
+const { call, disconnect, VERSIONS } = require("./versions");
 
 const USERNAME = "ann";
 const PASSWORD = "hunter2";
+const NOPASS_USER = "guest";
 
 /** @type {Awaited<ReturnType<typeof startRedis>>} */
 let server;
 before(async () => {
   server = await startRedis({
     password: "the default user's",
-    args: ["--user", USERNAME, "on", `>${PASSWORD}`, "~*", "&*", "+@all"],
+    args: [
+      ...["--user", USERNAME, "on", `>${PASSWORD}`, "~*", "&*", "+@all"],
+      ...["--user", NOPASS_USER, "on", "nopass", "~*", "&*", "+@all"],
+    ],
   });
 });
 after(() => server?.stop());
@@ -128,6 +132,33 @@ for (const { name, create } of VERSIONS.slice(1, 3)) {
       assert.deepEqual(await settings.credentials?.(), credentialsProvider.current);
     });
 
+    test("what it leaves out or empty counts as for the client", async (t) => {
+      const args = ["--user", NOPASS_USER, "on", "nopass", "~*", "&*", "+@all"];
+      const open = await startRedis({ args });
+      t.after(() => open.stop());
+      for (const answer of [
+        { username: NOPASS_USER },
+        { username: NOPASS_USER, password: "" },
+        { username: "", password: "" },
+        { password: "" },
+      ]) {
+        for (const RESP of [undefined, 3]) {
+          const credentialsProvider = { ...streamingProvider(), current: answer };
+          const socket = { host: open.host, port: open.port };
+          const connected = create({ credentialsProvider, socket, ...(RESP && { RESP }) });
+          t.after(() => disconnect(connected));
+          await within(connected.connect(), "the client to connect");
+          const probe = await openProbe(settingsOf(connected));
+          t.after(() => probe.close());
+          assert.equal(
+            await probe.call("ACL", "WHOAMI"),
+            await call(connected, "ACL", "WHOAMI"),
+            `${JSON.stringify(answer)} with RESP ${RESP}`,
+          );
+        }
+      }
+    });
+
     test("one of an unknown kind is refused", () => {
       for (const credentialsProvider of [{}, { type: "async-credentials-provider" }]) {
         assert.throws(() => settingsOf(client({ credentialsProvider })), {
@@ -188,6 +219,30 @@ describe("a settings object's credentials", () => {
   test("may leave parts out", async () => {
     const credentials = async () => ({ username: undefined, password: PASSWORD, expires: 1 });
     assert.deepEqual(await settingsOf({ credentials }).credentials?.(), { password: PASSWORD });
+  });
+
+  // Without an AUTH, Redis would take the connection for the default user's.
+  test("of a user without a password log in as that user", async (t) => {
+    for (const answer of [{ username: NOPASS_USER }, { username: NOPASS_USER, password: null }]) {
+      const credentials = /** @type {any} */ (() => answer);
+      const probe = await openProbe(
+        settingsOf({ host: server.host, port: server.port, credentials }),
+      );
+      t.after(() => probe.close());
+      assert.equal(await probe.call("ACL", "WHOAMI"), NOPASS_USER);
+    }
+  });
+
+  test("that are empty are no login, as in the other settings", async () => {
+    const provider = { ...streamingProvider(), current: { username: "", password: "" } };
+    const settings = settingsOf({ credentials: provider });
+    assert.deepEqual(await settings.credentials?.(), {});
+    /** @type {unknown[]} */
+    const heard = [];
+    const onNext = (/** @type {unknown} */ credentials) => heard.push(credentials);
+    await settings.followCredentials?.({ onNext, onError: assert.fail });
+    provider.listeners.forEach((listener) => listener.onNext({ username: "", password: "next" }));
+    assert.deepEqual(heard, [{ password: "next" }]);
   });
 
   test("that fail or make no sense reject, and are not shown", async () => {

@@ -169,6 +169,12 @@ for (const { name, create } of NODE_REDIS) {
       assertRefused(create({ database: 1.5 }), /`database` must be an integer/);
     });
 
+    test("a database that is no number is none, as for the client", () => {
+      for (const database of [NaN, "", null]) {
+        assert.ok(!("database" in resultOf(create({ database })).settings));
+      }
+    });
+
     test("settings without a meaning here are ignored", () => {
       const client = create({
         socket: { host: "redis.test", port: 7000, noDelay: false, keepAlive: false },

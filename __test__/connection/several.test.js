@@ -100,6 +100,13 @@ for (const name of NODE_REDIS) {
       assert.ok(!("readFrom" in masters.settings));
     });
 
+    test("addresses that are missing in the map are as the servers report them", () => {
+      const rootNodes = [{ url: "redis://127.0.0.1:7001" }];
+      const map = { ...NAT, "10.0.0.2:6379": undefined, "10.0.0.3:6379": null };
+      const { settings } = read(createCluster({ rootNodes, nodeAddressMap: map }));
+      assert.deepEqual(settings.natMap, NAT);
+    });
+
     test("what cannot be carried", () => {
       const rootNodes = [{ url: "redis://127.0.0.1:7001" }];
       assertRefused(
@@ -235,6 +242,12 @@ for (const name of IOREDIS) {
       assert.ok(!("readFrom" in read(cluster(t, [7001], { scaleReads: "master" })).settings));
     });
 
+    test("addresses that are missing in the map are as the servers report them", (t) => {
+      const natMap = { ...NAT, "10.0.0.2:6379": undefined, "10.0.0.3:6379": null };
+      assert.deepEqual(read(cluster(t, [7001], { natMap })).settings.natMap, NAT);
+      assert.deepEqual(read(sentinel(t, { natMap })).settings.natMap, NAT);
+    });
+
     test("what cannot be carried", (t) => {
       const { settings, warnings } = read(cluster(t, [7001], { scaleReads: () => [] }));
       assert.match(warnings.join(), /`scaleReads` is ignored/);
@@ -326,7 +339,48 @@ describe("settings objects name several servers", () => {
     });
   });
 
+  test("sentinels by URLs, which may mean TLS and have logins", () => {
+    const nodes = ["redis://ann:one@s:1", new URL("redis://s"), { host: "s", port: undefined }];
+    const { settings } = read({ sentinel: { name: "primary", nodes } });
+    assert.deepEqual(settings.sentinel, {
+      name: "primary",
+      nodes: [
+        { host: "s", port: 1, username: "ann", password: "one" },
+        { host: "s", port: 26379 },
+        { host: "s", port: 26379 },
+      ],
+    });
+    const secure = read({ sentinel: { name: "primary", nodes: ["rediss://s"] } }).settings;
+    assert.equal(secure.sentinel?.tls?.rejectUnauthorized, true);
+    assert.equal(secure.tls, undefined, "the master's is another one");
+  });
+
   for (const [what, settings, message] of /** @type {[string, object, RegExp][]} */ ([
+    [
+      "a sentinel that is no node",
+      { sentinel: { name: "primary", nodes: [undefined] } },
+      /`sentinel\.nodes\[\]` must be an object, not undefined/,
+    ],
+    [
+      "a port as a sentinel",
+      { sentinel: { name: "primary", nodes: [26379] } },
+      /`sentinel\.nodes\[\]` must be an object, not a number/,
+    ],
+    [
+      "sentinels with and without TLS",
+      { sentinel: { name: "primary", nodes: ["rediss://s", { host: "s" }] } },
+      /`sentinel\.nodes` reach some nodes with TLS and some without/,
+    ],
+    [
+      "an address that is missing in a map",
+      { cluster: { nodes: [{}], natMap: { "10.0.0.1:6379": undefined } } },
+      /`cluster\.natMap\[\]` must be an object, not undefined/,
+    ],
+    [
+      "a URL in a map",
+      { sentinel: { name: "primary", nodes: [{}], natMap: { "10.0.0.1:6379": "redis://h" } } },
+      /`sentinel\.natMap\[\]` must be an object, not a string/,
+    ],
     ["no nodes", { cluster: { nodes: [] } }, /`cluster\.nodes` must be an array of at least one/],
     ["no name", { sentinel: { nodes: [{}] } }, /`sentinel\.name` must be a string, not null/],
     ["a host beside", { cluster: { nodes: [{}] }, host: "h" }, /`host` contradicts `cluster`/],

@@ -3,11 +3,12 @@
 // reports changes: tokens that expire, secrets that are rotated.
 
 const { settingError } = require("./errors.js");
-const { isMissing, typeName } = require("./values.js");
+const { isMissing, login, typeName } = require("./values.js");
 
 /** @typedef {import("./errors.js").Context} Context */
 /** @typedef {{ username?: string, password?: string }} Credentials */
 /** @typedef {() => Promise<Credentials>} AskCredentials */
+/** @typedef {(answer: unknown) => Credentials} Read checks an answer of the user's function or provider */
 /**
  * @typedef {object} CredentialsListener
  * @property {(credentials: Credentials) => void} onNext
@@ -27,7 +28,7 @@ const { isMissing, typeName } = require("./values.js");
  * @returns {Source}
  */
 function fromFunction(context, name, ask) {
-  return { credentials: async () => checked(context, name, await ask()) };
+  return { credentials: async () => loginIn(context, name, await ask()) };
 }
 
 /**
@@ -36,22 +37,29 @@ function fromFunction(context, name, ask) {
  * @param {Context} context
  * @param {string} name
  * @param {any} provider
+ * @param {{ needsPassword?: boolean }} [options] `needsPassword`: true if a user name without a
+ *   password is no login for the client
  * @returns {Source}
  */
-function fromProvider(context, name, provider) {
+function fromProvider(context, name, provider, { needsPassword = false } = {}) {
+  /** @type {Read} */
+  const read = (answer) => {
+    const credentials = loginIn(context, name, answer);
+    return needsPassword && !credentials.password ? {} : credentials;
+  };
   if (
     provider.type === "async-credentials-provider" &&
     typeof provider.credentials === "function"
   ) {
-    return fromFunction(context, name, () => provider.credentials());
+    return { credentials: async () => read(await provider.credentials()) };
   }
   if (
     provider.type === "streaming-credentials-provider" &&
     typeof provider.subscribe === "function"
   ) {
     return {
-      ...fromFunction(context, name, () => currentOf(provider)),
-      followCredentials: (listener) => follow(context, name, provider, listener),
+      credentials: async () => read(await currentOf(provider)),
+      followCredentials: (listener) => follow(provider, read, listener),
     };
   }
   throw settingError(
@@ -77,19 +85,18 @@ async function currentOf(provider) {
 }
 
 /**
- * @param {Context} context
- * @param {string} name
  * @param {any} provider
+ * @param {Read} read
  * @param {CredentialsListener} listener
  * @returns {Promise<() => void>}
  */
-async function follow(context, name, provider, { onNext, onError }) {
+async function follow(provider, read, { onNext, onError }) {
   const [, subscription] = await provider.subscribe({
     /** @param {unknown} answer */
     onNext(answer) {
       let credentials;
       try {
-        credentials = checked(context, name, answer);
+        credentials = read(answer);
       } catch (error) {
         return onError(error);
       }
@@ -104,9 +111,9 @@ async function follow(context, name, provider, { onNext, onError }) {
  * @param {Context} context
  * @param {string} name
  * @param {any} answer
- * @returns {Credentials}
+ * @returns {Credentials} as if they were plain settings
  */
-function checked(context, name, answer) {
+function loginIn(context, name, answer) {
   if (typeof answer !== "object" || answer === null) {
     throw settingError(
       context,
@@ -114,23 +121,17 @@ function checked(context, name, answer) {
       `must give an object { username, password }, not ${typeName(answer)}`,
     );
   }
-  /** @type {Credentials} */
-  const credentials = {};
   for (const part of /** @type {const} */ (["username", "password"])) {
     const value = answer[part];
-    if (isMissing(value)) {
-      continue;
-    }
-    if (typeof value !== "string") {
+    if (!isMissing(value) && typeof value !== "string") {
       throw settingError(
         context,
         name,
         `must give a string as \`${part}\`, not ${typeName(value)}`,
       );
     }
-    credentials[part] = value;
   }
-  return credentials;
+  return login(context, answer.username, answer.password);
 }
 
 module.exports = { fromFunction, fromProvider };

@@ -35,7 +35,8 @@ function nodeRedisSettings(client, context) {
     ...where,
     tls: socketTls(context, socket, where),
     ...authentication(context, options),
-    database: database(context, "database", options.database),
+    // node-redis takes what is no number (NaN, an empty string) for database 0.
+    database: database(context, "database", options.database || undefined),
     clientName: text(context, "name", options.name),
     connectTimeout: milliseconds(socket.connectTimeout),
     reconnectDelay: reconnectDelay(
@@ -97,7 +98,9 @@ function authentication(context, options) {
     return login(context, options.username, options.password);
   }
   if (!isMadeByClient(provider, options)) {
-    return fromProvider(context, "credentialsProvider", provider);
+    return fromProvider(context, "credentialsProvider", provider, {
+      needsPassword: !logsInWithoutPassword(options),
+    });
   }
   return options.password || logsInWithoutPassword(options)
     ? login(context, options.username, options.password)

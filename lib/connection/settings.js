@@ -4,7 +4,7 @@
 const { fromFunction, fromProvider } = require("./credentials.js");
 const { settingError } = require("./errors.js");
 const { tlsSettings } = require("./tls.js");
-const { addressMap, nodeAt, nodeList, nodeOfUrl, oneTlsForAll } = require("./several.js");
+const { addressMap, nodeAt, nodeList, nodeOfUrl, oneTlsForAll, withPort } = require("./several.js");
 const { isUrl, parseUrl } = require("./url.js");
 const {
   database,
@@ -50,7 +50,7 @@ const {
 /**
  * @typedef {object} PlainSentinel
  * @property {string} name of the master
- * @property {PlainNode[]} nodes the sentinels; the default port is 26379
+ * @property {(string | URL | PlainNode)[]} nodes the sentinels; the default port is 26379
  * @property {string} [username] of the sentinels
  * @property {string} [password]
  * @property {boolean | PlainTls} [tls]
@@ -145,22 +145,11 @@ function clusterSettings(context, given, cluster) {
   if (common.database !== undefined) {
     throw settingError(context, "database", "is always 0 in a cluster: leave it out");
   }
-  const nodes = nodeList(context, `${at}.nodes`, cluster.nodes).map((node) =>
-    typeof node === "string" || isUrl(node)
-      ? nodeOfUrl(context, `${at}.nodes[]`, String(node))
-      : { node: plainNode(context, `${at}.nodes[].`, node), tls: common.tls !== undefined },
-  );
-  const tls = oneTlsForAll(
-    context,
-    `${at}.nodes`,
-    nodes.map((node) => node.tls),
-  );
   return definedOnly({
     ...common,
     kind: "cluster",
-    tls: tls ? (common.tls ?? tlsSettings(context, "tls.", {})) : common.tls,
-    nodes: nodes.map(({ node }) => node),
-    natMap: addressMap(context, `${at}.natMap`, cluster.natMap),
+    ...nodesOf(context, at, cluster.nodes, common.tls),
+    natMap: natMap(context, at, cluster.natMap),
   });
 }
 
@@ -175,20 +164,57 @@ function sentinelSettings(context, given, sentinel) {
   const common = ofEachServer(context, given, at);
   refuseUnknown(context, `${at}.`, sentinel, KNOWN_SENTINEL);
   mustBe(context, `${at}.name`, sentinel.name ?? null, "string");
-  const nodes = nodeList(context, `${at}.nodes`, sentinel.nodes).map((node) =>
-    plainNode(context, `${at}.nodes[].`, { port: SENTINEL_PORT, ...node }),
-  );
+  const tls = tlsOf(context, sentinel.tls, {}, {});
   return definedOnly({
     ...common,
     kind: "sentinel",
     sentinel: definedOnly({
       name: sentinel.name,
-      nodes,
-      tls: tlsOf(context, sentinel.tls, {}, {}),
+      ...nodesOf(context, at, sentinel.nodes, tls, SENTINEL_PORT),
       ...login(context, sentinel.username, sentinel.password),
     }),
-    natMap: addressMap(context, `${at}.natMap`, sentinel.natMap),
+    natMap: natMap(context, at, sentinel.natMap),
   });
+}
+
+/**
+ * The nodes, by URLs or addresses, and the TLS to all of them.
+ *
+ * @param {Context} context
+ * @param {"cluster" | "sentinel"} at
+ * @param {unknown} given
+ * @param {ConnectionSettings["tls"]} tls that the settings ask for
+ * @param {number} [defaultPort]
+ */
+function nodesOf(context, at, given, tls, defaultPort) {
+  const nodes = nodeList(context, `${at}.nodes`, given).map((node) =>
+    typeof node === "string" || isUrl(node)
+      ? nodeOfUrl(context, `${at}.nodes[]`, String(node), defaultPort)
+      : {
+          node: plainNode(context, `${at}.nodes[].`, node, defaultPort),
+          tls: tls !== undefined,
+        },
+  );
+  const withTls = oneTlsForAll(
+    context,
+    `${at}.nodes`,
+    nodes.map((node) => node.tls),
+  );
+  return {
+    nodes: nodes.map(({ node }) => node),
+    tls: withTls ? (tls ?? tlsSettings(context, "tls.", {})) : tls,
+  };
+}
+
+/**
+ * @param {Context} context
+ * @param {"cluster" | "sentinel"} at
+ * @param {unknown} map
+ */
+function natMap(context, at, map) {
+  return addressMap(context, `${at}.natMap`, map, (to) =>
+    plainNode(context, `${at}.natMap[].`, to),
+  );
 }
 
 /**
@@ -214,13 +240,14 @@ function ofEachServer(context, given, at) {
  * @param {Context} context
  * @param {string} at
  * @param {unknown} node
+ * @param {number} [defaultPort]
  */
-function plainNode(context, at, node) {
+function plainNode(context, at, node, defaultPort) {
   if (typeof node !== "object" || node === null) {
     throw settingError(context, at.slice(0, -1), `must be an object, not ${typeName(node)}`);
   }
   refuseUnknown(context, at, node, KNOWN_NODE);
-  return nodeAt(context, node);
+  return nodeAt(context, withPort(node, defaultPort));
 }
 
 /**

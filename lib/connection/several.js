@@ -44,11 +44,22 @@ function nodeAt(context, node, access = {}) {
  * @param {Context} context
  * @param {string} name of the setting
  * @param {string} url
+ * @param {number} [defaultPort]
  * @returns {{ node: NodeSettings, tls: boolean }}
  */
-function nodeOfUrl(context, name, url) {
+function nodeOfUrl(context, name, url, defaultPort) {
   const parts = parseUrl(context, name, url);
-  return { node: nodeAt(context, parts, parts), tls: parts.tls };
+  return { node: nodeAt(context, withPort(parts, defaultPort), parts), tls: parts.tls };
+}
+
+/**
+ * @template {{ port?: unknown }} T
+ * @param {T} node
+ * @param {number} [port] if the node has none
+ * @returns {T}
+ */
+function withPort(node, port) {
+  return isMissing(node.port) ? { ...node, port } : node;
 }
 
 /**
@@ -75,9 +86,11 @@ function oneTlsForAll(context, name, tls) {
  * @param {Context} context
  * @param {string} name
  * @param {any} map by "host:port" as the servers report it, the address that this machine can reach
+ * @param {(to: unknown) => NodeSettings | undefined} [read] one of these addresses; undefined if the
+ *   map has none
  * @returns {Record<string, NodeSettings> | undefined}
  */
-function addressMap(context, name, map) {
+function addressMap(context, name, map, read = (to) => mappedByClient(context, name, to)) {
   if (isMissing(map)) {
     return undefined;
   }
@@ -89,11 +102,27 @@ function addressMap(context, name, map) {
         `adapter's own connections, not ${typeName(map)}`,
     );
   }
-  const entries = Object.entries(map).map(([from, to]) => {
-    const { host, port } = nodeAt(context, to);
-    return [from, { host, port }];
-  });
+  const entries = Object.entries(map)
+    .map(([from, to]) => [from, read(to)])
+    .filter(([, to]) => to !== undefined);
   return entries.length === 0 ? undefined : Object.fromEntries(entries);
 }
 
-module.exports = { addressMap, nodeAt, nodeList, nodeOfUrl, oneTlsForAll };
+/**
+ * @param {Context} context
+ * @param {string} name of the map
+ * @param {unknown} to
+ * @returns {NodeSettings | undefined} undefined if it is missing: clients then use the address that
+ *   the servers report
+ */
+function mappedByClient(context, name, to) {
+  if (isMissing(to)) {
+    return undefined;
+  }
+  if (typeof to !== "object") {
+    throw settingError(context, name, `must hold objects { host, port }, not ${typeName(to)}`);
+  }
+  return nodeAt(context, to);
+}
+
+module.exports = { addressMap, nodeAt, nodeList, nodeOfUrl, oneTlsForAll, withPort };
