@@ -128,3 +128,16 @@ test("a session that cannot be encoded any more has no record until it can", asy
   await client.reconnect(nodes[1].url);
   assert.equal(client.socket.recovered, true);
 });
+
+// Breaks when a restore waits until the turn of its session comes, a part of all in each interval.
+test("a client is not kept waiting while Redis is full, however many sessions wait", async (t) => {
+  const { admin, client, nodes } = await start(t);
+  await admin.command("CONFIG", "SET", "maxmemory", 1);
+  const { engine } = /** @type {any} */ (nodes[0].io.of("/").adapter);
+  for (let i = 0; i < 200; i++) {
+    engine.sessions.end("/", `other${i}`, 0, Buffer.alloc(100_000, 0xc0), 120_000);
+  }
+  client.cut();
+  await client.reconnect(nodes[0].url, 25_000);
+  assert.equal(client.socket.recovered, false);
+});

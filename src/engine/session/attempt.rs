@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// How long a restore is tried while others make progress. socket.io's `connectTimeout` ends the
 /// client's connection a little later.
-const LONGEST: Duration = Duration::from_secs(40);
+pub(super) const LONGEST: Duration = Duration::from_secs(40);
 
 /// Names restores in warnings.
 const RESTORING: &str = "sessions, restores";

@@ -26,6 +26,7 @@ mod unsaved;
 mod tests;
 mod together;
 mod trimmed;
+mod waits;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,7 +39,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tracing::instrument::WithSubscriber;
 
-use super::error::Error;
 use super::event::{Answer, CallId, Notice};
 use super::inbox::Inbox;
 use super::namespaces::Namespaces;
@@ -70,7 +70,8 @@ pub(crate) use save::{LiveSession, Save, What};
 use saving::next_saves;
 use store::Store;
 use together::Saved;
-use unsaved::{Unsaved, Waiting};
+use unsaved::Unsaved;
+use waits::Waiting;
 
 /// Replaces a session's key in errors: the key holds the session ID, which is the client's secret.
 const KEY_IN_WORDS: &str = "session keys (`sessionKeyPrefix`)";
@@ -118,6 +119,8 @@ pub(crate) struct SessionTask {
     saving: Saves,
     /// How many were saved.
     saved: watch::Sender<u64>,
+    /// When one was last saved.
+    saved_at: Instant,
     /// The size from which on sessions are too large, and until when that is taken for granted.
     too_large: Option<(usize, Instant)>,
     /// Restores, and signs of life.
@@ -165,6 +168,7 @@ impl Sessions {
             unsaved: Unsaved::new(options.publish_queue_bytes, backoff),
             saving: FuturesUnordered::new(),
             saved: watch::Sender::new(0),
+            saved_at: Instant::now(),
             too_large: None,
             tasks: JoinSet::new(),
             shared,
@@ -241,6 +245,7 @@ impl SessionTask {
                 }
                 Some(_) = self.tasks.join_next() => {}
                 Ok(()) = self.reconnected.changed() => self.wake(),
+                () = self.unsaved.waits.is_due() => self.end_waits(),
                 () = self.alive.is_due() => {
                     self.tasks.spawn(self.alive.show().with_current_subscriber());
                 }
@@ -289,6 +294,7 @@ impl SessionTask {
                 }
                 Some(_) = self.tasks.join_next() => {}
                 Ok(()) = self.reconnected.changed() => self.wake(),
+                () = self.unsaved.waits.is_due() => self.end_waits(),
             }
         }
         self.alive.end().await;
@@ -298,7 +304,10 @@ impl SessionTask {
     /// The session that this has waited for is in Redis, or never will be.
     fn release(&mut self, waiting: Waiting) {
         match waiting {
-            Waiting::Restore(restore) => self.restore(restore),
+            Waiting::Restore(restore) => {
+                self.shared.progressed();
+                self.restore(restore);
+            }
             Waiting::Call(call) => {
                 self.inbox.push(Notice::Answered { call, result: Ok(Answer::Done) });
             }
@@ -309,20 +318,10 @@ impl SessionTask {
         // The session may still be on its way to Redis: the client left a moment ago, or Redis is
         // away. What Redis holds of it by now is an old view.
         let key = restore.keys.ended.clone();
-        if restore.asked.elapsed() >= self.patience() && self.unsaved.has(&key) {
-            return self.refuse(&restore);
-        }
         if let Some(Waiting::Restore(restore)) = self.unsaved.wait(&key, Waiting::Restore(restore))
         {
             self.attempt(restore);
         }
-    }
-
-    /// Its session was not saved in time.
-    fn refuse(&self, restore: &Restore) {
-        self.stats.restores_refused.add(1);
-        let result = Err(Error::NotRestored("the session is not saved yet"));
-        self.inbox.push(Notice::Answered { call: restore.call, result });
     }
 
     fn attempt(&mut self, restore: Restore) {

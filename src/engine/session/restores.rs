@@ -96,7 +96,8 @@ impl Restores {
         pages.doubles.get_or_try_init(|| search).await.copied()
     }
 
-    /// Notes that a restore has made progress: Redis has sent a page, or JS gets an answer.
+    /// Notes that a restore has made progress: its session was saved, Redis has sent a page, or JS
+    /// gets an answer.
     pub(super) fn progressed(&self) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }

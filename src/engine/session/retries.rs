@@ -28,6 +28,11 @@ impl Retries {
         self.keys.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> &VecDeque<String> {
+        &self.keys
+    }
+
     pub(super) fn due(&self) -> Option<Instant> {
         self.at
     }

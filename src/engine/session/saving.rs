@@ -11,7 +11,7 @@ use tracing::instrument::WithSubscriber;
 use super::record::Holder;
 use super::save::{Save, What};
 use super::together::Saved;
-use super::unsaved::Waiting;
+use super::waits::Waiting;
 use super::{Saves, SessionTask};
 use crate::engine::error::{Error, Result};
 use crate::engine::event::Notice;
@@ -91,11 +91,7 @@ impl SessionTask {
         let waiting = match self.next(&save, &result) {
             Next::Done => self.done(&save),
             Next::GiveUp => self.unsaved.give_up(&save),
-            Next::TryAgain { is_refused } => {
-                let impatient = self.unsaved.impatient(&save.keys.ended, self.patience());
-                impatient.iter().for_each(|restore| self.refuse(restore));
-                return self.unsaved.failed(save, is_refused);
-            }
+            Next::TryAgain { is_refused } => return self.unsaved.failed(save, is_refused),
         };
         if self.unsaved.is_empty() {
             self.warnings.clear(FULL);
@@ -108,6 +104,7 @@ impl SessionTask {
         if let What::Ended { .. } = save.what {
             self.stats.sessions_saved.add(1);
         }
+        self.saved_at = Instant::now();
         self.saved.send_modify(|saved| *saved += 1);
         let waiting = self.unsaved.done(save);
         if !self.unsaved.has_refused() {

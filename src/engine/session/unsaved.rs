@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::restore::Restore;
 use super::retries::Retries;
 use super::save::Save;
-use crate::engine::event::CallId;
+use super::waits::{Waiting, Waits};
 use crate::engine::redis::Backoff;
 
 /// The most that is written at a time: keys, and bytes of sessions. A larger session goes alone.
@@ -23,14 +23,8 @@ const REFUSED: Duration = Duration::from_secs(2);
 /// Approximate bytes of bookkeeping per session.
 const OVERHEAD: usize = 1_024;
 
-/// What waits until a client's session is in Redis.
-pub(super) enum Waiting {
-    Restore(Restore),
-    /// A call of JS.
-    Call(CallId),
-}
-
 /// Sessions that are not in Redis yet. Saves of one client are done in their order, one at a time.
+/// So a client's key is in no more than one list: the one that its [`Place`] names.
 pub(super) struct Unsaved {
     clients: HashMap<String, Client>,
     /// The clients with a save that can be done now, oldest first.
@@ -41,6 +35,8 @@ pub(super) struct Unsaved {
     /// need no memory, tells nothing about them.
     refused: Retries,
     pub(super) of_gone: OfGone,
+    /// What waits for sessions of these clients, and of no others.
+    pub(super) waits: Waits,
 }
 
 /// Counts the sessions of clients that have gone and that are not in Redis yet. What is kept for
@@ -80,8 +76,18 @@ fn cost(save: &Save) -> usize {
 #[derive(Default)]
 struct Client {
     saves: VecDeque<Save>,
-    is_being_saved: bool,
-    waiting: Vec<Waiting>,
+    place: Place,
+}
+
+/// Which list a client's key is in.
+#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    #[default]
+    Order,
+    /// None: one of its saves is under way.
+    BeingSaved,
+    Away,
+    Refused,
 }
 
 impl Unsaved {
@@ -94,6 +100,7 @@ impl Unsaved {
             away: Retries::new(backoff),
             refused: Retries::new(Backoff::new(None, REFUSED)),
             of_gone: OfGone { count: Arc::default(), bytes: 0, bound },
+            waits: Waits::default(),
         }
     }
 
@@ -118,19 +125,23 @@ impl Unsaved {
 
     /// Redis can be reached again: everything that has failed is tried now.
     pub(super) fn release(&mut self) {
-        self.order.extend(self.away.release());
-        self.order.extend(self.refused.release());
+        let released = self.away.release().into_iter().chain(self.refused.release());
+        released.for_each(|key| self.line_up(key));
     }
 
-    /// Whether something about a client's session is not in Redis yet.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.clients.contains_key(key)
+    /// A client's first save is done in its turn.
+    fn line_up(&mut self, key: String) {
+        if let Some(client) = self.clients.get_mut(&key) {
+            client.place = Place::Order;
+            self.order.push_back(key);
+        }
     }
 
     /// Adds a save, behind those of the same client.
     pub(super) fn push(&mut self, mut save: Save) {
         let key = save.keys.ended.clone();
         self.of_gone.add(&save);
+        let is_new = !self.clients.contains_key(&key);
         let client = self.clients.entry(key.clone()).or_default();
         if let Some(last) = client.saves.back_mut()
             && last.is_replaced_by(&save)
@@ -140,7 +151,7 @@ impl Unsaved {
             return;
         }
         client.saves.push_back(save);
-        if !client.is_being_saved && client.saves.len() == 1 {
+        if is_new {
             self.order.push_back(key);
         }
     }
@@ -164,7 +175,8 @@ impl Unsaved {
                 left = expired.left();
             }
             let Some(save) = client.saves.pop_front().or(left) else {
-                released.extend(self.clients.remove(&key).map(|client| client.waiting));
+                self.clients.remove(&key);
+                released.push(self.waits.take(&key));
                 continue;
             };
             bytes += save.size();
@@ -173,7 +185,7 @@ impl Unsaved {
                 self.order.push_front(key);
                 break;
             }
-            client.is_being_saved = true;
+            client.place = Place::BeingSaved;
             saves.push(save);
         }
         (saves, released)
@@ -182,26 +194,27 @@ impl Unsaved {
     /// Puts failed saves whose time has come into the order, no more than one part: if they fail
     /// again, little was in vain, and if one of them works, all others are tried.
     fn take_due(&mut self) {
+        let mut due = Vec::new();
         for retries in [&mut self.away, &mut self.refused] {
             let (mut saves, mut bytes) = (0, 0);
-            let due = retries.take_due(|key| {
+            due.extend(retries.take_due(|key| {
                 let has_room = saves < AT_A_TIME && bytes < BYTES_AT_A_TIME;
                 let save = self.clients.get(key).and_then(|client| client.saves.front());
                 (saves, bytes) = (saves + 1, bytes + save.map_or(0, Save::size));
                 has_room
-            });
-            self.order.extend(due);
+            }));
         }
+        due.into_iter().for_each(|key| self.line_up(key));
     }
 
     /// A save was done. Returns what has waited, if it was the client's last.
     pub(super) fn done(&mut self, save: &Save) -> Vec<Waiting> {
         self.away.hurry();
         if save.tries > 0 {
-            self.order.extend(self.away.release());
+            self.away.release().into_iter().for_each(|key| self.line_up(key));
         }
         if save.was_refused {
-            self.order.extend(self.refused.release());
+            self.refused.release().into_iter().for_each(|key| self.line_up(key));
         }
         self.end(save)
     }
@@ -220,12 +233,12 @@ impl Unsaved {
         self.of_gone.remove(save);
         let key = &save.keys.ended;
         let Some(client) = self.clients.get_mut(key) else { return Vec::new() };
-        client.is_being_saved = false;
         if !client.saves.is_empty() {
-            self.order.push_back(key.clone());
+            self.line_up(key.clone());
             return Vec::new();
         }
-        self.clients.remove(key).map(|client| client.waiting).unwrap_or_default()
+        self.clients.remove(key);
+        self.waits.take(key)
     }
 
     /// A save has failed and is to be tried again, before later ones of the same client.
@@ -234,7 +247,7 @@ impl Unsaved {
         save.was_refused |= is_refused;
         let key = save.keys.ended.clone();
         let client = self.clients.entry(key.clone()).or_default();
-        client.is_being_saved = false;
+        client.place = if is_refused { Place::Refused } else { Place::Away };
         match client.saves.front_mut() {
             Some(next) if save.is_replaced_by(next) => next.replaces(&save),
             _ => client.saves.push_front(save),
@@ -245,28 +258,23 @@ impl Unsaved {
 
     /// Keeps `waiting` until the client's session is in Redis; gives it back if it is.
     pub(super) fn wait(&mut self, key: &str, waiting: Waiting) -> Option<Waiting> {
-        match self.clients.get_mut(key) {
-            Some(client) => {
-                client.waiting.push(waiting);
-                None
-            }
-            None => Some(waiting),
+        if !self.clients.contains_key(key) {
+            return Some(waiting);
         }
+        self.waits.push(key, waiting);
+        None
     }
 
-    /// The restores of a client that have waited for as long as `patience`: they wait no longer.
-    pub(super) fn impatient(&mut self, key: &str, patience: Duration) -> Vec<Restore> {
-        let Some(client) = self.clients.get_mut(key) else { return Vec::new() };
-        let is_over = |waiting: &mut Waiting| match waiting {
-            Waiting::Restore(restore) => restore.asked.elapsed() >= patience,
-            Waiting::Call(_) => false,
-        };
-        let over = client.waiting.extract_if(.., is_over);
-        over.filter_map(|waiting| match waiting {
-            Waiting::Restore(restore) => Some(restore),
-            Waiting::Call(_) => None,
+    /// Takes the restores that are to wait no longer. `is_over` is told whether the client's last
+    /// save has failed and is not about to be tried again.
+    pub(super) fn take_restores(
+        &mut self,
+        is_over: impl Fn(&Restore, bool) -> bool,
+    ) -> Vec<Restore> {
+        self.waits.take_restores(|key, restore| {
+            let place = self.clients.get(key).map(|client| client.place);
+            is_over(restore, matches!(place, Some(Place::Away | Place::Refused)))
         })
-        .collect()
     }
 }
 

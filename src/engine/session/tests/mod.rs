@@ -11,6 +11,7 @@ mod restores;
 mod saves;
 mod together;
 mod trimmed;
+mod waits;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;

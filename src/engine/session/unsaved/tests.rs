@@ -20,6 +20,24 @@ fn live(pid: &str, size: usize) -> Save {
     save(pid, What::Live { namespace: 0, session: vec![0; size], keep: KEEP, is_new: false })
 }
 
+/// Each client's key is in the list that its place names, once, and in no other one.
+fn check(unsaved: &Unsaved) {
+    let (away, refused) = (unsaved.away.keys(), unsaved.refused.keys());
+    let count = |keys: &VecDeque<String>, key: &String| keys.iter().filter(|it| *it == key).count();
+    for (key, client) in &unsaved.clients {
+        let counts = [&unsaved.order, away, refused].map(|keys| count(keys, key));
+        let expected = match client.place {
+            Place::Order => [1, 0, 0],
+            Place::Away => [0, 1, 0],
+            Place::Refused => [0, 0, 1],
+            Place::BeingSaved => [0, 0, 0],
+        };
+        assert_eq!(counts, expected, "{key}");
+    }
+    let keys = unsaved.order.iter().chain(away).chain(refused);
+    keys.for_each(|key| assert!(unsaved.clients.contains_key(key), "{key}"));
+}
+
 fn waiting(unsaved: &Unsaved) -> u64 {
     unsaved.of_gone.count.load(Ordering::Relaxed)
 }
@@ -116,5 +134,33 @@ async fn what_was_given_up_takes_its_record_away_unless_a_later_save_tells_more(
         assert_eq!(matches!(saves[0].what, What::Left), is_last);
         unsaved.done(&saves[0]);
         assert!(unsaved.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_in_one_place_at_a_time() {
+    let mut unsaved = unsaved();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut under_way: Vec<Save> = Vec::new();
+    for _ in 0..2_000 {
+        let pid = random.u8(0..6).to_string();
+        match random.u8(0..8) {
+            0 => unsaved.push(live(&pid, 1)),
+            1 => unsaved.push(ended(&pid, 1)),
+            2 => unsaved.push(save(&pid, What::Left)),
+            3 => under_way.extend(unsaved.take().0),
+            4 => unsaved.release(),
+            5 => tokio::time::advance(KEEP / 8).await,
+            _ => {}
+        }
+        if !under_way.is_empty() && random.bool() {
+            let ended = under_way.swap_remove(random.usize(..under_way.len()));
+            match random.u8(0..4) {
+                0 => drop(unsaved.done(&ended)),
+                1 => drop(unsaved.give_up(&ended)),
+                next => unsaved.failed(ended, next == 2),
+            }
+        }
+        check(&unsaved);
     }
 }
