@@ -9,6 +9,7 @@ const { encodeMsgpack, decodeMsgpack, encodedSize, decodeData } = require("./cod
 const debug = require("./debug");
 const { canBeSent, hasRecipients } = require("./fan-out");
 const { HAND_OVER, HANDED_OVER } = require("./hand-over");
+const { Interest } = require("./interest");
 const { isWellFormed } = require("./message-shape");
 const { giveBeforeEnd, watchDisconnect } = require("./leaving");
 const { emitToAll } = require("./listeners");
@@ -47,6 +48,7 @@ class RedisStreamsAdapter extends ClusterAdapter {
   /** @type {Recovery | undefined} */
   #recovery;
   #publisher;
+  #interest;
   #local;
 
   /**
@@ -62,8 +64,12 @@ class RedisStreamsAdapter extends ClusterAdapter {
     // The field is read-only only in the types.
     /** @type {any} */ (this).uid = engine.uid;
     this.#requests = new Requests(this, engine, options.requestsVia);
+    // What is under way goes on, if only the adapter is another one.
+    const previous = isOurs(nsp.adapter) && nsp.adapter.#isOpenIn(engine) ? nsp.adapter : undefined;
     if (nsp.server.opts.connectionStateRecovery) {
-      this.#recovery = new Recovery(this, engine, options);
+      const recovery = (previous && previous.#recovery) ?? new Recovery(this, engine, options);
+      recovery.adapter = this;
+      this.#recovery = recovery;
     }
     this.#local = new LocalDelivery(this, engine.writes, this.#recovery);
     this.#listener = {
@@ -77,7 +83,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
       onSessionExpired: (session) => emitToAll(this, "sessionExpired", session),
     };
     const hasRecovery = this.#recovery !== undefined;
-    this.#namespace = engine.open(nsp.name, hasRecovery, canEncode(nsp), this.#listener);
+    const before = previous && previous.#namespace;
+    this.#namespace = engine.open(nsp.name, hasRecovery, canEncode(nsp), this.#listener, before);
+    this.#interest = new Interest(engine, this.#namespace);
     const context = {
       nsp: nsp.name,
       count: 0,
@@ -96,6 +104,11 @@ class RedisStreamsAdapter extends ClusterAdapter {
     if (nsp.adapter !== undefined) {
       takeOver(this, nsp.adapter);
     }
+  }
+
+  /** @param {Engine} engine */
+  #isOpenIn(engine) {
+    return this.#engine === engine && this.#closing === undefined;
   }
 
   // Messages from other nodes
@@ -369,16 +382,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
       watchDisconnect(socket);
       this.#publisher.connect(socket);
     }
-    /** The new rooms, each with the entry up to which broadcasts to it did not come here. Only recovery
-     * needs it, and a server has many rooms.
-     * @type {Map<string, string | undefined> | undefined} */
+    // Only recovery needs it, and a server has many rooms.
     const created = this.#recovery && new Map();
-    for (const room of rooms) {
-      if (!this.rooms.has(room)) {
-        const leftOut = this.#tellRoom(room, true);
-        created?.set(room, leftOut);
-      }
-    }
+    this.#interest.add(this.rooms, rooms, created);
     super.addAll(id, rooms);
     if (created) {
       this.#recovery?.join(id, rooms, created);
@@ -391,10 +397,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
    */
   del(id, rooms) {
     super.del(id, rooms);
-    for (const room of rooms instanceof Set ? rooms : [rooms]) {
-      if (!this.rooms.has(room)) {
-        this.#tellRoom(room, false);
-      }
+    const left = rooms instanceof Set ? rooms : [rooms];
+    this.#interest.remove(this.rooms, left);
+    for (const room of left) {
       this.#recovery?.leave(id, room);
     }
   }
@@ -403,26 +408,11 @@ class RedisStreamsAdapter extends ClusterAdapter {
   delAll(id) {
     const rooms = this.sids.get(id) ?? [];
     super.delAll(id);
-    for (const room of rooms) {
-      if (!this.rooms.has(room)) {
-        this.#tellRoom(room, false);
-      }
-    }
+    this.#interest.remove(this.rooms, rooms);
     if (this.sids.size === 0) {
       this.#namespace.setHasSockets(false);
     }
     this.#recovery?.leaveAll(id);
-  }
-
-  /**
-   * @param {unknown} room if it is not a string, the engine hands over its broadcasts in any case
-   * @param {boolean} hasMembers
-   * @returns {string | undefined} the entry up to which broadcasts to a new room did not come here
-   */
-  #tellRoom(room, hasMembers) {
-    if (typeof room === "string") {
-      return this.#engine.setRoom(this.#namespace, room, hasMembers);
-    }
   }
 
   // Connection state recovery
@@ -480,8 +470,9 @@ class RedisStreamsAdapter extends ClusterAdapter {
   close() {
     if (this.#closing === undefined) {
       closeRestWithServer(this, isOurs);
-      const over = [this.#requests.close(), this.#recovery?.close()];
-      const end = () => this.#engine.close(this.nsp.name, this.#namespace.handle);
+      const { isHandedOn } = this.#namespace;
+      const over = [this.#requests.close(), isHandedOn ? undefined : this.#recovery?.close()];
+      const end = () => this.#engine.close(this.#namespace);
       this.#closing = Promise.all(over).then(end);
     }
     return this.#closing;

@@ -32,6 +32,7 @@ const ARRIVAL_TIMEOUT = 45_000;
 class Arrivals {
   #nsp;
   #drop;
+  #keep;
   /** By private session ID. @type {Map<string, Arriving>} */
   #ofSession = new Map();
   /** By socket ID. @type {Map<string, Arriving>} */
@@ -46,10 +47,13 @@ class Arrivals {
   /**
    * @param {any} nsp
    * @param {(session: any) => void} drop called with the session of a socket that never came
+   * @param {(session: any) => void} keep called with the session of a socket that has moved to another
+   * adapter, and ended
    */
-  constructor(nsp, drop) {
+  constructor(nsp, drop, keep) {
     this.#nsp = nsp;
     this.#drop = drop;
+    this.#keep = keep;
   }
 
   get size() {
@@ -177,12 +181,18 @@ class Arrivals {
    * @param {Arriving} arriving
    * @returns {boolean} false if there is no socket yet
    */
-  end({ session: { sid } }) {
-    const socket = this.#nsp._preConnectSockets.get(sid);
+  end(arriving) {
+    const { session } = arriving;
+    const socket = this.#nsp._preConnectSockets.get(session.sid);
     if (socket === undefined) {
       return false;
     }
     socket._cleanup();
+    if (this.#arriving.get(session.sid) === arriving) {
+      // Its own adapter is another one by now (`take-over.js`), and knows nothing of the session.
+      this.remove(arriving);
+      this.#keep(session);
+    }
     // socket.io calls it once more when the middlewares are done. The client may be back by then, and
     // its socket has the same ID.
     socket._cleanup = () => {};

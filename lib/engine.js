@@ -141,10 +141,12 @@ class Engine {
    * @param {boolean} recovery whether the namespace has connection state recovery
    * @param {boolean} encode whether the engine encodes its packets for clients
    * @param {NamespaceListener} listener
+   * @param {Namespace} [before] of the adapter before: it goes on, and no event is left out
    * @returns {Namespace}
    */
-  open(nsp, recovery, encode, listener) {
-    const namespace = new Namespace(this.#native.open(nsp, recovery, encode), nsp);
+  open(nsp, recovery, encode, listener, before) {
+    const namespace =
+      before?.handOn() ?? new Namespace(this.#native.open(nsp, recovery, encode), nsp);
     this.#namespaces.add(namespace.handle, { nsp, listener });
     return namespace;
   }
@@ -160,8 +162,8 @@ class Engine {
     if (this.#namespaces.has(nsp)) {
       return () => {};
     }
-    const { handle } = this.open(nsp, false, false, listener);
-    return () => this.close(nsp, handle);
+    const namespace = this.open(nsp, false, false, listener);
+    return () => this.close(namespace);
   }
 
   /**
@@ -184,20 +186,21 @@ class Engine {
   }
 
   /**
-   * Resolves once everything that the namespace published is written. Closing the last namespace ends
-   * the engine.
+   * Resolves once everything that the namespace published is written, or at once if another adapter has
+   * it. Closing the last namespace ends the engine.
    *
-   * @param {string} nsp
-   * @param {number} handle
+   * @param {Namespace} namespace
    */
-  async close(nsp, handle) {
+  async close({ name, handle, isHandedOn }) {
+    if (isHandedOn) {
+      return;
+    }
     this.gathered.flush();
     this.#namespaces.delete(handle);
     if (this.#namespaces.size > 0) {
       // The engine may end before it has answered.
-      await this.#call("done", (call) => this.#native.closeNamespace(call, nsp, handle)).catch(
-        () => {},
-      );
+      const ask = (/** @type {number} */ call) => this.#native.closeNamespace(call, name, handle);
+      await this.#call("done", ask).catch(() => {});
       return;
     }
     await this.end();

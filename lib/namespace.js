@@ -9,6 +9,8 @@ class Namespace {
   /** Its calls work as long as this object is reachable. */
   #native;
   #place;
+  /** True when another adapter has it. The one before still may publish. */
+  isHandedOn = false;
 
   /**
    * @param {import("./native-binding").NativeNamespace} native
@@ -27,9 +29,17 @@ class Namespace {
     return this.#place;
   }
 
+  /** @returns {Namespace} the same for another adapter, which tells the engine its rooms from now on */
+  handOn() {
+    this.isHandedOn = true;
+    return new Namespace(this.#native, this.name);
+  }
+
   /** @param {boolean} hasSockets whether sockets of this node are connected to it */
   setHasSockets(hasSockets) {
-    setHasSockets(this.#place, hasSockets);
+    if (!this.isHandedOn) {
+      setHasSockets(this.#place, hasSockets);
+    }
   }
 
   /**
@@ -43,7 +53,9 @@ class Namespace {
    * absent without connection state recovery
    */
   setRoom(room, hasMembers, begun, passed) {
-    return setRoom(this.#place, room, hasMembers, begun, passed) ?? undefined;
+    if (!this.isHandedOn) {
+      return setRoom(this.#place, room, hasMembers, begun, passed) ?? undefined;
+    }
   }
 
   /**

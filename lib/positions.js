@@ -37,7 +37,7 @@ class Positions {
    * Of a session: its namespace, since another one has middlewares of its own; for each room the last entry before the socket joined it, since earlier broadcasts to
    * the room were not for this client; what the client was sent; the last offset that was sent before
    * the CONNECT, and the last own entry that was delivered while the stream could not be read (see
-   * `doubtAbout` in lib/recovery.js); and which packets without an entry it has got.
+   * `doubtAbout` in lib/doubt.js); and which packets without an entry it has got.
    *
    * @param {object} session
    * @param {string} session.sid

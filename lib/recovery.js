@@ -3,6 +3,7 @@
 
 const { Arrivals } = require("./arrivals");
 const { decodeMsgpack, encodeAsIs, encodeMsgpack, joinMaps } = require("./codec");
+const { doubtAbout } = require("./doubt");
 const { endConnection, endSocket } = require("./end-socket");
 const { START, isAfter, later } = require("./entry-ids");
 const { HandOver } = require("./hand-over");
@@ -42,7 +43,8 @@ const OURS = [
 ];
 
 class Recovery {
-  #adapter;
+  /** The adapter of its namespace, which may get another one with the same engine. */
+  adapter;
   #nsp;
   #engine;
   #tellsExpired;
@@ -70,7 +72,7 @@ class Recovery {
    */
   constructor(adapter, engine, { liveSessions, expiredSessions, heartbeatTimeout }) {
     const { nsp } = adapter;
-    this.#adapter = adapter;
+    this.adapter = adapter;
     this.#tellsExpired = expiredSessions;
     this.#nsp = nsp;
     this.#engine = engine;
@@ -83,7 +85,11 @@ class Recovery {
       ({ socket, generation }) => this.#drop({ pid: socket.pid, generation }),
       () => engine.sessions.isLocalOnly(nsp.name),
     );
-    this.#arrivals = new Arrivals(nsp, (session) => this.#refuse(session));
+    this.#arrivals = new Arrivals(
+      nsp,
+      (session) => this.#refuse(session),
+      (session) => this.#keepSession(session),
+    );
     this.#handOver = new HandOver(adapter, heartbeatTimeout, (asked) =>
       engine.countSubscribers(nsp.name, asked),
     );
@@ -428,7 +434,7 @@ class Recovery {
     this.#live.close();
     this.#handOver.close();
     this.#arrivals.endAll();
-    turnAway(this.#adapter);
+    turnAway(this.adapter);
     if (this.#restoring.size === 0) {
       return undefined;
     }
@@ -469,27 +475,6 @@ class Recovery {
    */
   keep(packet, opts) {
     this.#arrivals.keep(packet, opts);
-  }
-}
-
-/**
- * Why nobody can tell which packets a client holds.
- *
- * @param {any} session
- * @param {string} offset the last one that the client has received
- * @returns {string | undefined} undefined if it is certain
- */
-function doubtAbout({ ahead, deliveredAhead, lastSent, sentUpTo }, offset) {
-  // A client holds back packets that arrive before its CONNECT, and counts them as received when the
-  // CONNECT arrives. This client never got the CONNECT, and may still hold some of the packets.
-  if (typeof ahead === "string" && isAfter(ahead, offset)) {
-    return "the client may hold packets of its last recovery";
-  }
-  // Its node has delivered own packets at once, and those of other nodes, which stand before them in the
-  // stream, later or not at all.
-  if (typeof deliveredAhead === "string" && isAfter(deliveredAhead, offset)) {
-    const isWhole = lastSent === offset && !isAfter(deliveredAhead, sentUpTo);
-    return isWhole ? undefined : "its node had delivered packets ahead of the stream";
   }
 }
 

@@ -9,7 +9,7 @@ const { createAdapter } = require("../../index");
 const { useRedis } = require("../helpers/cluster");
 const { liveKeyOf } = require("../helpers/recovery");
 const { connectClient } = require("../helpers/socket-client");
-const { waitFor } = require("../helpers/wait");
+const { once, waitFor } = require("../helpers/wait");
 
 const context = useRedis();
 
@@ -146,3 +146,70 @@ test("called again, it leaves a client recoverable that was recovered before", a
     assert.ok(await isRecovered(event), event);
   }
 });
+
+for (const recovery of [undefined, {}]) {
+  // Breaks when events on their way belong to the adapter before, or when the engine has to learn the rooms
+  // of its namespace again: it leaves broadcasts out meanwhile.
+  test(`called again with the same value, it loses nothing${recovery ? ", with recovery" : ""}`, async (t) => {
+    const adapter = createAdapter(context.redis.url);
+    const { io, connect } = await server(t, { adapter, connectionStateRecovery: recovery });
+    const { io: other } = await server(t, { adapter: createAdapter(context.redis.url) });
+    const client = await connect();
+    await assertReached(io, client, "before");
+    await waitFor(async () => (await other.sockets.adapter.serverCount()) === 2, {
+      what: "both servers",
+    });
+    const end = 400 * 20;
+    for (let i = 0; i < end; i += 20) {
+      for (let n = i; n < i + 20; n++) {
+        (n % 2 ? other : other.to("news")).emit("number", n);
+      }
+      if (i % 400 === 0) {
+        io.adapter(adapter);
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await client.receives("number", end);
+    assert.deepEqual(
+      client.received("number").map(([n]) => n),
+      Array.from({ length: end }, (_, n) => n),
+    );
+    await assertReached(io, client, "after");
+  });
+}
+
+// Breaks when the socket loses its session: it is with the new adapter, and the one before has the session.
+for (const isSame of [true, false]) {
+  test(`called again with ${isSame ? "the same" : "another"} value while a recovered client's middleware runs, it keeps its session`, async (t) => {
+    const adapter = createAdapter(context.redis.url);
+    const { io, connect } = await server(t, {
+      adapter,
+      connectionStateRecovery: { skipMiddlewares: false },
+    });
+    const { io: other } = await server(t, { adapter: createAdapter(context.redis.url) });
+    /** @type {() => void} */
+    let go = () => {};
+    let mayPass = true;
+    io.use((_socket, next) => (mayPass ? next() : void (go = next)));
+    const client = await connect();
+    await assertReached(io, client, "first");
+    const { id, socket } = client;
+    const left = once(io.sockets.sockets.get(id) ?? io, "disconnect");
+    mayPass = false;
+    client.cut();
+    await left;
+    socket.connect();
+    await waitFor(() => io.sockets.adapter.sids.size > 0, { what: "the middleware" });
+    mayPass = true;
+    const ended = isSame ? undefined : once(/** @type {any} */ (socket.io), "close");
+    const connected = isSame ? client.connected() : undefined;
+    io.adapter(isSame ? adapter : createAdapter(context.redis.url));
+    other.emit("missed");
+    go();
+    await ended;
+    await (connected ?? client.reconnect());
+    assert.deepEqual([socket.recovered, client.id], [true, id]);
+    await client.receives("missed");
+    await assertReached(io, client, "second");
+  });
+}

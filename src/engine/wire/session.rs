@@ -1,7 +1,7 @@
 //! Sessions of connection state recovery: base64 of msgpack `{sid, pid, rooms, data}`. Our nodes
 //! add what upstream ignores: `since`, for each room the last entry before the client joined,
 //! `generation`, which numbers the restores of the session, `ahead` and `deliveredAhead` (see
-//! `lib/recovery.js`), `lastSent` with `sentUpTo` (see [`Sent`]), and `localMark`. JS writes and reads the
+//! `lib/doubt.js`), `lastSent` with `sentUpTo` (see [`Sent`]), and `localMark`. JS writes and reads the
 //! msgpack. This module reads only what the engine needs.
 
 use base64::Engine as _;
