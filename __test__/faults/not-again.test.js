@@ -1,6 +1,6 @@
 // What is old is not new: neither a stream that was away for a while, nor an offset of long ago, nor an
 // entry that was written twice, brings packets that a client has had, or that were emitted before its
-// session.
+// session. And what is written again since its first entry is gone is not old.
 
 "use strict";
 
@@ -8,7 +8,7 @@ const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { createAdmin } = require("../helpers/clients");
 const { startNodeOn } = require("../helpers/node");
-const { startRedis } = require("../helpers/redis-server");
+const { ask, startRedis } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
 const { startProxy } = require("../helpers/tcp-proxy");
 const { settle, waitFor } = require("../helpers/wait");
@@ -267,6 +267,76 @@ describe("a client that leaves between an entry and its double", () => {
         client.received(EVENT).map(([packet]) => packet),
         [...before, ...Array(PACKETS).keys()],
       );
+    });
+  }
+});
+
+describe("an entry that only a master which is gone had, and that is written again", () => {
+  /** Waits until the replica has all that the master has. @param {number} master @param {number} replica */
+  async function isReplicated(master, replica) {
+    const offsetOf = async (/** @type {number} */ port) =>
+      (await ask(port, ["INFO replication"], /master_repl_offset:(\d+)/))[1];
+    await waitFor(async () => (await offsetOf(master)) === (await offsetOf(replica)), {
+      interval: 20,
+      what: "the replica to have everything",
+    });
+  }
+
+  for (const historyBytes of [0, undefined]) {
+    // Breaks when a restore takes the entry for a double that the client has, and when the number of
+    // entries that the new master reports is taken for that of another stream.
+    test(`is no loss, and a client that was away gets it once (historyBytes: ${historyBytes})`, async (t) => {
+      const [first, second] = [await startRedis(), await startRedis()];
+      defer(t, () => Promise.all([first.stop(), second.stop()]));
+      await ask(second.port, [`REPLICAOF 127.0.0.1 ${first.port}`], /\+OK/);
+      await waitFor(
+        () => ask(second.port, ["INFO replication"], /master_link_status:up/).catch(() => false),
+        { interval: 20, what: "the replica" },
+      );
+      // The first master executes the batch, and its reply never arrives.
+      let isArmed = false;
+      const proxy = await startProxy(first.port, ({ notes }, direction, chunk) => {
+        notes.isLost ||= isArmed && direction === "up" && chunk.includes('"written again"');
+        if (isArmed && notes.isLost && direction === "down") {
+          isArmed = false;
+          proxy.target = second.port;
+          return { pass: 0 };
+        }
+      });
+      defer(t, () => proxy.close());
+      const node = await startNode(t, proxy.port, {
+        adapterOptions: historyBytes === undefined ? {} : { historyBytes },
+        serverOptions: { connectionStateRecovery: {} },
+      });
+      /** @type {Loss[]} */
+      const losses = [];
+      node.adapter.on("loss", (/** @type {Loss} */ loss) => losses.push(loss));
+      const [away, there] = [await connectClient(node.url), await connectClient(node.url)];
+      defer(t, () => [away, there].forEach((client) => client.disconnect()));
+      node.io.emit(EVENT, "before");
+      await Promise.all([away, there].map((client) => client.receives(EVENT)));
+      away.cut();
+      await waitFor(() => node.adapter.stats().sessionsSaved > 0, { what: "the session" });
+      await settle(LOOK); // at the stream of the first master
+      await isReplicated(first.port, second.port);
+      await ask(second.port, ["REPLICAOF NO ONE"], /\+OK/);
+      isArmed = true;
+      node.io.emit(EVENT, "written again");
+      await waitFor(() => node.adapter.stats().doubled === 1, { what: "the second entry" });
+      node.io.emit(EVENT, "behind it");
+      await there.receives(EVENT, 3);
+      await settle(LOOK);
+      assert.deepEqual(losses, []);
+      await away.reconnect(node.url);
+      assert.equal(away.socket.recovered, true);
+      await away.receives(EVENT, 3);
+      await settle();
+      for (const client of [away, there]) {
+        assert.deepEqual(
+          client.received(EVENT).map(([packet]) => packet),
+          ["before", "written again", "behind it"],
+        );
+      }
     });
   }
 });

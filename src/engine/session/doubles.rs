@@ -1,6 +1,7 @@
 //! Entries that double some from before this node began to read. The reader knows an entry as a double
 //! only if it has met both. A client may come back that has received the first of them at another node.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -46,12 +47,17 @@ pub(super) async fn find_doubles(
     }
     stream.restore_pages.worked();
     let mut sequences = WriterSequences::default();
-    let mut cursor = stream.cursor();
+    let (mut firsts, mut doubles) = (HashMap::new(), Vec::new());
     for (id, origin) in origins.into_iter().rev() {
+        let name = (origin.writer, origin.seq);
         if sequences.step(origin) == Step::Duplicate {
-            cursor.note_double(id);
+            doubles.push((id, firsts.get(&name).copied().unwrap_or(EntryId::ZERO)));
+        } else {
+            firsts.insert(name, id);
         }
     }
+    let mut cursor = stream.cursor();
+    doubles.into_iter().for_each(|(id, first)| cursor.doubles.note(id, first));
     // Others may come yet.
     cursor.sequences.learn(&sequences);
     Ok(())

@@ -1,6 +1,7 @@
 //! One restore: takes the session out of Redis, finds what its client missed, in memory or in the
 //! stream, and answers at one position of the stream.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -166,6 +167,7 @@ impl Restore {
         let mut missed = Gathered {
             reached: from,
             missed: Vec::new(),
+            known: vec![EntryId::ZERO..=from],
             has_caught_up: false,
             sequences: WriterSequences::default(),
         };
@@ -232,7 +234,7 @@ impl Restore {
         generation: Generation,
     ) -> Result<bool> {
         let mut cursor = self.stream.cursor();
-        if search.history_from(&cursor)? > found.reached {
+        if search.history_from(&cursor, found)? > found.reached {
             return Ok(false);
         }
         let mut missed = std::mem::take(&mut found.missed);
@@ -269,16 +271,26 @@ struct Gathered {
     /// The ID of the entry up to which `missed` is complete.
     reached: EntryId,
     missed: Vec<Missed>,
+    /// What the reader has read of these parts of the stream, the client has, or it is in `missed`,
+    /// also if it is not in the stream any more.
+    known: Vec<RangeInclusive<EntryId>>,
     /// Whether it has read all that was older than the history at some moment.
     has_caught_up: bool,
     /// The sequences of the writers in what was read.
     sequences: WriterSequences,
 }
 
+impl Gathered {
+    /// Whether the client has the entry `id`, which our reader has read, or gets it.
+    fn has(&self, id: EntryId) -> bool {
+        self.known.iter().any(|known| known.contains(&id))
+    }
+}
+
 impl Missing<'_> {
-    /// The ID of the entry behind which the history begins. An error if packets behind `from` were
+    /// The ID of the entry behind which the history has what was not found so far. An error if packets behind `from` were
     /// lost or have no entries, if recovery is off, or if the stream is being read again.
-    fn history_from(&self, cursor: &Cursor) -> Result<EntryId> {
+    fn history_from(&self, cursor: &Cursor, found: &Gathered) -> Result<EntryId> {
         if self.from <= cursor.hole_behind && cursor.hole_behind > EntryId::ZERO {
             return Err(Error::NotRestored("entries behind the offset were lost"));
         }
@@ -293,7 +305,7 @@ impl Missing<'_> {
             Some(from) if from > cursor.position => {
                 Err(Error::NotRestored("the stream is being read again"))
             }
-            Some(from) => Ok(from),
+            Some(from) => Ok(cursor.doubles.whole_behind(from, |first| found.has(first))),
         }
     }
 
@@ -308,7 +320,7 @@ impl Missing<'_> {
             self.shared.find_doubles(commands, self.stream).await?;
         }
         loop {
-            let history_from = self.history_from(&self.stream.cursor())?;
+            let history_from = self.history_from(&self.stream.cursor(), found)?;
             if history_from <= found.reached {
                 return Ok(());
             }
@@ -341,10 +353,11 @@ impl Missing<'_> {
     async fn take_from_history(&self, found: &mut Gathered) -> Result<()> {
         let candidates = {
             let cursor = self.stream.cursor();
-            if self.history_from(&cursor)? > found.reached {
+            if self.history_from(&cursor, found)? > found.reached {
                 return Ok(());
             }
             let candidates = cursor.candidates(&self.client, found.reached);
+            found.known.push(found.reached.next()..=cursor.position);
             found.reached = cursor.position.max(found.reached);
             candidates
         };
@@ -376,16 +389,20 @@ impl Missing<'_> {
     }
 
     async fn offset_exists(&self, commands: &mut RoutedCommands) -> Result<bool> {
-        let (in_history, is_covered) = {
+        let (is_known, is_covered) = {
             let cursor = self.stream.cursor();
             let covered_from = cursor.history.covered_from();
             let is_covered = covered_from.is_some_and(|from| from < self.offset)
                 && self.offset <= cursor.position;
-            (cursor.history.contains(self.offset), is_covered)
+            // A client that comes from another node may have received a double, which is not in
+            // the history.
+            let is_known =
+                cursor.history.contains(self.offset) || cursor.doubles.contains(self.offset);
+            (is_known, is_covered)
         };
         // If the offset should be in the history and is not, it is of another stream: one whose IDs
         // have begun again, which this node has not noticed yet.
-        Ok(in_history || (!is_covered && self.is_in_stream(commands).await?))
+        Ok(is_known || (!is_covered && self.is_in_stream(commands).await?))
     }
 
     /// Whether everything behind a place that one of our nodes has noted is there. Unlike an offset,
@@ -428,9 +445,10 @@ impl Missing<'_> {
     /// Adds what the client missed of a page, behind `found.reached`.
     fn gather(&self, page: &Page, found: &mut Gathered) -> Result<()> {
         let first = page.entries.partition_point(|entry| entry.id <= found.reached);
-        let doubles = self.stream.cursor().doubles(found.reached, page.end);
+        let doubles = self.stream.cursor().doubles.between(found.reached, page.end);
         for entry in &page.entries[first..] {
-            if doubles.contains(&entry.id) {
+            let doubled = doubles.get(&entry.id).copied();
+            if doubled.is_some_and(|first| found.has(first)) {
                 continue;
             }
             let step = entry.origin.map(|origin| found.sequences.step(origin));
@@ -440,7 +458,9 @@ impl Missing<'_> {
             let is_ours = step != Some(Step::Duplicate) && *entry.nsp == *self.client.nsp;
             let Some(broadcast) = entry.broadcast.as_ref().filter(|_| is_ours) else { continue };
             let Broadcast { data, head, packet } = broadcast;
-            found.missed.extend(self.client.missed(entry.id, data, head.as_ref(), packet));
+            let judged_by = doubled.unwrap_or(entry.id);
+            let missed = self.client.missed(entry.id, judged_by, data, head.as_ref(), packet);
+            found.missed.extend(missed);
         }
         found.reached = page.end;
         Ok(())

@@ -67,15 +67,18 @@ pub(crate) struct Returning<'a> {
 
 impl Returning<'_> {
     /// What the client gets of the broadcast `id`, which is of its namespace. `None` if the client
-    /// did not miss it. `shared` is the packet that others get of it.
+    /// did not miss it. The client's rooms count as they were before the entry `judged_by`: another
+    /// one if this one doubles it. `shared` is the packet that others get of it.
     pub(crate) fn missed(
         &self,
         id: EntryId,
+        judged_by: EntryId,
         data: &Data,
         head: Option<&BroadcastHead>,
         shared: &SharedPacket,
     ) -> Option<Missed> {
-        let judgement = head.map_or(Judgement::Unknown, |head| head.missed_by(id, self.rooms));
+        let judgement =
+            head.map_or(Judgement::Unknown, |head| head.missed_by(judged_by, self.rooms));
         self.judged(judgement, id, data, head, shared)
     }
 
@@ -87,7 +90,7 @@ impl Returning<'_> {
                 let judgement = head.unless_excepted(Judgement::Yes, *id, self.rooms);
                 self.judged(judgement, *id, data, Some(head), packet)
             }
-            head => self.missed(*id, data, head, packet),
+            head => self.missed(*id, *id, data, head, packet),
         }
     }
 

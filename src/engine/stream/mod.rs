@@ -4,6 +4,7 @@
 mod ages;
 mod batch;
 mod deferred;
+mod doubles;
 mod history;
 mod lag;
 mod local_only;
@@ -20,8 +21,7 @@ mod tests;
 mod watch;
 mod writer;
 
-use std::collections::BTreeSet;
-use std::ops::{Bound, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,6 +29,7 @@ use std::time::Duration;
 pub(crate) use ages::Ages;
 pub(crate) use batch::Batch;
 pub(crate) use deferred::DeferredRequests;
+use doubles::Doubles;
 pub(crate) use history::{Candidate, History, Returning};
 pub(crate) use lag::Lag;
 use local_only::LocalOnly;
@@ -62,12 +63,10 @@ use crate::engine::options::Retention;
 use crate::engine::presence::Listening;
 use crate::engine::random::random_name;
 use crate::engine::stats::Stats;
-use crate::engine::wire::{ADAPTER_CLOSE, EntryId, MessageType};
+use crate::engine::wire::{ADAPTER_CLOSE, EntryId, MessageType, Origin};
 
 /// About the most bytes of a page, as far as the size of entries is known.
 const PAGE_BYTES: usize = 8 << 20;
-/// The most doubles that a cursor remembers: those of many batches.
-const MOST_DOUBLES: usize = 10_000;
 /// The most entries that a restore reads at a time.
 const RESTORE_PAGE: usize = 500;
 
@@ -143,7 +142,7 @@ pub(crate) struct Cursor {
     pub(crate) sequences: WriterSequences,
     /// The last entries that doubled earlier ones. A restore that reads the stream from a place between
     /// the two cannot tell.
-    doubles: BTreeSet<EntryId>,
+    pub(crate) doubles: Doubles,
     /// Own entries that the writer has sent and the reader has not read back.
     pub(crate) own: OwnEntries,
     /// When the reader had read everything. Used if requests travel in the stream.
@@ -205,24 +204,18 @@ impl Cursor {
         (is_whole && is_known && handled > after).then_some(handled)
     }
 
-    /// Notes that an entry doubles an earlier one.
-    pub(crate) fn note_double(&mut self, id: EntryId) {
-        self.doubles.insert(id);
-        if self.doubles.len() > MOST_DOUBLES {
-            self.doubles.pop_first();
+    /// Notes an entry that doubles an earlier one. One that is read again doubles none.
+    pub(crate) fn met_double(&mut self, origin: Origin, id: EntryId) {
+        if self.read_again_to.is_none() {
+            self.doubles.met(origin, id);
+            self.watch.doubled();
         }
-    }
-
-    /// The entries behind `after`, up to `end`, that double earlier ones.
-    pub(crate) fn doubles(&self, after: EntryId, end: EntryId) -> Vec<EntryId> {
-        let range = (Bound::Excluded(after), Bound::Included(end.max(after.next())));
-        self.doubles.range(range).copied().collect()
     }
 
     /// The broadcasts in the history behind `after` that a client may have missed.
     pub(crate) fn candidates(&self, client: &Returning<'_>, after: EntryId) -> Vec<Candidate> {
         let mut candidates = self.history.candidates(client, after);
-        candidates.retain(|candidate| !self.doubles.contains(&candidate.id));
+        candidates.retain(|candidate| !self.doubles.contains(candidate.id));
         candidates
     }
 
@@ -245,6 +238,7 @@ impl Cursor {
         let earlier = self.ambiguous.take().unwrap_or(before.clone());
         let first = *before.start().min(earlier.start());
         self.ambiguous = Some(first..=*before.end().max(earlier.end()));
+        self.doubles.forget();
         // These were IDs of before as well.
         self.hole_behind = end;
         self.read_since = self.read_since.min(end);
@@ -309,7 +303,7 @@ impl Stream {
                 ambiguous: None,
                 may_be_trimmed: false,
                 sequences: WriterSequences::default(),
-                doubles: BTreeSet::new(),
+                doubles: Doubles::default(),
                 own,
                 listening: Listening::default(),
                 deferred: DeferredRequests::default(),

@@ -35,8 +35,8 @@ const WAITING: usize = 8;
 
 /// Compares how many entries were added to the stream with how many the reader has read. When the
 /// reader has just read all entries up to the end that a check has seen, the difference is the
-/// number of entries that it never read. While it is the same stream, this number does not fall. If
-/// it rises, entries were lost.
+/// number of entries that it never read. While it is the same stream, this number does not fall,
+/// unless entries that are gone with their master were written again. If it rises, entries were lost.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     /// At the last check.
@@ -49,6 +49,9 @@ pub(crate) struct Watch {
     told: u64,
     /// How many entries were reported that sequences have not shown yet, and may show later.
     ahead: u64,
+    /// How many entries since then doubled earlier ones. The earlier ones may have been read from a
+    /// master that another server has replaced: the number that it reports does not count them.
+    doubled: u64,
 }
 
 /// What a check has seen.
@@ -94,7 +97,7 @@ impl Watch {
     pub(crate) fn start_over(&mut self) {
         self.waiting.clear();
         self.not_read = None;
-        (self.told, self.ahead) = (0, 0);
+        (self.told, self.ahead, self.doubled) = (0, 0, 0);
     }
 
     /// Compares the stream (`None` if it does not exist) with the position that the reader had
@@ -169,13 +172,22 @@ impl Watch {
         new
     }
 
+    /// Notes that the reader has read an entry which doubles an earlier one.
+    pub(crate) fn doubled(&mut self) {
+        self.doubled += 1;
+    }
+
     fn count(&mut self, added: u64, read: u64) -> Counted {
         let not_read = added as i64 - read as i64;
-        let told = std::mem::take(&mut self.told);
+        let (told, doubled) = (std::mem::take(&mut self.told), std::mem::take(&mut self.doubled));
         let Some(before) = self.not_read.replace(not_read) else { return Counted::Lost(0) };
-        let Ok(lost) = u64::try_from(not_read - before) else {
-            self.start_over();
-            return Counted::OtherStream;
+        let lost = match u64::try_from(not_read - before) {
+            Ok(lost) => lost,
+            Err(_) if (before - not_read).unsigned_abs() <= doubled => 0,
+            Err(_) => {
+                self.start_over();
+                return Counted::OtherStream;
+            }
         };
         let lost = lost.saturating_sub(told);
         self.ahead += lost;
@@ -355,6 +367,30 @@ mod tests {
         );
         watch.expect(ends(6, 22, 17), id(21), 21);
         assert_eq!(watch.comes_to(id(23), 21), Counted::Lost(1));
+    }
+
+    #[test]
+    fn what_was_written_again_by_another_master_is_no_sign_of_another_stream() {
+        let mut watch = at_five();
+        // Two entries of a master that is gone were read as 6 and 7, and come again as 8 and 9.
+        (0..2).for_each(|_| watch.doubled());
+        assert_eq!(watch.expect(ends(1, 9, 7), id(9), 9), Counted::Lost(0));
+        watch.expect(ends(1, 12, 10), id(9), 9);
+        assert_eq!(
+            watch.comes_to(id(13), 11),
+            Counted::Lost(1),
+            "from then on it counts as before"
+        );
+        // One that is doubled explains one.
+        watch.doubled();
+        watch.expect(ends(1, 15, 11), id(15), 13);
+        watch.doubled();
+        assert_eq!(watch.expect(ends(1, 16, 11), id(16), 15), Counted::OtherStream);
+        // Those of before a comparison explain nothing behind it.
+        let mut watch = at_five();
+        watch.doubled();
+        assert_eq!(watch.expect(ends(1, 7, 7), id(7), 7), Counted::Lost(0));
+        assert_eq!(watch.expect(ends(1, 8, 7), id(8), 8), Counted::OtherStream);
     }
 
     #[test]

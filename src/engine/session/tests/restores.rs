@@ -9,6 +9,7 @@ use super::{
 };
 use crate::engine::event::{Event, StreamEvent};
 use crate::engine::stream::Progress;
+use crate::engine::wire::{ORIGIN, Origin};
 use crate::testing::{id, reply};
 
 #[tokio::test(start_paused = true)]
@@ -195,7 +196,7 @@ async fn a_gap_in_what_is_read_is_no_proof_and_a_double_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn a_double_of_what_the_client_has_is_dropped_if_the_reader_has_met_both() {
     let mut test = Recovery::new();
-    test.node.stream.cursor().note_double(id(3));
+    test.node.stream.cursor().doubles.note(id(3), id(1));
     test.restore(2);
     let mut connection = test.redis.accept().await;
     get(&mut connection).await;
@@ -206,6 +207,95 @@ async fn a_double_of_what_the_client_has_is_dropped_if_the_reader_has_met_both()
     range(&mut connection, "2-0", "2-0", &theirs(&["2-0"])).await;
     take(&mut connection).await;
     assert_eq!(test.restored().await.0, [4, 6, 7, 8, 9]);
+}
+
+/// Acts as if the master with the entry `10-0` were gone: the reader has met it, and its double `11-0`.
+/// The history begins behind `history_from`, or has both.
+fn after_a_failover(test: &Recovery, history_from: Option<u64>) {
+    let written = |id| reply::entry_of(id, 7, 1);
+    test.read_entries(&[written("10-0")]);
+    if let Some(history_from) = history_from {
+        test.node.stream.cursor().history.restart(id(history_from));
+    }
+    test.read_entries(&[written("11-0"), reply::entry_of_upstream("12-0")]);
+    test.node.events();
+    assert_eq!(test.node.stats.doubled.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_double_whose_first_entry_is_gone_with_its_master_is_not_left_out() {
+    // Also while the history has dropped the first entry and begins before the double.
+    for history_from in [10, 12] {
+        let mut test = Recovery::new();
+        after_a_failover(&test, Some(history_from));
+        test.restore(9);
+        let mut connection = test.redis.accept().await;
+        get(&mut connection).await;
+        range(&mut connection, "9-0", "9-0", &theirs(&["9-0"])).await;
+        let mut stream = vec![reply::entry_of("11-0", 7, 1)];
+        if history_from == 12 {
+            stream.push(reply::entry_of_upstream("12-0"));
+        }
+        let last = format!("{}-0", history_from.max(11));
+        range(&mut connection, "9-1", &last, &stream).await;
+        range(&mut connection, "9-0", "9-0", &theirs(&["9-0"])).await;
+        take(&mut connection).await;
+        assert_eq!(test.restored().await.0, [11, 12], "the history begins behind {history_from}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_the_first_entry_does_not_get_its_double() {
+    let mut test = Recovery::new();
+    after_a_failover(&test, Some(12));
+    test.restore(10);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    range(&mut connection, "10-0", "10-0", &theirs(&["10-0"])).await;
+    let stream = [reply::entry_of("11-0", 7, 1), reply::entry_of_upstream("12-0")];
+    range(&mut connection, "10-1", "12-0", &stream).await;
+    range(&mut connection, "10-0", "10-0", &theirs(&["10-0"])).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await.0, [12]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn from_the_history_a_client_gets_the_first_entry_only() {
+    let mut test = Recovery::new();
+    after_a_failover(&test, None);
+    test.restore(9);
+    let mut connection = test.redis.accept().await;
+    get(&mut connection).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await.0, [10, 12]);
+    // A node that has not met the first entry gives its clients the other one.
+    test.restore(11);
+    get(&mut connection).await;
+    take(&mut connection).await;
+    assert_eq!(test.restored().await.0, [12]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_double_is_for_those_who_were_in_its_room_before_the_first_entry() {
+    const DATA: &str =
+        r#"{"opts":{"rooms":["r"],"except":[]},"packet":{"type":2,"data":["e"],"nsp":"/"}}"#;
+    const BEFORE: &[u8] = b"\x83\xa3sid\xa1s\xa5rooms\x92\xa1s\xa1r\xa5since\x92\xa31-0\xa39-5";
+    const BETWEEN: &[u8] = b"\x83\xa3sid\xa1s\xa5rooms\x92\xa1s\xa1r\xa5since\x92\xa31-0\xa410-0";
+    for (session, missed) in [(BEFORE, vec![11, 12]), (BETWEEN, vec![12])] {
+        let mut test = Recovery::new();
+        after_a_failover(&test, Some(12));
+        test.restore(9);
+        let mut connection = test.redis.accept().await;
+        find(&mut connection, Some(session), &[]).await;
+        range(&mut connection, "9-0", "9-0", &theirs(&["9-0"])).await;
+        let origin = format!("{}1", Origin::prefix(7));
+        let fields = ["uid", "theirs", "nsp", "/", "type", "3", "data", DATA, ORIGIN, &origin];
+        let stream = [reply::entry("11-0", &fields), reply::entry_of_upstream("12-0")];
+        range(&mut connection, "9-1", "12-0", &stream).await;
+        range(&mut connection, "9-0", "9-0", &theirs(&["9-0"])).await;
+        take(&mut connection).await;
+        assert_eq!(test.missed().await, missed);
+    }
 }
 
 #[tokio::test(start_paused = true)]

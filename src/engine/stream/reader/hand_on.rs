@@ -203,16 +203,19 @@ impl<'a> Sorting<'a, '_> {
             self.skipped += 1;
             return;
         }
-        match entry.origin.map(|origin| cursor.sequences.step(origin)) {
-            Some(Step::Duplicate) => {
+        match entry.origin.map(|origin| (origin, cursor.sequences.step(origin))) {
+            Some((origin, Step::Duplicate)) => {
                 self.reader.stats.doubled.add(1);
-                cursor.note_double(entry.id);
+                cursor.met_double(origin, entry.id);
                 tracing::debug!("entry {} dropped: it doubles an earlier one", entry.id);
                 return;
             }
-            Some(Step::Gap(missing)) => self.missing.gap(missing, cursor),
-            Some(Step::Next) => {}
-            Some(Step::First | Step::Unconfirmed) | None => self.missing.unsure(),
+            Some((_, Step::Gap(missing))) => self.missing.gap(missing, cursor),
+            Some((_, Step::Next)) => {}
+            Some((_, Step::First | Step::Unconfirmed)) | None => self.missing.unsure(),
+        }
+        if let Some(origin) = entry.origin.filter(|_| cursor.history.is_on()) {
+            cursor.doubles.read(origin, entry.id);
         }
         let namespace = self.namespaces.get(entry.nsp);
         let is_for_others = matches!(head, Head::AnswerToOthers);

@@ -282,11 +282,14 @@ async fn own_broadcasts_for_nobody_carry_a_packet_only_behind_a_change_of_rooms(
 #[tokio::test(start_paused = true)]
 async fn what_a_resend_has_doubled_is_dropped() {
     let (_redis, node, mut connection) = reading().await;
+    node.stream.cursor().history.start(id(5));
     page(&mut connection, "5-0", &[by_writer(6, 1), by_writer(7, 2), by_writer(8, 2)]).await;
     assert_eq!((node.delivered().await, node.delivered().await), (id(6), id(7)));
     page(&mut connection, "8-0", &[by_writer(9, 1), by_writer(10, 3)]).await;
     assert_eq!(node.delivered().await, id(10));
     assert_eq!(node.stats.doubled.get(), 2);
+    let doubles = node.stream.cursor().doubles.between(id(5), id(10));
+    assert_eq!(doubles, [(id(8), id(7)), (id(9), id(6))].into());
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,6 +318,8 @@ async fn of_a_stream_that_is_read_again_only_what_is_new_counts() {
     assert_eq!(node.delivered().await, id(5), "behind what is read again");
     no_page(&mut connection, "5-0").await;
     assert!(node.events().is_empty());
+    let doubles = node.stream.cursor().doubles.between(EntryId::ZERO, id(9));
+    assert!(doubles.is_empty(), "what is read again doubles nothing");
 }
 
 #[tokio::test(start_paused = true)]
