@@ -24,6 +24,7 @@ const DRAIN_TIMEOUT = 2_000;
  * @property {boolean} [unixSocket] listen on a unix socket as well (see `socketPath`)
  * @property {boolean} [appendOnly] keep the data over `restart()`
  * @property {string[]} [args] further arguments of redis-server
+ * @property {Record<string, string>} [env] further variables of its environment
  * @property {string} [binary] the server to start, default REDIS_SERVER (configuration.js)
  */
 
@@ -119,7 +120,8 @@ class RedisServer {
   async launch(port) {
     const { binary = SERVER } = this.options;
     const log = openSync(join(this.directory, "redis.log"), "a");
-    const child = spawn(binary, this.args(port), { stdio: ["ignore", log, log] });
+    const env = { ...process.env, ...this.options.env };
+    const child = spawn(binary, this.args(port), { stdio: ["ignore", log, log], env });
     closeSync(log);
     /** @type {Error | undefined} */
     let failure;
