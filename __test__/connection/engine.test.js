@@ -153,6 +153,31 @@ describe("the engine gets in with the settings of", () => {
   });
 });
 
+describe("a password that the server does not ask for", () => {
+  /** @type {import("../helpers/redis-server").RedisServer} */
+  let server;
+  before(async () => {
+    server = await startRedis();
+  });
+  after(() => server?.stop());
+
+  for (const { name, create } of VERSIONS.slice(3)) {
+    test(`${name} connects, and so does the adapter: one warning tells it`, async () => {
+      const { host, port } = server;
+      const warnings = await warningsOf(() =>
+        assertExchange(create({ host, port, password: PASSWORD })),
+      );
+      // One for each of the two nodes.
+      assert.deepEqual(
+        warnings.map(({ code }) => code),
+        ["ERR_SIO_REDIS_AUTH", "ERR_SIO_REDIS_AUTH"],
+      );
+      assert.match(warnings[0].message, /goes on without a login/);
+      assert.ok(!warnings[0].message.includes(PASSWORD));
+    });
+  }
+});
+
 describe("a self-signed certificate that is its own authority", () => {
   /** @type {string} */
   let directory;

@@ -7,7 +7,6 @@ mod reply;
 use std::time::Duration;
 
 use super::address::Address;
-pub(crate) use reply::{is_turned_away, server_words};
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
@@ -66,6 +65,15 @@ pub(crate) enum Error {
         address: String,
         /// The server's message.
         reason: String,
+    },
+    /// The settings have a password, and the server asks for none. The connection is used without a
+    /// login.
+    #[error(
+        "Redis at {address} has no password for its user `default`, but the Redis client has one: the adapter goes on without a login; leave out `password`, or set a password in Redis"
+    )]
+    NeedlessPassword {
+        /// `host:port` or the unix socket's path.
+        address: String,
     },
     /// Redis refused a command, and would refuse it again.
     #[error("Redis refused {command}{}: {reason}; {advice}", on(.key))]
@@ -297,7 +305,7 @@ impl Error {
                 "ERR_SIO_REDIS_CONNECTION"
             }
             Error::Tls { .. } => "ERR_SIO_REDIS_TLS",
-            Error::Auth { .. } => "ERR_SIO_REDIS_AUTH",
+            Error::Auth { .. } | Error::NeedlessPassword { .. } => "ERR_SIO_REDIS_AUTH",
             Error::Refused { refusal, .. } => match refusal {
                 Refusal::NoPermission => "ERR_SIO_REDIS_NOPERM",
                 Refusal::WrongType => "ERR_SIO_REDIS_WRONGTYPE",
@@ -370,6 +378,7 @@ impl Error {
                 format!("{} {key}", self.code())
             }
             Error::Provider { .. } => format!("{} provider", self.code()),
+            Error::NeedlessPassword { .. } => format!("{} needless", self.code()),
             // Another one than that of a server that is busy or loads its data.
             Error::Unavailable { outage: Outage::NotMaster, .. } => {
                 format!("{} not the master", self.code())

@@ -132,12 +132,12 @@ fn advice_for_command(command: &str) -> Option<&'static str> {
 
 /// True for the messages that a server sends before it ends the connection, whatever the command
 /// was.
-pub(crate) fn is_turned_away(words: &str) -> bool {
+fn is_turned_away(words: &str) -> bool {
     words.contains("max number of clients") || words.starts_with("DENIED ")
 }
 
 /// Puts an error reply together again as the server sent it: redis-rs takes it apart.
-pub(crate) fn server_words(error: &RedisError) -> String {
+fn server_words(error: &RedisError) -> String {
     let words = match (error.code(), error.detail()) {
         (Some(code), Some(detail)) if !detail.starts_with(code) => format!("{code} {detail}"),
         (_, Some(detail)) => detail.to_owned(),

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, Value};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::commands::limited;
 use super::dial::{Dial, IS_IT_TLS, Socket};
 use super::progress::{Progress, Watched};
-use super::renewal::{Renewal, auth, refused_login};
+use super::renewal::{LOGIN, Renewal, auth, refused_login};
 use super::{
     ANSWER_LIMIT, Connection, Credentials, NodeSettings, RawConnection, SentinelSettings, Settings,
 };
 use crate::engine::address::Address;
-use crate::engine::error::{Error, Result, is_turned_away, server_words};
+use crate::engine::error::{Error, Result};
 use crate::engine::warnings::Warnings;
 
 /// Asks JS for the credentials.
@@ -96,29 +96,32 @@ impl Access {
     pub(crate) async fn open(&self, address: &Address, asking: bool) -> Result<Connection> {
         let renewal = self.renewal();
         let credentials = self.credentials(address).await?;
-        // The database is selected later, since redis-rs does not tell which command was refused.
-        let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
-        if let Some(username) = credentials.username {
-            info = info.set_username(username);
-        }
-        if let Some(password) = credentials.password {
-            info = info.set_password(password);
-        }
+        // The login and the database come later, since redis-rs does not tell what the server has
+        // replied to them.
+        let info = RedisConnectionInfo::default().set_skip_set_lib_name();
         let progress = Progress::new();
         let socket = Watched::new(self.dial(address).await?, &progress, true);
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let at = address.to_string();
         let handshake = MultiplexedConnection::new_with_config(&info, socket, config);
-        let (connection, driver) = limited("HELLO", &address.to_string(), ANSWER_LIMIT, handshake)
+        let (connection, driver) = limited("HELLO", &at, ANSWER_LIMIT, handshake)
             .await?
-            .map_err(|e| self.handshake_error(&address.to_string(), &e))?;
-        let mut connection =
-            Connection::new(connection, driver, address, asking, progress, renewal);
+            .map_err(|e| Error::from_redis("HELLO", "", &at, &e))?;
+        let mut connection = Connection::new(connection, driver, address, progress);
+        if let Some(auth) = auth(&credentials) {
+            let login = connection.send("AUTH", "", &auth).await;
+            self.logged_in(&at, login.map_err(|error| self.explain_silence(error)))?;
+        }
         if self.database != 0 {
             connection.send("SELECT", "", &select(self.database)).await?;
         }
         if let Some(name) = &self.client_name {
             let named = connection.send("CLIENT", name, &set_name(name)).await;
             ignore_refusal(named)?;
+        }
+        connection.stay_logged_in(renewal);
+        if asking {
+            connection.prefix_with_asking();
         }
         Ok(connection)
     }
@@ -134,7 +137,7 @@ impl Access {
         }
         if let Some(auth) = auth(&credentials) {
             let login = connection.send("AUTH", "", &auth).await;
-            login.map_err(|error| refused_login(&address.to_string(), error))?;
+            self.logged_in(&address.to_string(), login)?;
         }
         if self.database != 0 {
             connection.send("SELECT", "", &select(self.database)).await?;
@@ -189,17 +192,21 @@ impl Access {
         }
     }
 
-    /// Makes an error of a refused HELLO or AUTH.
-    fn handshake_error(&self, address: &str, error: &RedisError) -> Error {
-        let reason = server_words(error);
-        let refused_login = ["WRONGPASS", "NOAUTH", "invalid password", "no password is set"];
-        if is_turned_away(&reason) {
-            return Error::TurnedAway { address: address.to_owned(), reason };
+    /// Checks the reply to AUTH. A password that the server does not ask for is no obstacle: clients
+    /// connect as well.
+    fn logged_in(&self, address: &str, login: Result<Value>) -> Result<()> {
+        match login.map_err(|error| refused_login(address, error)) {
+            Err(needless @ Error::NeedlessPassword { .. }) => {
+                self.warnings.warn(LOGIN, &needless);
+                Ok(())
+            }
+            login => login.map(drop),
         }
-        if refused_login.iter().any(|sign| reason.contains(sign)) {
-            return Error::Auth { address: address.to_owned(), reason };
-        }
-        match Error::from_redis("HELLO", "", address, error) {
+    }
+
+    /// Adds advice if a connection ended before its first reply.
+    fn explain_silence(&self, error: Error) -> Error {
+        match error {
             Error::Connection { address, reason } if !self.has_tls => {
                 Error::Connection { address, reason: reason + IS_IT_PLAIN }
             }

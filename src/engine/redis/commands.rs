@@ -30,10 +30,14 @@ impl Commands {
     pub(super) fn new(
         inner: MultiplexedConnection,
         address: &Address,
-        asking: bool,
         progress: Arc<Progress>,
     ) -> Self {
-        Self { inner, address: address.to_string().into(), asking, progress }
+        Self { inner, address: address.to_string().into(), asking: false, progress }
+    }
+
+    /// From now on, each command or transaction follows an ASKING.
+    pub(super) fn prefix_with_asking(&mut self) {
+        self.asking = true;
     }
 
     /// Sends one command and waits for its answer, unless the connection makes no progress for 5 s.

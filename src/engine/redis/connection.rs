@@ -17,32 +17,28 @@ use crate::engine::address::Address;
 pub(crate) struct Connection {
     commands: Commands,
     driver: JoinHandle<()>,
+    /// Authenticates again when the credentials change.
+    renewals: Option<JoinHandle<()>>,
     server: ServerOf,
 }
 
 impl Connection {
-    /// Spawns `driver`, which moves the bytes of the connection and notes its `progress`. With
-    /// `asking`, each command follows an ASKING. With `renewal`, the connection authenticates again
-    /// when the credentials change.
+    /// Spawns `driver`, which moves the bytes of the connection and notes its `progress`.
     pub(super) fn new(
         inner: MultiplexedConnection,
         driver: impl Future<Output = ()> + Send + 'static,
         address: &Address,
-        asking: bool,
         progress: Arc<Progress>,
-        renewal: Option<Renewal>,
     ) -> Self {
-        let commands = Commands::new(inner, address, asking, progress);
-        let driver = match renewal {
-            None => tokio::spawn(driver),
-            Some(renewal) => {
-                let renewals = renewal.keep(commands.clone());
-                tokio::spawn(async move {
-                    tokio::select! { () = driver => {} () = renewals => {} }
-                })
-            }
-        };
-        Self { commands, driver, server: ServerOf::default() }
+        let commands = Commands::new(inner, address, progress);
+        let driver = tokio::spawn(driver);
+        Self { commands, driver, renewals: None, server: ServerOf::default() }
+    }
+
+    /// From now on, the connection authenticates again when the credentials change.
+    pub(super) fn stay_logged_in(&mut self, renewal: Option<Renewal>) {
+        let commands = &self.commands;
+        self.renewals = renewal.map(|renewal| tokio::spawn(renewal.keep(commands.clone())));
     }
 
     /// False if the connection has broken or another server has taken over.
@@ -65,6 +61,9 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
+        if let Some(renewals) = &self.renewals {
+            renewals.abort();
+        }
     }
 }
 

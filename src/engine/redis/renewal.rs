@@ -12,6 +12,12 @@ use crate::engine::warnings::Warnings;
 
 /// The task in warnings about new credentials. Each change of the credentials clears them.
 pub(crate) const RENEWING: &str = "credentials";
+/// The task in the warning of a password that is not needed. Nothing clears it.
+pub(crate) const LOGIN: &str = "login";
+
+/// The words with which a server, since Redis 6.0 or before, refuses a password when the user
+/// `default` has none.
+const NO_PASSWORD: [&str; 2] = ["without any password configured", "no password is set"];
 
 /// The changes of the credentials, as one connection receives them.
 pub(crate) struct Renewal {
@@ -59,7 +65,9 @@ impl Renewal {
         let error = refused_login(address, error);
         tracing::debug!("not authenticated again: {error}");
         // If the connection broke, its owner notices and connects again.
-        if error.is_refusal() {
+        if let Error::NeedlessPassword { .. } = error {
+            self.warnings.warn(LOGIN, &error);
+        } else if error.is_refusal() {
             self.warnings.warn(RENEWING, &error);
         }
     }
@@ -73,10 +81,13 @@ pub(crate) fn auth(credentials: &Credentials) -> Option<Cmd> {
     Some(command)
 }
 
-/// Turns a refused AUTH into [`Error::Auth`], whatever the server's message is. Leaves other errors
-/// as they are.
+/// Turns a refused AUTH into [`Error::Auth`], whatever the server's message is, or into
+/// [`Error::NeedlessPassword`]. Leaves other errors as they are.
 pub(crate) fn refused_login(address: &str, error: Error) -> Error {
     match error {
+        Error::Refused { reason, .. } if NO_PASSWORD.iter().any(|words| reason.contains(words)) => {
+            Error::NeedlessPassword { address: address.to_owned() }
+        }
         Error::Refused { reason, .. } => Error::Auth { address: address.to_owned(), reason },
         error => error,
     }

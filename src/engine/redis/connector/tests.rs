@@ -13,6 +13,7 @@ use super::known_slots::widest;
 use super::{Connector, KeyConnector, Target};
 use crate::engine::address::Address;
 use crate::engine::error::{Error, Result};
+use crate::engine::event::{Event, Notice};
 use crate::engine::redis::{RawConnection, SentinelWatch, Slots};
 use crate::testing::{ScriptedConnection, ScriptedRedis, TestNode, reply};
 
@@ -65,6 +66,27 @@ async fn it_logs_in_and_chooses_the_database_before_anything_else() {
     connection.expect("CLIENT SETNAME n").await.refuse("NOPERM no permissions").await;
     connection.while_answering(connecting).await.unwrap().unwrap();
     assert!(node.events().is_empty());
+}
+
+/// As the clients do, which only warn. Redis has another message since 6.0.
+#[tokio::test(start_paused = true)]
+async fn a_password_that_the_server_does_not_ask_for_is_no_obstacle() {
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, r#"{"password":"p"}"#);
+    for refusal in [
+        "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+        "ERR Client sent AUTH, but no password is set",
+    ] {
+        let connecting = connect(&node.connector);
+        let mut connection = redis.accept().await;
+        connection.expect("AUTH p").await.refuse(refusal).await;
+        connection.while_answering(connecting).await.unwrap().unwrap();
+    }
+    let [Event::Notice(Notice::Warning(warning))] = &node.events()[..] else {
+        panic!("one warning is expected");
+    };
+    assert_eq!(warning.code(), "ERR_SIO_REDIS_AUTH");
+    assert!(warning.to_string().contains("goes on without a login"), "{warning}");
 }
 
 /// For a host name with several addresses: see `Attempts`.
