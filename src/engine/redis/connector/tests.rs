@@ -71,13 +71,20 @@ async fn it_logs_in_and_chooses_the_database_before_anything_else() {
 /// As the clients do, which only warn. Redis has another message since 6.0.
 #[tokio::test(start_paused = true)]
 async fn a_password_that_the_server_does_not_ask_for_is_no_obstacle() {
-    let mut redis = ScriptedRedis::new();
-    let node = TestNode::with_settings(&redis, r#"{"password":"p"}"#);
-    for refusal in [
+    const REFUSALS: [&str; 2] = [
         "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
         "ERR Client sent AUTH, but no password is set",
-    ] {
+    ];
+    let mut redis = ScriptedRedis::new();
+    let node = TestNode::with_settings(&redis, r#"{"password":"p"}"#);
+    for refusal in REFUSALS {
         let connecting = connect(&node.connector);
+        let mut connection = redis.accept().await;
+        connection.expect("AUTH p").await.refuse(refusal).await;
+        connection.while_answering(connecting).await.unwrap().unwrap();
+
+        let connector = node.connector.clone();
+        let connecting = tokio::spawn(async move { connector.connect(&Target::Master).await });
         let mut connection = redis.accept().await;
         connection.expect("AUTH p").await.refuse(refusal).await;
         connection.while_answering(connecting).await.unwrap().unwrap();
@@ -87,6 +94,23 @@ async fn a_password_that_the_server_does_not_ask_for_is_no_obstacle() {
     };
     assert_eq!(warning.code(), "ERR_SIO_REDIS_AUTH");
     assert!(warning.to_string().contains("goes on without a login"), "{warning}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_is_one_that_the_sentinels_do_not_ask_for() {
+    let mut redis = ScriptedRedis::new();
+    let settings = r#"{"kind":"sentinel","sentinel":{"name":"mymaster","password":"p",
+        "nodes":[{"host":"s","port":1}]}}"#;
+    let node = TestNode::with_settings(&redis, settings);
+    let connecting = connect(&node.connector);
+    let mut sentinel = redis.accept().await;
+    let login = sentinel.expect("AUTH p").await;
+    login.refuse("ERR AUTH <password> called without any password configured").await;
+    name(&mut sentinel, "m").await;
+    let mut connection = redis.accept_at("m:7").await;
+    role(&mut connection, "master").await;
+    connection.while_answering(connecting).await.unwrap().unwrap();
+    assert_eq!(node.events().len(), 1, "the warning");
 }
 
 /// For a host name with several addresses: see `Attempts`.
