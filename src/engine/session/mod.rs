@@ -13,6 +13,7 @@ mod doubt;
 mod expiry;
 mod index;
 mod keys;
+mod lanes;
 mod pages;
 mod record;
 mod restore;
@@ -63,6 +64,7 @@ use attempt::Attempt;
 use doubt::Doubt;
 use expiry::Expiry;
 pub(crate) use keys::SessionKeys;
+use lanes::Lanes;
 pub(crate) use record::Generation;
 pub(crate) use restore::{Gone, Restore};
 use restores::Restores;
@@ -148,6 +150,8 @@ impl Sessions {
         let (sender, jobs) = mpsc::unbounded_channel();
         let backoff = connector.backoff();
         let prefix = connector.settings().key(&options.session_key_prefix);
+        let of = connector.clone();
+        let lanes = Lanes::new(Box::new(move |key| of.known_target(key)));
         let pool = Pool::new(connector);
         let (live, said) = (options.live_sessions, warnings.clone());
         let tells_expired = options.expired_sessions;
@@ -165,7 +169,7 @@ impl Sessions {
             warnings,
             jobs,
             away_since: None,
-            unsaved: Unsaved::new(options.publish_queue_bytes, backoff),
+            unsaved: Unsaved::new(options.publish_queue_bytes, backoff, lanes),
             saving: FuturesUnordered::new(),
             saved: watch::Sender::new(0),
             saved_at: Instant::now(),

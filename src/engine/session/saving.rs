@@ -38,13 +38,15 @@ enum Next {
 }
 
 impl SessionTask {
-    /// Begins to save unsaved sessions, unless saves are under way. Restores can begin meanwhile.
+    /// Begins to save unsaved sessions, at each server unless saves are under way there. Restores can
+    /// begin meanwhile.
     pub(super) fn save(&mut self) {
-        if !self.saving.is_empty() {
-            return;
-        }
-        let (saves, released) = self.unsaved.take();
+        let (rounds, released) = self.unsaved.take();
         released.into_iter().flatten().for_each(|waiting| self.release(waiting));
+        rounds.into_iter().for_each(|saves| self.begin(saves));
+    }
+
+    fn begin(&mut self, saves: Vec<Save>) {
         let (simple, others): (Vec<_>, _) = saves.into_iter().partition(Save::is_simple);
         if !simple.is_empty() {
             let store = self.store.clone();
@@ -136,14 +138,16 @@ impl SessionTask {
     }
 }
 
-/// Resolves when saves have ended, or, with none, when it is time to try some again.
+/// Resolves when saves have ended, or when it is time to try some again.
 pub(super) async fn next_saves(saving: &mut Saves, due: Option<Instant>) -> Vec<Saved> {
-    match (saving.next().await, due) {
-        (Some(ended), _) => ended,
-        (None, Some(moment)) => {
-            sleep_until(moment).await;
-            Vec::new()
+    let is_due = async {
+        match due {
+            Some(moment) => sleep_until(moment).await,
+            None => std::future::pending().await,
         }
-        (None, None) => std::future::pending().await,
+    };
+    tokio::select! {
+        Some(ended) = saving.next() => ended,
+        () = is_due => Vec::new(),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::lanes::{Lane, Lanes};
 use super::restore::Restore;
 use super::retries::Retries;
 use super::save::Save;
@@ -27,8 +28,8 @@ const OVERHEAD: usize = 1_024;
 /// So a client's key is in no more than one list: the one that its [`Place`] names.
 pub(super) struct Unsaved {
     clients: HashMap<String, Client>,
-    /// The clients with a save that can be done now, oldest first.
-    order: VecDeque<String>,
+    /// The clients with a save that can be done now.
+    lanes: Lanes,
     /// The clients whose last save has failed, since Redis was away.
     away: Retries,
     /// Those whose last save Redis has refused. That others work, which may be at another server, or
@@ -80,12 +81,12 @@ struct Client {
 }
 
 /// Which list a client's key is in.
-#[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Default, Debug)]
 enum Place {
     #[default]
-    Order,
-    /// None: one of its saves is under way.
-    BeingSaved,
+    Lanes,
+    /// None: one of its saves is under way at this server.
+    BeingSaved(Lane),
     Away,
     Refused,
 }
@@ -93,10 +94,10 @@ enum Place {
 impl Unsaved {
     /// `bound` is the most bytes that sessions of clients that have gone may take, `backoff` is for
     /// saves that fail while Redis is away.
-    pub(super) fn new(bound: usize, backoff: Backoff) -> Self {
+    pub(super) fn new(bound: usize, backoff: Backoff, lanes: Lanes) -> Self {
         Self {
             clients: HashMap::new(),
-            order: VecDeque::new(),
+            lanes,
             away: Retries::new(backoff),
             refused: Retries::new(Backoff::new(None, REFUSED)),
             of_gone: OfGone { count: Arc::default(), bytes: 0, bound },
@@ -132,8 +133,8 @@ impl Unsaved {
     /// A client's first save is done in its turn.
     fn line_up(&mut self, key: String) {
         if let Some(client) = self.clients.get_mut(&key) {
-            client.place = Place::Order;
-            self.order.push_back(key);
+            client.place = Place::Lanes;
+            self.lanes.push(key);
         }
     }
 
@@ -152,19 +153,26 @@ impl Unsaved {
         }
         client.saves.push_back(save);
         if is_new {
-            self.order.push_back(key);
+            self.lanes.push(key);
         }
     }
 
-    /// Takes saves that may be done together, at most one of each client, oldest first. Those that
-    /// have failed come last: in a cluster, keys whose master is away delay no others. The second
-    /// list is of clients that nothing is left of: all their saves have expired.
-    pub(super) fn take(&mut self) -> (Vec<Save>, Vec<Vec<Waiting>>) {
+    /// Takes rounds of saves, each for a server to which none is under way. The second list is of
+    /// clients that nothing is left of: all their saves have expired.
+    pub(super) fn take(&mut self) -> (Vec<Vec<Save>>, Vec<Vec<Waiting>>) {
         self.take_due();
+        let mut released = Vec::new();
+        let free = self.lanes.free().into_iter();
+        let rounds: Vec<_> = free.map(|lane| self.take_of(&lane, &mut released)).collect();
+        (rounds, released)
+    }
+
+    /// Takes saves that may be done together, at most one of each client, oldest first.
+    fn take_of(&mut self, lane: &Lane, released: &mut Vec<Vec<Waiting>>) -> Vec<Save> {
         let now = Instant::now();
-        let (mut saves, mut released, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut saves, mut bytes) = (Vec::new(), 0);
         while saves.len() < AT_A_TIME
-            && let Some(key) = self.order.pop_front()
+            && let Some(key) = self.lanes.pop(lane)
         {
             let Some(client) = self.clients.get_mut(&key) else { continue };
             let mut left = None;
@@ -182,13 +190,14 @@ impl Unsaved {
             bytes += save.size();
             if bytes > BYTES_AT_A_TIME && !saves.is_empty() {
                 client.saves.push_front(save);
-                self.order.push_front(key);
+                self.lanes.put_back(lane, key);
                 break;
             }
-            client.place = Place::BeingSaved;
+            client.place = Place::BeingSaved(lane.clone());
+            self.lanes.begin(lane);
             saves.push(save);
         }
-        (saves, released)
+        saves
     }
 
     /// Puts failed saves whose time has come into the order, no more than one part: if they fail
@@ -233,6 +242,9 @@ impl Unsaved {
         self.of_gone.remove(save);
         let key = &save.keys.ended;
         let Some(client) = self.clients.get_mut(key) else { return Vec::new() };
+        if let Place::BeingSaved(lane) = &client.place {
+            self.lanes.end(lane);
+        }
         if !client.saves.is_empty() {
             self.line_up(key.clone());
             return Vec::new();
@@ -247,6 +259,9 @@ impl Unsaved {
         save.was_refused |= is_refused;
         let key = save.keys.ended.clone();
         let client = self.clients.entry(key.clone()).or_default();
+        if let Place::BeingSaved(lane) = &client.place {
+            self.lanes.end(lane);
+        }
         client.place = if is_refused { Place::Refused } else { Place::Away };
         match client.saves.front_mut() {
             Some(next) if save.is_replaced_by(next) => next.replaces(&save),
@@ -272,7 +287,7 @@ impl Unsaved {
         is_over: impl Fn(&Restore, bool) -> bool,
     ) -> Vec<Restore> {
         self.waits.take_restores(|key, restore| {
-            let place = self.clients.get(key).map(|client| client.place);
+            let place = self.clients.get(key).map(|client| &client.place);
             is_over(restore, matches!(place, Some(Place::Away | Place::Refused)))
         })
     }

@@ -11,9 +11,9 @@ use tokio::time::{Instant, timeout};
 use super::{Connector, most_telling, unserved};
 use crate::engine::address::Address;
 use crate::engine::error::Result;
-use crate::engine::redis::Slots;
 use crate::engine::redis::race::race;
 use crate::engine::redis::told::Told;
+use crate::engine::redis::{Kind, Slots, Target};
 
 /// Open connections use slots that are at most this old, until an error shows that they are wrong.
 const RECENT: Duration = Duration::from_secs(5);
@@ -111,6 +111,16 @@ impl Connector {
     /// Makes the connector ask for the slots again, since they are wrong.
     pub(crate) fn forget(&self) {
         self.slots.state().wrong_since = Some(Instant::now());
+    }
+
+    /// The server of a key, as was last told.
+    pub(crate) fn known_target(&self, key: &str) -> Option<Target> {
+        if self.settings.kind != Kind::Cluster {
+            return Some(Target::Master);
+        }
+        let state = self.slots.state();
+        let master = state.told.known().and_then(|slots| slots.master_of(key));
+        master.cloned().map(Target::node)
     }
 
     /// The masters of a cluster, as was last told.

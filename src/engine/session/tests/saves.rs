@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{KEY, Recovery, SESSION, get, take};
 use crate::engine::error::Error;
 use crate::engine::options::{Options, defaults};
 use crate::engine::session::What;
 use crate::engine::wire::decode_session;
-use crate::testing::reply;
+use crate::testing::{ScriptedRedis, TestNode, reply};
 
 #[tokio::test(start_paused = true)]
 async fn sessions_are_saved_with_their_time_and_tried_again_through_an_outage() {
@@ -83,6 +84,48 @@ async fn a_session_that_is_not_saved_yet_is_not_refused() {
     get(&mut connection).await;
     take(&mut connection).await;
     assert_eq!(test.restored().await.0, [8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_master_that_hangs_holds_up_only_what_is_for_it() {
+    let mut redis = ScriptedRedis::new();
+    let range = |first, last, host| {
+        let master = reply::array(&[reply::text(host), reply::int(1)]);
+        reply::array(&[reply::int(first), reply::int(last), master])
+    };
+    let slots = reply::array(&[range(0, 8_191, "a"), range(8_192, 16_383, "b")]);
+    redis.answer("CLUSTER SLOTS", slots);
+    let settings = r#"{"kind":"cluster","nodes":[{"host":"a","port":1}]}"#;
+    let node = TestNode::with_settings(&redis, settings);
+    let mut test = Recovery::at(redis, node, &defaults());
+    test.persist(KEY, Duration::from_secs(120));
+    let mut seed = test.redis.accept_at("a:1").await;
+    let mut hanging = seed.while_answering(test.redis.accept_at("b:1")).await;
+    hanging.expect(&format!("SET {KEY}")).await;
+    let begun = Instant::now();
+    test.persist("sio:session:s", Duration::from_secs(120));
+    test.persist("sio:session:q", Duration::from_secs(120));
+    let mut connection = test.redis.accept_at("a:1").await;
+    connection.expect("SET sio:session:s").await.reply(reply::ok()).await;
+    test.persist("sio:session:r", Duration::from_secs(120));
+    connection.expect("SET sio:session:r").await.reply(reply::ok()).await;
+    connection.while_answering(sleep(Duration::from_millis(10))).await;
+    assert_eq!(test.node.stats.sessions_saved.get(), 2);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    // Both of the other master are tried again.
+    connection.answer("SET", reply::ok());
+    test.redis.answer("SET", reply::ok());
+    let answering = async {
+        let mut connections = JoinSet::new();
+        loop {
+            connections.spawn(test.redis.accept().await.serve(|_| None));
+        }
+    };
+    tokio::select! {
+        () = connection.while_answering(sleep(Duration::from_secs(20))) => {}
+        () = answering => unreachable!(),
+    }
+    assert_eq!(test.node.stats.sessions_saved.get(), 4);
 }
 
 #[tokio::test(start_paused = true)]

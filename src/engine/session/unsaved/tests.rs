@@ -1,11 +1,14 @@
 use super::*;
+use crate::engine::address::Address;
+use crate::engine::redis::Target;
 use crate::engine::session::keys::SessionKeys;
 use crate::engine::session::save::{LARGE, What};
 
 const KEEP: Duration = Duration::from_secs(60);
 
 fn unsaved() -> Unsaved {
-    Unsaved::new(1 << 30, Backoff::new(Some(0), Duration::ZERO))
+    let lanes = Lanes::new(Box::new(|_| None));
+    Unsaved::new(1 << 30, Backoff::new(Some(0), Duration::ZERO), lanes)
 }
 
 fn save(pid: &str, what: What) -> Save {
@@ -24,18 +27,26 @@ fn live(pid: &str, size: usize) -> Save {
 fn check(unsaved: &Unsaved) {
     let (away, refused) = (unsaved.away.keys(), unsaved.refused.keys());
     let count = |keys: &VecDeque<String>, key: &String| keys.iter().filter(|it| *it == key).count();
+    let in_lanes = unsaved.lanes.keys();
     for (key, client) in &unsaved.clients {
-        let counts = [&unsaved.order, away, refused].map(|keys| count(keys, key));
+        let counts = [&in_lanes, away, refused].map(|keys| count(keys, key));
         let expected = match client.place {
-            Place::Order => [1, 0, 0],
+            Place::Lanes => [1, 0, 0],
             Place::Away => [0, 1, 0],
             Place::Refused => [0, 0, 1],
-            Place::BeingSaved => [0, 0, 0],
+            Place::BeingSaved(_) => [0, 0, 0],
         };
         assert_eq!(counts, expected, "{key}");
     }
-    let keys = unsaved.order.iter().chain(away).chain(refused);
+    let keys = in_lanes.iter().chain(away).chain(refused);
     keys.for_each(|key| assert!(unsaved.clients.contains_key(key), "{key}"));
+}
+
+/// The saves that go to the only server.
+fn take(unsaved: &mut Unsaved) -> Vec<Save> {
+    let mut rounds = unsaved.take().0;
+    assert!(rounds.len() <= 1);
+    rounds.pop().unwrap_or_default()
 }
 
 fn waiting(unsaved: &Unsaved) -> u64 {
@@ -50,7 +61,7 @@ async fn a_large_session_goes_alone_and_the_others_in_parts() {
     }
     let mut parts = Vec::new();
     while !unsaved.is_empty() {
-        let (saves, _) = unsaved.take();
+        let saves = take(&mut unsaved);
         saves.iter().for_each(|save| assert!(unsaved.done(save).is_empty()));
         parts.push(saves.iter().map(|save| save.keys.pid.clone()).collect::<String>());
     }
@@ -64,7 +75,7 @@ async fn a_session_that_changes_again_and_again_is_given_up_all_the_same() {
     unsaved.push(live("a", LARGE));
     for _ in 0..3 {
         unsaved.release();
-        let (mut saves, _) = unsaved.take();
+        let mut saves = take(&mut unsaved);
         unsaved.push(live("a", LARGE));
         let tried = saves.pop().unwrap();
         assert!(!tried.is_too_large());
@@ -72,7 +83,7 @@ async fn a_session_that_changes_again_and_again_is_given_up_all_the_same() {
         unsaved.failed(tried, false);
     }
     unsaved.release();
-    let (saves, _) = unsaved.take();
+    let saves = take(&mut unsaved);
     assert!(saves[0].is_too_large());
     assert_eq!(waiting(&unsaved), 0, "its client is connected");
 }
@@ -84,11 +95,11 @@ async fn counts_the_sessions_of_clients_that_have_gone() {
     unsaved.push(ended("a", 1));
     unsaved.push(ended("b", 1));
     assert_eq!(waiting(&unsaved), 2);
-    let (saves, _) = unsaved.take();
+    let saves = take(&mut unsaved);
     saves.into_iter().for_each(|save| unsaved.failed(save, false));
     assert_eq!(waiting(&unsaved), 2);
     tokio::time::advance(2 * KEEP).await;
-    let (saves, _) = unsaved.take();
+    let saves = take(&mut unsaved);
     assert_eq!(waiting(&unsaved), 0, "nobody needs them any more");
     for save in saves {
         assert!(matches!(save.what, What::Left), "the record would show an earlier state");
@@ -100,24 +111,23 @@ async fn counts_the_sessions_of_clients_that_have_gone() {
 #[tokio::test(start_paused = true)]
 async fn what_is_refused_waits_for_itself() {
     let mut unsaved = unsaved();
-    let taken = |unsaved: &mut Unsaved| unsaved.take().0;
     unsaved.push(live("a", 1));
     unsaved.push(live("b", 1));
-    for save in taken(&mut unsaved) {
+    for save in take(&mut unsaved) {
         unsaved.failed(save, true);
     }
     unsaved.push(live("c", 1));
-    for save in taken(&mut unsaved) {
+    for save in take(&mut unsaved) {
         assert_eq!(save.keys.pid, "c");
         unsaved.done(&save);
     }
-    assert!(taken(&mut unsaved).is_empty(), "c tells nothing about them");
+    assert!(take(&mut unsaved).is_empty(), "c tells nothing about them");
     tokio::time::sleep_until(unsaved.due().unwrap()).await;
-    let mut both = taken(&mut unsaved);
+    let mut both = take(&mut unsaved);
     unsaved.failed(both.pop().unwrap(), true);
-    assert!(taken(&mut unsaved).is_empty());
+    assert!(take(&mut unsaved).is_empty());
     unsaved.done(&both.pop().unwrap());
-    assert_eq!(taken(&mut unsaved).len(), 1, "the other one may be taken now, too");
+    assert_eq!(take(&mut unsaved).len(), 1, "the other one may be taken now, too");
 }
 
 #[tokio::test]
@@ -125,12 +135,12 @@ async fn what_was_given_up_takes_its_record_away_unless_a_later_save_tells_more(
     for is_last in [true, false] {
         let mut unsaved = unsaved();
         unsaved.push(live("a", 1));
-        let (saves, _) = unsaved.take();
+        let saves = take(&mut unsaved);
         if !is_last {
             unsaved.push(ended("a", 1));
         }
         unsaved.give_up(&saves[0]);
-        let (saves, _) = unsaved.take();
+        let saves = take(&mut unsaved);
         assert_eq!(matches!(saves[0].what, What::Left), is_last);
         unsaved.done(&saves[0]);
         assert!(unsaved.is_empty());
@@ -148,7 +158,7 @@ async fn a_client_is_in_one_place_at_a_time() {
             0 => unsaved.push(live(&pid, 1)),
             1 => unsaved.push(ended(&pid, 1)),
             2 => unsaved.push(save(&pid, What::Left)),
-            3 => under_way.extend(unsaved.take().0),
+            3 => under_way.extend(take(&mut unsaved)),
             4 => unsaved.release(),
             5 => tokio::time::advance(KEEP / 8).await,
             _ => {}
@@ -163,4 +173,28 @@ async fn a_client_is_in_one_place_at_a_time() {
         }
         check(&unsaved);
     }
+}
+
+#[tokio::test]
+async fn each_server_gets_a_round_when_its_own_last_one_has_ended() {
+    let lanes = Lanes::new(Box::new(|key| {
+        let host = key.ends_with('b').then(|| "b".to_owned());
+        host.map(|host| Target::Node { address: Address::Tcp(host, 1), asking: false })
+    }));
+    let mut unsaved = Unsaved::new(1 << 30, Backoff::new(Some(0), Duration::ZERO), lanes);
+    unsaved.push(live("a", 1));
+    unsaved.push(live("b", 1));
+    let (first, _) = unsaved.take();
+    assert_eq!(first.len(), 2);
+    for pid in ["1a", "2a", "1b", "2b"] {
+        unsaved.push(live(pid, 1));
+    }
+    assert!(unsaved.take().0.is_empty());
+    let [of_b] = first.iter().flatten().filter(|save| save.keys.pid == "b").collect::<Vec<_>>()[..]
+    else {
+        panic!();
+    };
+    unsaved.done(of_b);
+    let [second] = &unsaved.take().0[..] else { panic!() };
+    assert_eq!(second.iter().map(|save| &save.keys.pid).collect::<Vec<_>>(), ["1b", "2b"]);
 }
