@@ -302,10 +302,11 @@ describe("a process lives on when a user", () => {
       "io.close": io.close(),
     };
     adapter.persistSession({ pid: "p", sid: "s", rooms: [], data: {} });
+    // These reach the other nodes.
     io.emit("anything");
     io.socketsJoin("room");
     io.socketsLeave("room");
-    io.disconnectSockets();
+    io.in("nobody").disconnectSockets();
     io.serverSideEmit("anything");
     await Promise.all(
       Object.entries(open).map(([what, promise]) =>
