@@ -240,7 +240,7 @@ describe("a settings object's credentials", () => {
     /** @type {unknown[]} */
     const heard = [];
     const onNext = (/** @type {unknown} */ credentials) => heard.push(credentials);
-    await settings.followCredentials?.({ onNext, onError: assert.fail });
+    await settings.followCredentials?.({ onNext, onError: (error) => assert.ifError(error) });
     provider.listeners.forEach((listener) => listener.onNext({ username: "", password: "next" }));
     assert.deepEqual(heard, [{ password: "next" }]);
   });
