@@ -41,7 +41,7 @@ pub(crate) use dial::{Attempts, Dial, Socket};
 #[cfg(any(test, fuzzing))]
 pub(crate) use identity::parse_identity;
 pub(crate) use identity::{Identity, identify, knows_min_id};
-pub(crate) use pool::{Group, Pool, RoutedCommands};
+pub(crate) use pool::{Group, GroupSent, Pool, RoutedCommands};
 pub(crate) use push_connection::{ChannelCommand, Push, PushConnection};
 pub(crate) use raw::{Parts, RawConnection};
 pub(crate) use renewal::RENEWING;

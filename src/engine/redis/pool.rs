@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{ANSWER_LIMIT, Backoff, Commands, Connection, Connector, SendCommand, Target};
 use crate::engine::error::{Error, Outage, Result};
-pub(crate) use groups::Group;
+pub(crate) use groups::{Group, GroupSent};
 
 /// The most redirections (MOVED or ASK) that one command follows.
 const REDIRECTIONS: usize = 5;

@@ -51,13 +51,11 @@ impl Index {
     }
 
     /// Clients are connected to this node.
-    pub(super) async fn connected(&self, saves: &[Save]) -> Result<()> {
-        if !self.is_on() {
+    pub(super) async fn connected(&self, saves: &[&Save]) -> Result<()> {
+        if !self.is_on() || saves.is_empty() {
             return Ok(());
         }
-        let entries: Vec<_> =
-            saves.iter().map(|save| entry_of(&save.keys, save.generation)).collect();
-        self.add(&self.of(&self.uid), 0, &entries).await
+        self.add(&self.of(&self.uid), 0, &entries_of(saves)).await
     }
 
     /// The client has gone, and may come back within the time `keep`.
@@ -79,6 +77,14 @@ impl Index {
     /// The client has left this node for good, or another node has it.
     pub(super) async fn left(&self, keys: &SessionKeys, generation: Generation) -> Result<()> {
         self.remove(&self.of(&self.uid), &[entry_of(keys, generation)]).await
+    }
+
+    /// Clients have left this node for good.
+    pub(super) async fn all_left(&self, saves: &[&Save]) -> Result<()> {
+        if !self.is_on() || saves.is_empty() {
+            return Ok(());
+        }
+        self.remove(&self.of(&self.uid), &entries_of(saves)).await
     }
 
     /// This node has sessions of connected clients.
@@ -149,6 +155,10 @@ impl Index {
             Err(error) => Err(error),
         }
     }
+}
+
+fn entries_of(saves: &[&Save]) -> Vec<String> {
+    saves.iter().map(|save| entry_of(&save.keys, save.generation)).collect()
 }
 
 /// Names one generation of a session. The namespace comes last, since its name may hold anything.

@@ -58,6 +58,14 @@ impl Retries {
         taken
     }
 
+    /// Forgets the clients that are not `needed`.
+    pub(super) fn retain(&mut self, needed: impl FnMut(&String) -> bool) {
+        self.keys.retain(needed);
+        if self.keys.is_empty() {
+            self.at = None;
+        }
+    }
+
     /// Other saves work.
     pub(super) fn hurry(&mut self) {
         self.backoff.reset();

@@ -1,6 +1,6 @@
 //! What is to be written about a client's session.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use redis::Value;
@@ -25,6 +25,8 @@ pub(crate) struct Save {
     /// Nobody needs it any more after this moment. `None` while the client is connected: what is
     /// written later replaces it.
     until: Option<Instant>,
+    /// Whether Redis may hold a record of this generation.
+    pub(super) has_record: AtomicBool,
     /// How often it was tried without success.
     pub(super) tries: u32,
     /// Whether Redis has refused it.
@@ -88,12 +90,14 @@ impl Save {
             // As long as the record that it takes away may be there.
             What::Left => Some(Instant::now() + keep + RECORD_LIFE),
         };
+        let has_record = AtomicBool::new(!matches!(what, What::Live { is_new: true, .. }));
         let (tries, was_refused, breaks) = (0, false, AtomicU32::new(0));
-        Self { keys, generation, what, until, tries, was_refused, breaks }
+        Self { keys, generation, what, until, has_record, tries, was_refused, breaks }
     }
 
     pub(super) fn is_needed(&self, now: Instant) -> bool {
-        self.until.is_none_or(|until| now <= until)
+        let has_nothing_to_do = self.is_left() && !self.has_record.load(Ordering::Relaxed);
+        !has_nothing_to_do && self.until.is_none_or(|until| now <= until)
     }
 
     pub(super) fn size(&self) -> usize {
@@ -109,6 +113,11 @@ impl Save {
         matches!(self.what, What::Ended { .. })
     }
 
+    /// Whether it only takes a record away.
+    pub(super) fn is_left(&self) -> bool {
+        matches!(self.what, What::Left)
+    }
+
     /// Takes the place of an earlier one, and what its attempts have shown.
     pub(super) fn replaces(&mut self, earlier: &Self) {
         if let What::Live { is_new: true, .. } = earlier.what
@@ -116,6 +125,7 @@ impl Save {
         {
             *is_new = true;
         }
+        self.has_record = AtomicBool::new(earlier.has_record.load(Ordering::Relaxed));
         self.tries = self.tries.max(earlier.tries);
         self.was_refused |= earlier.was_refused;
         self.breaks.fetch_max(earlier.breaks.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -130,19 +140,15 @@ impl Save {
     /// After it was given up: the save that takes the session's record away, which shows an earlier
     /// state. The client must not be recovered into that.
     pub(super) fn left(&self) -> Option<Self> {
-        let (keep, is_new) = match self.what {
-            What::Ended { keep, .. } => (keep, false),
-            What::Live { keep, is_new, .. } => (keep, is_new && self.tries == 0),
-            What::Left | What::Returned(_) => return None,
-        };
-        let has_record = self.generation != NOT_OURS && !is_new;
+        let (What::Ended { keep, .. } | What::Live { keep, .. }) = self.what else { return None };
+        let has_record = self.generation != NOT_OURS && self.has_record.load(Ordering::Relaxed);
         has_record.then(|| Self::new(self.keys.clone(), self.generation, What::Left, keep))
     }
 
-    /// Whether it can be written together with others: the record of a connected client, unless an
-    /// earlier attempt has failed.
+    /// Whether it can be written together with others: it takes a record away, or is the record of a
+    /// connected client, unless an earlier attempt has failed.
     pub(super) fn is_simple(&self) -> bool {
-        matches!(self.what, What::Live { .. }) && self.tries == 0
+        self.is_left() || matches!(self.what, What::Live { .. }) && self.tries == 0
     }
 
     /// Whether the record of a connected client was gone when it was written, as Redis's answers

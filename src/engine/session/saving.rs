@@ -1,6 +1,7 @@
 //! The part of the session task that saves: what is tried at once, what is tried again, and what is
 //! given up.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::FutureExt;
@@ -8,7 +9,7 @@ use futures_util::stream::StreamExt;
 use tokio::time::{Instant, sleep_until};
 use tracing::instrument::WithSubscriber;
 
-use super::record::Holder;
+use super::record::{FIRST, Holder};
 use super::save::{Save, What};
 use super::together::Saved;
 use super::waits::Waiting;
@@ -65,6 +66,9 @@ impl SessionTask {
 
     /// Queues a save.
     pub(super) fn keep(&mut self, save: Save) {
+        if !self.store.keeps_live() && save.generation == FIRST {
+            save.has_record.store(false, Ordering::Relaxed);
+        }
         if let What::Live { keep, .. } = save.what {
             self.alive.begin(keep);
         }

@@ -234,8 +234,10 @@ impl Store {
             }
             What::Live { session, keep, .. } => {
                 let record = self.record(live, generation, session, *keep);
-                let indexed = index.connected(std::slice::from_ref(save));
-                let (answers, ()) = tokio::try_join!(self.send(keys, Vec::new(), record), indexed)?;
+                save.has_record.store(true, Ordering::Relaxed);
+                let one = [save];
+                let (answers, ()) =
+                    tokio::try_join!(self.send(keys, Vec::new(), record), index.connected(&one))?;
                 if save.was_gone(&answers) {
                     return self.holder_now(save).await;
                 }

@@ -21,6 +21,10 @@ const BYTES_AT_A_TIME: usize = 256 << 10;
 /// The longest time between two attempts to save what Redis refuses.
 const REFUSED: Duration = Duration::from_secs(2);
 
+/// The time between two looks for failed saves that nobody needs any more: only some of them are
+/// tried at a time.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Approximate bytes of bookkeeping per session.
 const OVERHEAD: usize = 1_024;
 
@@ -36,29 +40,39 @@ pub(super) struct Unsaved {
     /// need no memory, tells nothing about them.
     refused: Retries,
     pub(super) of_gone: OfGone,
+    /// When failed saves were last looked through.
+    looked_at: Instant,
     /// What waits for sessions of these clients, and of no others.
     pub(super) waits: Waits,
 }
 
-/// Counts the sessions of clients that have gone and that are not in Redis yet. What is kept for
-/// connected clients does not count: it is no more than they take themselves.
+/// Counts the sessions of clients that have gone and that are not in Redis yet, and the records of
+/// clients that are gone for good. What is kept for connected clients does not count: it is no more
+/// than they take themselves.
 pub(super) struct OfGone {
-    /// How many. The engine reads it when it gives them up.
+    /// How many sessions. The engine reads it when it gives them up.
     pub(super) count: Arc<AtomicU64>,
     bytes: usize,
-    /// The most bytes that they may take.
+    /// What the saves take that take a record away. They have a bound of their own, so that sessions
+    /// and they do not displace each other.
+    bytes_of_left: usize,
+    /// The most bytes that each of the two may take.
     pub(super) bound: usize,
 }
 
 impl OfGone {
     pub(super) fn has_room_for(&self, save: &Save) -> bool {
-        !save.is_of_gone() || self.bytes.saturating_add(cost(save)) <= self.bound
+        let bytes = if save.is_left() { self.bytes_of_left } else { self.bytes };
+        let counts = save.is_left() || save.is_of_gone();
+        !counts || bytes.saturating_add(cost(save)) <= self.bound
     }
 
     fn add(&mut self, save: &Save) {
         if save.is_of_gone() {
             self.count.fetch_add(1, Ordering::Relaxed);
             self.bytes += cost(save);
+        } else if save.is_left() {
+            self.bytes_of_left += cost(save);
         }
     }
 
@@ -66,6 +80,8 @@ impl OfGone {
         if save.is_of_gone() {
             self.count.fetch_sub(1, Ordering::Relaxed);
             self.bytes -= cost(save);
+        } else if save.is_left() {
+            self.bytes_of_left -= cost(save);
         }
     }
 }
@@ -78,6 +94,26 @@ fn cost(save: &Save) -> usize {
 struct Client {
     saves: VecDeque<Save>,
     place: Place,
+}
+
+impl Client {
+    /// Drops the saves that nobody needs any more. If none is left, the record from before is taken
+    /// away, unless there is no room for that.
+    fn drop_expired(&mut self, of_gone: &mut OfGone, now: Instant) {
+        let mut left = None;
+        while self.saves.front().is_some_and(|save| !save.is_needed(now))
+            && let Some(expired) = self.saves.pop_front()
+        {
+            of_gone.remove(&expired);
+            left = expired.left();
+        }
+        if self.saves.is_empty()
+            && let Some(left) = left.filter(|left| of_gone.has_room_for(left))
+        {
+            of_gone.add(&left);
+            self.saves.push_back(left);
+        }
+    }
 }
 
 /// Which list a client's key is in.
@@ -100,7 +136,8 @@ impl Unsaved {
             lanes,
             away: Retries::new(backoff),
             refused: Retries::new(Backoff::new(None, REFUSED)),
-            of_gone: OfGone { count: Arc::default(), bytes: 0, bound },
+            of_gone: OfGone { count: Arc::default(), bytes: 0, bytes_of_left: 0, bound },
+            looked_at: Instant::now(),
             waits: Waits::default(),
         }
     }
@@ -138,8 +175,12 @@ impl Unsaved {
         }
     }
 
-    /// Adds a save, behind those of the same client.
+    /// Adds a save, behind those of the same client. A record that is to be taken away stays until it
+    /// expires if there is no room.
     pub(super) fn push(&mut self, mut save: Save) {
+        if save.is_left() && !self.of_gone.has_room_for(&save) {
+            return;
+        }
         let key = save.keys.ended.clone();
         self.of_gone.add(&save);
         let is_new = !self.clients.contains_key(&key);
@@ -160,8 +201,8 @@ impl Unsaved {
     /// Takes rounds of saves, each for a server to which none is under way. The second list is of
     /// clients that nothing is left of: all their saves have expired.
     pub(super) fn take(&mut self) -> (Vec<Vec<Save>>, Vec<Vec<Waiting>>) {
+        let mut released = self.drop_expired(Instant::now());
         self.take_due();
-        let mut released = Vec::new();
         let free = self.lanes.free().into_iter();
         let rounds: Vec<_> = free.map(|lane| self.take_of(&lane, &mut released)).collect();
         (rounds, released)
@@ -175,14 +216,8 @@ impl Unsaved {
             && let Some(key) = self.lanes.pop(lane)
         {
             let Some(client) = self.clients.get_mut(&key) else { continue };
-            let mut left = None;
-            while client.saves.front().is_some_and(|save| !save.is_needed(now))
-                && let Some(expired) = client.saves.pop_front()
-            {
-                self.of_gone.remove(&expired);
-                left = expired.left();
-            }
-            let Some(save) = client.saves.pop_front().or(left) else {
+            client.drop_expired(&mut self.of_gone, now);
+            let Some(save) = client.saves.pop_front() else {
                 self.clients.remove(&key);
                 released.push(self.waits.take(&key));
                 continue;
@@ -198,6 +233,29 @@ impl Unsaved {
             saves.push(save);
         }
         saves
+    }
+
+    /// Drops the failed saves that nobody needs any more: they make room, and are not lost when the
+    /// node closes. Returns what has waited for clients that nothing is left of.
+    fn drop_expired(&mut self, now: Instant) -> Vec<Vec<Waiting>> {
+        let mut released = Vec::new();
+        if now < self.looked_at + LOOK {
+            return released;
+        }
+        self.looked_at = now;
+        for retries in [&mut self.away, &mut self.refused] {
+            retries.retain(|key| {
+                let Some(client) = self.clients.get_mut(key) else { return false };
+                client.drop_expired(&mut self.of_gone, now);
+                let is_needed = !client.saves.is_empty();
+                if !is_needed {
+                    self.clients.remove(key);
+                    released.push(self.waits.take(key));
+                }
+                is_needed
+            });
+        }
+        released
     }
 
     /// Puts failed saves whose time has come into the order, no more than one part: if they fail

@@ -18,6 +18,19 @@ pub(crate) struct Group {
 /// The answers to a group, or the first error among them.
 type Answers = Result<Vec<Value>>;
 
+/// What has become of a group.
+pub(crate) struct GroupSent {
+    pub(crate) answers: Answers,
+    /// False if there was no connection to its server: nothing was executed.
+    pub(crate) was_sent: bool,
+}
+
+impl GroupSent {
+    fn failed(error: Error) -> Self {
+        Self { answers: Err(error), was_sent: false }
+    }
+}
+
 impl Pool {
     /// Sends each server its groups in one go. Returns the answers to each group. Follows no
     /// redirection: a group whose key is elsewhere fails with [`Error::Moved`], and none of its
@@ -28,8 +41,8 @@ impl Pool {
         name: &'static str,
         key: &str,
         groups: Vec<Group>,
-    ) -> Vec<Answers> {
-        let mut answers: Vec<Answers> = Vec::with_capacity(groups.len());
+    ) -> Vec<GroupSent> {
+        let mut answers: Vec<GroupSent> = Vec::with_capacity(groups.len());
         let mut places: HashMap<Target, Vec<usize>> = HashMap::new();
         let mut commands: HashMap<Target, Vec<Vec<Cmd>>> = HashMap::new();
         for (place, group) in groups.into_iter().enumerate() {
@@ -38,9 +51,9 @@ impl Pool {
                 Ok(target) => {
                     places.entry(target.clone()).or_default().push(place);
                     commands.entry(target).or_default().push(group.commands);
-                    Ok(Vec::new())
+                    GroupSent { answers: Ok(Vec::new()), was_sent: false }
                 }
-                Err(error) => Err(error),
+                Err(error) => GroupSent::failed(error),
             });
         }
         let sent = commands.into_iter().map(|(target, commands)| async move {
@@ -63,12 +76,12 @@ impl Pool {
         name: &'static str,
         key: &str,
         groups: Vec<Vec<Cmd>>,
-    ) -> Vec<Answers> {
+    ) -> Vec<GroupSent> {
         let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
         let commands = groups.into_iter().flatten();
-        let sent = match self.at(target).await {
-            Ok(mut connection) => connection.send_many(limit, name, key, commands).await,
-            Err(error) => Err(error),
+        let (sent, was_sent) = match self.at(target).await {
+            Ok(mut connection) => (connection.send_many(limit, name, key, commands).await, true),
+            Err(error) => (Err(error), false),
         };
         let answers: Vec<Answers> = match sent {
             Ok(answers) => {
@@ -88,6 +101,6 @@ impl Pool {
         if let Some(error) = errors().filter(is_of_server).min_by_key(|e| e.connection_survives()) {
             self.failed(target, error).await;
         }
-        answers
+        answers.into_iter().map(|answers| GroupSent { answers, was_sent }).collect()
     }
 }

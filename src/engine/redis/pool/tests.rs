@@ -39,7 +39,10 @@ fn get_together(pool: &Arc<Pool>, keys: &[&str]) -> JoinHandle<Vec<Result<Vec<Va
         Group { key: (*key).to_owned(), commands: vec![command] }
     };
     let (pool, groups) = (pool.clone(), keys.iter().map(group).collect());
-    tokio::spawn(async move { pool.send_groups(ANSWER_LIMIT, "GET", "key", groups).await })
+    tokio::spawn(async move {
+        let sent = pool.send_groups(ANSWER_LIMIT, "GET", "key", groups).await;
+        sent.into_iter().map(|sent| sent.answers).collect()
+    })
 }
 
 async fn answer(connection: &mut ScriptedConnection, key: &str) {

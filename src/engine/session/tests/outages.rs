@@ -13,6 +13,7 @@ use crate::engine::event::{Event, Notice};
 use crate::engine::options::{Options, defaults};
 use crate::engine::redis::{Credentials, CredentialsSource};
 use crate::engine::session::GRACE;
+use crate::engine::session::What;
 use crate::engine::session::restore::GONE;
 use crate::engine::stream::Progress;
 use crate::engine::wire::{decode_session, encode_session};
@@ -277,4 +278,23 @@ async fn pages_that_break_the_connection_get_smaller_and_grow_when_they_arrive()
     let mut test = Recovery::new();
     assert_eq!(restore(&mut test).await, 500 / 4);
     assert_eq!(restore(&mut test).await, 500 / 2 / 4, "it began with twice as many");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_client_that_was_here_during_the_outage_only_nothing_is_left_to_do() {
+    let mut test = Recovery::new();
+    let keep = Duration::from_secs(2);
+    let live = What::Live { namespace: 3, session: SESSION.to_vec(), keep, is_new: true };
+    test.save(KEY, 1, live, keep);
+    test.save(KEY, 1, What::Ended { session: SESSION.to_vec(), keep }, keep);
+    let stopped = test.sessions.stop(Duration::from_secs(60));
+    let refusals = async {
+        loop {
+            test.redis.refuse().await;
+        }
+    };
+    tokio::select! {
+        is_done = stopped => assert!(is_done, "no record is to be taken away"),
+        () = refusals => unreachable!(),
+    }
 }

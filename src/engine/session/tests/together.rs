@@ -97,3 +97,16 @@ async fn the_index_of_expiring_sessions_goes_out_with_them() {
     let command = connection.expect("ZADD sio:session:expiry:of:ours").await;
     assert_eq!(command.words[2..], ["0", "1 a /", "0", "1 b /"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn those_of_clients_that_are_gone_are_taken_away_together() {
+    let mut test = Recovery::with_options(&Options { expired_sessions: true, ..defaults() });
+    let left = |pid: &str| Save::new(keys(&format!("sio:session:{pid}")), 1, What::Left, KEEP);
+    test.sessions.save(vec![left("a"), left("b")]);
+    let mut connection = test.redis.accept().await;
+    for pid in ["a", "b"] {
+        connection.expect(&format!("HDEL {} 1", records(pid))).await;
+    }
+    let command = connection.expect("ZREM sio:session:expiry:of:ours").await;
+    assert_eq!(command.words[2..], ["1 a /", "1 b /"]);
+}

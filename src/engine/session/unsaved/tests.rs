@@ -198,3 +198,62 @@ async fn each_server_gets_a_round_when_its_own_last_one_has_ended() {
     let [second] = &unsaved.take().0[..] else { panic!() };
     assert_eq!(second.iter().map(|save| &save.keys.pid).collect::<Vec<_>>(), ["1b", "2b"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_no_record_was_written_none_is_taken_away() {
+    let mut unsaved = unsaved();
+    let new = |pid: &str| {
+        let what = What::Live { namespace: 0, session: vec![0], keep: KEEP, is_new: true };
+        save(pid, what)
+    };
+    // b was sent, and may have arrived.
+    for pid in ["a", "b", "c"] {
+        unsaved.push(new(pid));
+    }
+    for live in take(&mut unsaved) {
+        live.has_record.store(live.keys.pid == "b", Ordering::Relaxed);
+        unsaved.failed(live, false);
+    }
+    unsaved.push(ended("a", 1));
+    unsaved.push(ended("b", 1));
+    unsaved.push(save("c", What::Left));
+    for _ in 0..2 {
+        unsaved.release();
+        let saves = take(&mut unsaved);
+        let pids: String = saves.iter().map(|save| save.keys.pid.as_str()).collect();
+        assert_eq!(pids, "ab");
+        saves.into_iter().for_each(|save| unsaved.failed(save, false));
+    }
+    tokio::time::advance(2 * KEEP).await;
+    unsaved.release();
+    let saves = take(&mut unsaved);
+    assert!(saves.len() == 1 && saves[0].is_left() && saves[0].keys.pid == "b");
+    unsaved.done(&saves[0]);
+    assert!(unsaved.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_expired_counts_no_more_although_only_some_is_tried_at_a_time() {
+    let mut unsaved = unsaved();
+    (0..3 * AT_A_TIME).for_each(|client| unsaved.push(ended(&client.to_string(), 1)));
+    for _ in 0..3 {
+        take(&mut unsaved).into_iter().for_each(|save| unsaved.failed(save, false));
+    }
+    tokio::time::advance(2 * KEEP).await;
+    unsaved.take();
+    assert_eq!((waiting(&unsaved), unsaved.of_gone.bytes), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_to_be_taken_away_have_a_bound() {
+    let mut unsaved =
+        Unsaved { of_gone: OfGone { bound: 10 * OVERHEAD, ..unsaved().of_gone }, ..unsaved() };
+    for client in 0..20 {
+        unsaved.push(save(&client.to_string(), What::Left));
+    }
+    assert!(unsaved.of_gone.has_room_for(&ended("a", 1)), "they take no room of sessions");
+    let saves = take(&mut unsaved);
+    assert_eq!(saves.len(), 10);
+    saves.iter().for_each(|save| drop(unsaved.done(save)));
+    assert!(unsaved.is_empty() && unsaved.of_gone.bytes_of_left == 0);
+}
