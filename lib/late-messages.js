@@ -5,7 +5,7 @@
 
 const { encodedSize } = require("./codec");
 const { CLOSED, closedError } = require("./engine-error");
-const { warn } = require("./warnings");
+const { warn, warnOfHandler } = require("./warnings");
 
 /** About what a waiting message takes beside its data, bytes. */
 const OVERHEAD = 1_024;
@@ -62,22 +62,55 @@ class LateMessages {
   async #write(ending) {
     await ending;
     while (this.#waiting.length > 0) {
-      const engine = this.#start();
+      const messages = this.#waiting.splice(0);
       this.#bytes = 0;
-      for (const { nsp, type, data, published } of this.#waiting.splice(0)) {
-        engine.publish(engine.openToWrite(nsp), type, data, {
-          wantsId: published.wantsId,
-          end: (error, id) => {
-            this.#lost += error ? 1 : 0;
-            // This engine knows no recipients here.
-            published.end(error, id);
-          },
-        });
-      }
-      await engine.end();
+      const engine = this.#startFor(messages);
+      messages.forEach((message) => engine && this.#hand(engine, message));
+      await engine?.end();
       this.#warn();
     }
     this.#isWriting = false;
+  }
+
+  /**
+   * @param {Message[]} messages which end at once if no engine can be started
+   * @returns {Engine | undefined}
+   */
+  #startFor(messages) {
+    try {
+      return this.#start();
+    } catch (error) {
+      for (const message of messages) {
+        try {
+          this.#end(message, /** @type {Error} */ (error));
+        } catch (thrown) {
+          warnOfHandler("a handler has thrown while a message was delivered", thrown);
+        }
+      }
+    }
+  }
+
+  /**
+   * @param {Engine} engine
+   * @param {Message} message
+   */
+  #hand(engine, message) {
+    const { nsp, type, data, published } = message;
+    engine.publish(engine.openToWrite(nsp), type, data, {
+      wantsId: published.wantsId,
+      // This engine knows no recipients here.
+      end: (error, id) => this.#end(message, error, id),
+    });
+  }
+
+  /**
+   * @param {Message} message
+   * @param {Error | null} error
+   * @param {string} [id]
+   */
+  #end({ published }, error, id) {
+    this.#lost += error ? 1 : 0;
+    published.end(error, id);
   }
 
   #lose() {
@@ -89,11 +122,11 @@ class LateMessages {
 
   #warn() {
     if (this.#lost > 0) {
-      const messages = this.#lost === 1 ? "1 message" : `${this.#lost} messages`;
+      const messages = this.#lost === 1 ? "1 message that was" : `${this.#lost} messages that were`;
       this.#lost = 0;
       warn(
         CLOSED,
-        `${messages} that were emitted after the adapter was closed did not reach other servers: is ` +
+        `${messages} emitted after the adapter was closed did not reach other servers: is ` +
           "Redis down? Await what handlers of `disconnect` do before you close the server",
       );
     }

@@ -9,6 +9,7 @@ const assert = require("node:assert/strict");
 const { test } = require("node:test");
 const { connectClient } = require("../helpers/socket-client");
 const { startNode } = require("../helpers/node");
+const { LateMessages } = require("../../lib/late-messages");
 const { startRedis } = require("../helpers/redis-server");
 const { waitFor, within } = require("../helpers/wait");
 const { defer } = require("./defer");
@@ -103,6 +104,21 @@ test("what Redis does not take after the close is warned of, and bounded", async
   await waitFor(() => warnings().length > 0, { timeout: 30_000, what: "the warning" });
   const [warning] = warnings();
   assert.match(warning.message, /^100 messages that were emitted after the adapter was closed/);
+});
+
+// A certificate may have become unreadable since the adapter was made.
+test("what no engine can be started for ends with the reason", async () => {
+  taken = [];
+  const refusal = new Error("no engine");
+  const late = new LateMessages(() => {
+    throw refusal;
+  }, 1_000_000);
+  const ended = new Promise((resolve) => {
+    late.publish(undefined, "/", 3, { json: "{}" }, { end: resolve });
+  });
+  assert.equal(await within(ended, "the end"), refusal);
+  await waitFor(() => warnings().length > 0, { what: "the warning" });
+  assert.match(warnings()[0].message, /^1 message that was emitted/);
 });
 
 /** @type {any[]} */
