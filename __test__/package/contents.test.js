@@ -20,7 +20,7 @@ const CONTENTS = join(__dirname, "contents.txt");
 
 /** Bytes, unpacked: of the engine, and of everything else. */
 const MOST_ENGINE = 6_000_000;
-const MOST_REST = 450_000;
+const MOST_REST = 500_000;
 
 /**
  * @param {string} root
