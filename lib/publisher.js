@@ -136,7 +136,7 @@ class Publisher {
   giveTo(socket) {
     const leaving = new Leaving(socket);
     const first = this.#connected.get(socket) ?? 0;
-    const waiting = this.#waiting.concerning(leaving.rooms);
+    const waiting = this.#waiting.concerning(leaving.rooms, MOST_GIVEN);
     const given = waiting.length - MOST_GIVEN;
     for (const [i, message] of waiting.entries()) {
       if (leaving.isOver) {

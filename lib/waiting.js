@@ -44,21 +44,24 @@ class Waiting {
   }
 
   /**
-   * Those that may concern a socket, in order.
+   * Those that may concern a socket, in order: all of them if one may change its rooms, otherwise the last.
    *
    * @param {Iterable<any>} rooms of the socket
+   * @param {number} most
    */
-  concerning(rooms) {
+  concerning(rooms, most) {
     const all = this.all();
     if (this.#hasChanges) {
       // One of them may change the socket's rooms.
       return all;
     }
-    const places = new Set(this.#toEveryone);
+    const places = new Set(this.#toEveryone.slice(-most));
     for (const room of rooms) {
-      this.#byRoom.get(room)?.forEach((place) => places.add(place));
+      const ofRoom = this.#byRoom.get(room) ?? [];
+      ofRoom.slice(-most).forEach((place) => places.add(place));
     }
-    return [...places].sort((a, b) => a - b).map((place) => all[place]);
+    const last = [...places].sort((a, b) => a - b).slice(-most);
+    return last.map((place) => all[place]);
   }
 
   /** @param {OwnMessage} message */
