@@ -6,10 +6,9 @@
 const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
 const { connectClient } = require("../helpers/socket-client");
-const { startNode } = require("../helpers/node");
-const { startRedis } = require("../helpers/redis-server");
 const { ANSWER_TIMEOUT, waitFor, within } = require("../helpers/wait");
 const { defer } = require("./defer");
+const { startNodes } = require("./nodes");
 const { takeWarnings } = require("./warnings");
 
 const SPACES = /^\/space-\d$/;
@@ -22,23 +21,12 @@ const SPACE = "/space-1";
  * @param {(redis: import("../helpers/redis-server").RedisServer) => Promise<unknown>} [then] what happens
  * to Redis when they do
  */
-async function startNodes(t, count, adapterOptions, then) {
-  takeWarnings();
-  const redis = await startRedis();
-  defer(t, () => redis.remove());
-  const nodes = await Promise.all(
-    Array.from({ length: count }, (_, index) =>
-      startNode({
-        redis,
-        index,
-        client: "url",
-        adapterOptions,
-        serverOptions: { cleanupEmptyChildNamespaces: true },
-        setup: (io) => io.of(SPACES).on("connection", (socket) => socket.join("room")),
-      }),
-    ),
-  );
-  defer(t, () => Promise.all(nodes.map((node) => node.close())));
+async function startCluster(t, count, adapterOptions, then) {
+  const { redis, nodes } = await startNodes(t, count, {
+    adapterOptions,
+    serverOptions: { cleanupEmptyChildNamespaces: true },
+    setup: (io) => io.of(SPACES).on("connection", (socket) => socket.join("room")),
+  });
   const knows = async () => (await adapterOf(nodes[0].io.of("/")).serverCount()) === count;
   await waitFor(knows, { what: "the nodes to know each other" });
   await then?.(redis);
@@ -83,7 +71,7 @@ const BEFORE = { "at once": async () => {}, "when it has left": hasLeft };
  * @param {string} requestsVia
  */
 async function startLast(t, requestsVia) {
-  const [node, other] = await startNodes(t, 2, { requestsVia });
+  const [node, other] = await startCluster(t, 2, { requestsVia });
   const stays = await connectClient(other.url, { nsp: SPACE });
   defer(t, () => stays.disconnect());
   stays.socket.on("question", (answer) => answer("a client"));
@@ -140,7 +128,7 @@ for (const requestsVia of ["pubsub", "stream"]) {
 describe("io.close()", () => {
   for (const count of [1, 2]) {
     test(`of one of ${count} waits for what a "disconnect" handler asks`, async (t) => {
-      const nodes = await startNodes(t, count);
+      const nodes = await startCluster(t, count);
       const [{ io, url }] = nodes;
       const client = await connectClient(url);
       defer(t, () => client.disconnect());
@@ -158,7 +146,7 @@ describe("io.close()", () => {
   }
 
   test("gives up after some seconds what nobody answers", async (t) => {
-    const [{ io }] = await startNodes(t, 2, {}, async (redis) => redis.pause());
+    const [{ io }] = await startCluster(t, 2, {}, async (redis) => redis.pause());
     // The test fails by its own limit if this time-out counts.
     const found = io.timeout(120_000).fetchSockets();
     const rejected = assert.rejects(found, /the adapter was closed: only 0 responses/);

@@ -8,11 +8,10 @@
 const assert = require("node:assert/strict");
 const { test } = require("node:test");
 const { connectClient } = require("../helpers/socket-client");
-const { startNode } = require("../helpers/node");
 const { LateMessages } = require("../../lib/late-messages");
-const { startRedis } = require("../helpers/redis-server");
 const { waitFor, within } = require("../helpers/wait");
 const { defer } = require("./defer");
+const { startNodes } = require("./nodes");
 const { takeWarnings } = require("./warnings");
 
 /**
@@ -22,15 +21,7 @@ const { takeWarnings } = require("./warnings");
  * @param {Record<string, unknown>} [adapterOptions]
  */
 async function start(t, adapterOptions) {
-  takeWarnings();
-  const redis = await startRedis();
-  defer(t, () => redis.remove());
-  /** @type {import("../helpers/node").SocketIoNode[]} */
-  const nodes = [];
-  for (const index of [0, 1]) {
-    nodes.push(await startNode({ redis, index, client: "url", adapterOptions }));
-  }
-  defer(t, () => Promise.all(nodes.map((node) => node.close())));
+  const { redis, nodes } = await startNodes(t, 2, { adapterOptions });
   const [{ io, url }, other] = nodes;
   const client = await connectClient(other.url);
   defer(t, () => client.disconnect());

@@ -4,12 +4,11 @@
 
 const assert = require("node:assert/strict");
 const { describe, test } = require("node:test");
-const { startNode } = require("../helpers/node");
-const { ask, startRedis } = require("../helpers/redis-server");
+const { ask } = require("../helpers/redis-server");
 const { connectClient } = require("../helpers/socket-client");
 const { waitFor, within } = require("../helpers/wait");
 const { defer } = require("./defer");
-const { takeWarnings } = require("./warnings");
+const { startNodes } = require("./nodes");
 
 const MB = 1_000_000;
 /** Shorter than the time after which the engine gives up a count, ms. */
@@ -22,15 +21,7 @@ const SHORT = { flags: { timeout: 300 } };
  * @param {Record<string, unknown>} [adapterOptions]
  */
 async function start(t, adapterOptions) {
-  takeWarnings();
-  const redis = await startRedis();
-  defer(t, () => redis.remove());
-  /** @type {import("../helpers/node").SocketIoNode[]} */
-  const nodes = [];
-  for (const index of [0, 1]) {
-    nodes.push(await startNode({ redis, index, client: "url", adapterOptions }));
-  }
-  defer(t, () => Promise.all(nodes.map((node) => node.close())));
+  const { redis, nodes } = await startNodes(t, 2, { adapterOptions });
   defer(t, () => redis.resume());
   const [{ io, url }, other] = nodes;
   other.io.on("known?", (answer) => answer());
